@@ -1,0 +1,121 @@
+"""The architectures and the published checkpoints, by name. Imports no torch until asked to build."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from edgenext.errors import UsageError, unknown_name
+from edgenext.schema import EvalTransform, ModelCard
+
+if TYPE_CHECKING:
+    from edgenext.models.network import Arch, EdgeNeXt
+
+DEFAULT_MODEL = "edgenext_small"
+MIN_SIZE = 32
+"""The smallest side in pixels: the network halves it five times."""
+
+
+def _toml(name: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files("edgenext.models").joinpath(name).read_text())
+
+
+@cache
+def arch_table() -> dict[str, dict[str, Any]]:
+    """The rows of archs.toml by architecture name."""
+    return _toml("archs.toml")
+
+
+@cache
+def checkpoint_table() -> dict[str, dict[str, Any]]:
+    """The rows of zoo.toml by checkpoint name, with the download address filled in as `url`."""
+    zoo = _toml("zoo.toml")
+    return {
+        row["name"]: row | {"url": zoo["release"]["url"].format(**row)} for row in zoo["checkpoint"]
+    }
+
+
+@cache
+def imagenet_wnids() -> tuple[str, ...]:
+    """The 1000 ImageNet-1k class ids, in the order of the published heads."""
+    text = resources.files("edgenext.models").joinpath("imagenet_wnids.txt").read_text()
+    return tuple(text.split())
+
+
+def cards() -> list[ModelCard]:
+    """The published checkpoints, largest family first as in zoo.toml."""
+    return [
+        ModelCard(
+            name=name,
+            arch=row["arch"],
+            params=arch_table()[row["arch"]]["params"],
+            macs_256=arch_table()[row["arch"]]["macs_256"],
+            top1=row["top1"],
+            eval=EvalTransform(crop_pct=row["crop_pct"]),
+        )
+        for name, row in checkpoint_table().items()
+    ]
+
+
+def card(name: str) -> ModelCard:
+    """The published checkpoint called `name`.
+
+    Raises:
+        UsageError: no such model; the nearest names are suggested.
+    """
+    found = {c.name: c for c in cards()}
+    if name not in found:
+        raise unknown_name("model", name, found)
+    return found[name]
+
+
+def arch(name: str) -> Arch:
+    """The architecture called `name`, or behind the published checkpoint called `name`.
+
+    Raises:
+        UsageError: no such model; the nearest names are suggested.
+    """
+    from edgenext.models.network import Arch
+
+    if name not in arch_table():
+        name = card(name).arch
+    row = arch_table()[name]
+    return Arch(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+
+
+def create_model(
+    name: str, num_classes: int = 1000, drop_path: float = 0.0, features_only: bool = False
+) -> EdgeNeXt:
+    """A reference network with fresh weights, in training mode as torch makes it.
+
+    Args:
+        name: an architecture or a published checkpoint (its architecture is built).
+        num_classes: outputs of the head.
+        drop_path: stochastic depth rate of the last block; earlier ones rise linearly from 0.
+        features_only: give the four stage outputs instead of logits.
+
+    Raises:
+        UsageError: no such model, or a class count below 1.
+    """
+    from edgenext.models.network import EdgeNeXt
+
+    if num_classes < 1:
+        raise UsageError(f"a head needs at least one class, not {num_classes}")
+    if not 0 <= drop_path < 1:
+        raise UsageError(f"drop_path is a probability below 1, not {drop_path}")
+    return EdgeNeXt(arch(name), num_classes, drop_path, features_only)
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuse a size the network cannot take.
+
+    Raises:
+        UsageError: a side below 32 pixels.
+    """
+    if min(height, width) < MIN_SIZE:
+        raise UsageError(
+            f"EdgeNeXt cannot take {height}×{width}: it halves the image five times",
+            f"Use {MIN_SIZE} pixels a side or more",
+        )

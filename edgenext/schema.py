@@ -1,0 +1,302 @@
+"""Every JSON that is written or read, in one place: the vocabulary of the project.
+
+The models behind a `--json` option are stable: fields are added, never renamed or removed.
+Units are in the names or docstrings: `*_ms` milliseconds, `*_mb` MiB, accuracies in percent,
+drops in points.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Evidence = Literal["device", "host", "simulator", "emulated", "compiler", "estimate", "published"]
+"""What stands behind a number; see docs/measuring.md."""
+
+
+class Record(BaseModel):
+    """Base of all models: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EvalTransform(Record):
+    """How an image becomes an input: short side to int(size / crop_pct), centre crop, normalise."""
+
+    size: int = 256
+    crop_pct: float = 0.875
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+class ModelCard(Record):
+    """One row of `edgenext models`: a published checkpoint and its published figures.
+
+    `params` and `macs_256` (multiply-adds of one 256 px image) are exact counts of the
+    reference network; `top1` is the published ImageNet-1k accuracy in percent.
+    """
+
+    name: str
+    arch: str
+    params: int
+    macs_256: int
+    top1: float
+    eval: EvalTransform
+
+
+class TensorSpec(Record):
+    """An input or output of an artifact. A dimension of -1 is free."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "uint8"]
+
+
+class SubsetInfo(Record):
+    """Which images a number was made on.
+
+    `sha256` hashes the ordered image hashes, labels and transform; `n_total` is the size of the
+    data set the n images were drawn from (class-stratified, with `seed`) when `n < n_total`.
+    """
+
+    data: str
+    split: str | None = None
+    sha256: str
+    n: int
+    n_total: int
+    seed: int
+    corrupt: tuple[str, ...] = ()
+    """Names of images that could not be decoded and are not counted in n."""
+
+
+class Calibration(Record):
+    """The images INT8 ranges were measured on. `images` are 16-hex-digit content hashes."""
+
+    subset: SubsetInfo
+    images: tuple[str, ...]
+
+
+class Parity(Record):
+    """Agreement of an exported file with the PyTorch network on n images.
+
+    `max_abs` is the largest difference of a logit, `sqnr_db` the centred logits' SQNR,
+    `agreement` the share of equal top-1 in percent, `stages` the SQNR after the stem and
+    each stage in dB.
+    """
+
+    n: int
+    max_abs: float
+    sqnr_db: float
+    agreement: float
+    stages: dict[str, float] = Field(default_factory=dict)
+
+
+class Manifest(Record):
+    """What stands beside every artifact: how it was made and how to feed it."""
+
+    schema_version: int = 1
+    file: str
+    format: Literal["onnx"]
+    scheme: str
+    """`fp32` or a quantization scheme such as `w8a8-static`."""
+    form: str
+    """How the graph is laid out: `naive` for the plain export, else a deployment form."""
+    target: str
+    arch: str
+    num_classes: int
+    labels: tuple[str, ...] | None = None
+    eval: EvalTransform
+    input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
+    opset: int
+    sha256: str
+    size_bytes: int
+    source: dict[str, str]
+    """Name and sha256 of what the artifact was made from: `weights`, `artifact`."""
+    recipe: dict[str, object] | None = None
+    calibration: Calibration | None = None
+    parity: Parity | None = None
+    tools: dict[str, str]
+
+
+class ExportResult(Record):
+    """`export --json` and `quantize --json`."""
+
+    artifact: str
+    manifest: str
+    format: str
+    scheme: str
+    sha256: str
+    size_bytes: int
+    parity: Parity | None
+    target: str = "cpu-onnxruntime"
+    form: str = ""
+
+
+class EvalResult(Record):
+    """One row of `eval --json`: percent, mean cross-entropy, n images."""
+
+    artifact: str
+    top1: float
+    top5: float
+    loss: float
+    n: int
+    sha256: str = ""
+    scheme: str = ""
+    runtime: str = ""
+    evidence: Evidence = "host"
+    data: SubsetInfo | None = None
+
+
+class EvalReport(Record):
+    """`eval --json`."""
+
+    results: tuple[EvalResult, ...]
+
+
+class Drop(Record):
+    """A paired drop in points: 100·(lost − gained)/n with Tango's 95 % interval.
+
+    `lost` counts right→wrong, `gained` wrong→right; `p_value` is McNemar's exact test.
+    """
+
+    points: float
+    ci95: tuple[float, float]
+    lost: int
+    gained: int
+    p_value: float
+
+
+class Accuracy(Record):
+    """Top-1 and top-5 in percent."""
+
+    top1: float
+    top5: float
+    artifact: str = ""
+    sha256: str = ""
+
+
+class Comparison(Record):
+    """One candidate against the base, on the same images.
+
+    `agreement` is the share of equal top-1 in percent, `sqnr_db` that of the per-image centred
+    logits, `kl` the mean KL divergence of the softmax in nats.
+    """
+
+    artifact: str
+    top1: float
+    top5: float
+    drop: Drop
+    agreement: float
+    sqnr_db: float
+    cosine: float
+    kl: float
+    sha256: str = ""
+    scheme: str = ""
+
+
+class CompareReport(Record):
+    """`compare --json`."""
+
+    n: int
+    base: Accuracy
+    others: tuple[Comparison, ...]
+    data: SubsetInfo | None = None
+    evidence: Evidence = "host"
+
+
+class Latency(Record):
+    """Percentiles of single inferences in milliseconds."""
+
+    min: float
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+
+
+class BenchResult(Record):
+    """One artifact's latency. `peak_rss_mb` is the process's peak minus the empty runtime's."""
+
+    artifact: str
+    runtime: str
+    device: str
+    evidence: Evidence
+    threads: int
+    batch: int
+    latency_ms: Latency
+    n: int
+    load_ms: float
+    first_ms: float
+    peak_rss_mb: float
+    valid: bool
+    reasons: tuple[str, ...]
+    sha256: str = ""
+    scheme: str = ""
+    form: str = ""
+    size: str = ""
+    samples_ms: tuple[float, ...] = ()
+    rounds: tuple[int, ...] = ()
+    """How many of the samples, in order, belong to each interleaved round."""
+
+
+class Ratio(Record):
+    """Latency of `a` over latency of `b`: the median of per-round ratios, bootstrap interval."""
+
+    a: str
+    b: str
+    median: float
+    ci95: tuple[float, float]
+    valid: bool = True
+
+
+class Environment(Record):
+    """The machine and software a number was made with."""
+
+    cpu: str
+    isa: tuple[str, ...]
+    """INT8-relevant instruction sets, best last: avx2, avx_vnni, avx512f, avx512_vnni, amx_int8."""
+    cores: int
+    memory_gb: float
+    os: str
+    python: str
+    packages: dict[str, str]
+
+
+class BenchReport(Record):
+    """`bench --json`."""
+
+    results: tuple[BenchResult, ...]
+    ratios: tuple[Ratio, ...]
+    environment: Environment | None = None
+
+
+class RunSummary(Record):
+    """`run.json` in a run folder: everything a report is made from.
+
+    The base of `compare` is the plain FP32 export; artifacts are called by the same names in
+    `artifacts` (file stems), `eval`, `compare` and `bench`. Logits of every artifact on the
+    evaluation images stand beside it in `logits.npz` (name → N×K, and `labels`).
+    """
+
+    schema_version: int = 1
+    model: str
+    arch: str
+    params: int
+    weights: str
+    weights_sha256: str
+    artifacts: tuple[ExportResult, ...]
+    eval: EvalReport
+    compare: CompareReport
+    bench: BenchReport
+    calibration: SubsetInfo | None = None
+    trained: dict[str, float] | None = None
+    """When the run trained the network itself: epochs, seconds, top1."""
+    command: str = ""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Wall time of each stage."""
