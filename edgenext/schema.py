@@ -243,6 +243,10 @@ class BenchResult(Record):
     samples_ms: tuple[float, ...] = ()
     rounds: tuple[int, ...] = ()
     """How many of the samples, in order, belong to each interleaved round."""
+    affinity: tuple[int, ...] = ()
+    """The logical CPUs the process stayed on; empty where it could not be pinned."""
+    warmup: int = 0
+    """Inferences before the first sample, beside the very first."""
 
 
 class Ratio(Record):

@@ -1,0 +1,6 @@
+"""Images in: folders, zips and the embedded digits, decoded once and hashed."""
+
+from edgenext.data.images import ImageSet, require_disjoint
+from edgenext.data.loading import load_images
+
+__all__ = ["ImageSet", "load_images", "require_disjoint"]

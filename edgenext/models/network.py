@@ -83,13 +83,13 @@ class FourierEncoding(nn.Module):
     def forward(self, height: int, width: int) -> Tensor:
         """The 1×C×H×W encoding of a size."""
         weight = self.token_projection.weight
-        to = {"dtype": weight.dtype, "device": weight.device}
-        index = torch.arange(self.hidden, device=weight.device)
+        dtype, device = weight.dtype, weight.device
+        index = torch.arange(self.hidden, device=device)
         power = 2 * torch.div(index, 2, rounding_mode="floor") / self.hidden
-        period = (self.temperature**power).to(**to)
+        period = (self.temperature**power).to(dtype)
 
         def waves(n: int) -> Tensor:
-            position = torch.arange(1, n + 1, **to) / (n + 1e-6) * 2 * math.pi
+            position = torch.arange(1, n + 1, dtype=dtype, device=device) / (n + 1e-6) * 2 * math.pi
             angle = position[:, None] / period
             return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), -1).flatten(1).T
 
@@ -142,8 +142,12 @@ class Block(nn.Module):
         self.batch_norm = batch_norm
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """norm → pwconv1 → act → pwconv2 → layer scale, N×C×H×W in and out."""
-        x = self.norm(x).permute(0, 2, 3, 1) if self.batch_norm else self.norm(x.permute(0, 2, 3, 1))
+        """Norm → pwconv1 → act → pwconv2 → layer scale, N×C×H×W in and out."""
+        x = (
+            self.norm(x).permute(0, 2, 3, 1)
+            if self.batch_norm
+            else self.norm(x.permute(0, 2, 3, 1))
+        )
         x = self.gamma * self.pwconv2(self.act(self.pwconv1(x)))
         return x.permute(0, 3, 1, 2)
 
@@ -182,7 +186,7 @@ class SDTAEncoder(Block):
 
     def split_conv(self, x: Tensor) -> Tensor:
         """Convolve the channel groups one after the other, each fed with the one before."""
-        groups = x.split(self.width, 1)
+        groups = torch.split(x, self.width, 1)
         out: list[Tensor] = []
         for group, conv in zip(groups, self.convs, strict=False):
             out.append(conv(group + out[-1] if out else group))
@@ -231,7 +235,7 @@ class EdgeNeXt(nn.Module):
             self.downsample_layers.append(
                 nn.Sequential(norm2d(a), nn.Conv2d(a, b, 2, 2, bias=not bn))
             )
-        rates = iter(torch.linspace(0, drop_path, sum(arch.depths)).tolist())
+        rates = iter(torch.linspace(0, drop_path, sum(arch.depths), device="cpu").tolist())
         self.stages = nn.ModuleList(
             nn.Sequential(*self._stage_blocks(arch, i, rates)) for i in arch.stages
         )
@@ -267,10 +271,7 @@ class EdgeNeXt(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits of the last stage's output."""
-        if self.arch.batch_norm:
-            x = self.norm(x).mean((-2, -1))
-        else:
-            x = self.norm(x.mean((-2, -1)))
+        x = self.norm(x).mean((-2, -1)) if self.arch.batch_norm else self.norm(x.mean((-2, -1)))
         logits: Tensor = self.head(x)
         return logits
 

@@ -1,4 +1,4 @@
-"""The architectures and the published checkpoints, by name. Imports no torch until asked to build."""
+"""The architectures and the published checkpoints, by name. Imports torch only to build one."""
 
 from __future__ import annotations
 
@@ -81,8 +81,10 @@ def arch(name: str) -> Arch:
 
     if name not in arch_table():
         name = card(name).arch
-    row = arch_table()[name]
-    return Arch(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+    row: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in arch_table()[name].items()
+    }
+    return Arch(**row)
 
 
 def create_model(

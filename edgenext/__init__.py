@@ -1,0 +1,1 @@
+"""Edge-deployment toolchain for EdgeNeXt."""

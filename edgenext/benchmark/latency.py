@@ -1,0 +1,194 @@
+"""How fast artifacts are beside each other on this machine's CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import psutil
+
+from edgenext.artifact import Artifact
+from edgenext.benchmark.environment import choose_cpus, environment
+from edgenext.benchmark.executor import Executor, Worker
+from edgenext.benchmark.interleave import Rounds, interleave
+from edgenext.benchmark.machine import Conditions, Watch
+from edgenext.benchmark.statistics import bootstrap_median_interval
+from edgenext.benchmark.validity import Asked, reasons
+from edgenext.benchmark.worker import Job, input_size
+from edgenext.errors import UsageError, unknown_name
+from edgenext.schema import BenchReport, BenchResult, Latency, Ratio
+
+Progress = Callable[[int, int], None]
+"""Called with how many steps are done and how many there are: one an artifact, one a round."""
+
+DEVICES = ("cpu",)
+
+
+def bench(
+    artifacts: Sequence[Artifact],
+    *,
+    threads: int = 1,
+    batch: int = 1,
+    rounds: int = 30,
+    device: str = "cpu",
+    seconds: float | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> BenchReport:
+    """Latency of artifacts, interleaved, each in a process of its own, with ratios to the first.
+
+    Args:
+        artifacts: the first is the base of the ratios.
+        threads: inside an operator; each process stays on as many cores.
+        batch: images an inference; an artifact that takes another is measured and marked.
+        rounds: bursts of each artifact.
+        device: `cpu`.
+        seconds: at most this long for all rounds together; too few rounds are marked.
+        seed: of the input and of the intervals.
+        progress: called after every artifact loaded and every round.
+
+    Raises:
+        UsageError: nothing to measure, or an option that cannot be.
+        RuntimeFailedError: a runtime refused an artifact, or its process died.
+    """
+    _check(artifacts, threads, batch, rounds, device)
+    steps = len(artifacts) + rounds
+    asked = Asked(rounds, threads, batch)
+    cpus = choose_cpus(threads, _allowed_cpus())
+    with contextlib.ExitStack() as stack:
+        workers = []
+        for done, (name, artifact) in enumerate(zip(names(artifacts), artifacts, strict=True), 1):
+            job = Job(
+                path=str(artifact.path.resolve()),
+                manifest=artifact.manifest.model_dump(mode="json"),
+                threads=threads,
+                batch=batch,
+                seed=seed,
+                cpus=cpus,
+            )
+            worker = stack.enter_context(Worker(name, job))
+            worker.start()
+            workers.append(worker)
+            if progress:
+                progress(done, steps)
+
+        watch = Watch(workers[0].ready.cpus, [w.pid for w in workers])
+
+        def after_round(done: int) -> None:
+            watch.note_clock()
+            if progress:
+                progress(len(workers) + done, steps)
+
+        samples = interleave(workers, rounds, seconds=seconds, after_round=after_round)
+        during = watch.conditions()
+        peaks = [w.peak_rss_mb() for w in workers]
+
+    results = [
+        result(artifact, worker, mine, peak, asked, during, device)
+        for artifact, worker, mine, peak in zip(artifacts, workers, samples, peaks, strict=True)
+    ]
+    return BenchReport(
+        results=tuple(results),
+        ratios=ratios(results, samples, seed),
+        environment=environment(),
+    )
+
+
+def result(
+    artifact: Artifact,
+    executor: Executor,
+    samples: Rounds,
+    peak_rss_mb: float,
+    asked: Asked,
+    during: Conditions,
+    device: str = "cpu",
+) -> BenchResult:
+    """One artifact's row, from what its executor measured in `during`."""
+    ready, manifest = executor.ready, artifact.manifest
+    why = reasons(samples, ready, asked, during)
+    every = [sample for one in samples for sample in one]
+    return BenchResult(
+        artifact=executor.name,
+        runtime=ready.runtime,
+        device=device,
+        evidence=ready.evidence,
+        threads=asked.threads,
+        batch=ready.batch,
+        latency_ms=latency(every),
+        n=len(every),
+        load_ms=ready.load_ms,
+        first_ms=ready.first_ms,
+        peak_rss_mb=peak_rss_mb,
+        valid=not why,
+        reasons=why,
+        sha256=manifest.sha256,
+        scheme=manifest.scheme,
+        form=manifest.form,
+        size="×".join(map(str, input_size(manifest))),
+        samples_ms=tuple(every),
+        rounds=tuple(map(len, samples)),
+        affinity=ready.cpus,
+        warmup=ready.warmup,
+    )
+
+
+def latency(samples: Sequence[float]) -> Latency:
+    """Percentiles of samples in ms, interpolated linearly."""
+    p50, p90, p99 = np.percentile(samples, (50, 90, 99))
+    return Latency(
+        min=min(samples),
+        mean=statistics.fmean(samples),
+        p50=float(p50),
+        p90=float(p90),
+        p99=float(p99),
+    )
+
+
+def ratios(
+    results: Sequence[BenchResult], samples: Sequence[Rounds], seed: int
+) -> tuple[Ratio, ...]:
+    """Each artifact against the first, then the first against it, from medians of equal rounds."""
+    medians = [np.array([statistics.median(r) for r in mine]) for mine in samples]
+    found = []
+    for other in range(1, len(results)):
+        for a, b in ((other, 0), (0, other)):
+            each = medians[a] / medians[b]
+            found.append(
+                Ratio(
+                    a=results[a].artifact,
+                    b=results[b].artifact,
+                    median=float(np.median(each)),
+                    ci95=bootstrap_median_interval(each, seed),
+                    valid=results[a].valid and results[b].valid,
+                )
+            )
+    return tuple(found)
+
+
+def names(artifacts: Sequence[Artifact]) -> list[str]:
+    """What each artifact is called: its name, its path where names are shared, or a count."""
+    shared = Counter(path.stem for path in {a.path for a in artifacts})
+    called = [a.name if shared[a.name] == 1 else str(a.path) for a in artifacts]
+    again = [called[:i].count(name) for i, name in enumerate(called)]
+    return [f"{name} ({n + 1})" if n else name for name, n in zip(called, again, strict=True)]
+
+
+def _allowed_cpus() -> list[int]:
+    """The logical CPUs this process may use; none where processes cannot be pinned."""
+    process = psutil.Process()
+    return list(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else []
+
+
+def _check(
+    artifacts: Sequence[Artifact], threads: int, batch: int, rounds: int, device: str
+) -> None:
+    if not artifacts:
+        raise UsageError("nothing to measure", "Name at least one artifact")
+    if device not in DEVICES:
+        raise unknown_name("device", device, DEVICES)
+    for option, value in (("threads", threads), ("batch", batch), ("rounds", rounds)):
+        if value < 1:
+            raise UsageError(f"--{option} {value} cannot be", "It must be at least 1")

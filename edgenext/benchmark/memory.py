@@ -1,0 +1,42 @@
+"""How much memory this process has taken."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import psutil
+
+MIB = 2**20
+
+
+def empty_rss() -> int:
+    """Resident memory in bytes now, before anything is loaded; peaks count from here on.
+
+    Importing a runtime has a peak of its own, which is forgotten where the system can (Linux).
+    """
+    rss = int(psutil.Process().memory_info().rss)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return rss
+
+
+def peak_rss() -> int:
+    """This process's peak resident memory in bytes.
+
+    On Linux from VmHWM: ru_maxrss there starts at the parent's peak, not at zero.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    memory = psutil.Process().memory_info()
+    if hasattr(memory, "peak_wset"):
+        return int(memory.peak_wset)
+    import resource
+
+    # Bytes on macOS, KiB elsewhere.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,127 @@
+"""Numbers and their uncertainty: pure functions, no clock and no files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import binomtest, norm
+
+RESAMPLES = 2000
+"""Enough that the Monte-Carlo error of a 95 % limit is far below the interval's width."""
+MOST_IMAGES = 10**9
+"""More images than anybody has: beyond it a budget counts as out of reach."""
+
+
+def _check_counts(lost: float, gained: float, n: float) -> None:
+    if n <= 0 or lost < 0 or gained < 0 or lost + gained > n:
+        raise ValueError(f"no paired counts: {lost} lost and {gained} gained of {n}")
+
+
+def _score_sd(delta: float, lost: float, gained: float, n: float) -> float:
+    """Standard deviation of (lost − gained) if the true difference were `delta`.
+
+    The probability of `gained` is its maximum-likelihood estimate under that constraint
+    (Tango 1998, equations 25 and 26).
+    """
+    b = -lost - gained + (2 * n - lost + gained) * delta
+    c = -gained * delta * (1 - delta)
+    root = math.sqrt(max(b * b - 8 * n * c, 0.0))
+    # The two forms are equal; each avoids a difference of nearly equal numbers.
+    q = -2 * c / (root + b) if b > 0 else (root - b) / (4 * n)
+    return math.sqrt(max(n * (2 * q + delta * (1 - delta)), 0.0))
+
+
+def _upper(lost: float, gained: float, n: float, z: float) -> float:
+    """Largest difference, as a proportion, that a score test with critical value z accepts."""
+    estimate = (lost - gained) / n
+    if estimate == 1:
+        return 1.0
+    # Where the estimate itself has no spread it solves the equation too: take the other root.
+    if lost == gained == 0:
+        return z * z / (n + z * z)
+    if estimate == -1:
+        return -(n - z * z) / (n + z * z)
+
+    def excess(delta: float) -> float:
+        return lost - gained - n * delta + z * _score_sd(delta, lost, gained, n)
+
+    return float(brentq(excess, estimate, 1.0, xtol=1e-14, rtol=1e-14))
+
+
+def tango_interval(
+    lost: float, gained: float, n: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Tango's score interval of the paired drop 100·(lost − gained)/n, in points.
+
+    Tango, "Equivalence test and confidence interval for the difference in proportions for the
+    paired-sample design", Statistics in Medicine 17 (1998) 891-908. Counts need not be whole.
+
+    Raises:
+        ValueError: the counts cannot be.
+    """
+    _check_counts(lost, gained, n)
+    z = float(norm.ppf((1 + confidence) / 2))
+    # Losing and gaining are mirror images, and so are the two limits. Adding 0.0 turns −0 to 0.
+    return -100 * _upper(gained, lost, n, z) + 0.0, 100 * _upper(lost, gained, n, z)
+
+
+def mcnemar_exact(lost: int, gained: int) -> float:
+    """Two-sided p-value of McNemar's exact test: `lost` of `lost + gained` at one half."""
+    if lost + gained == 0:
+        return 1.0
+    return float(binomtest(lost, lost + gained, 0.5).pvalue)
+
+
+def images_needed(
+    lost: int, gained: int, n: int, budget: float, confidence: float = 0.95
+) -> int | None:
+    """How many images would put the interval's upper end under a budget in points.
+
+    Assumes that the shares of lost and gained images stay as observed; None when the drop seen
+    is itself not under the budget, so that no number of images would do.
+
+    Raises:
+        ValueError: the counts cannot be.
+    """
+    _check_counts(lost, gained, n)
+    if 100 * (lost - gained) / n >= budget:
+        return None
+
+    def met(images: int) -> bool:
+        share = images / n
+        return tango_interval(lost * share, gained * share, images, confidence)[1] < budget
+
+    enough = 1
+    while not met(enough):
+        enough *= 2
+        if enough > MOST_IMAGES:
+            return None
+    few = enough // 2
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if met(middle) else (middle, enough)
+    return enough
+
+
+def bootstrap_median_interval(
+    values: Sequence[float] | NDArray[np.float64],
+    seed: int,
+    confidence: float = 0.95,
+    n_resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the median (Efron and Tibshirani 1993, chapter 13).
+
+    Raises:
+        ValueError: there are no values.
+    """
+    data = np.asarray(values, np.float64)
+    if data.size == 0:
+        raise ValueError("no values to resample")
+    drawn = np.random.default_rng(seed).choice(data, (n_resamples, data.size))
+    tail = (1 - confidence) / 2
+    lo, hi = np.quantile(np.median(drawn, axis=1), (tail, 1 - tail))
+    return float(lo), float(hi)

@@ -1,0 +1,143 @@
+"""Decoding many images, in processes of their own when it pays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from edgenext.data.decode import decode
+from edgenext.data.sources import Source, UnreadableError, open_source
+from edgenext.errors import DataError
+from edgenext.schema import EvalTransform
+
+INLINE = 256
+"""Fewer images than this are decoded sooner than an interpreter starts."""
+
+HEAD = struct.Struct("<BI")
+"""What a worker writes before each answer: its kind and its length."""
+
+PIXELS, BROKEN, CHANGED = range(3)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to decode: its path in the source and the hash its bytes had when listed."""
+
+    path: str
+    hash: str
+
+
+def content_hash(data: bytes) -> str:
+    """The first 16 hex digits of the sha256."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def default_workers() -> int:
+    """The processors this process may use, at most 4."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, 4)
+
+
+def decode_all(
+    data: Path, items: Sequence[Item], transform: EvalTransform, workers: int
+) -> Iterator[bytes | UnreadableError]:
+    """Pixels of each item as bytes, in order, or why there are none.
+
+    Raises:
+        DataError: a file changed since it was listed, or a worker died.
+    """
+    workers = 1 if len(items) < INLINE else workers
+    if workers == 1:
+        source = open_source(data)
+        answers: Iterator[tuple[int, bytes]] = (answer(source, i, transform) for i in items)
+    else:
+        answers = _from_processes(data, items, transform, workers)
+    for item, (kind, payload) in zip(items, answers, strict=True):
+        if kind == CHANGED:
+            raise DataError(f"{item.path} in {data} changed while it was read")
+        yield payload if kind == PIXELS else UnreadableError(payload.decode())
+
+
+def answer(source: Source, item: Item, transform: EvalTransform) -> tuple[int, bytes]:
+    """The pixels of one image, or the reason why there are none, or that it changed."""
+    try:
+        encoded = source.read(item.path)
+        if content_hash(encoded) != item.hash:
+            return CHANGED, b""
+        return PIXELS, decode(encoded, transform).tobytes()
+    except UnreadableError as e:
+        return BROKEN, str(e).encode()
+
+
+def _from_processes(
+    data: Path, items: Sequence[Item], transform: EvalTransform, workers: int
+) -> Iterator[tuple[int, bytes]]:
+    """Answers in order; of W workers, the k-th has every W-th item from k."""
+    package_root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", "edgenext.data.worker"]
+    with ExitStack() as stack:
+        processes: list[subprocess.Popen[bytes]] = []
+        for _ in range(workers):
+            # A session of its own: Ctrl-C reaches the parent only, which ends its workers.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ | {"PYTHONPATH": path},
+                start_new_session=True,
+            )
+            stack.callback(_end, process)
+            processes.append(process)
+        for k, process in enumerate(processes):
+            job = {
+                "data": str(data),
+                "items": [(i.path, i.hash) for i in items[k::workers]],
+                "transform": transform.model_dump(),
+            }
+            _send(process, json.dumps(job).encode())
+        for n in range(len(items)):
+            yield _receive(processes[n % workers])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):
+            cast(IO[bytes], pipe).close()
+    process.wait()
+
+
+def _send(process: subprocess.Popen[bytes], job: bytes) -> None:
+    try:
+        with cast(IO[bytes], process.stdin) as pipe:
+            pipe.write(job)
+    except OSError as e:
+        raise _died(process) from e
+
+
+def _receive(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
+    pipe = cast(IO[bytes], process.stdout)
+    head = pipe.read(HEAD.size)
+    if len(head) == HEAD.size:
+        kind, length = HEAD.unpack(head)
+        payload = pipe.read(length)
+        if len(payload) == length:
+            return kind, payload
+    raise _died(process)
+
+
+def _died(process: subprocess.Popen[bytes]) -> DataError:
+    return DataError(
+        f"a process that decodes images died (status {process.wait()})",
+        "If memory ran out, decode with fewer workers",
+    )

@@ -1,0 +1,196 @@
+"""Where images lie: a folder or a zip of class folders. Nothing is ever extracted."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgenext.errors import DataError
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
+SPLITS = ("train", "val")
+MAX_FILE_BYTES = 1 << 28
+"""No encoded image is this large; a zip member that says so is not inflated."""
+
+
+class UnreadableError(Exception):
+    """One image that cannot be read; the message says why."""
+
+
+class Source(Protocol):
+    """A tree of files. Paths are relative, with forward slashes; the root is ``""``."""
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders directly in `path`, sorted, without hidden ones."""
+        ...
+
+    def images(self, path: str) -> list[str]:
+        """Paths of all image files below `path`, sorted."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes, or `UnreadableError`."""
+        ...
+
+
+def _visible(name: str) -> bool:
+    # `..` and an absolute path's empty first part are no names of images either.
+    return bool(name) and not name.startswith(".") and name != "__MACOSX"
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - 10x faster than Path
+
+
+class FolderSource:
+    """A folder on disk. Links are followed, each folder once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders directly in `path`."""
+        return sorted(e.name for e in self._scan(path) if e.is_dir())
+
+    def images(self, path: str) -> list[str]:
+        """Paths of all image files below `path`."""
+        found: list[str] = []
+        seen: set[str] = set()
+        todo = [path]
+        while todo:
+            folder = todo.pop()
+            real = os.path.realpath(self.root / folder)
+            if real in seen:
+                continue
+            seen.add(real)
+            for entry in self._scan(folder):
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir():
+                    todo.append(name)
+                # A dangling link is listed, so that it is reported when it is read.
+                elif _is_image(entry.name) and (entry.is_file() or entry.is_symlink()):
+                    found.append(name)
+        return sorted(found)
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes."""
+        try:
+            with (self.root / path).open("rb") as f:
+                if os.fstat(f.fileno()).st_size > MAX_FILE_BYTES:
+                    raise UnreadableError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+                return f.read()
+        except OSError as e:
+            raise UnreadableError(e.strerror or str(e)) from e
+
+    def _scan(self, path: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.root / path) as entries:
+                yield from (e for e in entries if _visible(e.name))
+        except OSError as e:
+            raise DataError(f"cannot read {self.root / path}: {e.strerror}") from e
+
+
+class ZipSource:
+    """A zip file, read member by member."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError) as e:
+            raise DataError(f"{path} is not a whole zip file: {e}") from e
+        except OSError as e:
+            raise DataError(f"cannot read {path}: {e.strerror or e}") from e
+        names = (m for m in self.zip.namelist() if all(map(_visible, m.rstrip("/").split("/"))))
+        self.members = sorted(names)
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders directly in `path`."""
+        prefix = f"{path}/" if path else ""
+        inside = (m.removeprefix(prefix) for m in self.members if m.startswith(prefix))
+        return sorted({m.split("/", 1)[0] for m in inside if "/" in m})
+
+    def images(self, path: str) -> list[str]:
+        """Paths of all image files below `path`."""
+        prefix = f"{path}/" if path else ""
+        # A name may stand in a zip twice; the later member is the one that counts.
+        return sorted({m for m in self.members if m.startswith(prefix) and _is_image(m)})
+
+    def read(self, path: str) -> bytes:
+        """A member's bytes; never more than the zip's directory says."""
+        try:
+            info = self.zip.getinfo(path)
+            if info.file_size > MAX_FILE_BYTES:
+                raise UnreadableError(f"larger than {MAX_FILE_BYTES >> 20} MiB when inflated")
+            return self.zip.read(info)
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as e:
+            raise UnreadableError(str(e)) from e
+        except (RuntimeError, NotImplementedError) as e:  # encrypted, or an exotic compression
+            raise UnreadableError(str(e)) from e
+
+
+def open_source(path: Path) -> Source:
+    """The folder or zip at `path`.
+
+    Raises:
+        DataError: nothing there, or neither a folder nor a zip.
+    """
+    try:
+        is_dir, is_file = path.is_dir(), path.is_file()
+    except OSError as e:
+        raise DataError(f"cannot read {path}: {e.strerror}") from e
+    if is_dir:
+        return FolderSource(path)
+    if not is_file:
+        raise DataError(f"no images at {path}: there is no such file or folder")
+    return ZipSource(path)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the class folders are: below `path`, which holds the images of `split`."""
+
+    path: str
+    split: str | None
+
+
+def find_layout(source: Source, data: Path, role: str, known: frozenset[str]) -> Layout:
+    """Find the class folders of `role` in the source at `data`.
+
+    ``train/`` and ``val/`` are splits when they hold folders; the one of `role` is taken, or the
+    only one there is. A single folder around everything is entered, unless `known` class ids
+    say that it is a class.
+
+    Raises:
+        DataError: both other splits and class folders could be meant, or there is no folder.
+    """
+    path = ""
+    split = data.stem if data.stem in SPLITS else None
+    for _ in range(3):  # at most a wrapper and a split
+        folders = source.folders(path)
+        splits = [
+            f for f in SPLITS if f in folders and f not in known and source.folders(_join(path, f))
+        ]
+        if role in splits or len(splits) == len(folders) == 1:
+            split = role if role in splits else splits[0]
+            return Layout(_join(path, split), split)
+        single = len(folders) == 1 and folders[0] not in known
+        if not single or not source.folders(_join(path, folders[0])):
+            break
+        path = _join(path, folders[0])
+    if not folders:
+        raise DataError(
+            f"{data} holds no class folders",
+            "Images lie in one folder per class: <class>/… or val/<class>/…",
+        )
+    if splits:
+        raise DataError(f"{data} has {splits[0]}/ but no {role}/ folder")
+    return Layout(path, split)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name

@@ -1,0 +1,174 @@
+"""From a graph to an artifact: executed, compared, written whole, described."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from numpy.typing import NDArray
+
+from edgenext.artifact import Artifact, save_manifest
+from edgenext.export.onnx import DEFAULT_OPSET, onnx_graph
+from edgenext.export.parity import measure_parity, require_parity, torch_reference
+from edgenext.files import sha256_file, write_bytes
+from edgenext.graph.targets import DEFAULT_TARGET, TARGET_FORM
+from edgenext.models.checkpoint import Checkpoint
+from edgenext.runtimes.base import Images, normalise
+from edgenext.schema import Calibration, EvalTransform, Manifest, Parity, TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+TOOLS = ("edgenext", "torch", "onnx", "onnxruntime", "onnxsim")
+"""Packages whose versions go into a manifest."""
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Name, shape and type of a graph's input or output; a free dimension is -1."""
+    tensor = value.type.tensor_type
+    kind = "uint8" if tensor.elem_type == 2 else "float32"
+    return TensorSpec(
+        name=value.name,
+        shape=tuple(d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim),
+        dtype=cast(Literal["float32", "uint8"], kind),
+    )
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A float ONNX graph and what its artifacts' manifests say of it."""
+
+    model: onnx.ModelProto
+    arch: str
+    num_classes: int
+    labels: tuple[str, ...] | None
+    transform: EvalTransform
+    form: str
+    target: str
+    source: dict[str, str]
+
+    def prepare(self, images: Images) -> NDArray[Any]:
+        """The input tensor of N×H×W×3 uint8 images."""
+        takes_pixels = _spec(self.model.graph.input[0]).dtype == "uint8"
+        return images if takes_pixels else normalise(images, self.transform)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a float graph is made.
+
+    `batch` None is any number; `uint8_input` takes N×H×W×3 pixels with preprocessing inside;
+    `features_only` gives the four stage outputs instead of logits.
+    """
+
+    form: str = TARGET_FORM[DEFAULT_TARGET]
+    target: str = DEFAULT_TARGET
+    batch: int | None = 1
+    opset: int = DEFAULT_OPSET
+    uint8_input: bool = False
+    features_only: bool = False
+
+
+def graph_of(checkpoint: Checkpoint, options: ExportOptions) -> Graph:
+    """The float graph of a checkpoint, for its evaluation size.
+
+    Raises:
+        UsageError: an option that cannot be.
+        CheckpointError: weights that are not finite.
+    """
+    transform = checkpoint.eval
+    model = onnx_graph(
+        checkpoint.network(features_only=options.features_only),
+        options.form,
+        (transform.size, transform.size),
+        batch=options.batch,
+        opset=options.opset,
+        pixels=transform if options.uint8_input else None,
+    )
+    return Graph(
+        model,
+        checkpoint.arch,
+        checkpoint.num_classes,
+        checkpoint.labels,
+        transform,
+        options.form,
+        options.target,
+        {"weights": Path(checkpoint.source).name, "sha256": checkpoint.sha256},
+    )
+
+
+def read_graph(artifact: Artifact) -> Graph:
+    """The graph inside an ONNX artifact."""
+    import onnx
+
+    m = artifact.manifest
+    source = {"artifact": artifact.path.name, "sha256": m.sha256}
+    model = onnx.load(artifact.path)
+    return Graph(model, m.arch, m.num_classes, m.labels, m.eval, m.form, m.target, source)
+
+
+def write_artifact(
+    graph: Graph,
+    path: Path,
+    *,
+    scheme: str,
+    parity: Parity,
+    recipe: dict[str, object] | None = None,
+    calibration: Calibration | None = None,
+) -> Artifact:
+    """Write a graph and its manifest.
+
+    Raises:
+        OutputError: the folder cannot be written; nothing is left behind.
+    """
+    write_bytes(path, graph.model.SerializeToString(deterministic=True))
+    try:
+        manifest = Manifest(
+            file=path.name,
+            format="onnx",
+            scheme=scheme,
+            form=graph.form,
+            target=graph.target,
+            arch=graph.arch,
+            num_classes=graph.num_classes,
+            labels=graph.labels,
+            eval=graph.transform,
+            input=_spec(graph.model.graph.input[0]),
+            outputs=tuple(_spec(o) for o in graph.model.graph.output),
+            opset=graph.model.opset_import[0].version,
+            sha256=sha256_file(path),
+            size_bytes=path.stat().st_size,
+            source=graph.source,
+            recipe=recipe,
+            calibration=calibration,
+            parity=parity,
+            tools={name: version(name) for name in TOOLS},
+        )
+        return save_manifest(path, manifest)
+    except BaseException:
+        path.unlink(missing_ok=True)  # a file without its manifest is of no use
+        raise
+
+
+def export_onnx(
+    checkpoint: Checkpoint, path: Path, images: Images, options: ExportOptions
+) -> Artifact:
+    """Export a checkpoint to a float ONNX artifact that has run and agrees with PyTorch.
+
+    Args:
+        checkpoint: the weights; its evaluation transform becomes the artifact's.
+        path: of the file to write.
+        images: N×H×W×3 uint8 images of the transform's size, to compare on.
+        options: how the graph is made.
+
+    Raises:
+        ParityError: the graph does not agree; nothing is written.
+        OutputError: the folder cannot be written.
+    """
+    graph = graph_of(checkpoint, options)
+    network = checkpoint.network(features_only=options.features_only)
+    parity = measure_parity(graph.model, torch_reference(network), images, checkpoint.eval)
+    require_parity(parity, "fp32", path.name)
+    return write_artifact(graph, path, scheme="fp32", parity=parity)

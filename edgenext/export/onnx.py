@@ -1,0 +1,108 @@
+"""EdgeNeXt to ONNX: form → torch.onnx → onnxsim → checker."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+from edgenext.errors import UsageError
+from edgenext.export.simplify import simplify
+from edgenext.schema import EvalTransform
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgenext.models.network import EdgeNeXt
+
+STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
+"""Names of the tensors inside every exported graph at which parity is checked."""
+
+OPSETS = range(13, 24)
+"""What torch's TorchScript-based exporter can write and onnxruntime can run."""
+
+DEFAULT_OPSET = 20
+"""The first opset with Gelu; LayerNormalization came with 17."""
+
+
+def onnx_graph(
+    network: EdgeNeXt,
+    form: str,
+    size: tuple[int, int],
+    *,
+    batch: int | None = 1,
+    opset: int = DEFAULT_OPSET,
+    pixels: EvalTransform | None = None,
+) -> onnx.ModelProto:
+    """A checked ONNX graph of a network.
+
+    The stem's and stages' tensors keep the names in `STAGES` inside it.
+
+    Args:
+        network: a reference network in evaluation mode.
+        form: one of `graph.forms.FORMS`.
+        size: height and width in pixels.
+        batch: images a call, None for any number.
+        opset: of the default ONNX domain.
+        pixels: take N×H×W×3 uint8 and normalise inside.
+
+    Raises:
+        UsageError: an opset or size that cannot be.
+        CheckpointError: weights that are not finite.
+    """
+    import onnx
+    import torch
+
+    from edgenext.graph.forms import Deployable
+
+    if opset not in OPSETS:
+        raise UsageError(f"opset {opset} cannot be written", f"Use {OPSETS[0]} to {OPSETS[-1]}")
+    if batch is not None and batch < 1:
+        raise UsageError(f"batch {batch} is no number of images", "Use 1 or more, or dynamic")
+    module = Deployable(network, form, *size, pixels).eval()
+    # a traced batch of 1 would let the exporter drop dimensions it believes to be constant
+    rows = batch or 2
+    shape = (rows, *size, 3) if pixels else (rows, 3, *size)
+    example = torch.zeros(shape, dtype=torch.uint8 if pixels else torch.float32)
+    outputs = output_names(network.features_only)
+    names = [*outputs, *(s for s in STAGES if s not in outputs)]
+    axes = {n: {0: "batch"} for n in ("input", *names)} if batch is None else None
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        # the newer exporter cannot write opsets below 18: it leaves 18 there without a word
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            (example,),
+            buffer,  # type: ignore[arg-type] # a file object works with this exporter
+            input_names=["input"],
+            output_names=names,
+            dynamic_axes=axes,
+            opset_version=opset,
+            dynamo=False,
+        )
+    model = simplify(onnx.load_from_string(buffer.getvalue()))
+    del model.graph.output[len(outputs) :]
+    model.producer_name, model.producer_version = "edgenext", ""
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def output_names(features_only: bool) -> tuple[str, ...]:
+    """What the artifact gives: logits, or the four stages."""
+    return STAGES[1:] if features_only else ("logits",)
+
+
+def with_stage_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a graph that gives the tensors of `STAGES` as outputs too, behind its own."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    present = {o.name for o in copy.graph.output}
+    for name in STAGES:
+        if name not in present:
+            copy.graph.output.append(
+                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            )
+    return copy

@@ -1,0 +1,216 @@
+"""Exact folds: the same function with fewer operations.
+
+Each fold takes a reference network in evaluation mode and rewrites it in place. The network stays
+an `EdgeNeXt` that can be called; what a fold has emptied becomes an identity (layer scales of one,
+norms without affine, `nn.Identity`). Arithmetic is done in float64 and stored in the network's
+own precision.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from edgenext.errors import CheckpointError
+from edgenext.models.network import (
+    Block,
+    ConvEncoder,
+    EdgeNeXt,
+    FourierEncoding,
+    LayerNorm2d,
+    SDTAEncoder,
+)
+from edgenext.models.zoo import check_size
+from edgenext.schema import EvalTransform
+
+Layer = nn.Conv2d | nn.Linear
+
+
+class ConstantEncoding(nn.Module):
+    """A positional encoding frozen for one size."""
+
+    encoding: Tensor
+
+    def __init__(self, encoding: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("encoding", encoding)
+
+    def forward(self, height: int, width: int) -> Tensor:
+        """The 1×C×H×W encoding."""
+        del height, width  # the size was fixed by the fold; a wrong one cannot be added
+        return self.encoding
+
+
+def blocks(network: EdgeNeXt) -> Iterator[Block]:
+    """All encoders, from the first stage to the last."""
+    for stage in network.stages:
+        yield from cast(Iterable[Block], stage)
+
+
+def downsamplings(network: EdgeNeXt) -> Iterator[nn.Sequential]:
+    """The three norm → convolution pairs between the stages."""
+    return (cast(nn.Sequential, m) for m in list(network.downsample_layers)[1:])
+
+
+def attention_blocks(network: EdgeNeXt) -> Iterator[SDTAEncoder]:
+    """The encoders with attention."""
+    return (b for b in blocks(network) if isinstance(b, SDTAEncoder))
+
+
+def _wide(x: Tensor | None, like: Tensor) -> Tensor:
+    """Float64 values, zeros (one an output channel of `like`) where there is no tensor."""
+    return like.new_zeros(len(like), dtype=torch.float64) if x is None else x.detach().double()
+
+
+def _store(layer: Layer, weight: Tensor, bias: Tensor) -> None:
+    """Put float64 values into a layer, in its own precision; no bias where none is needed."""
+    dtype = layer.weight.dtype
+    layer.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+    if layer.bias is not None or bias.any():
+        layer.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+
+
+def scale_outputs(layer: Layer, scale: Tensor, shift: Tensor | None = None) -> None:
+    """Make the layer give `scale · y + shift`, one value an output channel."""
+    weight, bias = _wide(layer.weight, layer.weight), _wide(layer.bias, layer.weight)
+    scale = scale.detach().double()
+    shift = torch.zeros_like(bias) if shift is None else shift.detach().double()
+    shape = (-1,) + (1,) * (weight.ndim - 1)
+    _store(layer, weight * scale.reshape(shape), bias * scale + shift)
+
+
+def absorb_inputs(layer: Layer, scale: Tensor, shift: Tensor | None = None) -> None:
+    """Make the layer, fed x, give what it gave on `scale · x + shift` (not for padded layers)."""
+    weight, bias = _wide(layer.weight, layer.weight), _wide(layer.bias, layer.weight)
+    scale = scale.detach().double()
+    if shift is not None:
+        per_input = weight.flatten(2).sum(2) if weight.ndim == 4 else weight
+        bias = bias + per_input @ shift.detach().double()
+    shape = (1, -1) + (1,) * (weight.ndim - 2)
+    _store(layer, weight * scale.reshape(shape), bias)
+
+
+def batchnorm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a BatchNorm in evaluation mode, float64."""
+    assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101 - ours track them
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
+def fold_layer_scale(network: EdgeNeXt) -> None:
+    """`gamma` into pwconv2 and `gamma_xca` into xca.proj."""
+    for block in blocks(network):
+        scale_outputs(block.pwconv2, block.gamma)
+        nn.init.ones_(block.gamma)
+        if isinstance(block, SDTAEncoder):
+            scale_outputs(block.xca.proj, block.gamma_xca)
+            nn.init.ones_(block.gamma_xca)
+
+
+def _fold_affine(norm: nn.Module, reader: Layer) -> nn.Module:
+    """Move a norm's affine into the only layer that reads it; give what remains of the norm."""
+    if isinstance(norm, nn.BatchNorm2d):
+        absorb_inputs(reader, *batchnorm_affine(norm))
+        return nn.Identity()
+    if isinstance(norm, nn.LayerNorm | LayerNorm2d):
+        absorb_inputs(reader, norm.weight, norm.bias)
+        nn.init.ones_(norm.weight)
+        nn.init.zeros_(norm.bias)
+    return norm
+
+
+def fold_norm_affine(network: EdgeNeXt) -> None:
+    """Every norm's affine into the layer behind it, where only one layer reads it.
+
+    The stem's LayerNorm is read by a block and its residual, so it keeps its affine; so does
+    `norm_xca` of the batch-norm family. Run `fold_batchnorm` first: a BatchNorm behind a
+    convolution is better folded there, because its output is then normalised already.
+    """
+    for norm_conv in downsamplings(network):
+        norm_conv[0] = _fold_affine(norm_conv[0], cast(nn.Conv2d, norm_conv[1]))
+    for block in blocks(network):
+        if isinstance(block, SDTAEncoder) and not network.arch.batch_norm:
+            block.norm_xca = _fold_affine(block.norm_xca, block.xca.qkv)
+        block.norm = _fold_affine(block.norm, block.pwconv1)
+    if not network.features_only:
+        network.norm = _fold_affine(network.norm, network.head)
+
+
+def fold_batchnorm(network: EdgeNeXt) -> None:
+    """BatchNorm into the convolution before it: the stem, and every depth-wise convolution.
+
+    `norm_xca` stays: part of what it normalises comes from no convolution.
+    """
+    stem = cast(nn.Sequential, network.downsample_layers[0])
+    stem[1] = _fold_behind(cast(nn.Conv2d, stem[0]), stem[1])
+    for block in blocks(network):
+        if isinstance(block, ConvEncoder):
+            block.norm = _fold_behind(block.dwconv, block.norm)
+
+
+def _fold_behind(conv: nn.Conv2d, norm: nn.Module) -> nn.Module:
+    """Move a BatchNorm into the convolution before it; any other norm stays."""
+    if not isinstance(norm, nn.BatchNorm2d):
+        return norm
+    scale_outputs(conv, *batchnorm_affine(norm))
+    return nn.Identity()
+
+
+def freeze_encoding(network: EdgeNeXt, height: int, width: int) -> None:
+    """The Fourier positional encoding to a constant for images of height × width pixels."""
+    for i, stage in enumerate(network.stages):
+        for block in cast(nn.Sequential, stage):
+            if isinstance(block, SDTAEncoder) and isinstance(block.pos_embd, FourierEncoding):
+                step = 4 * 2**i
+                encoding = block.pos_embd(height // step, width // step).detach()
+                block.pos_embd = ConstantEncoding(encoding)  # type: ignore[assignment]
+
+
+def fold_input_normalisation(network: EdgeNeXt, transform: EvalTransform) -> None:
+    """Mean, deviation and the division by 255 into the stem, which then reads 0–255 pixels."""
+    std = torch.tensor(transform.std, dtype=torch.float64)
+    mean = torch.tensor(transform.mean, dtype=torch.float64)
+    stem = cast(nn.Sequential, network.downsample_layers[0])
+    absorb_inputs(cast(nn.Conv2d, stem[0]), 1 / (255 * std), -mean / std)
+
+
+def check_finite(network: EdgeNeXt) -> None:
+    """Refuse weights that no fold and no runtime can make sense of.
+
+    Raises:
+        CheckpointError: NaN or infinite values, by tensor name.
+    """
+    bad = [k for k, v in network.state_dict().items() if not torch.isfinite(v).all()]
+    if bad:
+        raise CheckpointError(f"NaN or infinite weights in {', '.join(bad[:5])}")
+
+
+def fold(
+    network: EdgeNeXt, height: int, width: int, pixels: EvalTransform | None = None
+) -> EdgeNeXt:
+    """A folded copy of a network for images of height × width pixels.
+
+    Args:
+        network: a reference network; it is not changed.
+        height: pixels.
+        width: pixels.
+        pixels: fold this normalisation in too, so that the copy reads 0–255 pixels.
+
+    Raises:
+        CheckpointError: weights that are not finite.
+        UsageError: a size the network cannot take.
+    """
+    check_size(height, width)
+    check_finite(network)
+    folded = copy.deepcopy(network).eval().requires_grad_(False)
+    fold_layer_scale(folded)
+    fold_batchnorm(folded)
+    fold_norm_affine(folded)
+    freeze_encoding(folded, height, width)
+    if pixels is not None:
+        fold_input_normalisation(folded, pixels)
+    return folded

@@ -1,0 +1,221 @@
+"""Forms: how a folded network is laid out for a runtime.
+
+`naive` is the reference network as it is. `convT` keeps N×C×H×W throughout: linear layers become
+1×1 convolutions, LayerNorm stands between two transposes (which onnxruntime's layout passes nearly
+all remove), and attention scales the small d × d product instead of normalising queries and keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgenext.graph.canonical import canonicalise_attention
+from edgenext.graph.fold import batchnorm_affine, check_finite, fold, scale_outputs
+from edgenext.models.network import (
+    LN_EPS,
+    XCA,
+    Block,
+    ConvEncoder,
+    EdgeNeXt,
+    LayerNorm2d,
+    SDTAEncoder,
+)
+from edgenext.models.zoo import check_size
+from edgenext.schema import EvalTransform
+
+NORMALIZE_EPS = 1e-12
+"""The floor of torch.nn.functional.normalize."""
+
+
+class ChannelLayerNorm(nn.Module):
+    """LayerNorm over the channels of N×C×H×W, between two transposes."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, norm: nn.LayerNorm | LayerNorm2d) -> None:
+        super().__init__()
+        self.register_buffer("weight", norm.weight.detach())
+        self.register_buffer("bias", norm.bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise N×C×H×W over C."""
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, LN_EPS)
+        return x.permute(0, 3, 1, 2)
+
+
+def channel_norm(norm: nn.Module) -> nn.Module:
+    """What the folds left of a norm, for N×C×H×W."""
+    return ChannelLayerNorm(norm) if isinstance(norm, nn.LayerNorm | LayerNorm2d) else norm
+
+
+def channel_affine(norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """A BatchNorm that could go nowhere, as a depth-wise 1×1 convolution.
+
+    A convolution has one scale a channel when it is quantized; a plain product would not.
+    """
+    conv = nn.Conv2d(norm.num_features, norm.num_features, 1, groups=norm.num_features)
+    nn.init.ones_(conv.weight)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    conv.to(norm.weight.dtype)
+    scale_outputs(conv, *batchnorm_affine(norm))
+    return conv
+
+
+def pointwise(linear: nn.Linear) -> nn.Conv2d:
+    """A linear layer as a 1×1 convolution."""
+    conv = nn.Conv2d(linear.in_features, linear.out_features, 1)
+    conv.weight = nn.Parameter(linear.weight[:, :, None, None], requires_grad=False)
+    conv.bias = nn.Parameter(linear.bias, requires_grad=False)
+    return conv
+
+
+class ConvEncoderT(nn.Module):
+    """A folded convolution encoder."""
+
+    def __init__(self, block: ConvEncoder) -> None:
+        super().__init__()
+        self.dwconv = block.dwconv
+        self.norm = channel_norm(block.norm)
+        self.pwconv1, self.act = pointwise(block.pwconv1), block.act
+        self.pwconv2 = pointwise(block.pwconv2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W in and out."""
+        y: Tensor = self.pwconv2(self.act(self.pwconv1(self.norm(self.dwconv(x)))))
+        return x + y
+
+
+class XCAT(nn.Module):
+    """Cross-covariance attention on N×C×H×W; the norms of q and k scale the d × d product."""
+
+    temperature: Tensor
+
+    def __init__(self, xca: XCA) -> None:
+        super().__init__()
+        self.heads = xca.heads
+        self.qkv, self.proj = pointwise(xca.qkv), pointwise(xca.proj)
+        self.register_buffer("temperature", xca.temperature.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W in and out."""
+        dim, height, width = x.shape[1:]
+        qkv = self.qkv(x).reshape(-1, 3 * self.heads, dim // self.heads, height * width)
+        q, k, v = torch.split(qkv, self.heads, 1)
+        q_norm = torch.linalg.vector_norm(q, dim=-1, keepdim=True).clamp_min(NORMALIZE_EPS)
+        k_norm = torch.linalg.vector_norm(k, dim=-1, keepdim=True).clamp_min(NORMALIZE_EPS)
+        scale = self.temperature / q_norm / k_norm.transpose(-2, -1)
+        attention = (q @ k.transpose(-2, -1) * scale).softmax(-1)
+        out: Tensor = self.proj((attention @ v).reshape(-1, dim, height, width))
+        return out
+
+
+class SDTAEncoderT(nn.Module):
+    """A folded attention encoder."""
+
+    def __init__(self, block: SDTAEncoder) -> None:
+        super().__init__()
+        self.width, self.convs = block.width, block.convs
+        bn = block.norm_xca if isinstance(block.norm_xca, nn.BatchNorm2d) else None
+        self.norm_before = None if bn is None else channel_affine(bn)
+        self.norm_xca = channel_norm(block.norm_xca) if bn is None else nn.Identity()
+        self.pos_embd = block.pos_embd
+        self.xca = XCAT(block.xca)
+        self.norm = channel_norm(block.norm)
+        self.pwconv1, self.act = pointwise(block.pwconv1), block.act
+        self.pwconv2 = pointwise(block.pwconv2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W in and out."""
+        y = SDTAEncoder.split_conv(self, x)  # type: ignore[arg-type] # width and convs are all it reads
+        if self.norm_before is not None:
+            y = self.norm_before(y)
+        if self.pos_embd is not None:
+            y = y + self.pos_embd(*x.shape[2:])
+        y = y + self.xca(self.norm_xca(y))
+        out: Tensor = x + self.pwconv2(self.act(self.pwconv1(self.norm(y))))
+        return out
+
+
+class ConvT(nn.Module):
+    """The whole network in form `convT`, from a folded network."""
+
+    def __init__(self, folded: EdgeNeXt) -> None:
+        super().__init__()
+        self.features_only = folded.features_only
+        self.downsample_layers = nn.ModuleList(
+            nn.Sequential(*(channel_norm(m) for m in cast(nn.Sequential, pair)))
+            for pair in folded.downsample_layers
+        )
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    SDTAEncoderT(b)
+                    if isinstance(b, SDTAEncoder)
+                    else ConvEncoderT(cast(ConvEncoder, b))
+                    for b in cast(Iterable[Block], stage)
+                )
+            )
+            for stage in folded.stages
+        )
+        if not self.features_only:
+            self.norm, self.head = folded.norm, folded.head
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The stem's output and the four stages', each N×C×H×W."""
+        return EdgeNeXt.features(self, x)  # type: ignore[arg-type]
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits of the last stage's output."""
+        logits: Tensor = self.head(self.norm(x.mean((-2, -1))))
+        return logits
+
+
+class Deployable(nn.Module):
+    """A network in one form, from the artifact's input to its outputs.
+
+    With `pixels` the input is N×H×W×3 uint8, else N×3×H×W float32, normalised. Outputs are the
+    logits (not with `features_only`), then the stem's and the four stages' tensors.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: EdgeNeXt,
+        form: str,
+        height: int,
+        width: int,
+        pixels: EvalTransform | None = None,
+    ) -> None:
+        super().__init__()
+        self.features_only, self.pixels = network.features_only, pixels is not None
+        self.normalise = pixels is not None and form == "naive"
+        if form == "naive":
+            check_size(height, width)
+            check_finite(network)
+            self.body: EdgeNeXt | ConvT = network
+        else:
+            folded = fold(network, height, width, pixels)
+            canonicalise_attention(folded)
+            self.body = ConvT(folded)
+        if pixels is not None:
+            self.register_buffer("mean", 255 * torch.tensor(pixels.mean)[:, None, None])
+            self.register_buffer("std", 255 * torch.tensor(pixels.std)[:, None, None])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Logits and the stem's and stages' tensors."""
+        if self.pixels:
+            x = x.permute(0, 3, 1, 2).float()
+        if self.normalise:
+            x = (x - self.mean) / self.std
+        features = self.body.features(x)
+        if self.features_only:
+            return (*features[1:], features[0])
+        return (self.body.classify(features[-1]), *features)

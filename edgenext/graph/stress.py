@@ -1,0 +1,67 @@
+"""The stressed twin: the same function, with channels rescaled as far as exactness allows.
+
+A quantizer that brings the network to a canonical form gives a twin the same INT8 file; one that
+does not collapses, as it does on trained networks whose channels came out uneven by themselves.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from edgenext.graph.fold import (
+    absorb_inputs,
+    attention_blocks,
+    blocks,
+    downsamplings,
+    scale_outputs,
+)
+from edgenext.models.network import EdgeNeXt, LayerNorm2d
+
+
+def stress(network: EdgeNeXt, seed: int = 0, strength: float = 3.0) -> EdgeNeXt:
+    """A rescaled copy of a network: equal logits, channels up to 4**strength apart in size.
+
+    Args:
+        network: a reference network; it is not changed.
+        seed: of the factors.
+        strength: factors are 2**uniform(−strength, strength).
+    """
+    twin = copy.deepcopy(network).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+
+    def factors(n: int) -> Tensor:
+        exponent = torch.rand(n, generator=generator, dtype=torch.float64) * 2 - 1
+        return torch.exp2(strength * exponent)
+
+    def spread_norm(norm: nn.Module, reader: nn.Conv2d | nn.Linear) -> None:
+        affine = cast(nn.LayerNorm | LayerNorm2d | nn.BatchNorm2d, norm)
+        factor = factors(len(affine.weight))
+        affine.weight.mul_(factor)
+        affine.bias.mul_(factor)
+        absorb_inputs(reader, 1 / factor)
+
+    def spread_scale(gamma: Tensor, layer: nn.Linear) -> None:
+        factor = factors(len(gamma))
+        scale_outputs(layer, factor)
+        gamma.div_(factor)
+
+    for pair in downsamplings(twin):
+        spread_norm(pair[0], cast(nn.Conv2d, pair[1]))
+    for block in blocks(twin):
+        spread_norm(block.norm, block.pwconv1)
+        spread_scale(block.gamma, block.pwconv2)
+    for block in attention_blocks(twin):
+        spread_scale(block.gamma_xca, block.xca.proj)
+        if not twin.arch.batch_norm:  # that family adds its normalised input to the residual
+            spread_norm(block.norm_xca, block.xca.qkv)
+        dim, heads = len(block.gamma), block.xca.heads
+        value = factors(heads).repeat_interleave(dim // heads)  # one a head, undone by proj
+        scale_outputs(block.xca.qkv, torch.cat((factors(2 * dim), value)))
+        absorb_inputs(block.xca.proj, 1 / value)
+    if not twin.arch.batch_norm and not twin.features_only:
+        spread_norm(twin.norm, twin.head)
+    return twin

@@ -1,0 +1,33 @@
+"""timm's parameter names of EdgeNeXt, turned into the published ones.
+
+timm regroups the same tensors, unchanged in shape: the stem and the downsampling layers move into
+the stages, the head gets its norm, and some layers have other names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_RULES = (
+    (r"^stem\.", "downsample_layers.0."),
+    (r"^stages\.(\d+)\.downsample\.", r"downsample_layers.\1."),
+    (r"^stages\.(\d+)\.blocks\.", r"stages.\1."),
+    (r"\.conv_dw\.", ".dwconv."),
+    (r"\.mlp\.fc([12])\.", r".pwconv\1."),
+    (r"^head\.norm\.", "norm."),
+    (r"^head\.fc\.", "head."),
+)
+_MARKS = re.compile(r"^stem\.|^stages\.\d+\.(blocks|downsample)\.|^head\.(fc|norm)\.")
+
+
+def is_timm(names: Iterable[str]) -> bool:
+    """Whether any of the parameter names is one that only timm uses."""
+    return any(_MARKS.search(name) for name in names)
+
+
+def published_name(name: str) -> str:
+    """The published name of the parameter timm calls `name`; a name unknown to timm is kept."""
+    for pattern, replacement in _RULES:
+        name = re.sub(pattern, replacement, name)
+    return name

@@ -1,0 +1,86 @@
+"""Reading a run folder: its summary and, where they were kept, the logits."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from edgenext.errors import InputError
+from edgenext.runtimes.base import Logits
+from edgenext.schema import RunSummary
+
+SUMMARY = "run.json"
+LOGITS = "logits.npz"
+LABELS = "labels"
+
+
+@dataclass(frozen=True)
+class RunLogits:
+    """Logits of artifacts on the evaluation images, each N×K float32, and N int64 labels."""
+
+    by_name: dict[str, Logits]
+    labels: NDArray[np.int64]
+
+
+def load_summary(run_dir: Path) -> RunSummary:
+    """The `run.json` of a run folder.
+
+    Raises:
+        InputError: there is none, or it is not a summary of a whole run.
+    """
+    path = run_dir / SUMMARY
+    if not path.is_file():
+        raise InputError(
+            f"{run_dir} holds no {SUMMARY}",
+            "Give the folder of a run that ended; `edgenext run` makes one",
+        )
+    try:
+        summary = RunSummary.model_validate_json(path.read_bytes())
+    except OSError as e:
+        raise InputError(f"cannot read {path}: {e.strerror}") from e
+    except ValidationError as e:
+        first = e.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(
+            f"{path} is not the summary of a run: {field}: {' '.join(first['msg'].split())}",
+            "Run `edgenext run` again: it redoes only what is missing",
+        ) from e
+    if summary.schema_version != 1:
+        raise InputError(
+            f"{path} has schema version {summary.schema_version}; this program knows version 1",
+            "Use the version of edgenext that wrote it",
+        )
+    return summary
+
+
+def load_logits(run_dir: Path) -> RunLogits | None:
+    """The `logits.npz` of a run folder, or None where none were kept.
+
+    Raises:
+        InputError: the file is broken, or its arrays do not belong together.
+    """
+    path = run_dir / LOGITS
+    if not path.is_file():
+        return None
+    remedy = "Delete it to do without, or run `edgenext run` again"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
+        raise InputError(f"{path} does not hold logits: {e}", remedy) from e
+    labels = arrays.pop(LABELS, None)
+    if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InputError(f"{path} does not hold one whole number a label", remedy)
+    for name, values in arrays.items():
+        if values.ndim != 2 or len(values) != len(labels) or values.dtype.kind != "f":
+            shape = "×".join(map(str, values.shape))
+            raise InputError(
+                f"{path} has logits of shape {shape} for {name} and {len(labels)} labels", remedy
+            )
+    by_name = {name: values.astype(np.float32, copy=False) for name, values in arrays.items()}
+    return RunLogits(by_name, labels.astype(np.int64, copy=False))

@@ -1,0 +1,81 @@
+"""The report as Markdown: the same sentence, table and provenance, without the plots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from edgenext.report.provenance import Section, provenance
+from edgenext.report.reading import reading
+from edgenext.report.study import Study
+from edgenext.report.tables import Cell, Row, Table, results
+from edgenext.report.text import clean
+from edgenext.report.verdict import Verdict
+
+
+def markdown(study: Study, verdict: Verdict) -> str:
+    """GitHub-flavoured Markdown; every text is escaped."""
+    table = results(study)
+    lines = [f"# {_text(study.summary.model)}", "", f"**{_text(verdict.sentence)}**", ""]
+    lines += (f"- {_text(reason)}" for reason in verdict.reasons)
+    lines += ["", "## Results", "", *_table(table)]
+    if table.notes:
+        lines += ["", *(f"- {_text(note)}" for note in table.notes)]
+    lines += ["", "## How to read this", ""]
+    terms = reading(study, verdict, table.evidence)
+    lines += (f"- **{_text(term)}**: {_text(meaning)}" for term, meaning in terms)
+    lines += ["", "## Where it comes from"]
+    for section in provenance(study):
+        lines += ["", *_section(section)]
+    return "\n".join(lines) + "\n"
+
+
+def _text(text: str) -> str:
+    """Text that Markdown shows as it is, in a table too."""
+    escaped = re.sub(r"([\\`*\[\]|~])", r"\\\1", clean(text))
+    # An underscore inside a word is only itself.
+    escaped = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _code(text: str) -> str:
+    """Text in a code span, fenced by more backticks than it holds."""
+    kept = clean(text).replace("|", "\\|")
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", kept)), default=0))
+    pad = " " if "`" in kept else ""
+    return f"{fence}{pad}{kept}{pad}{fence}"
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield _joined(("Figure", *map(_text, table.columns), "Evidence"))
+    yield _joined(("---", *("---:" for _ in table.columns), "---"))
+    for group in table.groups:
+        yield _joined((f"**{_text(group.title)}**", *("" for _ in table.columns), ""))
+        for row in group.rows:
+            yield _row(row)
+
+
+def _row(row: Row) -> str:
+    mixed = len(row.evidence) > 1
+    cells = (_cell(cell, mixed) for cell in row.cells)
+    return _joined((_text(row.head), *cells, "" if mixed else _text("".join(row.evidence))))
+
+
+def _cell(cell: Cell, with_evidence: bool) -> str:
+    text = _text(f"{cell.text} ({cell.note})" if cell.note else cell.text)
+    if cell.struck:
+        text = f"~~{text}~~"
+    return f"{text} {cell.evidence}" if with_evidence and cell.evidence else text
+
+
+def _joined(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"### {_text(section.title)}"
+    yield ""
+    yield "| | |"
+    yield "| --- | --- |"
+    for fact in section.facts:
+        yield _joined((_text(fact.name), _code(fact.value) if fact.code else _text(fact.value)))

@@ -1,0 +1,134 @@
+"""The report as one HTML file: no script, nothing loaded from anywhere, every text escaped."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from string import Template
+
+from edgenext.report.plots.canvas import Plot
+from edgenext.report.provenance import Section, provenance
+from edgenext.report.reading import reading
+from edgenext.report.study import Study
+from edgenext.report.tables import Cell, Row, Table, results
+from edgenext.report.text import clean
+from edgenext.report.tiles import Tile, tiles
+from edgenext.report.verdict import Verdict
+
+OUTCOMES = {
+    True: ("paid", "INT8 paid"),
+    False: ("unpaid", "INT8 did not pay"),
+    None: ("unknown", "Cannot tell"),
+}
+"""Verdict → its class and its badge: the badge repeats in words what the colour says."""
+
+
+def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
+    """The whole HTML document; `plots` are trusted, all other text is not."""
+    judged = next((e for e in study.entries if e.name == verdict.artifact), None)
+    table = results(study)
+    terms = reading(study, verdict, table.evidence)
+    outcome, badge = OUTCOMES[verdict.pays]
+    return Template(_resource("page.html")).substitute(
+        title=_text(f"{study.summary.model}: {badge}"),
+        css=_resource("page.css").strip(),
+        model=_text(study.summary.model),
+        outcome=outcome,
+        badge=badge,
+        sentence=_text(verdict.sentence),
+        reasons=_lines(f"<li>{_text(reason)}</li>" for reason in verdict.reasons),
+        tiles=_tiles(tiles(study, judged)),
+        results=_table(table, judged.label if judged else ""),
+        plots=_plots(plots),
+        reading=_lines(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in terms),
+        provenance=_lines(map(_section, provenance(study))),
+    )
+
+
+def _text(text: str) -> str:
+    return html.escape(clean(text))
+
+
+def _lines(parts: Iterable[str]) -> str:
+    return "\n".join(parts)
+
+
+def _resource(name: str) -> str:
+    return resources.files("edgenext.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _tiles(every: Sequence[Tile]) -> str:
+    if not every:
+        return ""
+    items = (
+        f"<li><b>{_text(t.value)}</b><span>{_text(t.name)}</span><small>{_text(t.note)}</small></li>"
+        for t in every
+    )
+    return f'<ul class="tiles">\n{_lines(items)}\n</ul>'
+
+
+def _table(table: Table, judged: str) -> str:
+    marks = [' class="judged"' if label == judged else "" for label in table.columns]
+    heads = "".join(
+        f'<th scope="col"{mark}>{_text(label)}</th>'
+        for label, mark in zip(table.columns, marks, strict=True)
+    )
+    width = len(table.columns) + 2
+    parts = [
+        '<div class="scroll"><table>',
+        f'<thead><tr><th scope="col">Figure</th>{heads}<th scope="col">Evidence</th></tr></thead>',
+    ]
+    for group in table.groups:
+        parts.append("<tbody>")
+        parts.append(f'<tr><th scope="rowgroup" colspan="{width}">{_text(group.title)}</th></tr>')
+        parts += (_row(row, marks) for row in group.rows)
+        parts.append("</tbody>")
+    parts.append("</table></div>")
+    if table.notes:
+        parts.append('<ul class="notes">')
+        parts += (f"<li>{_text(note)}</li>" for note in table.notes)
+        parts.append("</ul>")
+    return _lines(parts)
+
+
+def _row(row: Row, marks: Sequence[str]) -> str:
+    mixed = len(row.evidence) > 1
+    cells = "".join(
+        f"<td{mark}>{_cell(cell, mixed)}</td>" for cell, mark in zip(row.cells, marks, strict=True)
+    )
+    tag = "" if mixed else _text("".join(row.evidence))
+    return (
+        f'<tr><th scope="row">{_text(row.head)}</th>{cells}<td><span class="tag">{tag}</span></td>'
+        "</tr>"
+    )
+
+
+def _cell(cell: Cell, with_evidence: bool) -> str:
+    value, note = _text(cell.text), _text(cell.note)
+    if cell.struck:
+        value, note = f"<s>{value}</s>", note and f"<s>{note}</s>"
+    small = f"<small>{note}</small>" if note else ""
+    tag = with_evidence and cell.evidence
+    return value + small + (f"<small>{_text(cell.evidence)}</small>" if tag else "")
+
+
+def _plots(every: Sequence[Plot]) -> str:
+    if not every:
+        return ""
+    figures = (
+        f'<figure>\n<h3>{_text(p.title)}</h3>\n<div role="img" aria-label="{_text(p.alt)}">\n'
+        f"{p.svg}\n</div>\n<figcaption>{_text(p.caption)}</figcaption>\n</figure>"
+        for p in every
+    )
+    return f'<section>\n<h2>Plots</h2>\n<div class="plots">\n{_lines(figures)}\n</div>\n</section>'
+
+
+def _section(section: Section) -> str:
+    facts = (
+        f"<dt>{_text(f.name)}</dt><dd>"
+        + (f"<code>{_text(f.value)}</code>" if f.code else _text(f.value))
+        + "</dd>"
+        for f in section.facts
+    )
+    return f"<h3>{_text(section.title)}</h3>\n<dl>\n{_lines(facts)}\n</dl>"

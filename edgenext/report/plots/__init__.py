@@ -1,0 +1,28 @@
+"""Plots as inline SVG: one module a plot, each None where the run does not hold its data."""
+
+from __future__ import annotations
+
+from edgenext.report.load import RunLogits
+from edgenext.report.plots.canvas import Plot
+from edgenext.report.plots.flips import flips
+from edgenext.report.plots.rounds import rounds
+from edgenext.report.plots.stages import stages
+from edgenext.report.plots.tradeoff import tradeoff
+from edgenext.report.study import Study
+from edgenext.report.verdict import Verdict
+
+
+def plots(study: Study, verdict: Verdict, logits: RunLogits | None) -> list[Plot]:
+    """All plots that the run has data for.
+
+    Raises:
+        InputError: logits that are not those of the run.
+    """
+    judged = next((e for e in study.entries if e.name == verdict.artifact), None)
+    made = (
+        tradeoff(study, verdict.budget),
+        rounds(study),
+        flips(study, judged, logits) if judged and logits else None,
+        stages(study),
+    )
+    return [plot for plot in made if plot]

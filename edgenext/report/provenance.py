@@ -1,0 +1,143 @@
+"""Where a run's figures come from: network, images, files, machine, command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from edgenext.benchmark.environment import isa_label
+from edgenext.report.study import Study
+from edgenext.report.text import count, duration, mebibytes, number
+from edgenext.schema import Environment, ExportResult, SubsetInfo
+
+DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8", "dotprod", "i8mm"}
+"""Instruction sets that multiply and add int8 in one step."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A name and what it is; `code` for hashes and commands."""
+
+    name: str
+    value: str
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """Facts under one heading."""
+
+    title: str
+    facts: tuple[Fact, ...]
+
+
+def provenance(study: Study) -> tuple[Section, ...]:
+    """Everything needed to make the run's figures again."""
+    s = study.summary
+    sections = [
+        Section("Network", tuple(_network(study))),
+        Section("Images", tuple(_images(study))),
+        *(Section(f"File {study_label}", tuple(_file(a))) for study_label, a in _files(study)),
+    ]
+    if s.bench.environment:
+        sections.append(Section("Machine", tuple(_machine(s.bench.environment))))
+    sections.append(Section("Run", tuple(_run(study))))
+    return tuple(section for section in sections if section.facts)
+
+
+def lacks_dot_product(env: Environment | None) -> bool:
+    """Whether the CPU is known to have no int8 dot product: INT8 there is another machine."""
+    return bool(env and env.isa and DOT_PRODUCTS.isdisjoint(env.isa))
+
+
+def subset(info: SubsetInfo) -> str:
+    """Which images: `val of data.zip, 500 of 5,000 images: a stratified subset (seed 0)`."""
+    where = f"{info.split} of {info.data}" if info.split else info.data
+    if info.n < info.n_total:
+        drawn = f"{info.n:,} of {info.n_total:,} images: a subset stratified by class"
+        return f"{where}, {drawn} (seed {info.seed})"
+    return f"{where}, all {count(info.n, 'image')}"
+
+
+def _network(study: Study) -> Iterator[Fact]:
+    s = study.summary
+    yield Fact("Model", s.model)
+    yield Fact("Architecture", f"{s.arch}, {count(s.params, 'parameter')}")
+    yield Fact("Weights", s.weights)
+    if s.weights_sha256:
+        yield Fact("Weights sha256", s.weights_sha256, code=True)
+    if s.trained:
+        trained = ", ".join(
+            f"{name} {number(v, 0 if v == round(v) else 2)}" for name, v in s.trained.items()
+        )
+        yield Fact("Trained in this run", trained)
+
+
+def _images(study: Study) -> Iterator[Fact]:
+    s = study.summary
+    data = s.compare.data or next((r.data for r in s.eval.results if r.data), None)
+    if data:
+        yield from _set("Evaluation", data)
+    if s.calibration:
+        yield from _set("Calibration", s.calibration)
+        if data and data.sha256 == s.calibration.sha256:
+            yield Fact("Disjoint", "no: INT8 was calibrated on the images it is evaluated on")
+        elif data:
+            yield Fact(
+                "Disjoint",
+                "the two sets share no image; a run compares the content hash of every image and "
+                "stops where two are equal",
+            )
+
+
+def _set(name: str, info: SubsetInfo) -> Iterator[Fact]:
+    yield Fact(name, subset(info))
+    yield Fact(f"{name} sha256", info.sha256, code=True)
+    if info.corrupt:
+        bad = ", ".join(info.corrupt)
+        yield Fact(
+            f"{name}, left out",
+            f"{count(len(info.corrupt), 'image')} that could not be decoded: {bad}",
+        )
+
+
+def _files(study: Study) -> list[tuple[str, ExportResult]]:
+    return [(e.label, e.artifact) for e in study.entries if e.artifact]
+
+
+def _file(made: ExportResult) -> Iterator[Fact]:
+    yield Fact(
+        "File", f"{PurePath(made.artifact).name}, {number(mebibytes(made.size_bytes), 2)} MiB"
+    )
+    yield Fact("sha256", made.sha256, code=True)
+    form = f", form {made.form}" if made.form else ""
+    yield Fact("Scheme", f"{made.scheme} for {made.target}{form}, {made.format}")
+    if made.manifest:
+        yield Fact("Recipe and tools", f"in the manifest {PurePath(made.manifest).name}")
+    if made.parity:
+        p = made.parity
+        yield Fact(
+            "Against PyTorch",
+            f"{count(p.n, 'image')}: largest difference of a logit {p.max_abs:.2g}, SQNR "
+            f"{number(p.sqnr_db, 1)} dB, same answer {number(p.agreement, 2)} %",
+        )
+
+
+def _machine(env: Environment) -> Iterator[Fact]:
+    yield Fact("CPU", f"{env.cpu}, {count(env.cores, 'logical core')}")
+    sets = f"{isa_label(env)} ({', '.join(env.isa)})" if env.isa else "not known"
+    yield Fact("Instruction sets", sets)
+    yield Fact("Memory", f"{number(env.memory_gb, 1)} GiB")
+    yield Fact("System", f"{env.os}, Python {env.python}")
+    if env.packages:
+        yield Fact("Packages", ", ".join(f"{k} {v}" for k, v in sorted(env.packages.items())))
+
+
+def _run(study: Study) -> Iterator[Fact]:
+    s = study.summary
+    if s.command:
+        yield Fact("Command", s.command, code=True)
+    if s.seconds:
+        stages = ", ".join(f"{name} {duration(took)}" for name, took in s.seconds.items())
+        yield Fact("Stages", f"{stages}; {duration(sum(s.seconds.values()))} in all")

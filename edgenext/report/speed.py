@@ -1,0 +1,75 @@
+"""How many times as fast one artifact is as another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenext.report.study import MEASURED, Entry, Study
+from edgenext.schema import BenchResult
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The other's latency over this one's, with its 95 % interval: 2 is twice as fast."""
+
+    times: float
+    low: float
+    high: float
+    valid: bool
+
+
+def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
+    """The speed of one artifact where another's is 1; None where they were not timed together.
+
+    The run's own ratio if it holds one, else the median of per-round ratios from its samples.
+    """
+    a, b = of.bench, over.bench
+    if a is None or b is None or of.name == over.name or not _together(a, b):
+        return None
+    valid = of.timed and over.timed
+    declared = {(r.a, r.b): r for r in study.summary.bench.ratios}
+    ratio = declared.get((over.name, of.name))
+    if ratio:
+        return Speed(ratio.median, *ratio.ci95, valid and ratio.valid)
+    mine, others = round_medians(a), round_medians(b)
+    if mine is not None and others is not None and len(mine) == len(others):
+        from edgenext.benchmark.statistics import bootstrap_median_interval
+
+        each = others / mine
+        return Speed(float(np.median(each)), *bootstrap_median_interval(each, SEED), valid)
+    ratio = declared.get((of.name, over.name))
+    if ratio and min(ratio.median, *ratio.ci95) > 0:
+        low, high = ratio.ci95
+        return Speed(1 / ratio.median, 1 / high, 1 / low, valid and ratio.valid)
+    return None
+
+
+def fastest(entries: tuple[Entry, ...]) -> Entry | None:
+    """The one with the lowest median latency among those whose timing holds."""
+    timed = [(e.bench.latency_ms.p50, e.name, e) for e in entries if e.timed and e.bench]
+    return min(timed)[2] if timed else None
+
+
+def by_round(result: BenchResult) -> list[NDArray[np.float64]] | None:
+    """Samples in ms, one array a round, or None where the result does not tell."""
+    if not result.rounds or min(result.rounds) < 1 or sum(result.rounds) != len(result.samples_ms):
+        return None
+    samples = np.asarray(result.samples_ms, np.float64)
+    return np.split(samples, np.cumsum(result.rounds)[:-1])
+
+
+def round_medians(result: BenchResult) -> NDArray[np.float64] | None:
+    """The median of every round in ms, or None where the result does not tell."""
+    rounds = by_round(result)
+    return None if rounds is None else np.array([np.median(r) for r in rounds])
+
+
+def _together(a: BenchResult, b: BenchResult) -> bool:
+    """Whether a ratio of the two means anything: one machine, the same work, both timed."""
+    same = (a.device, a.evidence, a.threads, a.batch) == (b.device, b.evidence, b.threads, b.batch)
+    return same and a.evidence in MEASURED

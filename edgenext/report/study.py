@@ -1,0 +1,157 @@
+"""A run's measurements joined by artifact: what was made, how right it is, how fast it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Literal
+
+from edgenext.errors import InputError
+from edgenext.schema import BenchResult, Comparison, EvalResult, ExportResult, RunSummary
+
+FLOATS = ("fp", "bf")
+"""How the names of floating-point schemes begin: fp32, fp16, bf16."""
+PLAIN = "naive"
+"""The form of an export that was not folded."""
+MEASURED = ("device", "host")
+"""Evidence of latencies that somebody timed."""
+UNTIMED = ("simulator", "emulated")
+"""Evidence that says nothing about latency: such a latency is not shown."""
+
+Kind = Literal["float", "int8", "network"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """All that a run knows of one artifact, or of the network it came from."""
+
+    name: str
+    label: str
+    kind: Kind
+    scheme: str
+    form: str
+    artifact: ExportResult | None
+    scores: EvalResult | None
+    comparison: Comparison | None
+    bench: BenchResult | None
+
+    @property
+    def timed(self) -> bool:
+        """Whether its latency was measured and nothing speaks against it."""
+        return self.bench is not None and self.bench.valid and self.bench.evidence in MEASURED
+
+    @property
+    def phrase(self) -> str:
+        """What a sentence calls it."""
+        if self.kind == "float" and self.form:
+            return f"the {'plain' if self.form == PLAIN else 'folded'} {self.scheme.upper()} export"
+        return self.label
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run's entries, the base of its comparisons among them, and the summary they come from."""
+
+    entries: tuple[Entry, ...]
+    base: Entry | None
+    summary: RunSummary
+
+    @property
+    def floats(self) -> tuple[Entry, ...]:
+        """Artifacts in floating point: what INT8 has to beat."""
+        return tuple(e for e in self.entries if e.kind == "float")
+
+    @property
+    def int8(self) -> tuple[Entry, ...]:
+        """Quantized artifacts."""
+        return tuple(e for e in self.entries if e.kind == "int8")
+
+
+def study(summary: RunSummary) -> Study:
+    """Join a summary by artifact name; the base stands first.
+
+    Raises:
+        InputError: two parts of the summary speak of different files by one name.
+    """
+    _check_hashes(summary)
+    artifacts = {stem(a.artifact): a for a in summary.artifacts}
+    scores = {r.artifact: r for r in summary.eval.results}
+    comparisons = {c.artifact: c for c in summary.compare.others}
+    timings = {r.artifact: r for r in summary.bench.results}
+    entries = []
+    for name in dict.fromkeys((*artifacts, *scores, *comparisons, *timings)):
+        artifact, timing = artifacts.get(name), timings.get(name)
+        known = [x for x in (artifact, timing, scores.get(name), comparisons.get(name)) if x]
+        scheme = next((x.scheme for x in known if x.scheme), "")
+        form = next((x.form for x in (artifact, timing) if x and x.form), "")
+        entries.append(
+            Entry(
+                name=name,
+                label=_label(scheme, form) or name,
+                kind=_kind(scheme, artifact is not None or timing is not None),
+                scheme=scheme,
+                form=form,
+                artifact=artifact,
+                scores=scores.get(name),
+                comparison=comparisons.get(name),
+                bench=timing,
+            )
+        )
+    shared = Counter(e.label for e in entries)
+    entries = [
+        replace(e, label=f"{e.label} ({e.name})") if shared[e.label] > 1 else e for e in entries
+    ]
+    base = _base(summary.compare.base.artifact, entries)
+    entries.sort(key=lambda e: (e is not base, e.kind == "network"))
+    return Study(tuple(entries), base, summary)
+
+
+def stem(artifact: str) -> str:
+    """What results call an artifact: its file's name without the ending."""
+    name = PurePath(artifact).name
+    return name.removesuffix(".onnx")
+
+
+def _kind(scheme: str, is_file: bool) -> Kind:
+    if not is_file or not scheme:
+        return "network"
+    return "float" if scheme.startswith(FLOATS) else "int8"
+
+
+def _label(scheme: str, form: str) -> str:
+    if not scheme.startswith(FLOATS):
+        return scheme
+    return " ".join(filter(None, (scheme.upper(), form and _folded(form))))
+
+
+def _folded(form: str) -> str:
+    return "plain" if form == PLAIN else "folded"
+
+
+def _base(name: str, entries: list[Entry]) -> Entry | None:
+    named = next((e for e in entries if e.name == name), None)
+    floats = [e for e in entries if e.kind == "float"]
+    plain = next((e for e in floats if e.form == PLAIN), None)
+    return named or plain or next(iter(floats), None)
+
+
+def _check_hashes(summary: RunSummary) -> None:
+    """One name is one file: an artifact's hash ties its accuracy to its latency."""
+    seen: dict[str, str] = {}
+    for name, sha256 in _hashes(summary):
+        if sha256 and seen.setdefault(name, sha256) != sha256:
+            raise InputError(
+                f"the run's parts speak of different files called {name}: sha256 "
+                f"{seen[name][:12]}… and {sha256[:12]}…",
+                "Run `edgenext run` again: it redoes what does not belong together",
+            )
+
+
+def _hashes(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    for made in summary.artifacts:
+        yield stem(made.artifact), made.sha256
+    base = summary.compare.base
+    for part in (*summary.eval.results, base, *summary.compare.others, *summary.bench.results):
+        yield part.artifact, part.sha256

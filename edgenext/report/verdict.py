@@ -1,0 +1,120 @@
+"""Whether INT8 paid: faster than the best floating-point file, for a drop within the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgenext.benchmark.environment import isa_label
+from edgenext.report.checks import Check, all_hold, is_faster, is_right
+from edgenext.report.speed import fastest, speed
+from edgenext.report.study import Entry, Study
+from edgenext.report.text import clean, number, span, times
+from edgenext.schema import Record
+
+BUDGET = 1.0
+"""Points of top-1 that INT8 may cost unless the reader says otherwise."""
+
+
+class Verdict(Record):
+    """Whether INT8 paid, in a sentence and with its reasons.
+
+    `pays` is None where the run cannot tell. `artifact` is the INT8 file that was judged, `base`
+    the one it is compared with, `rival` the fastest floating-point file, `budget` in points,
+    `images_needed` how many images would show the drop within it, where more are needed.
+    """
+
+    sentence: str
+    pays: bool | None
+    reasons: tuple[str, ...]
+    budget: float
+    artifact: str | None = None
+    base: str | None = None
+    rival: str | None = None
+    images_needed: int | None = None
+
+
+def judge(study: Study, budget: float = BUDGET) -> Verdict:
+    """The verdict on the best INT8 file of a run.
+
+    INT8 pays when its latency over that of the fastest floating-point file has an interval under
+    1 and the drop's interval ends within the budget. A timing that is not valid proves nothing.
+
+    Args:
+        study: the run.
+        budget: points of top-1 that the upper end of the drop's interval may reach.
+    """
+    rival = fastest(study.floats)
+    judged = [(e, (is_faster(e, rival, study), is_right(e, study, budget))) for e in study.int8]
+    if not judged:
+        entry, nothing = None, "the run made no INT8 file"
+        checks = {"INT8": Check(None, nothing, nothing)}
+    else:
+        entry, found = max(judged, key=lambda j: _merit(j[0], all_hold(j[1]), rival, study))
+        checks = dict(zip(("Speed", "Accuracy"), found, strict=True))
+    return Verdict(
+        sentence=_sentence(entry, list(checks.values()), rival, study),
+        pays=all_hold(checks.values()),
+        reasons=tuple(clean(f"{about}: {c.why}.") for about, c in checks.items()),
+        budget=budget,
+        artifact=entry.name if entry else None,
+        base=study.base.name if study.base else None,
+        rival=rival.name if rival else None,
+        images_needed=next((c.images_needed for c in checks.values() if c.images_needed), None),
+    )
+
+
+def _merit(entry: Entry, pays: bool | None, rival: Entry | None, study: Study) -> tuple[int, float]:
+    """Which of several INT8 files is judged: one that pays before others, then the fastest."""
+    found = speed(entry, rival, study) if rival else None
+    return (0 if pays is False else 2 if pays else 1), found.times if found else 0.0
+
+
+def _sentence(
+    entry: Entry | None, checks: Sequence[Check], rival: Entry | None, study: Study
+) -> str:
+    pays = all_hold(checks)
+    parts = [] if pays else [" and ".join(c.brief for c in checks if c.holds is pays)]
+    if entry:
+        parts += _facts(entry, rival, study)
+    env = study.summary.bench.environment
+    place = f"on this machine ({isa_label(env)})" if env and env.isa else "on this machine"
+    lead = "Cannot tell whether INT8 paid"
+    if pays is not None:
+        lead = "INT8 paid" if pays else "INT8 did not pay"
+    return clean(f"{lead} {place}: {'; '.join(parts)}.")
+
+
+def _facts(entry: Entry, rival: Entry | None, study: Study) -> list[str]:
+    """How fast, how small and how right it is, as far as that is known and valid."""
+    what = f"{study.summary.model} {entry.label}"
+    facts = []
+    runs = _runs(entry, rival, study)
+    if runs:
+        facts.append(f"{what} runs {runs}")
+    if entry.comparison:
+        drop = entry.comparison.drop
+        whose = "its top-1" if runs else f"the top-1 of {what}"
+        gain = "that is, a gain; " if drop.points < 0 else ""
+        facts.append(
+            f"{whose} is {number(entry.comparison.top1, 2)} %, a drop of "
+            f"{number(drop.points, 2)} points ({gain}95 % interval {span(*drop.ci95, 2)}, "
+            f"n = {study.summary.compare.n:,}: {drop.lost:,} lost, {drop.gained:,} gained)"
+        )
+    return facts
+
+
+def _runs(entry: Entry, rival: Entry | None, study: Study) -> str:
+    """`1.62x as fast as … (95 % interval …) at 0.31x its size, and 1.38x as fast as … (…)`."""
+    parts = []
+    for other in dict.fromkeys((study.base, rival)):
+        found = speed(entry, other, study) if other else None
+        if other is None or found is None or not found.valid:
+            continue
+        value, interval = times(found.times, found.low, found.high)
+        level = "" if parts else "95 % interval "
+        size = ""
+        if not parts and entry.artifact and other.artifact and other.artifact.size_bytes:
+            ratio = entry.artifact.size_bytes / other.artifact.size_bytes
+            size = f" at {number(ratio, 2)}x its size"
+        parts.append(f"{value} as fast as {other.phrase} ({level}{interval}){size}")
+    return ", and ".join(parts)

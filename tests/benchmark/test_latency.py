@@ -1,0 +1,86 @@
+"""The whole benchmark with real files in onnxruntime. No figure here is held to a bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import psutil
+import pytest
+
+from edgenext.artifact import Artifact
+from edgenext.benchmark.latency import bench
+from edgenext.errors import RuntimeFailedError
+from edgenext.schema import BenchReport
+
+
+def children() -> set[int]:
+    return {p.pid for p in psutil.Process().children()}
+
+
+def test_bench_measures_and_compares(make_artifact: Callable[..., Artifact]) -> None:
+    one, two = make_artifact("one"), make_artifact("two", layers=8, channels=16)
+    before = children()
+    steps: list[tuple[int, int]] = []
+    report = bench([one, two], rounds=6, progress=lambda done, total: steps.append((done, total)))
+    assert children() == before
+    assert steps == [(i, 8) for i in range(1, 9)]
+    assert [r.artifact for r in report.results] == ["one", "two"]
+    for row, artifact in zip(report.results, (one, two), strict=True):
+        assert (row.runtime, row.device, row.evidence) == ("onnxruntime", "cpu", "host")
+        assert (row.threads, row.batch, row.sha256) == (1, 1, artifact.manifest.sha256)
+        assert row.n == len(row.samples_ms) == sum(row.rounds)
+        assert len(row.rounds) == 6
+        assert len(set(row.rounds)) == 1
+        assert row.latency_ms.min <= row.latency_ms.p50 <= row.latency_ms.p90 <= row.latency_ms.p99
+        assert row.latency_ms.p50 == pytest.approx(np.median(row.samples_ms))
+        assert not row.valid
+        assert "too few rounds to trust (6): ask for at least 30" in row.reasons
+        assert row.warmup >= 10
+    back, forth = report.ratios
+    assert (back.a, back.b) == (forth.b, forth.a) == ("two", "one")
+    assert back.ci95[0] <= back.median <= back.ci95[1]
+    assert back.median * forth.median == pytest.approx(1, rel=0.2)
+    # Eight layers of sixteen channels are more work than one of eight on any machine.
+    assert back.median > 1
+    assert not back.valid
+    assert report.environment is not None
+    assert report.environment.packages["onnxruntime"]
+    assert BenchReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_an_artifact_with_another_batch_is_measured_and_marked(
+    make_artifact: Callable[..., Artifact],
+) -> None:
+    report = bench([make_artifact("fixed", batch=2), make_artifact("free")], batch=4, rounds=2)
+    fixed, free = report.results
+    assert (fixed.batch, free.batch) == (2, 4)
+    assert any("takes only 2" in reason for reason in fixed.reasons)
+    assert not any("takes only" in reason for reason in free.reasons)
+
+
+def test_seconds_end_the_rounds(make_artifact: Callable[..., Artifact]) -> None:
+    (row,) = bench([make_artifact()], rounds=10_000, seconds=0.3).results
+    assert 1 <= len(row.rounds) < 10_000
+    assert any("of 10000 rounds were done in the time given" in reason for reason in row.reasons)
+
+
+def test_a_refused_file_ends_the_other_workers(make_artifact: Callable[..., Artifact]) -> None:
+    good, bad = make_artifact("good"), make_artifact("bad")
+    bad.path.write_bytes(bad.path.read_bytes()[:200])
+    before = children()
+    with pytest.raises(RuntimeFailedError, match="bad: onnxruntime cannot"):
+        bench([good, bad], rounds=2)
+    assert children() == before
+
+
+def test_what_the_progress_raises_ends_the_workers(make_artifact: Callable[..., Artifact]) -> None:
+    before = children()
+
+    def stop(done: int, total: int) -> None:
+        if done > 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench([make_artifact()], rounds=5, progress=stop)
+    assert children() == before

@@ -1,0 +1,312 @@
+"""Which images come out of a folder or zip, with which labels, in which order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_files import noise, zipped
+
+from edgenext.data import ImageSet, load_images, require_disjoint
+from edgenext.errors import DataError, OverlapError, UsageError
+from edgenext.models import zoo
+from edgenext.schema import EvalTransform
+
+SIZE = EvalTransform(size=32)
+ABC = {"a": 3, "b": 2, "c": 4}
+
+
+def load(data: object, num_classes: int = 3, role: str = "val", **options: object) -> ImageSet:
+    return load_images(data, SIZE, role=role, num_classes=num_classes, **options)
+
+
+@pytest.mark.parametrize(
+    ("inside", "role", "split"),
+    [("", "val", None), ("val", "val", "val"), ("train", "val", "train"), ("val", "train", "val")],
+)
+@pytest.mark.parametrize("wrapper", [None, "", "dataset/"])
+def test_every_layout_gives_the_same_images(make_folder, inside, role, split, wrapper):
+    folder = make_folder(ABC, inside)
+    data = folder if wrapper is None else zipped(folder, wrapper)
+    images = load(data, role=role)
+    assert images.labels.tolist() == [0] * 3 + [1] * 2 + [2] * 4
+    assert images.images.shape == (9, 32, 32, 3)
+    assert images.info.split == split
+    assert (images.info.n, images.info.n_total) == (9, 9)
+    assert images.classes == ("a", "b", "c")
+    assert all(
+        name.split("/")[-2] == "abc"[label]
+        for name, label in zip(images.names, images.labels, strict=True)
+    )
+    assert images.hashes == load(folder, role=role).hashes
+
+
+def test_role_picks_the_split(make_folder):
+    make_folder({"a": 2, "b": 2}, "train")
+    folder = make_folder({"a": 1, "b": 1}, "val")
+    assert load(folder, 2, "train").info.n == 4
+    assert load(folder, 2, "val").info.n == 2
+    assert load(folder / "train", 2, "val").info.split == "train"  # the folder itself was named
+    shutil.rmtree(folder / "val")
+    make_folder({"a": 1}, "test")
+    with pytest.raises(DataError, match="has train/ but no val/ folder"):
+        load(folder, 2, "val")
+
+
+def test_a_class_may_be_called_train(make_folder):
+    images = load(make_folder({"train": 2, "bus": 2}), 2)
+    assert images.classes == ("bus", "train")
+    assert images.info.split is None
+
+
+def test_labels_give_the_indices_of_a_subset_of_the_classes(make_folder):
+    images = load(make_folder({"c": 1, "a": 1}), 4, labels=["c", "x", "a", "b"])
+    assert images.labels.tolist() == [0, 2]
+    assert images.classes == ("c", "x", "a", "b")
+
+
+def test_wnids_mean_imagenet(make_folder):
+    images = load(make_folder({"n01443537": 1, "n02123045": 1}), 1000)
+    wnids = zoo.imagenet_wnids()
+    assert images.labels.tolist() == [wnids.index("n01443537"), wnids.index("n02123045")]
+
+
+@pytest.mark.parametrize(
+    ("counts", "num_classes", "labels", "message"),
+    [
+        ({"a": 1, "b": 1}, 3, None, "has 2 classes, the model has 3"),
+        ({"a": 1, "b": 1}, 2, ["x", "y"], "no class in common: .* has a, b, the model x, y"),
+        ({"a": 1, "x": 1}, 2, ["x", "y"], "1 of 2 classes in .* unknown to the model: a"),
+        ({"a": 1}, 3, ["a", "b"], "2 labels for a model with 3 classes"),
+        ({"n00000000": 1}, 1000, None, "no class in common"),
+    ],
+)
+def test_classes_that_do_not_fit(make_folder, counts, num_classes, labels, message):
+    with pytest.raises(DataError, match=message):
+        load(make_folder(counts), num_classes, labels=labels)
+
+
+def test_an_empty_class_folder_keeps_its_place(make_folder):
+    folder = make_folder({"a": 1, "c": 1})
+    (folder / "b").mkdir()
+    assert load(folder).labels.tolist() == [0, 2]
+
+
+def test_what_is_no_image_of_the_set_is_ignored(make_folder, caplog):
+    folder = make_folder({"a": 1, "b": 1})
+    for path in ("a/notes.txt", "a/.hidden.png", "__MACOSX/a/x.png", ".cache/x.png"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"x")
+    shutil.copy(folder / "a/000.png", folder / "stray.PNG")
+    shutil.copy(folder / "a/000.png", folder / "a/second.PNG")
+    assert load(folder, 2).info.n == 3
+    assert "1 images" in caplog.text and "no class folder" in caplog.text
+
+
+def test_links_are_followed_once(make_folder):
+    folder = make_folder({"a": 2, "b": 1})
+    (folder / "c").symlink_to(folder / "b", target_is_directory=True)
+    (folder / "a" / "loop").symlink_to(folder, target_is_directory=True)
+    assert load(folder).info.n >= 3  # and it ends
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_broken_images_are_named_and_not_counted(make_folder, caplog, workers):
+    folder = make_folder({"a": 150, "b": 120})
+    good = (folder / "a/007.png").read_bytes()
+    (folder / "a/007.png").write_bytes(good[: len(good) // 2])
+    (folder / "b/003.png").write_bytes(b"")
+    (folder / "b/004.png").write_text("not an image")
+    (folder / "b/gone.png").symlink_to(folder / "nowhere")
+    caplog.set_level(logging.WARNING)
+    images = load(folder, 2, workers=workers)
+    assert images.info.corrupt == ("a/007.png", "b/003.png", "b/004.png", "b/gone.png")
+    assert (images.info.n, images.info.n_total, len(images)) == (267, 267, 267)
+    assert len(images.images) == 267 and "a/007.png" not in images.names
+    for name in images.info.corrupt:
+        assert name in caplog.text
+    again = load(folder, 2, workers=workers)  # from the cache
+    assert again.info == images.info
+    np.testing.assert_array_equal(again.images, images.images)
+
+
+def test_a_broken_zip_member_is_named(make_folder, tmp_path):
+    path = zipped(make_folder({"a": 4, "b": 4}))
+    raw = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as z:
+        info = z.getinfo("a/002.png")
+    at = info.header_offset + 30 + len(info.filename) + 60
+    raw[at] ^= 0xFF
+    path.write_bytes(raw)
+    images = load(path, 2)
+    assert images.info.corrupt == ("a/002.png",)
+    assert images.info.n == 7
+
+
+def test_only_broken_images(tmp_path):
+    (tmp_path / "d" / "a").mkdir(parents=True)
+    (tmp_path / "d" / "a" / "x.jpg").write_bytes(b"zzz")
+    with pytest.raises(DataError, match=r"no image in .* can be used: 1 broken"):
+        load(tmp_path / "d", 1)
+    with pytest.raises(DataError, match=r"1 images were asked for, .* has only 0"):
+        load(tmp_path / "d", 1, limit=1)
+
+
+def test_no_data(tmp_path, make_folder):
+    with pytest.raises(DataError, match="no such file or folder"):
+        load(tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no class folders"):
+        load(tmp_path / "empty")
+    (tmp_path / "empty" / "a").mkdir()
+    with pytest.raises(DataError, match="holds no images"):
+        load(tmp_path / "empty", 1)
+    (tmp_path / "not.zip").write_bytes(b"PK\x03\x04 but no zip")
+    with pytest.raises(DataError, match=r"not\.zip is not a whole zip"):
+        load(tmp_path / "not.zip")
+    whole = zipped(make_folder(ABC))
+    whole.write_bytes(whole.read_bytes()[:-100])
+    with pytest.raises(DataError, match="not a whole zip"):
+        load(whole)
+
+
+def test_hostile_zip(tmp_path, make_folder):
+    """Nothing is extracted, members outside the tree and inflated giants are not read."""
+    folder = make_folder({"a": 1, "b": 1})
+    path = zipped(folder)
+    png = (folder / "a/000.png").read_bytes()
+    with zipfile.ZipFile(path, "a") as z:
+        for name in ("../a/escape.png", "/a/absolute.png", "a/../../up.png"):
+            z.writestr(name, png)
+        with z.open(zipfile.ZipInfo("a/giant.png"), "w", force_zip64=True) as f:
+            for _ in range(257):
+                f.write(bytes(1 << 20))
+    before = sorted(tmp_path.rglob("*"))
+    images = load(path, 2, cache_dir=tmp_path / "cache")
+    assert images.names == ("a/000.png", "b/000.png")
+    assert images.info.corrupt == ("a/giant.png",)
+    new = [p for p in sorted(tmp_path.rglob("*")) if p not in before]
+    assert all((tmp_path / "cache") in (p, *p.parents) for p in new)
+
+
+def test_a_limit_is_stratified_and_independent_of_where_the_files_lie(make_folder):
+    folder = make_folder({"a": 9, "b": 9, "c": 2})
+    picked = load(folder, limit=8)
+    assert np.bincount(picked.labels).tolist() == [3, 3, 2]
+    assert (picked.info.n, picked.info.n_total, picked.info.seed) == (8, 20, 0)
+    assert load(zipped(folder), limit=8).hashes == picked.hashes
+    assert load(folder, limit=8, seed=1).hashes != picked.hashes
+    assert list(picked.labels) == sorted(picked.labels)
+    assert load(folder, limit=20).hashes == load(folder).hashes
+    assert load(folder, limit=2).info.n == 2  # fewer than classes
+
+
+@pytest.mark.parametrize("role", ["train", "val"])
+def test_more_than_there_are(make_folder, role):
+    with pytest.raises(DataError, match=r"10 images were asked for, .* has only 9"):
+        load(make_folder(ABC), role=role, limit=10)
+
+
+@pytest.mark.parametrize("options", [{"limit": 0}, {"limit": -1}, {"workers": 0}])
+def test_numbers_that_cannot_be(make_folder, options):
+    with pytest.raises(UsageError):
+        load(make_folder(ABC), **options)
+
+
+@pytest.mark.parametrize("bad", [{"size": 0}, {"crop_pct": 0.0}, {"crop_pct": 1.5}])
+def test_a_transform_that_cannot_be(make_folder, bad):
+    with pytest.raises(UsageError):
+        load_images(make_folder(ABC), EvalTransform(**bad), role="val", num_classes=3)
+
+
+def test_a_broken_pick_is_replaced(make_folder):
+    folder = make_folder({"a": 6, "b": 6})
+    victim = load(folder, 2, limit=6).names[0]
+    (folder / victim).write_bytes(b"broken")
+    images = load(folder, 2, limit=6)
+    assert images.info.corrupt == (victim,)
+    assert np.bincount(images.labels).tolist() == [3, 3]
+    assert (images.info.n, images.info.n_total) == (6, 11)
+    assert len(images.images) == 6
+
+
+def test_excluded_images_are_never_picked(make_folder):
+    folder = make_folder(ABC)
+    shutil.copy(folder / "a/000.png", folder / "c/copy.png")  # the same content elsewhere
+    first = load(folder, limit=4)
+    rest = load(folder, exclude=first.hashes)
+    assert not set(rest.hashes) & set(first.hashes)
+    require_disjoint(rest, first.calibration())
+    require_disjoint(rest, None)
+    second = load(folder, limit=5, exclude=first.hashes, seed=3)
+    require_disjoint(second, first.calibration())
+    with pytest.raises(DataError, match="left out has only"):
+        load(folder, limit=9, exclude=first.hashes)
+    with pytest.raises(
+        OverlapError, match=rf"{10 - len(rest)} of the 10 evaluation .* example \w/.* and \w/"
+    ):
+        require_disjoint(load(folder), first.calibration())
+
+
+def test_the_hash_of_a_subset_tells_content_labels_and_geometry(make_folder):
+    folder = make_folder(ABC)
+    base = load(folder).info.sha256
+    assert load(zipped(folder)).info.sha256 == base
+    other_mean = EvalTransform(size=32, mean=(0, 0, 0))  # the pixels are the same
+    assert load_images(folder, other_mean, role="val", num_classes=3).info.sha256 == base
+    bigger = EvalTransform(size=40)
+    assert load_images(folder, bigger, role="val", num_classes=3).info.sha256 != base
+    assert load(folder, labels=["b", "a", "c"]).info.sha256 != base
+    noise(99).save(folder / "a/000.png")
+    assert load(folder).info.sha256 != base
+
+
+def test_take(make_folder):
+    images = load(make_folder(ABC))
+    part = images.take([4, 0])
+    np.testing.assert_array_equal(part.images, images.images[[4, 0]])
+    assert part.hashes == (images.hashes[4], images.hashes[0])
+    assert part.labels.tolist() == [1, 0] and part.names[0] == images.names[4]
+    assert (part.info.n, part.info.n_total) == (2, 9)
+    assert part.info.sha256 not in (images.info.sha256, images.take([0, 4]).info.sha256)
+    assert part.calibration().images == part.hashes
+
+
+def test_progress_reaches_the_end(make_folder):
+    folder, seen = make_folder(ABC), []
+    load(folder, progress=lambda done, total: seen.append((done, total)))
+    assert seen[0] == (1, 9) and seen[-1] == (9, 9)
+    assert [d for d, _ in seen] == sorted(d for d, _ in seen)
+
+
+def test_a_data_folder_without_rights(make_folder):
+    folder = make_folder(ABC)
+    (folder / "b").chmod(0)
+    if os.access(folder / "b", os.R_OK):
+        pytest.skip("rights do not bind this user")
+    try:
+        with pytest.raises(DataError, match=r"cannot read .*b: Permission denied"):
+            load(folder)
+    finally:
+        (folder / "b").chmod(0o700)
+
+
+def test_tiny_imagenet(shared: Path):
+    data = shared / "data" / "tiny-imagenet-val.zip"
+    labels = [line.split("\t")[0] for line in (data.parent / "labels.txt").read_text().splitlines()]
+    transform = EvalTransform(size=64, crop_pct=1.0)
+    images = load_images(data, transform, role="val", num_classes=200, labels=labels, workers=2)
+    assert images.images.shape == (5000, 64, 64, 3)
+    assert np.bincount(images.labels).tolist() == [25] * 200
+    assert images.info.split == "val" and images.info.corrupt == ()
+    train = data.with_name("tiny-imagenet-train.zip")
+    calibration = load_images(
+        train, transform, role="train", num_classes=200, labels=labels, limit=128
+    )
+    require_disjoint(images, calibration.calibration())
+    assert np.bincount(calibration.labels).max() == 1

@@ -1,0 +1,465 @@
+"""Downloads from a real HTTP server on loopback that behaves, and misbehaves, as servers do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from edgenext.errors import DownloadError, InputError, OutputError, UsageError
+from edgenext.models.cache import record_path
+from edgenext.models.download import GAIN, TRIES
+from edgenext.models.fetch import cached_path, download_url, fetch, sha256_known
+
+NAME = "edgenext_small_usi"
+CONTENT = random.Random(0).randbytes(300_000)  # noqa: S311 - content, not secrets
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content` at /good, and notes every request's path and headers."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
+        self.etag: str | None = '"v1"'
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.statuses: list[int] = []
+        self.ranges = True
+        self.cut: Callable[[int], int | None] = lambda _: None
+        """How many bytes to send before hanging up, by the number of the request."""
+        self.status: Callable[[int], int] = lambda _: 200
+        self.chunked = False
+        self.pause_s = 0.0
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def range_headers(self) -> list[str | None]:
+        return [headers.get("Range") for _, headers in self.requests]
+
+    def handle_error(self, request, client_address) -> None:
+        """A client that hangs up is part of these tests."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def log_message(self, *_: object) -> None: ...
+
+    def do_GET(self) -> None:
+        server, number = self.server, len(self.server.requests)
+        server.requests.append((self.path, dict(self.headers)))
+        self.close_connection = True
+        if self.path == "/elsewhere":
+            return self._plain(302, {"Location": "/good"})
+        if self.path == "/file":
+            return self._plain(302, {"Location": "file:///etc/hostname"})
+        if self.path != "/good":
+            return self._plain(404, {})
+        if (status := server.status(number)) != 200:
+            return self._plain(status, {})
+        return self._file(server, number)
+
+    def _plain(self, status: int, headers: dict[str, str]) -> None:
+        self.server.statuses.append(status)
+        self.send_response(status)
+        for item in headers.items():
+            self.send_header(*item)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _file(self, server: Server, number: int) -> None:
+        content, start, status = server.content, 0, 200
+        asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
+        if asked and server.ranges and condition in (None, server.etag):
+            start, status = int(asked.removeprefix("bytes=").rstrip("-")), 206
+            if start >= len(content):
+                return self._plain(416, {"Content-Range": f"bytes */{len(content)}"})
+        server.statuses.append(status)
+        self.send_response(status)
+        if status == 206:
+            last = len(content) - 1
+            self.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
+        if server.etag:
+            self.send_header("ETag", server.etag)
+        if server.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        end = server.cut(number)
+        body = content[start : None if end is None else start + end]
+        step = 20_000 if server.pause_s else max(len(body), 1)
+        for i in range(0, len(body), step):
+            piece = body[i : i + step]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if server.chunked else piece)
+            self.wfile.flush()
+            time.sleep(server.pause_s)
+        if server.chunked and end is None:
+            self.wfile.write(b"0\r\n\r\n")
+        return None
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def get(server: Server, cache: Path, path: str = "/good", **options: object) -> Path:
+    options = {"timeout_s": 5, "backoff_s": 0.005} | options
+    return fetch(NAME, cache_dir=cache, url=server.root + path, **options)
+
+
+def part_of(cache: Path) -> Path:
+    return cache / "weights" / f"{NAME}.pth.part"
+
+
+def left_over(cache: Path) -> set[str]:
+    return {p.name for p in (cache / "weights").iterdir()}
+
+
+def test_a_file_is_fetched_once_and_recorded(server, tmp_path) -> None:
+    path = get(server, tmp_path)
+    assert path == cached_path(NAME, tmp_path) == tmp_path / "weights" / f"{NAME}.pth"
+    assert path.read_bytes() == CONTENT
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    assert sha256_known(NAME, tmp_path) == sha256
+    recorded = json.loads(record_path(NAME, tmp_path).read_text())
+    assert recorded == {
+        "name": NAME,
+        "sha256": sha256,
+        "size_bytes": len(CONTENT),
+        "url": f"{server.root}/good",
+    }
+    assert left_over(tmp_path) == {path.name, record_path(NAME, tmp_path).name}
+    assert get(server, tmp_path) == path
+    assert len(server.requests) == 1
+    assert server.range_headers == [None]
+
+
+def test_progress_counts_up_to_the_whole(server, tmp_path) -> None:
+    seen: list[tuple[int, int | None]] = []
+    get(server, tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert seen[0] == (0, len(CONTENT))
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert seen == sorted(seen)
+
+
+def test_a_dropped_connection_is_resumed_by_range(server, tmp_path) -> None:
+    server.cut = lambda n: 100_000 if n < 2 else None
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.range_headers == [None, "bytes=100000-", "bytes=200000-"]
+    assert [h.get("If-Range") for _, h in server.requests] == [None, '"v1"', '"v1"']
+    assert server.statuses == [200, 206, 206]
+
+
+def test_a_truncating_server_is_given_up_and_resumed_by_the_next_call(server, tmp_path) -> None:
+    server.cut = lambda _: 10_000
+    with pytest.raises(DownloadError, match=r"ended after 50000 of 300000 bytes") as caught:
+        get(server, tmp_path)
+    assert caught.value.exit_code == 7
+    assert len(server.requests) == TRIES
+    assert not cached_path(NAME, tmp_path).exists()
+    assert part_of(tmp_path).read_bytes() == CONTENT[:50_000]
+    server.cut = lambda _: None
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.range_headers[-1] == "bytes=50000-"
+
+
+def test_a_flaky_line_may_drop_often_as_long_as_it_gains(server, tmp_path) -> None:
+    server.content = CONTENT * 30
+    server.cut = lambda _: GAIN + 1
+    assert get(server, tmp_path).read_bytes() == server.content
+    assert len(server.requests) == -(-len(server.content) // (GAIN + 1)) > TRIES
+
+
+def test_a_server_without_ranges_starts_over(server, tmp_path) -> None:
+    server.ranges = False
+    server.cut = lambda n: 100_000 if n == 0 else None
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.range_headers == [None, "bytes=100000-"]
+    assert server.statuses == [200, 200]
+
+
+@pytest.mark.parametrize("etag", [None, 'W/"weak"'])
+def test_without_a_strong_validator_nothing_is_resumed(server, tmp_path, etag) -> None:
+    server.etag = etag
+    server.cut = lambda n: 100_000 if n == 0 else None
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.range_headers == [None, None]
+
+
+def test_a_file_that_changed_meanwhile_starts_over(server, tmp_path) -> None:
+    server.cut = lambda _: 30_000
+    with pytest.raises(DownloadError):
+        get(server, tmp_path)
+    server.cut = lambda _: None
+    server.content, server.etag = CONTENT[::-1], '"v2"'
+    assert get(server, tmp_path).read_bytes() == CONTENT[::-1]
+    assert server.requests[-1][1]["If-Range"] == '"v1"'
+    assert server.statuses[-1] == 200
+
+
+def test_another_address_does_not_continue_the_first(server, tmp_path) -> None:
+    server.cut = lambda _: 30_000
+    with pytest.raises(DownloadError):
+        get(server, tmp_path)
+    server.cut = lambda _: None
+    get(server, tmp_path, "/elsewhere")
+    assert server.range_headers[-1] is None
+
+
+def test_a_part_longer_than_the_file_starts_over(server, tmp_path) -> None:
+    server.cut = lambda _: 30_000
+    with pytest.raises(DownloadError):
+        get(server, tmp_path)
+    server.cut = lambda _: None
+    server.content = CONTENT[:1000]
+    assert get(server, tmp_path).read_bytes() == CONTENT[:1000]
+    assert server.statuses[-2:] == [416, 200]
+
+
+def test_a_whole_part_is_not_downloaded_again(server, tmp_path) -> None:
+    part = part_of(tmp_path)
+    part.parent.mkdir(parents=True)
+    part.write_bytes(CONTENT)
+    note = {"url": f"{server.root}/good", "version": '"v1"', "total": len(CONTENT)}
+    part.with_name(part.name + ".json").write_text(json.dumps(note))
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.requests == []
+
+
+def test_chunked_answers(server, tmp_path) -> None:
+    server.chunked = True
+    server.cut = lambda n: 100_000 if n == 0 else None
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.statuses == [200, 206]
+
+
+def test_redirects_are_followed(server, tmp_path) -> None:
+    assert get(server, tmp_path, "/elsewhere").read_bytes() == CONTENT
+
+
+def test_redirects_to_local_files_are_not_followed(server, tmp_path) -> None:
+    with pytest.raises(DownloadError):
+        get(server, tmp_path, "/file")
+    assert left_over(tmp_path) == set()
+
+
+def test_a_missing_file_names_its_address(server, tmp_path) -> None:
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1:\d+/none: HTTP 404") as caught:
+        get(server, tmp_path, "/none")
+    assert "EDGENEXT_WEIGHTS_URL" in caught.value.remedy
+    assert len(server.requests) == 1
+    assert left_over(tmp_path) == set()
+
+
+def test_a_busy_server_is_asked_again(server, tmp_path) -> None:
+    server.status = lambda n: (503, 429, 200)[n]
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.statuses == [503, 429, 200]
+
+
+def test_a_server_that_stays_broken_is_given_up(server, tmp_path) -> None:
+    server.status = lambda _: 500
+    with pytest.raises(DownloadError, match="HTTP Error 500"):
+        get(server, tmp_path)
+    assert len(server.requests) == TRIES
+
+
+def test_no_server_at_all(tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(DownloadError, match=f"127.0.0.1:{port}/a whole: .*refused"):
+        fetch(NAME, cache_dir=tmp_path, url=f"http://127.0.0.1:{port}/a", backoff_s=0.001)
+
+
+def test_a_slow_server_is_waited_for(server, tmp_path) -> None:
+    server.pause_s = 0.03
+    assert get(server, tmp_path, timeout_s=2).read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_silent_server_is_dropped(server, tmp_path) -> None:
+    server.pause_s = 1.0
+    with pytest.raises(DownloadError, match="timed out"):
+        get(server, tmp_path, timeout_s=0.1)
+    assert len(server.requests) == TRIES
+
+
+def test_a_corrupt_download_is_refused_by_the_public_hash(server, tmp_path) -> None:
+    name = "edgenext_xx_small"
+    assert sha256_known(name, tmp_path).startswith("d8b309b2ecec97a8")
+    with pytest.raises(DownloadError, match=r"is not edgenext_xx_small: .* not d8b309b2ecec97a8"):
+        fetch(name, cache_dir=tmp_path, url=f"{server.root}/good")
+    assert left_over(tmp_path) == set()
+
+
+def test_the_recorded_hash_holds_from_then_on(server, tmp_path) -> None:
+    get(server, tmp_path).unlink()
+    server.content = CONTENT[::-1]
+    with pytest.raises(DownloadError, match=f"is not {NAME}") as caught:
+        get(server, tmp_path)
+    assert str(record_path(NAME, tmp_path)) in caught.value.remedy
+    assert left_over(tmp_path) == {record_path(NAME, tmp_path).name}
+    server.content = CONTENT
+    assert get(server, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_damaged_cached_file_is_fetched_again(server, tmp_path) -> None:
+    path = get(server, tmp_path)
+    path.write_bytes(CONTENT[:-1] + b"x")
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert len(server.requests) == 2
+
+
+def test_a_file_put_there_by_hand_is_recorded(tmp_path) -> None:
+    path = cached_path(NAME, tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"by hand")
+    assert fetch(NAME, cache_dir=tmp_path) == path
+    assert sha256_known(NAME, tmp_path) == hashlib.sha256(b"by hand").hexdigest()
+
+
+def test_a_broken_record_does_not_pass_for_none(server, tmp_path) -> None:
+    get(server, tmp_path)
+    record_path(NAME, tmp_path).write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        get(server, tmp_path)
+
+
+def test_an_unwritable_cache(server, tmp_path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OutputError, match="cannot write") as caught:
+        get(server, tmp_path / "file")
+    assert caught.value.exit_code == 6
+    assert "EDGENEXT_CACHE" in caught.value.remedy
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from edgenext.errors import OutputError
+from edgenext.models.fetch import fetch
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    fetch(sys.argv[1], cache_dir=Path(sys.argv[2]), url=sys.argv[3])
+except OutputError as e:
+    sys.exit(f"OutputError: {e}")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs file size limits")
+def test_a_disk_that_takes_no_more(server, tmp_path) -> None:
+    """A limit on the size of files stands for a full disk: the write itself fails."""
+    command = [sys.executable, "-c", LIMITED, NAME, str(tmp_path), f"{server.root}/good"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("OutputError: cannot write ")
+    assert "Traceback" not in ran.stderr
+    assert not cached_path(NAME, tmp_path).exists()
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from edgenext.models.fetch import fetch
+def tell(done, total):
+    if done > 100_000:
+        print("half-way", flush=True)
+try:
+    fetch(sys.argv[1], cache_dir=Path(sys.argv[2]), url=sys.argv[3], progress=tell)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_leaves_what_came_for_the_next_call(server, tmp_path) -> None:
+    server.pause_s = 0.1
+    command = [sys.executable, "-c", INTERRUPTED, NAME, str(tmp_path), f"{server.root}/good"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "half-way\n"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert not cached_path(NAME, tmp_path).exists()
+    came = part_of(tmp_path).stat().st_size
+    assert 100_000 < came < len(CONTENT)
+    server.pause_s = 0
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.range_headers == [None, f"bytes={came}-"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file locks there")
+def test_two_downloads_of_one_file_do_not_mix(server, tmp_path) -> None:
+    server.pause_s = 0.05
+    started, outcome = threading.Event(), []
+
+    def first() -> None:
+        outcome.append(get(server, tmp_path, progress=lambda *_: started.set()))
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert started.wait(10)
+    with pytest.raises(DownloadError, match=f"another process is downloading {NAME}"):
+        get(server, tmp_path)
+    thread.join(20)
+    assert outcome[0].read_bytes() == CONTENT
+
+
+def test_the_mirror_template(server, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("EDGENEXT_WEIGHTS_URL", "http://mirror.invalid/{tag}/{name}.bin")
+    assert download_url(NAME) == f"http://mirror.invalid/v1.1/{NAME}.bin"
+    monkeypatch.setenv("EDGENEXT_WEIGHTS_URL", f"{server.root}/good")
+    assert fetch(NAME, cache_dir=tmp_path).read_bytes() == CONTENT
+    for template in ("http://a/{version}", "http://a/{", "http://a/{0}", "http://a/{name.x}"):
+        monkeypatch.setenv("EDGENEXT_WEIGHTS_URL", template)
+        with pytest.raises(UsageError, match="EDGENEXT_WEIGHTS_URL"):
+            download_url(NAME)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://a/b", "/etc/hostname", "a"])
+def test_addresses_that_are_not_http_are_refused(tmp_path, url: str) -> None:
+    with pytest.raises(UsageError, match="not an http or https address"):
+        fetch(NAME, cache_dir=tmp_path, url=url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port/", "http://", "http://a b/c"])
+def test_addresses_that_cannot_be_parsed(tmp_path, url: str) -> None:
+    with pytest.raises(DownloadError, match="cannot fetch"):
+        fetch(NAME, cache_dir=tmp_path, url=url, backoff_s=0.001)
+
+
+def test_unknown_names_suggest_the_nearest(tmp_path) -> None:
+    for call in (fetch, sha256_known, cached_path):
+        with pytest.raises(UsageError, match="Did you mean"):
+            call("edgenext_smal_usi")
+
+
+def test_the_cache_is_where_the_environment_says(no_real_cache, monkeypatch) -> None:
+    assert cached_path(NAME) == no_real_cache / "weights" / f"{NAME}.pth"
+    monkeypatch.delenv("EDGENEXT_CACHE")
+    assert cached_path(NAME) == Path.home() / ".cache/edgenext/weights" / f"{NAME}.pth"
