@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,14 @@ class Artifact:
             target=m.target,
             form=m.form,
         )
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """What results call files: the stem, the path where stems are shared, or a count."""
+    shared = Counter(path.stem for path in set(paths))
+    called = [p.stem if shared[p.stem] == 1 else str(p) for p in paths]
+    again = [called[:i].count(name) for i, name in enumerate(called)]
+    return [f"{name} ({n + 1})" if n else name for name, n in zip(called, again, strict=True)]
 
 
 def manifest_path(path: Path) -> Path:

@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.runtimes.fidelity import chunks, fidelity, log_softmax
 from edgenext.benchmark.statistics import mcnemar_exact, tango_interval
 from edgenext.errors import DataError, RuntimeFailedError
 from edgenext.runtimes.base import Images, Logits, Session, logits
+from edgenext.runtimes.fidelity import chunks, fidelity, log_softmax
 from edgenext.schema import Accuracy, Comparison, Drop, EvalResult, Evidence, SubsetInfo
 
 Labels = NDArray[np.int64]

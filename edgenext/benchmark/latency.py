@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import psutil
 
-from edgenext.artifact import Artifact
+from edgenext.artifact import Artifact, distinct_names
 from edgenext.benchmark.environment import choose_cpus, environment
 from edgenext.benchmark.executor import Executor, Worker
 from edgenext.benchmark.interleave import Rounds, interleave
@@ -57,10 +56,11 @@ def bench(
     _check(artifacts, threads, batch, rounds, device)
     steps = len(artifacts) + rounds
     asked = Asked(rounds, threads, batch)
+    names = distinct_names([a.path for a in artifacts])
     cpus = choose_cpus(threads, _allowed_cpus())
     with contextlib.ExitStack() as stack:
         workers = []
-        for done, (name, artifact) in enumerate(zip(names(artifacts), artifacts, strict=True), 1):
+        for done, (name, artifact) in enumerate(zip(names, artifacts, strict=True), 1):
             job = Job(
                 path=str(artifact.path.resolve()),
                 manifest=artifact.manifest.model_dump(mode="json"),
@@ -166,14 +166,6 @@ def ratios(
                 )
             )
     return tuple(found)
-
-
-def names(artifacts: Sequence[Artifact]) -> list[str]:
-    """What each artifact is called: its name, its path where names are shared, or a count."""
-    shared = Counter(path.stem for path in {a.path for a in artifacts})
-    called = [a.name if shared[a.name] == 1 else str(a.path) for a in artifacts]
-    again = [called[:i].count(name) for i, name in enumerate(called)]
-    return [f"{name} ({n + 1})" if n else name for name, n in zip(called, again, strict=True)]
 
 
 def _allowed_cpus() -> list[int]:

@@ -14,6 +14,7 @@ from edgenext.data.sources import UnreadableError
 from edgenext.schema import EvalTransform
 
 NAME = "digits"
+NUM_CLASSES = 10
 _VAL_EVERY = 5
 """Every fifth digit of a class, in an order drawn once and for all, is for validation."""
 

@@ -95,6 +95,21 @@ def load_images(
     return ImageSet(decoded.pixels, targets, hashes, names, transform, info, load.classes)
 
 
+def count_classes(data: str | Path, role: Literal["train", "val"]) -> int:
+    """How many classes a data set has: its class folders that are not empty.
+
+    Raises:
+        DataError: no data, or no images.
+    """
+    if str(data) == digits.NAME:
+        return digits.NUM_CLASSES
+    source = open_source(Path(data))
+    root = find_layout(source, Path(data), role, frozenset()).path
+    prefix = f"{root}/" if root else ""
+    below = (path.removeprefix(prefix).partition("/") for path in source.images(root))
+    return len({folder for folder, _, name in below if name})
+
+
 class _Loading:
     """What one call of `load_images` knows of its data."""
 

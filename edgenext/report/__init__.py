@@ -17,8 +17,9 @@ __all__ = ["BUDGET", "Verdict", "write_report"]
 
 
 def write_report(run_dir: Path, out: Path | None = None, *, budget: float = BUDGET) -> list[Path]:
-    """Write `report.html`, `report.md` and `report.json` from a run folder; the same run gives the
-    same bytes.
+    """Write `report.html`, `report.md` and `report.json` from a run folder.
+
+    The same run gives the same bytes.
 
     Args:
         run_dir: holds `run.json` and, for the plot of changed answers, `logits.npz`.

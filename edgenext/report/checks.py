@@ -109,5 +109,5 @@ def _invalid(entry: Entry) -> Check:
     return Check(
         None,
         f"the timing of {entry.label} is not valid: {'; '.join(reasons)}",
-        f"the timing of {entry.label} is not valid ({fact})",
+        f"the timing of {entry.label} is not valid, since {fact}",
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,23 +41,32 @@ def load_summary(run_dir: Path) -> RunSummary:
             f"{run_dir} holds no {SUMMARY}",
             "Give the folder of a run that ended; `edgenext run` makes one",
         )
+    remedy = "Run `edgenext run` again: it redoes only what is missing"
     try:
-        summary = RunSummary.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        summary = RunSummary.model_validate_json(text)
     except OSError as e:
         raise InputError(f"cannot read {path}: {e.strerror}") from e
     except ValidationError as e:
         first = e.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(
-            f"{path} is not the summary of a run: {field}: {' '.join(first['msg'].split())}",
-            "Run `edgenext run` again: it redoes only what is missing",
-        ) from e
+        why = f"{field}: {' '.join(first['msg'].split())}"
+        raise InputError(f"{path} is not the summary of a run: {why}", remedy) from e
+    if odd := _not_finite(text):
+        raise InputError(f"{path} holds {odd} where a measured number belongs", remedy)
     if summary.schema_version != 1:
         raise InputError(
             f"{path} has schema version {summary.schema_version}; this program knows version 1",
             "Use the version of edgenext that wrote it",
         )
     return summary
+
+
+def _not_finite(text: bytes) -> str:
+    """The first NaN or Infinity in a JSON text: pydantic takes them for numbers."""
+    found: list[str] = []
+    json.loads(text, parse_constant=found.append)
+    return found[0] if found else ""
 
 
 def load_logits(run_dir: Path) -> RunLogits | None:
@@ -69,9 +80,13 @@ def load_logits(run_dir: Path) -> RunLogits | None:
         return None
     remedy = "Delete it to do without, or run `edgenext run` again"
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # numpy leaves a file open that it fails to read: this one is closed here.
+        with path.open("rb") as file:
+            stored = np.load(file, allow_pickle=False)
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise ValueError("one array, not an archive of them")
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
         raise InputError(f"{path} does not hold logits: {e}", remedy) from e
     labels = arrays.pop(LABELS, None)
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":

@@ -21,7 +21,7 @@ OUTCOMES = {
     False: ("unpaid", "INT8 did not pay"),
     None: ("unknown", "Cannot tell"),
 }
-"""Verdict → its class and its badge: the badge repeats in words what the colour says."""
+"""Verdict → the class that colours it, and its words in the window's title."""
 
 
 def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
@@ -30,13 +30,14 @@ def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
     table = results(study)
     terms = reading(study, verdict, table.evidence)
     outcome, badge = OUTCOMES[verdict.pays]
+    lead, colon, rest = verdict.sentence.partition(": ")
     return Template(_resource("page.html")).substitute(
         title=_text(f"{study.summary.model}: {badge}"),
         css=_resource("page.css").strip(),
         model=_text(study.summary.model),
         outcome=outcome,
-        badge=badge,
-        sentence=_text(verdict.sentence),
+        lead=_text(lead) + colon,
+        sentence=_text(rest),
         reasons=_lines(f"<li>{_text(reason)}</li>" for reason in verdict.reasons),
         tiles=_tiles(tiles(study, judged)),
         results=_table(table, judged.label if judged else ""),

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from edgenext.benchmark.environment import isa_label
 from edgenext.report.study import Study
-from edgenext.report.text import count, duration, mebibytes, number
+from edgenext.report.text import count, decibels, duration, mebibytes, number
 from edgenext.schema import Environment, ExportResult, SubsetInfo
 
 DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8", "dotprod", "i8mm"}
@@ -120,7 +120,7 @@ def _file(made: ExportResult) -> Iterator[Fact]:
         yield Fact(
             "Against PyTorch",
             f"{count(p.n, 'image')}: largest difference of a logit {p.max_abs:.2g}, SQNR "
-            f"{number(p.sqnr_db, 1)} dB, same answer {number(p.agreement, 2)} %",
+            f"{decibels(p.sqnr_db)} dB, same answer {number(p.agreement, 2)} %",
         )
 
 

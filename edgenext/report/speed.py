@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.report.study import MEASURED, Entry, Study
-from edgenext.schema import BenchResult
+from edgenext.schema import BenchResult, Ratio
 
 SEED = 0
 
@@ -33,8 +33,8 @@ def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
         return None
     valid = of.timed and over.timed
     declared = {(r.a, r.b): r for r in study.summary.bench.ratios}
-    ratio = declared.get((over.name, of.name))
-    if ratio:
+    ratio, inverse = declared.get((over.name, of.name)), declared.get((of.name, over.name))
+    if ratio and _positive(ratio):
         return Speed(ratio.median, *ratio.ci95, valid and ratio.valid)
     mine, others = round_medians(a), round_medians(b)
     if mine is not None and others is not None and len(mine) == len(others):
@@ -42,10 +42,9 @@ def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
 
         each = others / mine
         return Speed(float(np.median(each)), *bootstrap_median_interval(each, SEED), valid)
-    ratio = declared.get((of.name, over.name))
-    if ratio and min(ratio.median, *ratio.ci95) > 0:
-        low, high = ratio.ci95
-        return Speed(1 / ratio.median, 1 / high, 1 / low, valid and ratio.valid)
+    if inverse and _positive(inverse):
+        low, high = inverse.ci95
+        return Speed(1 / inverse.median, 1 / high, 1 / low, valid and inverse.valid)
     return None
 
 
@@ -59,6 +58,8 @@ def by_round(result: BenchResult) -> list[NDArray[np.float64]] | None:
     """Samples in ms, one array a round, or None where the result does not tell."""
     if not result.rounds or min(result.rounds) < 1 or sum(result.rounds) != len(result.samples_ms):
         return None
+    if min(result.samples_ms) <= 0:
+        return None
     samples = np.asarray(result.samples_ms, np.float64)
     return np.split(samples, np.cumsum(result.rounds)[:-1])
 
@@ -67,6 +68,10 @@ def round_medians(result: BenchResult) -> NDArray[np.float64] | None:
     """The median of every round in ms, or None where the result does not tell."""
     rounds = by_round(result)
     return None if rounds is None else np.array([np.median(r) for r in rounds])
+
+
+def _positive(ratio: Ratio) -> bool:
+    return min(ratio.median, *ratio.ci95) > 0
 
 
 def _together(a: BenchResult, b: BenchResult) -> bool:

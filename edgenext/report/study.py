@@ -23,7 +23,7 @@ UNTIMED = ("simulator", "emulated")
 Kind = Literal["float", "int8", "network"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
     """All that a run knows of one artifact, or of the network it came from."""
 
@@ -100,9 +100,7 @@ def study(summary: RunSummary) -> Study:
             )
         )
     shared = Counter(e.label for e in entries)
-    entries = [
-        replace(e, label=f"{e.label} ({e.name})") if shared[e.label] > 1 else e for e in entries
-    ]
+    entries = [replace(e, label=e.name) if shared[e.label] > 1 else e for e in entries]
     base = _base(summary.compare.base.artifact, entries)
     entries.sort(key=lambda e: (e is not base, e.kind == "network"))
     return Study(tuple(entries), base, summary)
@@ -150,8 +148,8 @@ def _check_hashes(summary: RunSummary) -> None:
 
 
 def _hashes(summary: RunSummary) -> Iterator[tuple[str, str]]:
-    for made in summary.artifacts:
-        yield stem(made.artifact), made.sha256
-    base = summary.compare.base
-    for part in (*summary.eval.results, base, *summary.compare.others, *summary.bench.results):
-        yield part.artifact, part.sha256
+    yield from ((stem(a.artifact), a.sha256) for a in summary.artifacts)
+    yield from ((r.artifact, r.sha256) for r in summary.eval.results)
+    yield summary.compare.base.artifact, summary.compare.base.sha256
+    yield from ((c.artifact, c.sha256) for c in summary.compare.others)
+    yield from ((r.artifact, r.sha256) for r in summary.bench.results)

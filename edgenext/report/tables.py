@@ -10,6 +10,7 @@ from edgenext.report.study import UNTIMED, Entry, Study
 from edgenext.report.text import (
     NOTHING,
     count,
+    decibels,
     mebibytes,
     milliseconds,
     number,
@@ -17,7 +18,7 @@ from edgenext.report.text import (
     span,
     times,
 )
-from edgenext.schema import BenchResult
+from edgenext.schema import BenchResult, Comparison
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _rows(study: Study, *figures: tuple[str, Figure]) -> tuple[Row, ...]:
     rows = []
     for head, figure in figures:
         found = [figure(e) for e in study.entries]
-        if any(found):
+        if any(cell and cell.evidence for cell in found):
             rows.append(Row(head, tuple(cell or Cell() for cell in found)))
     return tuple(rows)
 
@@ -109,27 +110,28 @@ def _accuracy(study: Study) -> tuple[Row, ...]:
         return Cell(number(known.top5, 2), evidence=paired) if known else None
 
     def loss(e: Entry) -> Cell | None:
-        return e.scores and Cell(number(e.scores.loss, 3), evidence=e.scores.evidence)
+        return Cell(number(e.scores.loss, 3), "", e.scores.evidence) if e.scores else None
+
+    def paired_cell(e: Entry, figure: Callable[[Comparison], str]) -> Cell | None:
+        return Cell(figure(e.comparison), "", paired) if e.comparison else None
 
     def drop(e: Entry) -> Cell | None:
         if not e.comparison:
-            return None
+            return Cell("base") if e is study.base else None
         d = e.comparison.drop
         return Cell(number(d.points, 2), span(*d.ci95, 2), paired)
 
     def flips(e: Entry) -> Cell | None:
-        if not e.comparison:
-            return None
-        return Cell(f"{e.comparison.drop.lost:,} / {e.comparison.drop.gained:,}", "", paired)
+        return paired_cell(e, lambda c: f"{c.drop.lost:,} / {c.drop.gained:,}")
 
     def p(e: Entry) -> Cell | None:
-        return e.comparison and Cell(p_value(e.comparison.drop.p_value), "", paired)
+        return paired_cell(e, lambda c: p_value(c.drop.p_value))
 
     def agreement(e: Entry) -> Cell | None:
-        return e.comparison and Cell(number(e.comparison.agreement, 2), "", paired)
+        return paired_cell(e, lambda c: number(c.agreement, 2))
 
     def sqnr(e: Entry) -> Cell | None:
-        return e.comparison and Cell(number(e.comparison.sqnr_db, 1), "", paired)
+        return paired_cell(e, lambda c: decibels(c.sqnr_db))
 
     return _rows(
         study,
@@ -152,13 +154,17 @@ def _speed(study: Study) -> tuple[Row, ...]:
 
     def against(other: Entry | None) -> Figure:
         def figure(e: Entry) -> Cell | None:
+            if e is other:
+                return Cell("1")
             found = speed(e, other, study) if other else None
             return _factor(found, e.bench.evidence) if found and e.bench else None
 
         return figure
 
     def quantized_against(e: Entry) -> Cell | None:
-        return against(rival)(e) if e.kind == "int8" and rival is not study.base else None
+        if rival is study.base or not (e is rival or e.kind == "int8"):
+            return None
+        return against(rival)(e)
 
     def samples(e: Entry) -> Cell | None:
         if not _shown(e) or not e.bench:
@@ -182,11 +188,15 @@ def _footprint(study: Study) -> tuple[Row, ...]:
     whole = study.base and study.base.artifact
 
     def size(e: Entry) -> Cell | None:
-        return e.artifact and Cell(number(mebibytes(e.artifact.size_bytes), 2), "", "host")
+        if not e.artifact:
+            return None
+        return Cell(number(mebibytes(e.artifact.size_bytes), 2), "", "host")
 
     def smaller(e: Entry) -> Cell | None:
-        if not e.artifact or not whole or not whole.size_bytes or e is study.base:
+        if not e.artifact or not whole or not whole.size_bytes:
             return None
+        if e is study.base:
+            return Cell("1")
         return Cell(f"{number(e.artifact.size_bytes / whole.size_bytes, 2)}x", "", "host")
 
     def memory(e: Entry) -> Cell | None:

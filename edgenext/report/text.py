@@ -57,6 +57,11 @@ def p_value(value: float) -> str:
     return number(value, 3 if value < 0.1 else 2)
 
 
+def decibels(value: float) -> str:
+    """One digit; 200 dB is where the measurement of equal logits is cut off."""
+    return "≥ 200" if value >= 200 else number(value, 1)
+
+
 def points(value: float) -> str:
     """A budget or a drop with its unit: `1 point`, `0.5 points`."""
     shown = number(value, 2).rstrip("0").rstrip(".") if value != round(value) else number(value)
@@ -82,7 +87,7 @@ def duration(seconds: float) -> str:
 
 def round_up(value: int) -> int:
     """Up to two significant digits: what an estimate of a count is worth."""
-    unit = 10 ** max(0, len(str(value)) - 2)
+    unit: int = 10 ** max(0, len(str(value)) - 2)
     return -(-value // unit) * unit
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgenext.report.speed import speed
 from edgenext.report.study import Entry, Study
-from edgenext.report.text import NOTHING, mebibytes, number, span, times
+from edgenext.report.text import NOTHING, decibels, mebibytes, number, span, times
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,9 @@ class Tile:
 
 
 def tiles(study: Study, judged: Entry | None) -> list[Tile]:
-    """Speed, size, drop and fidelity of the file that was judged. A speed that is not valid is
-    not shown: it stands, struck out, in the table.
+    """Speed, size, drop and fidelity of the file that was judged.
+
+    A speed that is not valid is not shown here: it stands, struck out, in the table.
     """
     if judged is None:
         return []
@@ -42,6 +43,6 @@ def tiles(study: Study, judged: Entry | None) -> list[Tile]:
         note = f"{span(*drop.ci95, 2)}, n = {study.summary.compare.n:,}"
         made.append(Tile(number(drop.points, 2), "points of top-1 lost", note))
         agreement = f"{number(judged.comparison.agreement, 1)} %"
-        note = f"SQNR {number(judged.comparison.sqnr_db, 1)} dB"
+        note = f"SQNR {decibels(judged.comparison.sqnr_db)} dB"
         made.append(Tile(agreement, "same answers", note))
     return made

@@ -73,7 +73,7 @@ def _sentence(
     entry: Entry | None, checks: Sequence[Check], rival: Entry | None, study: Study
 ) -> str:
     pays = all_hold(checks)
-    parts = [] if pays else [" and ".join(c.brief for c in checks if c.holds is pays)]
+    parts = [] if pays else ["; ".join(c.brief for c in checks if c.holds is pays)]
     if entry:
         parts += _facts(entry, rival, study)
     env = study.summary.bench.environment
@@ -105,7 +105,7 @@ def _facts(entry: Entry, rival: Entry | None, study: Study) -> list[str]:
 
 def _runs(entry: Entry, rival: Entry | None, study: Study) -> str:
     """`1.62x as fast as … (95 % interval …) at 0.31x its size, and 1.38x as fast as … (…)`."""
-    parts = []
+    parts: list[str] = []
     for other in dict.fromkeys((study.base, rival)):
         found = speed(entry, other, study) if other else None
         if other is None or found is None or not found.valid:

@@ -12,7 +12,8 @@ import pytest
 
 from edgenext.artifact import Artifact
 from edgenext.benchmark.interleave import Rounds, interleave
-from edgenext.benchmark.latency import bench, latency, names, ratios, result
+from edgenext.artifact import distinct_names
+from edgenext.benchmark.latency import bench, latency, ratios, result
 from edgenext.benchmark.machine import Conditions
 from edgenext.benchmark.validity import Asked
 from edgenext.benchmark.worker import Ready
@@ -127,9 +128,9 @@ def test_artifacts_that_share_a_name_are_told_apart(make_artifact: Callable[...,
     one = make_artifact("one")
     elsewhere = replace(one, path=Path("elsewhere/one.onnx"))
     two = make_artifact("two")
-    assert names([one, two]) == ["one", "two"]
-    assert names([one, two, one]) == ["one", "two", "one (2)"]
-    assert names([one, elsewhere]) == [str(one.path), "elsewhere/one.onnx"]
+    assert distinct_names([one.path, two.path]) == ["one", "two"]
+    assert distinct_names([one.path, two.path, one.path]) == ["one", "two", "one (2)"]
+    assert distinct_names([one.path, elsewhere.path]) == [str(one.path), "elsewhere/one.onnx"]
 
 
 def test_options_that_cannot_be(make_artifact: Callable[..., Artifact]) -> None:

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from edgenext.report.study import Entry, Study
@@ -26,7 +27,7 @@ VARIABLES = {
     GOOD: "--good-soft",
     **{colour: f"--s{i}" for i, colour in enumerate(SERIES)},
 }
-"""Colours drawn with → the page's variables that replace them, so that dark pages and print work."""
+"""Colours drawn with → the page's variables that replace them: dark pages and print work."""
 
 MARKERS = "osD^vPX"
 DASHES = ("-", "-", "-", "--", "-.", ":", "--")
@@ -69,13 +70,13 @@ def render(name: str, draw: Callable[[Figure], None], height: float = HEIGHT) ->
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    ours: dict[str, Any] = {
+    ours: Any = {
         "svg.hashsalt": name,
         "svg.fonttype": "none",
         "text.parse_math": False,
         "font.size": 11,
         "text.color": INK,
-        "axes.labelcolor": INK,
+        "axes.labelcolor": MUTED,
         "axes.edgecolor": GRID,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -103,9 +104,12 @@ def render(name: str, draw: Callable[[Figure], None], height: float = HEIGHT) ->
 
 
 def drawable(text: str, most: int = 24) -> str:
-    """A name that the bundled font can draw, cut where it would not fit."""
+    """A name that the bundled font can draw, cut where it would not fit.
+
+    It keeps its end: files of one network begin alike.
+    """
     kept = "".join(c if " " <= c <= "~" or c in "×–−’µ…" else "?" for c in text)
-    return kept if len(kept) <= most else kept[: most - 1] + "…"
+    return kept if len(kept) <= most else "…" + kept[1 - most :]
 
 
 def title_of(entry: Entry) -> str:
@@ -117,7 +121,7 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
     """Places moved apart, upwards, until neighbours are at least `gap` from each other."""
     moved = list(places)
     order = sorted(range(len(places)), key=lambda i: places[i])
-    for below, above in zip(order, order[1:], strict=False):
+    for below, above in pairwise(order):
         moved[above] = max(moved[above], moved[below] + gap)
     return moved
 

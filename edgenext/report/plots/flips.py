@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,18 +55,22 @@ def flips(study: Study, judged: Entry, logits: RunLogits) -> Plot | None:
 
     def draw(figure: Figure) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.25))
+        # Changes crowd at small margins: the axis runs in square roots to give them room.
         most = float(np.quantile(found.margin, 0.995)) or 1.0
-        above.hist(np.minimum(found.margin, most), BINS, (0, most), color=MUTED, alpha=0.35)
+        clipped = np.sqrt(np.minimum(found.margin, most))
+        marks = _marks(most)
+        most = math.sqrt(most)
+        above.hist(clipped, BINS, range=(0, most), color=MUTED, alpha=0.35)
         above.set_ylabel("images")
         above.set_xlim(0, most)
         quiet(above, "y")
         strips = (
             ("lost", found.lost, SERIES[2]),
             ("gained", found.gained, SERIES[1]),
-            ("wrong, otherwise", found.other, MUTED),
+            ("still wrong", found.other, MUTED),
         )
         for y, (_, which, colour) in enumerate(strips):
-            _ticks(below, np.minimum(found.margin[which], most), -y, most, colour)
+            _ticks(below, clipped[which], -y, most, colour)
         below.set_yticks(
             [0, -1, -2], [f"{name}  {int(which.sum()):,}" for name, which, _ in strips]
         )
@@ -75,6 +80,7 @@ def flips(study: Study, judged: Entry, logits: RunLogits) -> Plot | None:
         below.spines["left"].set_visible(False)
         below.grid(visible=False)
         below.tick_params(length=0)
+        below.set_xticks(np.sqrt(marks), [f"{m:g}" for m in marks])
         below.set_xlabel(f"how sure {drawable(base.label)} was: first logit less the second")
 
     return Plot(
@@ -85,7 +91,7 @@ def flips(study: Study, judged: Entry, logits: RunLogits) -> Plot | None:
             f"Histogram of {base.label}’s top-1 margin on {count(len(found.margin), 'image')}, and "
             f"under it the images that {judged.label} answers otherwise: "
             f"{int(found.lost.sum()):,} lost, {int(found.gained.sum()):,} gained, "
-            f"{int(found.other.sum()):,} wrong in another way."
+            f"{int(found.other.sum()):,} wrong before and after."
         ),
         caption=_caption(found, base, judged),
     )
@@ -111,6 +117,13 @@ def _ticks(axes: Axes, at: NDArray[np.float64], y: float, most: float, colour: s
     x = np.repeat(places, 3)
     x[2::3] = np.nan
     axes.plot(x, np.tile((y - 0.34, y + 0.34, np.nan), len(places)), color=colour, linewidth=1)
+
+
+def _marks(most: float) -> list[float]:
+    """Round numbers up to `most`, about evenly apart where the axis runs in square roots."""
+    unit = 10 ** math.floor(math.log10(most))
+    steps = (0, 0.1, 0.5, 1, 2, 4) if most / unit >= 4 else (0, 0.05, 0.2, 0.5, 1, 2)
+    return [unit * step for step in steps if unit * step <= most]
 
 
 def _caption(found: Flips, base: Entry, judged: Entry) -> str:

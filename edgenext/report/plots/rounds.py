@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.report.plots.canvas import MUTED, Plot, looks, quiet, render, spread, title_of
+from edgenext.report.plots.canvas import Plot, looks, quiet, render, spread, title_of
 from edgenext.report.speed import by_round
 from edgenext.report.study import UNTIMED, Entry, Study
 from edgenext.report.text import milliseconds
@@ -60,8 +60,6 @@ def rounds(study: Study) -> Plot | None:
             )
         axes.set_xlabel("round")
         axes.set_ylabel("latency, ms")
-        axes.yaxis.label.set_color(MUTED)
-        axes.xaxis.label.set_color(MUTED)
         quiet(axes, "y")
 
     return Plot(

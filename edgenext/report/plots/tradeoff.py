@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from edgenext.report.plots.canvas import (
     GOOD,
-    GRID,
     MUTED,
+    Look,
     Plot,
     drawable,
     looks,
@@ -20,6 +20,7 @@ from edgenext.report.text import number, points, span, times
 from edgenext.schema import Drop
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Place = tuple[Entry, Speed, Drop | None]
@@ -37,69 +38,13 @@ def tradeoff(study: Study, budget: float) -> Plot | None:
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
+        _frame(axes, places, least, budget)
         style = looks(study)
-        drops = [d for _, _, d in places if d]
-        bottom = min([-0.15 * budget, *(d.ci95[0] for d in drops)])
-        top = max([budget, *(d.ci95[1] for d in drops)])
-        pad = 0.16 * (top - bottom)
-        left, right = min(s.low for _, s, _ in places), max(s.high for _, s, _ in places)
-        wide = 0.14 * max(right - left, 0.1)
-        axes.set_xlim(left - wide, right + wide)
-        axes.set_ylim(bottom - pad, top + pad)
-        low, high = axes.get_ylim()
-        share = (budget - low) / (high - low)
-        axes.axvspan(least, right + 2 * wide, 0, share, color=GOOD, linewidth=0, zorder=0)
-        axes.text(
-            right + wide,
-            low + 0.02 * (high - low),
-            "INT8 pays here ",
-            color=MUTED,
-            ha="right",
-            va="bottom",
-            fontsize=10,
-        )
-        axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
-        axes.axhline(budget, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-        axes.annotate(
-            f"budget {points(budget)}",
-            (left - wide, budget),
-            (3, 3),
-            textcoords="offset points",
-            color=MUTED,
-            fontsize=10,
-        )
-        for entry, fast, drop in places:
-            look = style[entry.name]
-            y = drop.points if drop else 0.0
-            axes.errorbar(
-                fast.times,
-                y,
-                xerr=[[fast.times - fast.low], [fast.high - fast.times]],
-                yerr=[[y - drop.ci95[0]], [drop.ci95[1] - y]] if drop else None,
-                fmt=look.marker,
-                markersize=8,
-                color=look.colour,
-                markerfacecolor=look.colour if fast.valid else "none",
-                elinewidth=2,
-                capsize=3,
-                zorder=3,
-            )
-            label = title_of(entry) + ("" if fast.valid else ", not valid")
-            upper = drop.ci95[1] if drop else y
-            axes.annotate(
-                label,
-                (fast.times, upper),
-                (0, 7),
-                textcoords="offset points",
-                ha="center",
-                color=look.colour,
-                fontweight="bold",
-                fontsize=10.5,
-            )
+        for place in places:
+            _cross(axes, place, style[place[0].name])
         axes.set_xlabel(f"speed, {drawable(base.label)} = 1  (right is faster)")
         axes.set_ylabel("top-1 drop, points  (down is better)")
         axes.tick_params(length=0)
-        axes.grid(color=GRID)
 
     return Plot(
         name="tradeoff",
@@ -111,6 +56,62 @@ def tradeoff(study: Study, budget: float) -> Plot | None:
             "cross lies in the shaded corner: to the right of every floating-point file and under "
             "the budget."
         ),
+    )
+
+
+def _frame(axes: Axes, places: list[Place], least: float, budget: float) -> None:
+    """Limits that hold every cross, the budget, and the corner in which INT8 pays."""
+    drops = [drop for _, _, drop in places if drop]
+    low = min([-0.15 * budget, *(drop.ci95[0] for drop in drops)])
+    high = max([budget, *(drop.ci95[1] for drop in drops)])
+    pad = 0.16 * (high - low) or 1.0
+    left = min(fast.low for _, fast, _ in places)
+    right = max(fast.high for _, fast, _ in places)
+    wide = 0.14 * max(right - left, 0.1)
+    # The corner keeps room for its name when nothing reaches it.
+    right = max(right + wide, least + 2.6 * wide)
+    axes.set_xlim(left - wide, right)
+    axes.set_ylim(low - pad, high + pad)
+    share = (budget - low + pad) / (high - low + 2 * pad)
+    axes.axvspan(least, right, 0, share, color=GOOD, linewidth=0, zorder=0)
+    axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
+    axes.axhline(budget, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    for text, at, shift, side in (
+        ("INT8 pays here", (right, low - pad), (-4, 4), "right"),
+        (f"budget {points(budget)}", (left - wide, budget), (4, 3), "left"),
+    ):
+        axes.annotate(
+            text, at, shift, textcoords="offset points", ha=side, color=MUTED, fontsize=10
+        )
+
+
+def _cross(axes: Axes, place: Place, look: Look) -> None:
+    """One file's marker with its two intervals; hollow where its timing is not valid."""
+    entry, fast, drop = place
+    y = drop.points if drop else 0.0
+    below, above = drop.ci95 if drop else (y, y)
+    axes.errorbar(
+        fast.times,
+        y,
+        xerr=[[max(0, fast.times - fast.low)], [max(0, fast.high - fast.times)]],
+        yerr=[[max(0, y - below)], [max(0, above - y)]],
+        fmt=look.marker,
+        markersize=8,
+        color=look.colour,
+        markerfacecolor=look.colour if fast.valid else "none",
+        elinewidth=2,
+        capsize=3 if drop else 0,
+        zorder=3,
+    )
+    axes.annotate(
+        title_of(entry) + ("" if fast.valid else ", not valid"),
+        (fast.times, above),
+        (0, 7),
+        textcoords="offset points",
+        ha="center",
+        color=look.colour,
+        fontweight="bold",
+        fontsize=10.5,
     )
 
 

@@ -108,11 +108,12 @@ def timed(
     evidence: Evidence = "host",
     seed: int = 0,
 ) -> BenchResult:
-    """A latency of `ms`, its rounds `noise` apart: all artifacts of a seed share the rounds' luck."""
+    """A latency of `ms`; all artifacts of a seed share what disturbs a round."""
     shared = np.random.default_rng(seed).normal(0, 0.02, rounds)
     mine = np.random.default_rng([seed, *name.encode()])
+    own = 1 + mine.normal(0, noise, rounds)
     samples = [
-        float(ms * (1 + shared[r]) * (1 + abs(mine.normal(0, noise))))
+        float(ms * (1 + shared[r]) * own[r] * (1 + abs(mine.normal(0, 2 * noise))))
         for r in range(rounds)
         for _ in range(10)
     ]
@@ -226,13 +227,13 @@ def summary(
     )
 
 
-def logits(n: int = 2000, k: int = 20, seed: int = 0) -> dict[str, NDArray[np.generic]]:
+def logits(n: int = 3000, k: int = 20, seed: int = 0) -> dict[str, NDArray[np.generic]]:
     """Logits of the three artifacts, INT8's with noise, and labels the base often gets right."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, k, n)
     base = rng.normal(0, 1.0, (n, k))
     base[np.arange(n), labels] += rng.gamma(2.0, 1.0, n)
-    rough = base + rng.normal(0, 0.08, (n, k))
+    rough = base + rng.normal(0, 0.05, (n, k))
     return {
         PLAIN: base.astype(np.float32),
         FOLDED: base.astype(np.float32),

@@ -1,0 +1,5 @@
+"""`python -m edgenext`."""
+
+from edgenext.cli import main
+
+main()

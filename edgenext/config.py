@@ -1,0 +1,94 @@
+"""The configuration of a run: TOML in, a validated record out."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from edgenext.errors import InputError, UsageError, unknown_name
+from edgenext.schema import Record
+
+
+class QuantizeStage(Record):
+    """Calibration and scheme."""
+
+    scheme: str = "w8a8-static"
+    target: str = "cpu-onnxruntime"
+    n: int = 128
+    seed: int = 0
+    recipe: Path | None = None
+
+
+class BenchStage(Record):
+    """Latency."""
+
+    threads: int = 1
+    rounds: int = 30
+
+
+class RunConfig(Record):
+    """What `edgenext run` reads from TOML; paths are relative to the current folder."""
+
+    model: str
+    data: str
+    """Evaluation images; its `train` part is calibrated on unless `calib` is given."""
+    calib: str | None = None
+    weights: Path | None = None
+    random_weights: bool = False
+    num_classes: int | None = None
+    size: int | None = None
+    crop_pct: float | None = None
+    labels: Path | None = None
+    limit: int | None = None
+    out: Path = Path("runs/edgenext")
+    max_drop: float = 1.0
+    """Points of top-1 that INT8 may cost before the report says that it does not pay."""
+    rivals: tuple[str, ...] = ("onnxruntime",)
+    """Other engines to quantize with, side by side."""
+    train: dict[str, Any] | None = None
+    """Retrain first, with these fields of `TrainRecipe`; None uses the weights as they are."""
+    quantize: QuantizeStage = QuantizeStage()
+    bench: BenchStage = BenchStage()
+
+
+def read_config(path: Path, given: dict[str, Any]) -> RunConfig:
+    """A run's configuration from a TOML file, with what the command line gave on top.
+
+    Raises:
+        InputError: a file that is missing or is no TOML.
+        UsageError: an unknown key (nearest names are suggested) or a value that cannot be.
+    """
+    try:
+        return make_config(tomllib.loads(path.read_text()) | given, str(path))
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"cannot read the configuration {path}: {e}") from e
+    except tomllib.TOMLDecodeError as e:
+        raise InputError(f"{path} is no TOML: {e}") from e
+
+
+def make_config(values: dict[str, Any], source: str = "the configuration") -> RunConfig:
+    """A validated configuration.
+
+    Raises:
+        UsageError: an unknown key or a value that cannot be.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as e:
+        first = e.errors()[0]
+        *parents, key = (str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            section: type[Record] = RunConfig
+            for parent in parents:
+                section = _section(section, parent)
+            raise unknown_name(f"key in {source}", key, section.model_fields) from e
+        where = ".".join((*parents, key))
+        raise UsageError(f"{source}: {where}: {first['msg']}") from e
+
+
+def _section(model: type[Record], name: str) -> type[Record]:
+    sections: dict[str, type[Record]] = {"quantize": QuantizeStage, "bench": BenchStage}
+    return sections.get(name, model)

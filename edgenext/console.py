@@ -1,0 +1,186 @@
+"""What a person sees: tables on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from edgenext.schema import BenchReport, CompareReport, EvalReport, ExportResult, ModelCard
+
+WIDE = 200
+"""Columns of a table that goes to a file or a pipe: nothing is cut there."""
+
+if TYPE_CHECKING:
+    from edgenext.train import TrainResult
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+err = Console(stderr=True, highlight=False)
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Send the package's log to stderr: warnings, or everything."""
+    handler = RichHandler(console=err, show_time=False, show_path=False, markup=False)
+    logger = logging.getLogger("edgenext")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for every thing that is being done; nothing when stderr is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bars:
+        tasks = {}
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield advance
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+def show_models(cards: Sequence[ModelCard]) -> None:
+    """The published checkpoints."""
+    rows = [
+        (
+            c.name,
+            f"{c.params / 1e6:.2f} M",
+            f"{c.macs_256 / 1e6:.0f} M",
+            f"{c.top1:.2f}",
+            f"{c.eval.size} px, crop {c.eval.crop_pct}, {c.eval.interpolation}",
+        )
+        for c in cards
+    ]
+    _table("", ("model", "parameters", "multiply-adds", "top-1 %", "evaluated at"), rows)
+
+
+def show_export(result: ExportResult) -> None:
+    """A file that was written."""
+    mib = result.size_bytes / 2**20
+    out.print(f"{result.artifact}  {mib:.2f} MiB  {result.scheme}  sha256 {result.sha256[:12]}…")
+    if result.parity:
+        p = result.parity
+        out.print(
+            f"agrees with its float network on {p.n} images: logits {p.sqnr_db:.1f} dB SQNR, "
+            f"largest difference {p.max_abs:.2g}, same top-1 {p.agreement:.1f} %"
+        )
+
+
+def show_eval(report: EvalReport) -> None:
+    """Accuracy of each artifact."""
+    rows = [
+        (r.artifact, f"{r.top1:.2f}", f"{r.top5:.2f}", f"{r.loss:.4f}", str(r.n), r.runtime)
+        for r in report.results
+    ]
+    _table("", ("artifact", "top-1 %", "top-5 %", "loss", "n", "runtime"), rows)
+    _show_data(report.results[0].data)
+
+
+def _show_data(info: object) -> None:
+    """What stands under a table when the images were a subset or some were broken."""
+    from edgenext.schema import SubsetInfo
+
+    if isinstance(info, SubsetInfo):
+        if info.n < info.n_total:
+            out.print(f"a stratified subset of {info.n} of {info.n_total} images, seed {info.seed}")
+        if info.corrupt:
+            out.print(f"{len(info.corrupt)} images could not be decoded: {', '.join(info.corrupt)}")
+
+
+def show_compare(report: CompareReport) -> None:
+    """Paired drops."""
+    rows = [(report.base.artifact, f"{report.base.top1:.2f}", *("",) * 6)]
+    rows += [
+        (
+            c.artifact,
+            f"{c.top1:.2f}",
+            f"{c.drop.points:+.2f}",
+            f"{c.drop.ci95[0]:+.2f} to {c.drop.ci95[1]:+.2f}",
+            f"{c.drop.lost}/{c.drop.gained}",
+            f"{c.drop.p_value:.2g}",
+            f"{c.agreement:.2f}",
+            f"{c.sqnr_db:.1f}",
+        )
+        for c in report.others
+    ]
+    columns = ("artifact", "top-1 %", "drop", "95 % interval", "lost/gained", "p", "agree %", "dB")
+    _table(f"{report.n} images, drops in points", columns, rows)
+    _show_data(report.data)
+
+
+def show_bench(report: BenchReport) -> None:
+    """Latency and ratios; what is not valid says why."""
+    rows = [
+        (
+            r.artifact,
+            *(f"{v:.2f}" for v in (r.latency_ms.p50, r.latency_ms.p90, r.latency_ms.p99)),
+            str(r.n),
+            f"{r.load_ms:.0f}",
+            f"{r.first_ms:.1f}",
+            f"{r.peak_rss_mb:.0f}",
+            "yes" if r.valid else "NO",
+        )
+        for r in report.results
+    ]
+    columns = ("artifact", "p50 ms", "p90", "p99", "n", "load ms", "first ms", "peak MiB", "valid")
+    first = report.results[0]
+    env = report.environment
+    machine = f"{env.cpu} ({', '.join(env.isa)}), " if env else ""
+    _table(
+        f"{machine}{first.runtime}, {first.threads} thread(s), batch {first.batch}", columns, rows
+    )
+    for r in report.results:
+        for reason in r.reasons:
+            out.print(f"not valid: {r.artifact}: {reason}")
+    for ratio in report.ratios:
+        if ratio.b != first.artifact:  # each pair once: how much faster than the first
+            low, high = ratio.ci95
+            out.print(
+                f"{ratio.b} runs {ratio.median:.3f}x as fast as {ratio.a} "
+                f"(95 % interval {low:.3f} to {high:.3f}){'' if ratio.valid else ', not valid'}"
+            )
+
+
+def announce(stage: str, needed: bool) -> None:
+    """A stage of a run begins, or needs not be done again."""
+    err.print(f"{stage}{'' if needed else ': unchanged'}")
+
+
+def show_training(result: TrainResult) -> None:
+    """Trained weights."""
+    top1 = "" if result.top1 is None else f", top-1 {result.top1:.2f} %"
+    out.print(f"{result.weights}  {result.epochs} epochs, {result.seconds:.0f} s{top1}")
+
+
+def show_verdict(paths: Sequence[Path]) -> None:
+    """The report's first sentence, and where the rest is."""
+    verdict = next((p for p in paths if p.suffix == ".json"), None)
+    if verdict:
+        out.print(json.loads(verdict.read_text())["verdict"]["sentence"], soft_wrap=True)
+    for path in paths:
+        out.print(str(path))

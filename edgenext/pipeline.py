@@ -1,0 +1,239 @@
+"""The whole chain as a run: stages keyed by their inputs' hashes, so nothing is done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgenext import api
+from edgenext.api import Progress, QuantizeOptions
+from edgenext.artifact import open_artifact
+from edgenext.config import RunConfig
+from edgenext.files import atomic_path, sha256_file, write_text
+from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary
+from edgenext.subjects import ModelOptions, Subject, load
+
+STATE = "stages.json"
+
+
+class Run:
+    """A run's folder: what was made, from what."""
+
+    def __init__(self, folder: Path, announce: Callable[[str, bool], None]) -> None:
+        self.folder, self._announce = folder, announce
+        path = folder / STATE
+        self._state: dict[str, Any] = {}
+        if path.is_file():
+            try:
+                self._state = json.loads(path.read_text())
+            except ValueError:
+                self._state = {}  # a damaged record costs time, not correctness
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time of each stage, when it was last done."""
+        return {name: entry["seconds"] for name, entry in self._state.items()}
+
+    def stage(
+        self, name: str, inputs: dict[str, Any], produce: Callable[[], Sequence[Path]]
+    ) -> list[Path]:
+        """The files of a stage: made now, or found unchanged from the same inputs."""
+        text = json.dumps(inputs, sort_keys=True, default=str)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        entry = self._state.get(name)
+        if entry and entry["key"] == key and self._unchanged(entry["files"]):
+            self._announce(name, False)
+            return [self.folder / file for file in entry["files"]]
+        self._announce(name, True)
+        start = time.perf_counter()
+        files = list(produce())
+        self._state[name] = {
+            "key": key,
+            "files": {str(f.relative_to(self.folder)): sha256_file(f) for f in files},
+            "seconds": round(time.perf_counter() - start, 2),
+        }
+        write_text(self.folder / STATE, json.dumps(self._state, indent=2) + "\n")
+        return files
+
+    def _unchanged(self, files: dict[str, str]) -> bool:
+        return all(
+            (self.folder / file).is_file() and sha256_file(self.folder / file) == digest
+            for file, digest in files.items()
+        )
+
+
+def run(
+    config: RunConfig,
+    *,
+    progress: Progress,
+    announce: Callable[[str, bool], None],
+    command: str = "",
+) -> list[Path]:
+    """Checkpoint to report: train if asked, export, quantize, evaluate, benchmark, report.
+
+    Args:
+        config: what to do.
+        progress: told how far a stage is.
+        announce: told the name of each stage, and whether it is done now or was already.
+        command: recorded in the report.
+
+    Returns:
+        The report's files.
+    """
+    from edgenext.export.artifacts import ExportOptions
+    from edgenext.graph.targets import form_for
+
+    runner = Run(config.out, announce)
+    options, trained = _weights(runner, config, progress)
+    checkpoint = load(config.model, options)
+    subject = Subject(checkpoint=checkpoint)
+    evaluation = api.images_for(subject, config.data, "val", limit=config.limit, progress=progress)
+
+    folder, target = config.out / "artifacts", config.quantize.target
+    base = {"weights": checkpoint.sha256, "eval": checkpoint.eval.model_dump(), "target": target}
+    forms = {"export plain": "naive", "export": form_for(target)}
+    artifacts: list[Path] = []
+    for stage, form in forms.items():
+        how = ExportOptions(form=form, target=target)
+
+        def export(how: ExportOptions = how) -> list[Path]:
+            return [api.export(config.model, options, how, out=folder, data=config.data).path]
+
+        artifacts += runner.stage(stage, base | {"form": form}, export)
+
+    calib = config.calib or config.data
+    for engine in ("edgenext", *config.rivals):
+        quantize = QuantizeOptions(
+            scheme=config.quantize.scheme,
+            target=target,
+            engine=engine,
+            recipe=config.quantize.recipe,
+            calib=calib,
+            n=config.quantize.n,
+            seed=config.quantize.seed,
+            exclude=evaluation.hashes,
+        )
+
+        def make(quantize: QuantizeOptions = quantize) -> list[Path]:
+            graph = ExportOptions(form=form_for(target), target=target)
+            made = api.quantize(
+                config.model, options, quantize, graph, out=folder, progress=progress
+            )
+            return [made.path]
+
+        inputs = base | vars(replace(quantize, exclude=())) | {"not": evaluation.info.sha256}
+        if quantize.recipe:
+            inputs["recipe"] = sha256_file(quantize.recipe)
+        artifacts += runner.stage(f"quantize, {engine}", inputs, make)
+
+    hashes = {path.name: sha256_file(path) for path in artifacts}
+    _, scores, drops = runner.stage(
+        "evaluate",
+        {"artifacts": hashes, "data": evaluation.info.sha256},
+        lambda: _evaluate(config, options, artifacts, progress),
+    )
+    (latency,) = runner.stage(
+        "benchmark",
+        {"artifacts": hashes, "machine": _machine()} | config.bench.model_dump(),
+        lambda: _bench(config, artifacts, progress),
+    )
+    results = [open_artifact(path) for path in artifacts]
+    summary = RunSummary(
+        model=checkpoint.name,
+        arch=checkpoint.arch,
+        params=sum(p.numel() for p in checkpoint.network().parameters()),
+        weights=Path(checkpoint.source).name,
+        weights_sha256=checkpoint.sha256,
+        artifacts=tuple(a.result() for a in results),
+        eval=EvalReport.model_validate_json(scores.read_bytes()),
+        compare=CompareReport.model_validate_json(drops.read_bytes()),
+        bench=BenchReport.model_validate_json(latency.read_bytes()),
+        calibration=next((c.subset for a in results if (c := a.manifest.calibration)), None),
+        trained=trained,
+        command=command,
+        seconds=runner.seconds,
+    )
+    write_text(config.out / "run.json", summary.model_dump_json(indent=2) + "\n")
+    announce("report", True)
+    return api.report(config.out, budget=config.max_drop)
+
+
+def _weights(
+    runner: Run, config: RunConfig, progress: Progress
+) -> tuple[ModelOptions, dict[str, float] | None]:
+    """Where the weights are: those of the configuration, or those this run has trained."""
+    options = ModelOptions(
+        weights=config.weights,
+        random_weights=config.random_weights,
+        num_classes=config.num_classes,
+        size=config.size,
+        crop_pct=config.crop_pct,
+        labels=config.labels,
+    )
+    if config.train is None:
+        return options, None
+    from edgenext.train import TrainRecipe
+
+    recipe = TrainRecipe.model_validate(config.train)
+    folder = config.out / "training"
+    start = sha256_file(config.weights) if config.weights else ""
+
+    def train() -> list[Path]:
+        result = api.train(
+            config.model, config.data, recipe, folder, options, resume=True, progress=progress
+        )
+        return [result.weights, result.sidecar]
+
+    inputs = recipe.model_dump() | {"model": config.model, "data": config.data, "from": start}
+    weights, sidecar = runner.stage("train", inputs | {"size": config.size}, train)
+    facts = json.loads(sidecar.read_text())
+    trained = {k: float(facts[k]) for k in ("epochs", "seconds", "top1") if k in facts}
+    return ModelOptions(weights=weights), trained
+
+
+def _evaluate(
+    config: RunConfig, options: ModelOptions, artifacts: Sequence[Path], progress: Progress
+) -> list[Path]:
+    """Logits of the network and all artifacts, their scores, and the drops from the first file."""
+    measured = api.measure(
+        [*map(str, artifacts), config.model],
+        options,
+        config.data,
+        limit=config.limit,
+        progress=progress,
+    )
+    arrays = dict(zip(measured.names, measured.logits, strict=True))
+    path = config.out / "logits.npz"
+    with atomic_path(path) as temporary, temporary.open("wb") as f:
+        np.savez_compressed(f, allow_pickle=False, labels=measured.images.labels, **arrays)
+    return [
+        path,
+        _write(config.out / "eval.json", api.scores(measured)),
+        _write(config.out / "compare.json", api.comparison(measured)),
+    ]
+
+
+def _bench(config: RunConfig, artifacts: Sequence[Path], progress: Progress) -> list[Path]:
+    report = api.bench(
+        artifacts, threads=config.bench.threads, rounds=config.bench.rounds, progress=progress
+    )
+    return [_write(config.out / "bench.json", report)]
+
+
+def _machine() -> dict[str, Any]:
+    """What a latency belongs to, besides the files."""
+    from edgenext.benchmark.environment import environment
+
+    return environment().model_dump(mode="json")
+
+
+def _write(path: Path, record: Record) -> Path:
+    write_text(path, record.model_dump_json(indent=2) + "\n")
+    return path

@@ -1,0 +1,112 @@
+"""What a command is about: an artifact's file, or a model with its weights."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenext.artifact import Artifact, is_artifact, open_artifact
+from edgenext.errors import ArtifactError
+from edgenext.models.checkpoint import Checkpoint, load_checkpoint
+from edgenext.runtimes import open_session
+from edgenext.schema import Calibration, EvalTransform
+
+if TYPE_CHECKING:
+    from edgenext.runtimes.base import Session
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The options every command that takes a MODEL has; see `load_checkpoint`."""
+
+    weights: Path | None = None
+    random_weights: bool = False
+    seed: int = 0
+    num_classes: int | None = None
+    reset_head: bool = False
+    size: int | None = None
+    crop_pct: float | None = None
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network or artifact that can be evaluated: exactly one of the two is set."""
+
+    artifact: Artifact | None = None
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def name(self) -> str:
+        """How results call it."""
+        return self.artifact.name if self.artifact else self._network.name
+
+    @property
+    def sha256(self) -> str:
+        """Of the artifact's file, or of the weights."""
+        return self.artifact.manifest.sha256 if self.artifact else self._network.sha256
+
+    @property
+    def scheme(self) -> str:
+        """The quantization scheme, `fp32` for a network."""
+        return self.artifact.manifest.scheme if self.artifact else "fp32"
+
+    @property
+    def transform(self) -> EvalTransform:
+        """How images become inputs."""
+        return self.artifact.manifest.eval if self.artifact else self._network.eval
+
+    @property
+    def classes(self) -> tuple[int, tuple[str, ...] | None]:
+        """Class count and labels."""
+        about = self.artifact.manifest if self.artifact else self._network
+        return about.num_classes, about.labels
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The images its INT8 ranges were measured on."""
+        return self.artifact.manifest.calibration if self.artifact else None
+
+    @property
+    def _network(self) -> Checkpoint:
+        if self.checkpoint is None:
+            raise ValueError("a subject is an artifact or a checkpoint")
+        return self.checkpoint
+
+    def session(self, threads: int | None = None) -> Session:
+        """Loaded and ready; all cores unless told.
+
+        Raises:
+            ArtifactError: a backbone, which has no logits.
+            RuntimeFailedError: the runtime refuses the file.
+        """
+        if self.artifact is None:
+            from edgenext.runtimes.torch import TorchSession
+
+            return TorchSession(self._network.network(), self._network.eval)
+        if self.artifact.manifest.outputs[0].name != "logits":
+            raise ArtifactError(f"{self.artifact.path} is a backbone: it has no logits to score")
+        return open_session(self.artifact, threads or os.cpu_count() or 1)
+
+
+def open_subject(what: str, options: ModelOptions) -> Subject:
+    """An artifact if `what` is a file of that kind, else the model of that name.
+
+    Raises:
+        ArtifactError: a path that does not exist or is no artifact.
+        UsageError: an unknown model.
+        CheckpointError: weights that do not fit.
+    """
+    path = Path(what)
+    if is_artifact(path):
+        return Subject(artifact=open_artifact(path))
+    if path.suffix in (".onnx",) or os.sep in what:
+        raise ArtifactError(f"{what} is no artifact" if path.exists() else f"no artifact at {what}")
+    return Subject(checkpoint=load(what, options))
+
+
+def load(model: str | None, options: ModelOptions) -> Checkpoint:
+    """The checkpoint the options speak of."""
+    return load_checkpoint(model, **vars(options))

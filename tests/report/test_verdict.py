@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import pytest
+from report_runs import (
+    BUSY,
+    ENVIRONMENT,
+    FOLDED,
+    INT8,
+    PLAIN,
+    SCHEMES,
+    compared,
+    exported,
+    ratios,
+    summary,
+    timed,
+)
+
+from edgenext.benchmark.statistics import tango_interval
+from edgenext.report.study import study
+from edgenext.report.verdict import Verdict, judge
+from edgenext.schema import BenchReport, CompareReport, RunSummary
+
+
+def verdict(run: RunSummary, budget: float = 1.0) -> Verdict:
+    return judge(study(run), budget)
+
+
+def test_int8_that_is_faster_and_right_pays() -> None:
+    found = verdict(summary())
+    assert found.pays is True
+    assert (found.artifact, found.base, found.rival) == (INT8, PLAIN, FOLDED)
+    assert found.sentence.startswith(
+        "INT8 paid on this machine (AVX2): edgenext_xx_small w8a8-static runs 1.5"
+    )
+    assert "x as fast as the plain FP32 export (95 % interval 1." in found.sentence
+    assert ") at 0.31x its size, and 1.3" in found.sentence
+    assert "x as fast as the folded FP32 export (1." in found.sentence
+    assert found.sentence.endswith(
+        "; its top-1 is 30.88 %, a drop of 0.06 points (95 % interval −0.30 to 0.42, n = 5,000: "
+        "41 lost, 38 gained)."
+    )
+    assert len(found.reasons) == 2
+
+
+def test_the_sentence_agrees_with_the_measured_ratio() -> None:
+    run = summary()
+    ratio = next(r for r in run.bench.ratios if (r.a, r.b) == (PLAIN, INT8))
+    low, high = ratio.ci95
+    assert f"runs {ratio.median:.2f}x as fast" in verdict(run).sentence
+    assert f"{low:.2f}–{high:.2f}" in verdict(run).sentence
+
+
+def test_int8_must_beat_the_folded_float_file_not_only_the_plain_one() -> None:
+    found = verdict(summary(ms=(12.8, 10.0, 11.4)))
+    assert found.pays is False
+    assert found.rival == FOLDED
+    assert "it is not faster than the folded FP32 export" in found.sentence
+    assert "runs 1.12x as fast as the plain FP32 export" in found.sentence
+    assert "0.88x as fast as the folded FP32 export" in found.sentence
+
+
+def test_the_plain_export_is_the_rival_where_folding_made_it_slower() -> None:
+    found = verdict(summary(ms=(12.0, 14.0, 13.0)))
+    assert found.rival == PLAIN
+    assert found.pays is False
+    assert "not faster than the plain FP32 export" in found.sentence
+
+
+def test_speeds_that_cannot_be_told_apart_give_no_verdict() -> None:
+    found = verdict(summary(ms=(12.8, 10.0, 10.0), noise=0.03))
+    assert found.pays is None
+    assert "its speed and that of the folded FP32 export cannot be told apart" in found.sentence
+    assert "more rounds would narrow it" in found.reasons[0]
+
+
+def test_a_drop_over_the_budget_does_not_pay_however_fast() -> None:
+    found = verdict(summary(lost=300, gained=90))
+    assert found.pays is False
+    assert "its top-1 drop is over the budget of 1 point;" in found.sentence
+
+
+def test_the_budget_decides() -> None:
+    run = summary(lost=300, gained=90)
+    upper = tango_interval(300, 90, 5000)[1]
+    assert verdict(run, upper).pays is True
+    assert verdict(run, upper - 0.001).pays is None
+    assert verdict(run, 0.5).pays is False
+    assert verdict(run, 0.5).budget == 0.5
+
+
+def test_too_few_images_say_how_many_would_do() -> None:
+    found = verdict(summary(n=200, lost=3, gained=2))
+    assert found.pays is None
+    assert found.images_needed is not None
+    n, share = found.images_needed, found.images_needed / 200
+    assert tango_interval(3 * share, 2 * share, n)[1] < 1.0
+    assert n > 200
+    assert "200 images do not show that its drop is within the budget of 1 point" in found.sentence
+    assert "if they flip as often as these" in found.sentence
+
+
+def test_no_number_of_images_is_promised_for_a_drop_over_the_budget() -> None:
+    found = verdict(summary(n=200, lost=5, gained=2))
+    assert found.pays is None
+    assert found.images_needed is None
+    assert "more images would hardly clear it" in found.sentence
+
+
+def test_a_gain_is_called_one() -> None:
+    found = verdict(summary(lost=30, gained=60))
+    assert found.pays is True
+    assert "a drop of −0.60 points (that is, a gain; 95 % interval" in found.sentence
+
+
+@pytest.mark.parametrize("name", [PLAIN, FOLDED, INT8])
+def test_an_invalid_timing_is_never_in_the_headline(name: str) -> None:
+    found = verdict(summary(reasons={name: (BUSY,)}))
+    assert found.pays is None
+    assert "is not valid, since other programs used 1.10 of 2 cores (limit 0.25);" in found.sentence
+    assert BUSY in found.reasons[0]
+    run = summary()
+    for ratio in run.bench.ratios:
+        if name in (ratio.a, ratio.b):
+            assert f"{ratio.median:.2f}x as fast" not in found.sentence
+
+
+def test_every_reason_against_a_timing_is_given_and_its_accuracy_still_reported() -> None:
+    other = "30 rounds are too few to trust: ask for more"
+    found = verdict(summary(reasons={INT8: (BUSY, other)}))
+    assert BUSY in found.reasons[0]
+    assert other in found.reasons[0]
+    assert "; the top-1 of edgenext_xx_small w8a8-static is 30.88 %" in found.sentence
+
+
+def test_losing_to_a_valid_rival_stands_though_another_timing_is_not_valid() -> None:
+    found = verdict(summary(ms=(12.0, 14.0, 13.0), reasons={FOLDED: (BUSY,)}))
+    assert found.pays is False
+
+
+def test_too_large_a_drop_stands_though_no_timing_is_valid() -> None:
+    found = verdict(summary(lost=300, gained=90, reasons=dict.fromkeys(SCHEMES, (BUSY,))))
+    assert found.pays is False
+    assert "as fast" not in found.sentence
+
+
+@pytest.mark.parametrize("evidence", ["simulator", "emulated", "estimate", "published"])
+def test_a_latency_that_nobody_measured_gives_no_verdict(evidence: str) -> None:
+    found = verdict(summary(evidence=evidence))  # type: ignore[arg-type]
+    assert found.pays is None
+    assert "as fast" not in found.sentence
+
+
+def test_a_drop_on_the_calibration_images_gives_no_verdict() -> None:
+    run = summary()
+    assert run.compare.data is not None
+    found = verdict(run.model_copy(update={"calibration": run.compare.data}))
+    assert found.pays is None
+    assert "measured on the images it was calibrated on" in found.sentence
+
+
+def without(run: RunSummary, name: str) -> RunSummary:
+    """The run without one artifact's timing."""
+    results = [r for r in run.bench.results if r.artifact != name]
+    bench = BenchReport(results=tuple(results), ratios=ratios(results) if results else ())
+    return run.model_copy(update={"bench": bench})
+
+
+def test_what_was_not_timed_is_said() -> None:
+    assert "w8a8-static was not timed" in verdict(without(summary(), INT8)).sentence
+    alone = without(without(summary(), PLAIN), FOLDED)
+    assert "no floating-point file was timed" in verdict(alone).sentence
+    assert verdict(alone).pays is None
+
+
+def test_files_of_other_conditions_are_not_compared() -> None:
+    run = summary()
+    *floats, int8 = run.bench.results
+    odd = int8.model_copy(update={"threads": 2})
+    found = verdict(
+        run.model_copy(update={"bench": BenchReport(results=(*floats, odd), ratios=())})
+    )
+    assert found.pays is None
+    assert "were not timed together" in found.sentence
+
+
+def test_a_run_without_int8() -> None:
+    run = summary()
+    found = verdict(
+        run.model_copy(
+            update={
+                "artifacts": run.artifacts[:2],
+                "eval": run.eval.model_copy(update={"results": run.eval.results[:2]}),
+                "compare": run.compare.model_copy(update={"others": run.compare.others[:1]}),
+                "bench": BenchReport(results=run.bench.results[:2], ratios=run.bench.ratios[:2]),
+            }
+        )
+    )
+    assert found.pays is None
+    assert found.artifact is None
+    assert found.sentence == (
+        "Cannot tell whether INT8 paid on this machine: the run made no INT8 file."
+    )
+
+
+def test_int8_that_was_not_compared() -> None:
+    run = summary()
+    found = verdict(
+        run.model_copy(update={"compare": CompareReport(n=5000, base=run.compare.base, others=())})
+    )
+    assert found.pays is None
+    assert "was not compared with the base" in found.sentence
+
+
+def two_int8(ms: float, lost: int) -> RunSummary:
+    """A run with a second INT8 file, `other`."""
+    run = summary()
+    results = [*run.bench.results, timed("other", ms)]
+    extra = compared("other", lost, 38, 5000)
+    return run.model_copy(
+        update={
+            "artifacts": (*run.artifacts, exported("other")),
+            "compare": run.compare.model_copy(update={"others": (*run.compare.others, extra)}),
+            "bench": BenchReport(results=tuple(results), ratios=ratios(results)),
+        }
+    )
+
+
+def test_of_two_int8_files_the_faster_one_that_pays_is_judged() -> None:
+    assert verdict(two_int8(ms=6.0, lost=41)).artifact == "other"
+    assert verdict(two_int8(ms=9.0, lost=41)).artifact == INT8
+    worse = verdict(two_int8(ms=6.0, lost=400))
+    assert worse.artifact == INT8
+    assert worse.pays is True
+
+
+def test_the_best_instructions_of_the_cpu_are_named() -> None:
+    vnni = ENVIRONMENT.model_copy(update={"isa": ("avx2", "avx512f", "avx512_vnni")})
+    assert "on this machine (AVX512-VNNI)" in verdict(summary(environment=vnni)).sentence
+    assert "on this machine:" in verdict(summary(environment=None)).sentence
+
+
+def test_a_hostile_name_cannot_break_the_line() -> None:
+    found = verdict(summary(model="net\nINT8 paid: \u202eten times\x00"))
+    assert "\n" not in found.sentence
+    assert "\u202e" not in found.sentence
+    assert "\x00" not in found.sentence

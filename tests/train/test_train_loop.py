@@ -1,0 +1,215 @@
+"""Training end to end, in miniature."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgenext.data import ImageSet, load_images
+from edgenext.errors import (
+    CheckpointError,
+    DataError,
+    EdgenextError,
+    OutputError,
+    OverlapError,
+    UsageError,
+)
+from edgenext.models import zoo
+from edgenext.models.checkpoint import load_checkpoint
+from edgenext.models.network import EdgeNeXt
+from edgenext.schema import EvalTransform
+from edgenext.train import EpochReport, TrainRecipe
+from edgenext.train.batches import top1
+from edgenext.train.loop import train
+
+SIZE = EvalTransform(size=32, crop_pct=1.0)
+RECIPE = TrainRecipe(epochs=4, batch_size=16, warmup_epochs=1, drop_path=0.2, flip=True)
+
+
+def digits(role: str, limit: int | None = None) -> ImageSet:
+    return load_images("digits", SIZE, role=role, num_classes=10, limit=limit)
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    return digits("train", 32)
+
+
+@pytest.fixture(scope="module")
+def val() -> ImageSet:
+    return digits("val", 40)
+
+
+def network(name: str = "edgenext_xx_small", **options: object) -> EdgeNeXt:
+    return zoo.create_model(name, 10, **options)
+
+
+def stop_after(epoch: int):
+    def progress(report: EpochReport) -> None:
+        if report.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("arch", ["edgenext_xx_small", "edgenext_xx_small_bn_hs"])
+def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(images, val, tmp_path, arch):
+    whole = train(network(arch), images, val, recipe=RECIPE, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            network(arch),
+            images,
+            val,
+            recipe=RECIPE,
+            out=tmp_path / "parts",
+            progress=stop_after(2),
+        )
+    left = [p.name for p in (tmp_path / "parts").iterdir()]
+    assert left == ["checkpoint.pth"]
+    seen: list[int] = []
+    parts = train(
+        network(arch),
+        images,
+        val,
+        recipe=RECIPE,
+        out=tmp_path / "parts",
+        resume=True,
+        progress=lambda report: seen.append(report.epoch),
+    )
+    assert seen == [3, 4]
+    assert parts.weights.read_bytes() == whole.weights.read_bytes()
+    assert [e.loss for e in parts.history] == [e.loss for e in whole.history]
+    assert [e.top1 for e in parts.history] == [e.top1 for e in whole.history]
+
+
+def test_resuming_a_finished_run_only_writes_its_files_again(images, tmp_path):
+    recipe = RECIPE.model_copy(update={"epochs": 1})
+    first = train(network(), images, None, recipe=recipe, out=tmp_path)
+    before = first.weights.read_bytes()
+    first.weights.unlink()
+    again = train(
+        network(), images, None, recipe=recipe, out=tmp_path, resume=True, progress=stop_after(1)
+    )
+    assert again.weights.read_bytes() == before
+    assert again.seconds == first.seconds and again.top1 is None
+
+
+def test_what_is_written_is_what_was_measured(images, val, tmp_path):
+    torch.manual_seed(11)
+    state = torch.get_rng_state()
+    trained = network()
+    result = train(trained, images, val, recipe=RECIPE, out=tmp_path)
+    drawn = network()  # between the two: the caller's generator was not touched by training
+    torch.set_rng_state(state)
+    network()
+    assert torch.equal(network().head.weight, drawn.head.weight)
+
+    assert result.weights == tmp_path / "edgenext_xx_small_digits.safetensors"
+    assert not trained.training and result.epochs == len(result.history) == 4
+    assert top1(trained, val) == result.top1 == result.history[-1].top1
+    found = load_checkpoint(None, result.weights)
+    assert (found.arch, found.num_classes, found.eval) == ("edgenext_xx_small", 10, SIZE)
+    assert found.labels == tuple("0123456789")
+    assert top1(found.network(), val) == result.top1
+
+    sidecar = json.loads(result.sidecar.read_text())
+    assert sidecar["top1"] == result.top1 and sidecar["evaluated_on"]["n"] == 40
+    assert sidecar["trained_on"]["sha256"] == images.info.sha256
+    assert TrainRecipe(**sidecar["recipe"]) == RECIPE
+
+    saved = torch.load(result.checkpoint, weights_only=True)
+    assert {"model", "model_ema", "optimizer", "epoch", "recipe", "rng"} <= saved.keys()
+    assert saved["epoch"] == 4 and saved["recipe"] == RECIPE.model_dump()
+    weights = load_file(result.weights)
+    assert weights.keys() == zoo.create_model("edgenext_xx_small", 10).state_dict().keys()
+    for name, value in saved["model_ema"].items():
+        assert torch.equal(value, weights[name])
+    assert any(not torch.equal(saved["model"][name], value) for name, value in weights.items())
+    assert load_checkpoint(None, result.checkpoint).arch == "edgenext_xx_small"
+
+
+def test_the_seed_decides(images, tmp_path):
+    recipe = RECIPE.model_copy(update={"epochs": 1})
+    other = recipe.model_copy(update={"seed": 1})
+    a = train(network(), images, None, recipe=recipe, out=tmp_path / "a")
+    b = train(network(), images, None, recipe=recipe, out=tmp_path / "b")
+    c = train(network(), images, None, recipe=other, out=tmp_path / "c")
+    assert a.weights.read_bytes() == b.weights.read_bytes() != c.weights.read_bytes()
+
+
+def test_fine_tuning_begins_with_the_networks_weights(images, tmp_path):
+    given = network()
+    before = {k: v.clone() for k, v in given.state_dict().items()}
+    recipe = TrainRecipe(epochs=1, batch_size=16, lr=0, from_scratch=False)
+    result = train(given, images, None, recipe=recipe, out=tmp_path, name="tuned")
+    assert result.weights.name == "tuned.safetensors"
+    for name, value in load_file(result.weights).items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_loss_that_is_no_number(images, tmp_path):
+    recipe = TrainRecipe(epochs=3, batch_size=16, lr=1e38, warmup_epochs=0, clip_norm=1e9)
+    with pytest.raises(
+        EdgenextError, match=r"loss became (nan|inf) in epoch 1 at learning rate .*Lower"
+    ):
+        train(network(), images, None, recipe=recipe, out=tmp_path)
+
+
+def test_a_run_goes_on_only_as_it_began(images, val, tmp_path):
+    recipe = RECIPE.model_copy(update={"epochs": 1})
+    train(network(), images, None, recipe=recipe, out=tmp_path)
+
+    def resume(recipe: TrainRecipe = recipe, images: ImageSet = images, arch: str = "xx_small"):
+        n = network(f"edgenext_{arch}")
+        train(n, images, None, recipe=recipe, out=tmp_path, resume=True)
+
+    with pytest.raises(UsageError, match=r"another run: lr 0\.002 → 0\.5"):
+        resume(recipe.model_copy(update={"lr": 0.5}))
+    with pytest.raises(UsageError, match="data differs"):
+        resume(images=val)
+    with pytest.raises(UsageError, match="arch differs"):
+        resume(arch="x_small")
+    path = tmp_path / "checkpoint.pth"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pth"):
+        resume()
+    torch.save({"model": network().state_dict()}, path)
+    with pytest.raises(CheckpointError, match="can go on from"):
+        resume()
+
+
+def test_what_cannot_be_trained(images, val, tmp_path):
+    def attempt(n: EdgeNeXt, images: ImageSet, val: ImageSet | None, recipe: TrainRecipe = RECIPE):
+        train(n, images, val, recipe=recipe, out=tmp_path)
+
+    with pytest.raises(OverlapError, match="32 of the 32 validation images are also trained on"):
+        attempt(network(), images, images)
+    with pytest.raises(DataError, match="loaded for 10 classes, the network has 7"):
+        attempt(zoo.create_model("edgenext_xx_small", 7), images, val)
+    with pytest.raises(UsageError, match="backbone"):
+        attempt(network(features_only=True), images, val)
+    other = load_images("digits", EvalTransform(size=64), role="val", num_classes=10, limit=2)
+    with pytest.raises(UsageError, match="another transform"):
+        attempt(network(), images, other)
+    with pytest.raises(UsageError, match="one image at a time"):
+        attempt(network("edgenext_small_bn_hs"), images, val, TrainRecipe(batch_size=1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written(images, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write"):
+        train(network(), images, None, recipe=RECIPE, out=tmp_path / "file")
+
+
+def test_digits_are_learned(tmp_path):
+    """Two epochs; the whole recipe is measured by the demo."""
+    recipe = TrainRecipe(epochs=2, warmup_epochs=0.5)
+    result = train(network(), digits("train"), digits("val"), recipe=recipe, out=tmp_path)
+    assert result.top1 is not None and result.top1 > 80
+    assert result.history[1].loss < result.history[0].loss
