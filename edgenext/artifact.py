@@ -39,6 +39,7 @@ class Artifact:
             parity=m.parity,
             target=m.target,
             form=m.form,
+            engine=m.engine,
         )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from edgenext.errors import INTERRUPTED, EdgenextError, UsageError
+
+TyperUsageError: Any = typer.BadParameter.__base__
+"""Of an option or argument; where its class stands differs between the versions of Typer."""
 
 app = typer.Typer(
     name="edgenext",
@@ -186,7 +188,9 @@ def quantize(
 
 @app.command(name="eval")
 def evaluate(
-    what: Annotated[list[str], typer.Argument(help="Models and artifacts.")],
+    what: Annotated[
+        list[str], typer.Argument(metavar="MODEL|ARTIFACT...", help="Models and artifacts.")
+    ],
     data: Data,
     limit: Limit = None,
     seed: Seed = 0,
@@ -239,7 +243,10 @@ def compare(
 
 @app.command()
 def bench(
-    artifact: Annotated[list[Path], typer.Argument(help="The first is the base of the ratios.")],
+    artifact: Annotated[
+        list[Path],
+        typer.Argument(metavar="ARTIFACT...", help="The first is the base of the ratios."),
+    ],
     device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Inside an operator.")] = 1,
     batch: Annotated[int, typer.Option(help="Images an inference.")] = 1,
@@ -404,12 +411,13 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # Typer has turned Ctrl-C into an exit code
+            code = _fail("interrupted", INTERRUPTED)
     except EdgenextError as e:
         code = _fail(str(e), e.exit_code)
-    except click.ClickException as e:
-        e.show()
-        code = e.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except TyperUsageError as e:
+        code = _misused(e)
+    except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -418,6 +426,17 @@ def main() -> None:
         detail = f"{type(e).__name__}: {e}"
         code = _fail(f"internal error, {detail}. Set EDGENEXT_DEBUG=1 to see where", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _misused(error: Any) -> int:
+    """One line for a command, option or value that Typer refused; help where nothing was asked."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return UsageError.exit_code
+    said = error.format_message()
+    where = error.ctx.command_path if error.ctx else "edgenext"
+    end = "" if said.endswith((".", "?")) else "."
+    return _fail(f"{said}{end} See `{where} --help`", UsageError.exit_code)
 
 
 def _fail(message: str, code: int) -> int:

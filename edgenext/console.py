@@ -56,7 +56,9 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    if title:  # a table's own title is wrapped at the table's width
+        out.print(title)
+    table = Table(box=None, pad_edge=False)
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left", no_wrap=True)
     for row in rows:

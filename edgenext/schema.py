@@ -122,6 +122,8 @@ class Manifest(Record):
     calibration: Calibration | None = None
     parity: Parity | None = None
     tools: dict[str, str]
+    engine: str = ""
+    """Who quantized it; empty for a float file."""
 
 
 class ExportResult(Record):
@@ -136,6 +138,7 @@ class ExportResult(Record):
     parity: Parity | None
     target: str = "cpu-onnxruntime"
     form: str = ""
+    engine: str = ""
 
 
 class EvalResult(Record):

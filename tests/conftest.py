@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch starts
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -17,3 +19,17 @@ def shared() -> Path:
     if not (folder / "data" / "tiny-imagenet-val.zip").is_file():
         pytest.skip(f"no Tiny-ImageNet data at {folder} (set EDGENEXT_SHARED)")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Networks this small gain nothing from threads, and on a busy machine lose much by them."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep tests away from the user's cache."""
+    os.environ["EDGENEXT_CACHE"] = str(tmp_path_factory.mktemp("cache"))

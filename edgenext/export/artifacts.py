@@ -117,6 +117,7 @@ def write_artifact(
     parity: Parity,
     recipe: dict[str, object] | None = None,
     calibration: Calibration | None = None,
+    engine: str = "",
 ) -> Artifact:
     """Write a graph and its manifest.
 
@@ -143,6 +144,7 @@ def write_artifact(
             source=graph.source,
             recipe=recipe,
             calibration=calibration,
+            engine=engine,
             parity=parity,
             tools={name: version(name) for name in TOOLS},
         )

@@ -111,53 +111,57 @@ def fold_layer_scale(network: EdgeNeXt) -> None:
             nn.init.ones_(block.gamma_xca)
 
 
-def _fold_affine(norm: nn.Module, reader: Layer) -> nn.Module:
-    """Move a norm's affine into the only layer that reads it; give what remains of the norm."""
-    if isinstance(norm, nn.BatchNorm2d):
-        absorb_inputs(reader, *batchnorm_affine(norm))
-        return nn.Identity()
-    if isinstance(norm, nn.LayerNorm | LayerNorm2d):
+def _fold_affine(norm: nn.Module, reader: Layer) -> None:
+    """Move a norm's affine into the only layer that reads it; its statistics stay."""
+    if isinstance(norm, nn.LayerNorm | LayerNorm2d | nn.BatchNorm2d):
         absorb_inputs(reader, norm.weight, norm.bias)
         nn.init.ones_(norm.weight)
         nn.init.zeros_(norm.bias)
-    return norm
 
 
 def fold_norm_affine(network: EdgeNeXt) -> None:
     """Every norm's affine into the layer behind it, where only one layer reads it.
 
-    The stem's LayerNorm is read by a block and its residual, so it keeps its affine; so does
-    `norm_xca` of the batch-norm family. Run `fold_batchnorm` first: a BatchNorm behind a
-    convolution is better folded there, because its output is then normalised already.
+    The stem's norm is read by a block and its residual, so it keeps its affine; so does `norm_xca`
+    of the batch-norm family, which normalises the residual itself.
     """
     for norm_conv in downsamplings(network):
-        norm_conv[0] = _fold_affine(norm_conv[0], cast(nn.Conv2d, norm_conv[1]))
+        _fold_affine(norm_conv[0], cast(nn.Conv2d, norm_conv[1]))
     for block in blocks(network):
         if isinstance(block, SDTAEncoder) and not network.arch.batch_norm:
-            block.norm_xca = _fold_affine(block.norm_xca, block.xca.qkv)
-        block.norm = _fold_affine(block.norm, block.pwconv1)
+            _fold_affine(block.norm_xca, block.xca.qkv)
+        _fold_affine(block.norm, block.pwconv1)
     if not network.features_only:
-        network.norm = _fold_affine(network.norm, network.head)
+        _fold_affine(network.norm, network.head)
 
 
 def fold_batchnorm(network: EdgeNeXt) -> None:
-    """BatchNorm into the convolution before it: the stem, and every depth-wise convolution.
+    """BatchNorm into the convolution before it, or else into the layer behind it.
 
+    Before: the stem's and every depth-wise convolution's, whose output is then normalised. Run
+    `fold_norm_affine` first, or their affine would stay between two layers, as large as it likes.
     `norm_xca` stays: part of what it normalises comes from no convolution.
     """
+    if not network.arch.batch_norm:
+        return
     stem = cast(nn.Sequential, network.downsample_layers[0])
-    stem[1] = _fold_behind(cast(nn.Conv2d, stem[0]), stem[1])
+    scale_outputs(cast(nn.Conv2d, stem[0]), *batchnorm_affine(cast(nn.BatchNorm2d, stem[1])))
+    stem[1] = nn.Identity()
+    for norm_conv in downsamplings(network):
+        absorb_inputs(
+            cast(nn.Conv2d, norm_conv[1]), *batchnorm_affine(cast(nn.BatchNorm2d, norm_conv[0]))
+        )
+        norm_conv[0] = nn.Identity()
     for block in blocks(network):
+        affine = batchnorm_affine(cast(nn.BatchNorm2d, block.norm))
         if isinstance(block, ConvEncoder):
-            block.norm = _fold_behind(block.dwconv, block.norm)
-
-
-def _fold_behind(conv: nn.Conv2d, norm: nn.Module) -> nn.Module:
-    """Move a BatchNorm into the convolution before it; any other norm stays."""
-    if not isinstance(norm, nn.BatchNorm2d):
-        return norm
-    scale_outputs(conv, *batchnorm_affine(norm))
-    return nn.Identity()
+            scale_outputs(block.dwconv, *affine)
+        else:
+            absorb_inputs(block.pwconv1, *affine)
+        block.norm = nn.Identity()
+    if not network.features_only:
+        absorb_inputs(network.head, *batchnorm_affine(cast(nn.BatchNorm2d, network.norm)))
+        network.norm = nn.Identity()
 
 
 def freeze_encoding(network: EdgeNeXt, height: int, width: int) -> None:
@@ -208,8 +212,8 @@ def fold(
     check_finite(network)
     folded = copy.deepcopy(network).eval().requires_grad_(False)
     fold_layer_scale(folded)
-    fold_batchnorm(folded)
     fold_norm_affine(folded)
+    fold_batchnorm(folded)
     freeze_encoding(folded, height, width)
     if pixels is not None:
         fold_input_normalisation(folded, pixels)

@@ -63,10 +63,8 @@ def quantize_graph(
     batches = _batches(graph, calibration)
     if engine == "edgenext":
         model = quantize_static(graph.model, batches, recipe, seed, progress)
-        used: dict[str, object] = recipe.model_dump(mode="json")
     else:
         model = onnxruntime_static(graph.model, batches)
-        used = {"engine": "onnxruntime.quantization.quantize_static, defaults"}
     onnx.checker.check_model(model, full_check=True)
     parity = measure_parity(
         model, onnx_reference(graph.model), calibration.images[:PARITY_IMAGES], graph.transform
@@ -76,8 +74,9 @@ def quantize_graph(
         path,
         scheme=recipe.scheme,
         parity=parity,
-        recipe=used,
+        recipe=recipe.model_dump(mode="json") if engine == "edgenext" else None,
         calibration=calibration.calibration(),
+        engine=engine,
     )
 
 

@@ -17,6 +17,9 @@ PLAIN = "naive"
 """The form of an export that was not folded."""
 MEASURED = ("device", "host")
 """Evidence of latencies that somebody timed."""
+OURS = "edgenext"
+"""The engine that needs no mention."""
+
 UNTIMED = ("simulator", "emulated")
 """Evidence that says nothing about latency: such a latency is not shown."""
 
@@ -89,7 +92,7 @@ def study(summary: RunSummary) -> Study:
         entries.append(
             Entry(
                 name=name,
-                label=_label(scheme, form) or name,
+                label=_label(scheme, form, artifact) or name,
                 kind=_kind(scheme, artifact is not None or timing is not None),
                 scheme=scheme,
                 form=form,
@@ -118,9 +121,10 @@ def _kind(scheme: str, is_file: bool) -> Kind:
     return "float" if scheme.startswith(FLOATS) else "int8"
 
 
-def _label(scheme: str, form: str) -> str:
+def _label(scheme: str, form: str, artifact: ExportResult | None) -> str:
     if not scheme.startswith(FLOATS):
-        return scheme
+        engine = artifact.engine if artifact else ""
+        return f"{scheme} by {engine}" if engine not in ("", OURS) else scheme
     return " ".join(filter(None, (scheme.upper(), form and _folded(form))))
 
 

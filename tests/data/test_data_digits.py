@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from edgenext.data import ImageSet, load_images, require_disjoint
+from edgenext.data import ImageSet, digits, load_images, require_disjoint
 from edgenext.errors import DataError
 from edgenext.schema import EvalTransform
 
@@ -21,9 +21,8 @@ def load(role: str, num_classes: int = 10, **options: object) -> ImageSet:
 def test_the_splits_are_stratified_and_disjoint():
     train, val = load("train"), load("val")
     assert len(train) + len(val) == 1797 == len(set(train.hashes) | set(val.hashes))
-    assert 0.19 < len(val) / 1797 < 0.21
     share = np.bincount(val.labels) / np.bincount(np.concatenate((train.labels, val.labels)))
-    assert (np.abs(share - 0.2) < 0.01).all()
+    assert (np.abs(share - 1 / digits._VAL_EVERY) < 0.01).all()
     assert (train.info.split, val.info.split) == ("train", "val")
     assert val.classes == tuple("0123456789")
     require_disjoint(val, train.calibration())
@@ -31,11 +30,11 @@ def test_the_splits_are_stratified_and_disjoint():
 
 
 def test_pixels_are_the_scans_enlarged():
-    digits, val = load_digits(), load("val")
+    scans, val = load_digits(), load("val")
     for image, label, name in list(zip(val.images, val.labels, val.names, strict=True))[::50]:
         k = int(name.split("/")[1])
-        assert digits.target[k] == label
-        scan = Image.fromarray(np.round(digits.images[k] * 255 / 16).astype(np.uint8))
+        assert scans.target[k] == label
+        scan = Image.fromarray(np.round(scans.images[k] * 255 / 16).astype(np.uint8))
         expected = np.asarray(scan.resize((32, 32), Image.Resampling.BICUBIC).convert("RGB"))
         np.testing.assert_array_equal(image, expected)
 

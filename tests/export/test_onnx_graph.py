@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from golden import weights as golden
+
+from edgenext.errors import ParityError, UsageError
+from edgenext.export.onnx import STAGES, onnx_graph, with_stage_outputs
+from edgenext.export.parity import measure_parity, onnx_reference, require_parity, torch_reference
+from edgenext.models import zoo
+from edgenext.models.network import EdgeNeXt
+from edgenext.runtimes.base import normalise
+from edgenext.runtimes.onnxruntime import inference_session
+from edgenext.schema import EvalTransform
+
+TRANSFORM = EvalTransform(size=64, crop_pct=1.0)
+
+
+def network(arch: str = "edgenext_xx_small", features_only: bool = False) -> EdgeNeXt:
+    net = zoo.create_model(arch, features_only=features_only)
+    net.load_state_dict(golden.state(arch), strict=not features_only)
+    return net.eval()
+
+
+def images(n: int = 3, height: int = 64, width: int = 64) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, height, width, 3), np.uint8)
+
+
+def operators(model: onnx.ModelProto) -> list[str]:
+    return [node.op_type for node in model.graph.node]
+
+
+@pytest.mark.parametrize("form", ["naive", "convT"])
+@pytest.mark.parametrize("arch", list(zoo.arch_table()))
+def test_every_architecture_agrees_with_torch(arch: str, form: str) -> None:
+    net = network(arch)
+    model = onnx_graph(net, form, (64, 64))
+    parity = measure_parity(model, torch_reference(net), images(), TRANSFORM)
+    assert set(parity.stages) == set(STAGES)
+    assert parity.sqnr_db > 105 and min(parity.stages.values()) > 105
+    assert parity.agreement == 100
+    require_parity(parity, "fp32", "it")
+
+
+@pytest.mark.parametrize("form", ["naive", "convT"])
+@pytest.mark.parametrize("opset", [13, 17, 20, 23])
+@pytest.mark.parametrize("batch", [1, 3, None])
+def test_opsets_batches_and_pixels(form: str, opset: int, batch: int | None) -> None:
+    net = network()
+    for pixels in (None, TRANSFORM):
+        model = onnx_graph(net, form, (64, 96), batch=batch, opset=opset, pixels=pixels)
+        assert [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")] == [opset]
+        pictures = images(batch or 5, 64, 96)
+        x = normalise(pictures, TRANSFORM)
+        session = inference_session(model.SerializeToString(), 1)
+        (got,) = session.run(None, {"input": pictures if pixels else x})
+        with torch.no_grad():
+            expected = net(torch.from_numpy(x)).numpy()
+        assert np.abs(got - expected).max() < 1e-4
+
+
+def test_the_fold_leaves_nothing_to_fold() -> None:
+    plain, folded = (operators(onnx_graph(network(), f, (64, 64))) for f in ("naive", "convT"))
+    assert len(folded) < 0.7 * len(plain)
+    assert folded.count("Conv") == 49 and folded.count("Gemm") == 1  # all linear layers but one
+    assert not {"Sin", "Cos", "Sqrt", "Pow", "BatchNormalization"} & set(folded)
+    batch_norm = operators(onnx_graph(network("edgenext_xx_small_bn_hs"), "convT", (64, 64)))
+    assert not {"BatchNormalization", "LayerNormalization"} & set(batch_norm)
+
+
+def test_backbones_export() -> None:
+    net = network(features_only=True)
+    model = onnx_graph(net, "convT", (64, 64))
+    assert [o.name for o in model.graph.output] == list(STAGES[1:])
+    x = normalise(images(1), TRANSFORM)
+    got = inference_session(model.SerializeToString(), 1).run(None, {"input": x})
+    with torch.no_grad():
+        expected = net(torch.from_numpy(x))
+    for a, b in zip(got, expected, strict=True):
+        assert a.shape == tuple(b.shape)
+        assert np.abs(a - b.numpy()).max() < 1e-4
+    require_parity(measure_parity(model, torch_reference(net), images(), TRANSFORM), "fp32", "it")
+
+
+def test_exports_are_reproducible() -> None:
+    first, second = (
+        onnx_graph(network(), "convT", (64, 64)).SerializeToString(deterministic=True)
+        for _ in range(2)
+    )
+    assert first == second
+
+
+def test_a_wrong_graph_is_refused_by_its_first_wrong_stage() -> None:
+    net = network()
+    model = onnx_graph(net, "convT", (64, 64))
+    for tensor in model.graph.initializer:
+        if "stages.2.3.pwconv1.weight" in tensor.name:
+            array = onnx.numpy_helper.to_array(tensor) * np.float32(1.01)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    parity = measure_parity(model, torch_reference(net), images(), TRANSFORM)
+    assert parity.stages["stage2"] > 100
+    with pytest.raises(ParityError, match="stage3 is the first to diverge"):
+        require_parity(parity, "fp32", "it")
+
+
+def test_nan_is_no_parity() -> None:
+    net = network()
+    parity = measure_parity(
+        onnx_graph(net, "convT", (64, 64)), torch_reference(net), images(), TRANSFORM
+    )
+    for broken in (float("nan"), 79.9):
+        with pytest.raises(ParityError, match="logits"):
+            require_parity(parity.model_copy(update={"sqnr_db": broken}), "fp32", "it")
+
+
+def test_a_graph_can_be_the_reference() -> None:
+    model = onnx_graph(network(), "convT", (64, 64), pixels=TRANSFORM)
+    parity = measure_parity(model, onnx_reference(model), images(), TRANSFORM)
+    assert parity.sqnr_db == 200 and parity.max_abs == 0
+
+
+def test_stage_outputs_are_added_once() -> None:
+    model = onnx_graph(network(features_only=True), "convT", (64, 64))
+    names = [o.name for o in with_stage_outputs(model).graph.output]
+    assert sorted(names) == sorted(STAGES)
+
+
+@pytest.mark.parametrize("options", [{"opset": 12}, {"opset": 24}, {"batch": 0}])
+def test_options_that_cannot_be(options: dict[str, int]) -> None:
+    with pytest.raises(UsageError):
+        onnx_graph(network(), "convT", (64, 64), **options)
+
+
+def test_a_size_that_cannot_be() -> None:
+    for form in ("naive", "convT"):
+        with pytest.raises(UsageError, match="31×64"):
+            onnx_graph(network(), form, (31, 64))
