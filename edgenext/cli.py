@@ -189,7 +189,7 @@ def quantize(
 @app.command(name="eval")
 def evaluate(
     what: Annotated[
-        list[str], typer.Argument(metavar="MODEL|ARTIFACT...", help="Models and artifacts.")
+        list[str], typer.Argument(metavar="MODEL|ARTIFACT", help="Models and artifacts.")
     ],
     data: Data,
     limit: Limit = None,
@@ -216,7 +216,7 @@ def evaluate(
 @app.command()
 def compare(
     base: Annotated[str, typer.Argument(help="What the others are compared with.")],
-    others: Annotated[list[str], typer.Argument(metavar="OTHER...")],
+    others: Annotated[list[str], typer.Argument(metavar="OTHER")],
     data: Data,
     limit: Limit = None,
     seed: Seed = 0,
@@ -245,7 +245,7 @@ def compare(
 def bench(
     artifact: Annotated[
         list[Path],
-        typer.Argument(metavar="ARTIFACT...", help="The first is the base of the ratios."),
+        typer.Argument(metavar="ARTIFACT", help="The first is the base of the ratios."),
     ],
     device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Inside an operator.")] = 1,

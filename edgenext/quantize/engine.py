@@ -17,7 +17,7 @@ from edgenext.quantize.calibrate import TensorStats, calibrate
 from edgenext.quantize.recipe import Recipe
 
 LAYERS = ("Conv", "Gemm")
-_SITE = re.compile(r"/body/(?:[\w.]+/)*?((?:stages|downsample_layers)\.\d+\.\d+.*|norm|head)/\w+$")
+_SITE = re.compile(r"/(?:[\w.]+/)?((?:stages|downsample_layers)\.\d+\.\d+.*|norm|head)/\w+$")
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def choose_ranges(
     params: dict[str, ranges.QParams] = {}
     for tensor in chosen.tensors:
         name, producer = str(tensor.name), tensor.producer()
-        if producer is not None and producer.op_type == "Split":
+        if producer is not None and producer in chosen.nodes and producer.op_type == "Split":
             params[name] = params[_input_name(producer)]
         elif producer is not None and producer.op_type == "Cast":
             params[name] = ranges.QParams(1.0, 0)

@@ -76,6 +76,8 @@ def quantize_activation(edit: Editor, value: ir.Value, q: QParams) -> ir.Value:
     )
     for node, i in readers:
         node.replace_input_with(i, back)
+    if cast is not None and cast.op_type == "Cast":
+        edit.graph.remove(cast, safe=True)
     return quantized
 
 
