@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgenext.errors import DataError, UsageError, unknown_name
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
 if TYPE_CHECKING:
     from edgenext.artifact import Artifact
     from edgenext.data import ImageSet
-    from edgenext.export.artifacts import ExportOptions
+    from edgenext.models.checkpoint import Checkpoint
     from edgenext.runtimes.base import Logits
     from edgenext.schema import BenchReport, CompareReport, EvalReport
-    from edgenext.subjects import ModelOptions, Subject
+    from edgenext.subjects import Subject
     from edgenext.train import TrainRecipe, TrainResult
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
+
+MODEL, EXPORT = ModelOptions(), ExportOptions()
+"""Defaults."""
 
 FORMATS = ("onnx",)
 SAMPLE_IMAGES = 16
@@ -74,9 +78,9 @@ def sample_images(subject: Subject, data: str | Path | None) -> ImageSet:
 
 
 def export(
-    model: str | None,
-    options: ModelOptions,
-    how: ExportOptions,
+    model: str | None = None,
+    options: ModelOptions = MODEL,
+    how: ExportOptions = EXPORT,
     *,
     out: Path = Path(),
     data: str | Path | None = None,
@@ -105,26 +109,11 @@ def export(
     return export_onnx(checkpoint, out / name, images, how)
 
 
-@dataclass(frozen=True)
-class QuantizeOptions:
-    """How a model is quantized: see `edgenext quantize`."""
-
-    scheme: str = "w8a8-static"
-    target: str = "cpu-onnxruntime"
-    engine: str = "edgenext"
-    recipe: Path | None = None
-    calib: str | Path = "digits"
-    n: int = 128
-    seed: int = 0
-    exclude: Sequence[str] = field(default=())
-    """Content hashes of images that must not be used: those of the evaluation set."""
-
-
 def quantize(
     what: str,
-    options: ModelOptions,
     how: QuantizeOptions,
-    export_options: ExportOptions,
+    options: ModelOptions = MODEL,
+    export_options: ExportOptions = EXPORT,
     *,
     out: Path = Path(),
     progress: Progress = _quiet,
@@ -133,10 +122,12 @@ def quantize(
     from dataclasses import replace
 
     from edgenext.export.artifacts import graph_of, read_graph
-    from edgenext.quantize.artifacts import quantize_graph
+    from edgenext.quantize.artifacts import ENGINES, quantize_graph
     from edgenext.quantize.recipe import load_recipe
     from edgenext.subjects import open_subject
 
+    if how.engine not in ENGINES:
+        raise unknown_name("engine", how.engine, ENGINES)
     recipe = load_recipe(how.target, how.scheme, how.recipe)
     subject = open_subject(what, options)
     images = images_for(
@@ -182,8 +173,8 @@ class Measured:
 
 def measure(
     whats: Sequence[str],
-    options: ModelOptions,
     data: str | Path,
+    options: ModelOptions = MODEL,
     *,
     limit: int | None = None,
     seed: int = 0,
@@ -270,6 +261,34 @@ def comparison(measured: Measured) -> CompareReport:
     )
 
 
+def evaluate(
+    whats: Sequence[str],
+    data: str | Path,
+    options: ModelOptions = MODEL,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress = _quiet,
+) -> EvalReport:
+    """Top-1, top-5 and loss of models and artifacts: see `edgenext eval`."""
+    return scores(measure(whats, data, options, limit=limit, seed=seed, progress=progress))
+
+
+def compare(
+    base: str,
+    others: Sequence[str],
+    data: str | Path,
+    options: ModelOptions = MODEL,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress = _quiet,
+) -> CompareReport:
+    """The paired drop of others against a base: see `edgenext compare`."""
+    whats = [base, *others]
+    return comparison(measure(whats, data, options, limit=limit, seed=seed, progress=progress))
+
+
 def bench(
     paths: Sequence[Path],
     *,
@@ -293,17 +312,26 @@ def bench(
     )
 
 
-def train(
+@dataclass(frozen=True)
+class Training:
+    """Everything a training run starts from."""
+
+    checkpoint: Checkpoint
+    recipe: TrainRecipe
+    images: ImageSet
+    val: ImageSet
+    name: str
+
+
+def prepare_training(
     model: str,
     data: str | Path,
     recipe: TrainRecipe,
-    out: Path,
-    options: ModelOptions,
+    options: ModelOptions = MODEL,
     *,
-    resume: bool = False,
     progress: Progress = _quiet,
-) -> TrainResult:
-    """Train a model on a data set: see `edgenext train`.
+) -> Training:
+    """The network and images of a training run.
 
     Without weights the network starts fresh, with as many classes as the data has; with weights
     it goes on from them.
@@ -312,7 +340,6 @@ def train(
 
     from edgenext.data import count_classes
     from edgenext.subjects import Subject, load
-    from edgenext.train.loop import train as run
 
     if options.weights is None:
         classes = options.num_classes or count_classes(data, "train")
@@ -321,21 +348,36 @@ def train(
         recipe = recipe.model_copy(update={"from_scratch": False})
     checkpoint = load(model, options)
     subject = Subject(checkpoint=checkpoint)
-    images, val = (images_for(subject, data, role, progress=progress) for role in ("train", "val"))
+    val = images_for(subject, data, "val", progress=progress)
+    images = images_for(subject, data, "train", exclude=val.hashes, progress=progress)
+    return Training(checkpoint, recipe, images, val, f"{model}_{Path(data).stem}")
+
+
+def train(
+    training: Training, out: Path, *, resume: bool = False, progress: Progress = _quiet
+) -> TrainResult:
+    """Train a network: see `edgenext train`."""
+    from edgenext.train.loop import train as run
+
     return run(
-        checkpoint.network(drop_path=recipe.drop_path),
-        images,
-        val,
-        recipe=recipe,
+        training.checkpoint.network(drop_path=training.recipe.drop_path),
+        training.images,
+        training.val,
+        recipe=training.recipe,
         out=out,
         resume=resume,
         progress=lambda report: progress("training", report.epoch, report.epochs),
-        name=f"{model}_{Path(data).stem}",
+        name=training.name,
     )
 
 
 def stress(
-    model: str | None, options: ModelOptions, out: Path, *, seed: int = 0, strength: float = 3.0
+    model: str | None,
+    out: Path,
+    options: ModelOptions = MODEL,
+    *,
+    seed: int = 0,
+    strength: float = 3.0,
 ) -> Path:
     """Write an exactly rescaled twin of a model, and its sidecar: see `edgenext stress`."""
     import json

@@ -113,9 +113,8 @@ def export(
 ) -> None:
     """Export a model to a file that has run and agrees with PyTorch."""
     from edgenext import api, console
-    from edgenext.export.artifacts import ExportOptions
     from edgenext.graph.targets import form_for
-    from edgenext.subjects import ModelOptions
+    from edgenext.options import ExportOptions, ModelOptions
 
     how = ExportOptions(
         form="naive" if no_fold else form_for(target),
@@ -135,7 +134,7 @@ def export(
 @app.command()
 def quantize(
     what: Annotated[
-        str | None, typer.Argument(metavar="[MODEL|ARTIFACT]", help="Default: edgenext_small.")
+        str | None, typer.Argument(metavar="MODEL|ARTIFACT", help="Default: edgenext_small.")
     ] = None,
     calib: Annotated[str, typer.Option(help="Calibration images: folder, zip or `digits`.")] = "",
     n: Annotated[int, typer.Option("-n", help="Calibration images.")] = 128,
@@ -161,17 +160,16 @@ def quantize(
 ) -> None:
     """Quantize a model or a float artifact to INT8 after training."""
     from edgenext import api, console
-    from edgenext.export.artifacts import ExportOptions
     from edgenext.graph.targets import form_for
     from edgenext.models.zoo import DEFAULT_MODEL
-    from edgenext.subjects import ModelOptions
+    from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
     if not calib:
         raise UsageError(
             "static INT8 needs calibration images",
             "Give --calib a folder or zip of images like those the model will see",
         )
-    how = api.QuantizeOptions(scheme, target, engine, recipe, calib, n, seed)
+    how = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed)
     options = ModelOptions(
         weights, random_weights, weight_seed, num_classes, reset_head, size, crop_pct, labels
     )
@@ -180,7 +178,7 @@ def quantize(
     )
     with console.progress() as progress:
         artifact = api.quantize(
-            what or DEFAULT_MODEL, options, how, graph, out=out, progress=progress
+            what or DEFAULT_MODEL, how, options, graph, out=out, progress=progress
         )
     result = artifact.result()
     _print_json(result.model_dump(mode="json")) if json else console.show_export(result)
@@ -204,12 +202,11 @@ def evaluate(
 ) -> None:
     """Top-1, top-5 and loss of models and artifacts, each through its own runtime."""
     from edgenext import api, console
-    from edgenext.subjects import ModelOptions
+    from edgenext.options import ModelOptions
 
     options = ModelOptions(weights, random_weights, 0, num_classes, False, size, crop_pct, labels)
     with console.progress() as progress:
-        measured = api.measure(what, options, data, limit=limit, seed=seed, progress=progress)
-    result = api.scores(measured)
+        result = api.evaluate(what, data, options, limit=limit, seed=seed, progress=progress)
     _print_json(result.model_dump(mode="json")) if json else console.show_eval(result)
 
 
@@ -230,14 +227,11 @@ def compare(
 ) -> None:
     """The paired accuracy drop of artifacts against a base, on the same images."""
     from edgenext import api, console
-    from edgenext.subjects import ModelOptions
+    from edgenext.options import ModelOptions
 
     options = ModelOptions(weights, random_weights, 0, num_classes, False, size, crop_pct, labels)
     with console.progress() as progress:
-        measured = api.measure(
-            [base, *others], options, data, limit=limit, seed=seed, progress=progress
-        )
-    result = api.comparison(measured)
+        result = api.compare(base, others, data, options, limit=limit, seed=seed, progress=progress)
     _print_json(result.model_dump(mode="json")) if json else console.show_compare(result)
 
 
@@ -288,7 +282,7 @@ def train(
 ) -> None:
     """Train a model: AdamW, cosine schedule, averaged weights, a checkpoint every epoch."""
     from edgenext import api, console
-    from edgenext.subjects import ModelOptions
+    from edgenext.options import ModelOptions
     from edgenext.train import TrainRecipe
 
     given = {
@@ -298,7 +292,8 @@ def train(
     recipe = TrainRecipe.model_validate({k: v for k, v in given.items() if v is not None})
     options = ModelOptions(weights, False, seed, num_classes, reset_head, size, crop_pct, labels)
     with console.progress() as progress:
-        result = api.train(model, data, recipe, out, options, resume=resume, progress=progress)
+        training = api.prepare_training(model, data, recipe, options, progress=progress)
+        result = api.train(training, out, resume=resume, progress=progress)
     console.show_training(result)
 
 
@@ -364,10 +359,10 @@ def stress(
 ) -> None:
     """Write an exact twin of a model that is hard to quantize, to test quantizers with."""
     from edgenext import api, console
-    from edgenext.subjects import ModelOptions
+    from edgenext.options import ModelOptions
 
     options = ModelOptions(weights, random_weights, 0, num_classes)
-    console.out.print(str(api.stress(model, options, out, seed=seed, strength=strength)))
+    console.out.print(str(api.stress(model, out, options, seed=seed, strength=strength)))
 
 
 @app.command()
@@ -410,7 +405,7 @@ def main() -> None:
     # Idle threads sleep: spinning ones make torch ten times slower on a machine that is shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="edgenext")
         if code == INTERRUPTED:  # Typer has turned Ctrl-C into an exit code
             code = _fail("interrupted", INTERRUPTED)
     except EdgenextError as e:
@@ -434,7 +429,7 @@ def _misused(error: Any) -> int:
         error.show()
         return UsageError.exit_code
     said = error.format_message()
-    where = error.ctx.command_path if error.ctx else "edgenext"
+    where = error.ctx.command_path if error.ctx else app.info.name
     end = "" if said.endswith((".", "?")) else "."
     return _fail(f"{said}{end} See `{where} --help`", UsageError.exit_code)
 

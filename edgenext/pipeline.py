@@ -13,14 +13,20 @@ from typing import Any
 import numpy as np
 
 from edgenext import api
-from edgenext.api import Progress, QuantizeOptions
+from edgenext.api import Progress
 from edgenext.artifact import open_artifact
 from edgenext.config import RunConfig
 from edgenext.files import atomic_path, sha256_file, write_text
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary
-from edgenext.subjects import ModelOptions, Subject, load
+from edgenext.subjects import Subject, load
 
 STATE = "stages.json"
+
+
+def digest(inputs: dict[str, Any]) -> str:
+    """A hash of what a stage is made from."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
 
 
 class Run:
@@ -45,8 +51,7 @@ class Run:
         self, name: str, inputs: dict[str, Any], produce: Callable[[], Sequence[Path]]
     ) -> list[Path]:
         """The files of a stage: made now, or found unchanged from the same inputs."""
-        text = json.dumps(inputs, sort_keys=True, default=str)
-        key = hashlib.sha256(text.encode()).hexdigest()
+        key = digest(inputs)
         entry = self._state.get(name)
         if entry and entry["key"] == key and self._unchanged(entry["files"]):
             self._announce(name, False)
@@ -87,7 +92,6 @@ def run(
     Returns:
         The report's files.
     """
-    from edgenext.export.artifacts import ExportOptions
     from edgenext.graph.targets import form_for
 
     runner = Run(config.out, announce)
@@ -124,7 +128,7 @@ def run(
         def make(quantize: QuantizeOptions = quantize) -> list[Path]:
             graph = ExportOptions(form=form_for(target), target=target)
             made = api.quantize(
-                config.model, options, quantize, graph, out=folder, progress=progress
+                config.model, quantize, options, graph, out=folder, progress=progress
             )
             return [made.path]
 
@@ -182,17 +186,21 @@ def _weights(
     from edgenext.train import TrainRecipe
 
     recipe = TrainRecipe.model_validate(config.train)
-    folder = config.out / "training"
-    start = sha256_file(config.weights) if config.weights else ""
+    training = api.prepare_training(config.model, config.data, recipe, options, progress=progress)
+
+    inputs = training.recipe.model_dump() | {
+        "from": training.checkpoint.sha256,
+        "images": training.images.info.sha256,
+        "val": training.val.info.sha256,
+    }
+    # a folder of its own: an interrupted training is resumed only with the same inputs
+    folder = config.out / "training" / digest(inputs)[:8]
 
     def train() -> list[Path]:
-        result = api.train(
-            config.model, config.data, recipe, folder, options, resume=True, progress=progress
-        )
+        result = api.train(training, folder, resume=True, progress=progress)
         return [result.weights, result.sidecar]
 
-    inputs = recipe.model_dump() | {"model": config.model, "data": config.data, "from": start}
-    weights, sidecar = runner.stage("train", inputs | {"size": config.size}, train)
+    weights, sidecar = runner.stage("train", inputs, train)
     facts = json.loads(sidecar.read_text())
     trained = {k: float(facts[k]) for k in ("epochs", "seconds", "top1") if k in facts}
     return ModelOptions(weights=weights), trained
@@ -204,8 +212,8 @@ def _evaluate(
     """Logits of the network and all artifacts, their scores, and the drops from the first file."""
     measured = api.measure(
         [*map(str, artifacts), config.model],
-        options,
         config.data,
+        options,
         limit=config.limit,
         progress=progress,
     )

@@ -8,27 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenext.artifact import Artifact, is_artifact, open_artifact
-from edgenext.errors import ArtifactError
+from edgenext.errors import ArtifactError, UsageError
 from edgenext.models.checkpoint import Checkpoint, load_checkpoint
+from edgenext.options import ModelOptions
 from edgenext.runtimes import open_session
 from edgenext.schema import Calibration, EvalTransform
 
 if TYPE_CHECKING:
     from edgenext.runtimes.base import Session
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """The options every command that takes a MODEL has; see `load_checkpoint`."""
-
-    weights: Path | None = None
-    random_weights: bool = False
-    seed: int = 0
-    num_classes: int | None = None
-    reset_head: bool = False
-    size: int | None = None
-    crop_pct: float | None = None
-    labels: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -102,11 +89,22 @@ def open_subject(what: str, options: ModelOptions) -> Subject:
     path = Path(what)
     if is_artifact(path):
         return Subject(artifact=open_artifact(path))
-    if path.suffix in (".onnx",) or os.sep in what:
-        raise ArtifactError(f"{what} is no artifact" if path.exists() else f"no artifact at {what}")
+    if path.is_file():
+        raise ArtifactError(
+            f"{what} is no artifact", "Weights are given as edgenext_… --weights FILE"
+        )
+    if path.suffix == ".onnx" or os.sep in what:
+        raise ArtifactError(f"no artifact at {what}")
     return Subject(checkpoint=load(what, options))
 
 
 def load(model: str | None, options: ModelOptions) -> Checkpoint:
-    """The checkpoint the options speak of."""
+    """The checkpoint the options speak of.
+
+    Raises:
+        UsageError: an unknown model, or a file in place of its name.
+        CheckpointError: weights that do not fit.
+    """
+    if model is not None and Path(model).is_file():
+        raise UsageError(f"{model} is a file, not a model's name", f"Use --weights {model}")
     return load_checkpoint(model, **vars(options))

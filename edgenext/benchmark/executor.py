@@ -18,7 +18,6 @@ from typing import Any, Protocol, Self
 
 import psutil
 
-import edgenext
 from edgenext import errors
 from edgenext.benchmark.worker import Job, Ready
 from edgenext.errors import EdgenextError, RuntimeFailedError
@@ -207,7 +206,7 @@ class Worker:
 
 def worker_env(threads: int) -> dict[str, str]:
     """A worker's environment: this package importable, and no library's threads but ours."""
-    package = str(Path(edgenext.__file__).parents[1])
+    package = str(Path(errors.__file__).parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     count = str(threads)
     return os.environ | {

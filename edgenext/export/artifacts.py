@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from numpy.typing import NDArray
 
 from edgenext.artifact import Artifact, save_manifest
-from edgenext.export.onnx import DEFAULT_OPSET, onnx_graph
+from edgenext.export.onnx import onnx_graph
 from edgenext.export.parity import measure_parity, require_parity, torch_reference
 from edgenext.files import sha256_file, write_bytes
-from edgenext.graph.targets import DEFAULT_TARGET, TARGET_FORM
 from edgenext.models.checkpoint import Checkpoint
+from edgenext.options import ExportOptions
 from edgenext.runtimes.base import Images, normalise
 from edgenext.schema import Calibration, EvalTransform, Manifest, Parity, TensorSpec
 
@@ -53,22 +53,6 @@ class Graph:
         """The input tensor of N×H×W×3 uint8 images."""
         takes_pixels = _spec(self.model.graph.input[0]).dtype == "uint8"
         return images if takes_pixels else normalise(images, self.transform)
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How a float graph is made.
-
-    `batch` None is any number; `uint8_input` takes N×H×W×3 pixels with preprocessing inside;
-    `features_only` gives the four stage outputs instead of logits.
-    """
-
-    form: str = TARGET_FORM[DEFAULT_TARGET]
-    target: str = DEFAULT_TARGET
-    batch: int | None = 1
-    opset: int = DEFAULT_OPSET
-    uint8_input: bool = False
-    features_only: bool = False
 
 
 def graph_of(checkpoint: Checkpoint, options: ExportOptions) -> Graph:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgenext.errors import UsageError
 from edgenext.export.simplify import simplify
+from edgenext.options import DEFAULT_OPSET
 from edgenext.schema import EvalTransform
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 
 OPSETS = range(13, 24)
 """What torch's TorchScript-based exporter can write and onnxruntime can run."""
-
-DEFAULT_OPSET = 20
-"""The first opset with Gelu; LayerNormalization came with 17."""
 
 
 def onnx_graph(

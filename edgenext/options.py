@@ -1,0 +1,57 @@
+"""What a user can choose: the options that commands and functions share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgenext.graph.targets import DEFAULT_TARGET, TARGET_FORM
+
+DEFAULT_OPSET = 20
+"""The first opset with Gelu; LayerNormalization came with 17."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The options every command that takes a MODEL has; see `load_checkpoint`."""
+
+    weights: Path | None = None
+    random_weights: bool = False
+    seed: int = 0
+    num_classes: int | None = None
+    reset_head: bool = False
+    size: int | None = None
+    crop_pct: float | None = None
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a float graph is made.
+
+    `batch` None is any number; `uint8_input` takes N×H×W×3 pixels with preprocessing inside;
+    `features_only` gives the four stage outputs instead of logits.
+    """
+
+    form: str = TARGET_FORM[DEFAULT_TARGET]
+    target: str = DEFAULT_TARGET
+    batch: int | None = 1
+    opset: int = DEFAULT_OPSET
+    uint8_input: bool = False
+    features_only: bool = False
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """How a model is quantized: see `edgenext quantize`."""
+
+    scheme: str = "w8a8-static"
+    target: str = DEFAULT_TARGET
+    engine: str = "edgenext"
+    recipe: Path | None = None
+    calib: str | Path = "digits"
+    n: int = 128
+    seed: int = 0
+    exclude: Sequence[str] = ()
+    """Content hashes of images that must not be used: those of the evaluation set."""
