@@ -1,7 +1,14 @@
-"""What the commands do, as functions. Everything heavy is imported when it is needed."""
+"""The Python API: what the commands do, as functions.
+
+    from edgenext import api
+    artifact = api.export("edgenext_xx_small", api.ModelOptions(weights=path))
+
+Everything heavy is imported when it is needed.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgenext.errors import DataError, UsageError, unknown_name
+from edgenext.models.checkpoint import load_checkpoint as load_checkpoint
+from edgenext.models.zoo import create_model as create_model
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
 if TYPE_CHECKING:
@@ -121,23 +130,24 @@ def quantize(
     """Quantize a model or a float artifact after training: see `edgenext quantize`."""
     from dataclasses import replace
 
+    from edgenext.data import count_classes, load_images
     from edgenext.export.artifacts import graph_of, read_graph
-    from edgenext.quantize.artifacts import ENGINES, quantize_graph
+    from edgenext.quantize.artifacts import quantize_graph, require_engine
     from edgenext.quantize.recipe import load_recipe
     from edgenext.subjects import open_subject
 
-    if how.engine not in ENGINES:
-        raise unknown_name("engine", how.engine, ENGINES)
+    require_engine(how.engine)
     recipe = load_recipe(how.target, how.scheme, how.recipe)
     subject = open_subject(what, options)
-    images = images_for(
-        subject,
+    images = load_images(
         how.calib,
-        "train",
+        subject.transform,
+        role="train",
+        num_classes=count_classes(how.calib, "train"),  # any classes will do: no label is read
         limit=how.n,
         seed=how.seed,
         exclude=how.exclude,
-        progress=progress,
+        progress=partial(progress, f"decoding {how.calib}"),
     )
     if subject.artifact:
         graph = read_graph(subject.artifact)
@@ -410,4 +420,6 @@ def report(run_dir: Path, out: Path | None = None, *, budget: float = 1.0) -> li
     """Write the report of a run folder: see `edgenext report`."""
     from edgenext.report import write_report
 
+    if not (math.isfinite(budget) and budget >= 0):
+        raise UsageError(f"a drop of at most {budget} points is no budget", "Use 0 or more")
     return write_report(run_dir, out, budget=budget)

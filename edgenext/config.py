@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from edgenext.errors import InputError, UsageError, unknown_name
 from edgenext.schema import Record
+
+R = TypeVar("R", bound=Record)
 
 
 class QuantizeStage(Record):
@@ -17,7 +19,7 @@ class QuantizeStage(Record):
 
     scheme: str = "w8a8-static"
     target: str = "cpu-onnxruntime"
-    n: int = 128
+    n: int = Field(128, ge=1)
     seed: int = 0
     recipe: Path | None = None
 
@@ -25,8 +27,8 @@ class QuantizeStage(Record):
 class BenchStage(Record):
     """Latency."""
 
-    threads: int = 1
-    rounds: int = 30
+    threads: int = Field(1, ge=1)
+    rounds: int = Field(30, ge=1)
 
 
 class RunConfig(Record):
@@ -42,9 +44,9 @@ class RunConfig(Record):
     size: int | None = None
     crop_pct: float | None = None
     labels: Path | None = None
-    limit: int | None = None
+    limit: int | None = Field(None, ge=1)
     out: Path = Path("runs/edgenext")
-    max_drop: float = 1.0
+    max_drop: float = Field(1.0, ge=0, allow_inf_nan=False)
     """Points of top-1 that INT8 may cost before the report says that it does not pay."""
     rivals: tuple[str, ...] = ("onnxruntime",)
     """Other engines to quantize with, side by side."""
@@ -75,13 +77,23 @@ def make_config(values: dict[str, Any], source: str = "the configuration") -> Ru
     Raises:
         UsageError: an unknown key or a value that cannot be.
     """
+    return validated(RunConfig, values, source)
+
+
+def validated(model: type[R], values: dict[str, Any], source: str) -> R:
+    """Values as a record of their section.
+
+    Raises:
+        UsageError: an unknown key or a value that cannot be.
+    """
     try:
-        return RunConfig.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as e:
-        first = e.errors()[0]
+        # A mistyped key is also a missing one: the mistake is what helps.
+        first = min(e.errors(), key=lambda error: error["type"] != "extra_forbidden")
         *parents, key = (str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            section: type[Record] = RunConfig
+            section: type[Record] = model
             for parent in parents:
                 section = _section(section, parent)
             raise unknown_name(f"key in {source}", key, section.model_fields) from e

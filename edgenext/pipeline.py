@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from edgenext import api
 from edgenext.api import Progress
-from edgenext.artifact import open_artifact
-from edgenext.config import RunConfig
-from edgenext.files import atomic_path, sha256_file, write_text
+from edgenext.artifact import Artifact, manifest_path, open_artifact
+from edgenext.config import RunConfig, validated
+from edgenext.files import atomic_path, sha256_file, write_bytes, write_text
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary
 from edgenext.subjects import Subject, load
@@ -29,23 +30,31 @@ def digest(inputs: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
 
 
+class Done(Record):
+    """A stage that was done: the hash of its inputs, its files' sha256, how long it took."""
+
+    key: str
+    files: dict[str, str]
+    seconds: float
+
+
+_STATE = TypeAdapter(dict[str, Done])
+
+
 class Run:
     """A run's folder: what was made, from what."""
 
     def __init__(self, folder: Path, announce: Callable[[str, bool], None]) -> None:
         self.folder, self._announce = folder, announce
-        path = folder / STATE
-        self._state: dict[str, Any] = {}
-        if path.is_file():
-            try:
-                self._state = json.loads(path.read_text())
-            except ValueError:
-                self._state = {}  # a damaged record costs time, not correctness
+        self._state: dict[str, Done] = {}
+        # a damaged record costs time, not correctness
+        with contextlib.suppress(OSError, ValidationError):
+            self._state = _STATE.validate_json((folder / STATE).read_bytes())
 
     @property
     def seconds(self) -> dict[str, float]:
         """Wall time of each stage, when it was last done."""
-        return {name: entry["seconds"] for name, entry in self._state.items()}
+        return {name: entry.seconds for name, entry in self._state.items()}
 
     def stage(
         self, name: str, inputs: dict[str, Any], produce: Callable[[], Sequence[Path]]
@@ -53,18 +62,18 @@ class Run:
         """The files of a stage: made now, or found unchanged from the same inputs."""
         key = digest(inputs)
         entry = self._state.get(name)
-        if entry and entry["key"] == key and self._unchanged(entry["files"]):
+        if entry and entry.key == key and self._unchanged(entry.files):
             self._announce(name, False)
-            return [self.folder / file for file in entry["files"]]
+            return [self.folder / file for file in entry.files]
         self._announce(name, True)
         start = time.perf_counter()
         files = list(produce())
-        self._state[name] = {
-            "key": key,
-            "files": {str(f.relative_to(self.folder)): sha256_file(f) for f in files},
-            "seconds": round(time.perf_counter() - start, 2),
-        }
-        write_text(self.folder / STATE, json.dumps(self._state, indent=2) + "\n")
+        self._state[name] = Done(
+            key=key,
+            files={str(f.relative_to(self.folder)): sha256_file(f) for f in files},
+            seconds=round(time.perf_counter() - start, 2),
+        )
+        write_bytes(self.folder / STATE, _STATE.dump_json(self._state, indent=2) + b"\n")
         return files
 
     def _unchanged(self, files: dict[str, str]) -> bool:
@@ -93,49 +102,72 @@ def run(
         The report's files.
     """
     from edgenext.graph.targets import form_for
+    from edgenext.quantize.artifacts import require_engine
+    from edgenext.quantize.recipe import load_recipe
 
+    engines, wanted = ("edgenext", *config.rivals), config.quantize
+    recipe = load_recipe(wanted.target, wanted.scheme, wanted.recipe)
+    for engine in engines:
+        require_engine(engine)
     runner = Run(config.out, announce)
     options, trained = _weights(runner, config, progress)
     checkpoint = load(config.model, options)
     subject = Subject(checkpoint=checkpoint)
     evaluation = api.images_for(subject, config.data, "val", limit=config.limit, progress=progress)
 
-    folder, target = config.out / "artifacts", config.quantize.target
-    base = {"weights": checkpoint.sha256, "eval": checkpoint.eval.model_dump(), "target": target}
+    calib = config.calib or config.data
+    calibration = api.images_for(
+        subject,
+        calib,
+        "train",
+        limit=wanted.n,
+        seed=wanted.seed,
+        exclude=evaluation.hashes,
+        progress=progress,
+    )
+
+    folder, target = config.out / "artifacts", wanted.target
+    base = {
+        "weights": checkpoint.sha256,
+        "eval": checkpoint.eval.model_dump(),
+        "labels": checkpoint.labels,
+        "target": target,
+    }
     forms = {"export plain": "naive", "export": form_for(target)}
     artifacts: list[Path] = []
     for stage, form in forms.items():
         how = ExportOptions(form=form, target=target)
 
         def export(how: ExportOptions = how) -> list[Path]:
-            return [api.export(config.model, options, how, out=folder, data=config.data).path]
+            return _files(api.export(config.model, options, how, out=folder, data=config.data))
 
-        artifacts += runner.stage(stage, base | {"form": form}, export)
+        artifacts += runner.stage(stage, base | {"form": form}, export)[:1]
 
-    calib = config.calib or config.data
-    for engine in ("edgenext", *config.rivals):
+    for engine in engines:
         quantize = QuantizeOptions(
-            scheme=config.quantize.scheme,
+            scheme=wanted.scheme,
             target=target,
             engine=engine,
-            recipe=config.quantize.recipe,
+            recipe=wanted.recipe,
             calib=calib,
-            n=config.quantize.n,
-            seed=config.quantize.seed,
+            n=wanted.n,
+            seed=wanted.seed,
             exclude=evaluation.hashes,
         )
 
         def make(quantize: QuantizeOptions = quantize) -> list[Path]:
             graph = ExportOptions(form=form_for(target), target=target)
-            made = api.quantize(
-                config.model, quantize, options, graph, out=folder, progress=progress
+            return _files(
+                api.quantize(config.model, quantize, options, graph, out=folder, progress=progress)
             )
-            return [made.path]
 
-        inputs = base | vars(replace(quantize, exclude=())) | {"not": evaluation.info.sha256}
-        if quantize.recipe:
-            inputs["recipe"] = sha256_file(quantize.recipe)
-        artifacts += runner.stage(f"quantize, {engine}", inputs, make)
+        inputs = base | {
+            "calibration": calibration.info.sha256,
+            "engine": engine,
+            "recipe": recipe.model_dump(),
+            "seed": wanted.seed,
+        }
+        artifacts += runner.stage(f"quantize, {engine}", inputs, make)[:1]
 
     hashes = {path.name: sha256_file(path) for path in artifacts}
     _, scores, drops = runner.stage(
@@ -169,6 +201,11 @@ def run(
     return api.report(config.out, budget=config.max_drop)
 
 
+def _files(artifact: Artifact) -> list[Path]:
+    """What an artifact is on disk."""
+    return [artifact.path, manifest_path(artifact.path)]
+
+
 def _weights(
     runner: Run, config: RunConfig, progress: Progress
 ) -> tuple[ModelOptions, dict[str, float] | None]:
@@ -185,7 +222,7 @@ def _weights(
         return options, None
     from edgenext.train import TrainRecipe
 
-    recipe = TrainRecipe.model_validate(config.train)
+    recipe = validated(TrainRecipe, config.train, "[train]")
     training = api.prepare_training(config.model, config.data, recipe, options, progress=progress)
 
     inputs = training.recipe.model_dump() | {

@@ -53,8 +53,7 @@ def quantize_graph(
         ArtifactError: a graph that cannot be quantized.
         OutputError: the folder cannot be written.
     """
-    if engine not in ENGINES:
-        raise unknown_name("engine", engine, ENGINES)
+    require_engine(engine)
     if engine == "edgenext" and graph.form == "naive":
         raise ArtifactError(
             "the plain graph cannot be quantized by this engine: its scales are not folded",
@@ -78,6 +77,16 @@ def quantize_graph(
         calibration=calibration.calibration(),
         engine=engine,
     )
+
+
+def require_engine(name: str) -> None:
+    """Refuse an engine that does not exist.
+
+    Raises:
+        UsageError: it does not; the nearest names are suggested.
+    """
+    if name not in ENGINES:
+        raise unknown_name("engine", name, ENGINES)
 
 
 def _batches(graph: Graph, images: ImageSet) -> list[NDArray[Any]]:

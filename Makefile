@@ -1,0 +1,36 @@
+# Everything runs in a virtual environment of its own with the pinned set of constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+WEIGHTS ?= ../shared/weights/edgenext_xx_small_tinyimagenet.safetensors
+
+.PHONY: demo test lint format bench clean
+
+demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
+	$(BIN)/edgenext run demo.toml
+
+test: lint ## everything CI checks
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/installed ## the published figures, again, on this machine: see results/
+	$(BIN)/python results/measure.py --data $(DATA) --weights $(WEIGHTS)
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

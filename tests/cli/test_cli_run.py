@@ -1,0 +1,214 @@
+"""A run does everything once: what is there and unchanged is not done again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_calls import FP32, INT8, PLAIN, Cli, temporaries, tree
+
+CONFIG = """\
+model = "edgenext_xx_small"
+data = "digits"
+random_weights = true
+num_classes = 10
+size = 32
+limit = 120
+out = "demo"
+
+[quantize]
+n = {n}
+
+[bench]
+rounds = 2
+"""
+STAGES = [
+    "export plain", "export", "quantize, edgenext", "quantize, onnxruntime", "evaluate",
+    "benchmark",
+]  # fmt: skip
+RIVAL = INT8.replace(".onnx", "-onnxruntime.onnx")
+
+
+def config(n: int = 16, more: str = "") -> Path:
+    path = Path("demo.toml")
+    path.write_text(CONFIG.format(n=n) + more)
+    return path
+
+
+def done_again(stderr: str) -> list[str]:
+    """The stages that were done; all of them were announced, in order."""
+    lines = stderr.splitlines()
+    assert [line.removesuffix(": unchanged") for line in lines] == [*STAGES, "report"], stderr
+    return [line for line in lines[:-1] if not line.endswith(": unchanged")]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the folder of the first run is kept; the first test that runs makes it."""
+    return tmp_path_factory.mktemp("run") / "demo"
+
+
+@pytest.fixture
+def ran(cli: Cli, first: Path) -> Path:
+    """A run's folder after its first run, in the test's folder."""
+    if not first.exists():
+        done = cli.ok("run", config())
+        assert done_again(done.err) == STAGES
+        shutil.copytree("demo", first)
+    else:
+        config()
+        shutil.copytree(first, "demo")
+    return Path("demo")
+
+
+def test_a_run_leaves_a_report(cli: Cli, ran: Path) -> None:
+    assert sorted(p.name for p in (ran / "artifacts").iterdir()) == sorted(
+        name + end for name in (FP32, PLAIN, INT8, RIVAL) for end in ("", ".json")
+    )
+    for name in ("report.html", "report.md", "report.json", "run.json", "logits.npz"):
+        assert (ran / name).stat().st_size > 0, name
+    assert not temporaries(cli.folder)
+    page = (ran / "report.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    for loaded in ('src="http', 'href="http', "@import"):
+        assert loaded not in page
+    summary = json.loads((ran / "run.json").read_text())
+    sentence = json.loads((ran / "report.json").read_text())["verdict"]["sentence"]
+    assert sentence in (ran / "report.md").read_text()
+    assert [r["n"] for r in summary["eval"]["results"]] == [120] * 5
+    names = [Path(a["artifact"]).stem for a in summary["artifacts"]]
+    assert names == [Path(n).stem for n in (PLAIN, FP32, INT8, RIVAL)]
+    assert [r["artifact"] for r in summary["bench"]["results"]] == names
+    assert [r["artifact"] for r in summary["compare"]["others"]][:3] == names[1:]
+    assert summary["seconds"].keys() == set(STAGES)
+
+
+def test_a_second_run_does_nothing_twice(cli: Cli, ran: Path) -> None:
+    before = tree(ran)
+    done = cli.ok("run", config())
+    assert done_again(done.err) == []
+    after = tree(ran)
+    assert {k for k in before if before[k] != after.get(k)} <= {
+        "report.html", "report.md", "report.json", "run.json",
+    }  # fmt: skip
+    assert after.keys() == before.keys()
+    assert [line.split("/")[-1] for line in done.out.splitlines()[1:]] == [
+        "report.html", "report.md", "report.json",
+    ]  # fmt: skip
+
+
+def test_another_n_redoes_what_depends_on_it(cli: Cli, ran: Path) -> None:
+    before = tree(ran)
+    done = cli.ok("run", config(n=24))
+    assert done_again(done.err) == STAGES[2:]
+    after = tree(ran)
+    assert before[f"artifacts/{FP32}"] == after[f"artifacts/{FP32}"]
+    assert before[f"artifacts/{INT8}"] != after[f"artifacts/{INT8}"]
+
+
+def test_a_longer_benchmark_redoes_only_itself(cli: Cli, ran: Path) -> None:
+    config().write_text(CONFIG.format(n=16).replace("rounds = 2", "rounds = 3"))
+    assert done_again(cli.ok("run", "demo.toml").err) == ["benchmark"]
+
+
+@pytest.mark.parametrize("gone", [INT8, f"{INT8}.json", FP32], ids=["file", "manifest", "fp32"])
+def test_a_deleted_artifact_is_made_again(cli: Cli, ran: Path, gone: str) -> None:
+    before = tree(ran / "artifacts")
+    (ran / "artifacts" / gone).unlink()
+    done = cli.ok("run", config())
+    # It comes back byte for byte, so nothing that was measured on it has changed.
+    assert done_again(done.err) == ["export" if gone == FP32 else "quantize, edgenext"]
+    assert tree(ran / "artifacts") == before
+
+
+def test_a_damaged_artifact_is_made_again(cli: Cli, ran: Path) -> None:
+    before = tree(ran / "artifacts")
+    path = ran / "artifacts" / PLAIN
+    path.write_bytes(path.read_bytes()[:-1])
+    assert done_again(cli.ok("run", config()).err) == ["export plain"]
+    assert tree(ran / "artifacts") == before
+
+
+DAMAGE: dict[str, Callable[[str], str]] = {
+    "cut short": lambda text: text[: len(text) // 2],
+    "a list": lambda text: f"[{text}]",
+    "other entries": lambda text: json.dumps(dict.fromkeys(json.loads(text))),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_record_costs_time_only(cli: Cli, ran: Path, damage: str) -> None:
+    record = ran / "stages.json"
+    before = tree(ran / "artifacts")
+    record.write_text(DAMAGE[damage](record.read_text()))
+    assert done_again(cli.ok("run", config()).err) == STAGES
+    assert tree(ran / "artifacts") == before
+    assert json.loads(record.read_text()).keys() == set(STAGES)
+
+
+def test_the_report_alone(cli: Cli, ran: Path) -> None:
+    for path in ran.glob("report.*"):
+        path.unlink()
+    done = cli.ok("report", ran, "-o", "elsewhere", "--max-drop", "2.5")
+    assert sorted(done.out.split()) == [f"elsewhere/report.{e}" for e in ("html", "json", "md")]
+    assert "2.5 points" in Path("elsewhere/report.md").read_text()
+    assert not list(ran.glob("report.*"))
+
+
+def test_options_stand_above_the_file(cli: Cli, ran: Path) -> None:
+    done = cli.ok("run", config(), "--limit", "60")
+    assert "evaluate" in done_again(done.err)
+    results = json.loads((ran / "eval.json").read_text())["results"]
+    assert [r["n"] for r in results] == [60] * 5
+
+
+def test_training_first(cli: Cli) -> None:
+    text = CONFIG.format(n=16).replace("random_weights = true\n", "")
+    Path("t.toml").write_text(text.replace('out = "demo"', 'out = "t"\nrivals = []')
+        + "\n[train]\nepochs = 1\n")  # fmt: skip
+    stages = ["train", *(s for s in STAGES if s != "quantize, onnxruntime"), "report"]
+    assert cli.ok("run", "t.toml").err.splitlines() == stages
+    summary = json.loads(Path("t/run.json").read_text())
+    assert summary["trained"]["epochs"] == 1
+    before = tree(Path("t/artifacts"))
+    again = cli.ok("run", "t.toml").err.splitlines()
+    assert again == [f"{s}: unchanged" for s in stages[:-1]] + ["report"]
+    assert tree(Path("t/artifacts")) == before
+
+
+BAD: dict[str, tuple[int, str, str]] = {
+    "unknown key": (2, 'modle = "edgenext_small"', "Did you mean model"),
+    "unknown key in a section": (2, CONFIG.format(n=8) + "round = 3", "Did you mean rounds"),
+    "unknown key of the recipe": (2, CONFIG.format(n=8) + "[train]\nepoch = 3", "epoch"),
+    "value of another type": (2, CONFIG.format(n=8) + 'threads = "one"', "bench.threads"),
+    "value that cannot be": (2, CONFIG.format(n=8) + "[train]\nepochs = 0", "epochs"),
+    "no model": (2, 'data = "digits"', "model"),
+    "not TOML": (3, "model: edgenext_small", "no TOML"),
+    "unknown model": (2, 'model = "edgenext_smal"\ndata = "digits"', "edgenext_small"),
+    "unknown scheme": (2, CONFIG.format(n=8).replace("n = 8", 'scheme = "w8"'), "w8a8-static"),
+    "unknown target": (2, CONFIG.format(n=8).replace("n = 8", 'target = "gpu"'), "cpu-onnx"),
+    "unknown engine": (2, 'rivals = ["onnxrt"]\n' + CONFIG.format(n=8), "onnxruntime"),
+    "no round": (2, CONFIG.format(n=8).replace("rounds = 2", "rounds = 0"), "rounds"),
+    "no thread": (2, CONFIG.format(n=8) + "threads = 0", "threads"),
+    "no calibration image": (2, CONFIG.format(n=0), "at least 1"),
+    "too many calibration images": (3, CONFIG.format(n=5000), "5000 images were asked for"),
+    "no budget": (2, "max_drop = nan\n" + CONFIG.format(n=8), "max_drop"),
+    "missing data": (3, CONFIG.format(n=8).replace("digits", "nowhere"), "nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_configuration_that_cannot_be(cli: Cli, case: str) -> None:
+    code, text, says = BAD[case]
+    Path("bad.toml").write_text(text)
+    # Found before anything is done: no stage is announced, no folder made.
+    assert says in cli.fails(code, "run", "bad.toml")
+
+
+def test_a_configuration_that_is_not_there(cli: Cli) -> None:
+    assert "nowhere.toml" in cli.fails(3, "run", "nowhere.toml")
+    assert "--data" in cli.fails(2, "run", "edgenext_xx_small")
+    assert "run.json" in cli.fails(3, "report", ".")
