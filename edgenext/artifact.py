@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from edgenext.errors import ArtifactError
-from edgenext.files import sha256_file, write_text
+from edgenext.files import atomic_path, sha256_file
 from edgenext.schema import ExportResult, Manifest
 
 
@@ -56,9 +58,22 @@ def manifest_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def save_manifest(path: Path, manifest: Manifest) -> Artifact:
-    """Write the manifest of a file that is already in place."""
-    write_text(manifest_path(path), manifest.model_dump_json(indent=2) + "\n")
+def save_artifact(path: Path, data: bytes, about: dict[str, Any]) -> Artifact:
+    """Write a file and its manifest, both or neither; what stood there before stays until then.
+
+    Args:
+        path: of the file.
+        data: its bytes.
+        about: the fields of `Manifest` that do not follow from the two above.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    manifest = Manifest(file=path.name, sha256=digest, size_bytes=len(data), **about)
+    with atomic_path(manifest_path(path)) as beside, atomic_path(path) as temporary:
+        beside.write_text(manifest.model_dump_json(indent=2) + "\n")
+        temporary.write_bytes(data)
     return Artifact(path, manifest)
 
 

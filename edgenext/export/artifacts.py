@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from numpy.typing import NDArray
 
-from edgenext.artifact import Artifact, save_manifest
+from edgenext.artifact import Artifact, save_artifact
 from edgenext.export.onnx import onnx_graph
 from edgenext.export.parity import measure_parity, require_parity, torch_reference
-from edgenext.files import sha256_file, write_bytes
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import ExportOptions
 from edgenext.runtimes.base import Images, normalise
-from edgenext.schema import Calibration, EvalTransform, Manifest, Parity, TensorSpec
+from edgenext.schema import Calibration, EvalTransform, Parity, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -108,34 +107,26 @@ def write_artifact(
     Raises:
         OutputError: the folder cannot be written; nothing is left behind.
     """
-    write_bytes(path, graph.model.SerializeToString(deterministic=True))
-    try:
-        manifest = Manifest(
-            file=path.name,
-            format="onnx",
-            scheme=scheme,
-            form=graph.form,
-            target=graph.target,
-            arch=graph.arch,
-            num_classes=graph.num_classes,
-            labels=graph.labels,
-            eval=graph.transform,
-            input=_spec(graph.model.graph.input[0]),
-            outputs=tuple(_spec(o) for o in graph.model.graph.output),
-            opset=graph.model.opset_import[0].version,
-            sha256=sha256_file(path),
-            size_bytes=path.stat().st_size,
-            source=graph.source,
-            recipe=recipe,
-            calibration=calibration,
-            engine=engine,
-            parity=parity,
-            tools={name: version(name) for name in TOOLS},
-        )
-        return save_manifest(path, manifest)
-    except BaseException:
-        path.unlink(missing_ok=True)  # a file without its manifest is of no use
-        raise
+    about = {
+        "format": "onnx",
+        "scheme": scheme,
+        "form": graph.form,
+        "target": graph.target,
+        "arch": graph.arch,
+        "num_classes": graph.num_classes,
+        "labels": graph.labels,
+        "eval": graph.transform,
+        "input": _spec(graph.model.graph.input[0]),
+        "outputs": tuple(_spec(o) for o in graph.model.graph.output),
+        "opset": graph.model.opset_import[0].version,
+        "source": graph.source,
+        "recipe": recipe,
+        "calibration": calibration,
+        "engine": engine,
+        "parity": parity,
+        "tools": {name: version(name) for name in TOOLS},
+    }
+    return save_artifact(path, graph.model.SerializeToString(deterministic=True), about)
 
 
 def export_onnx(

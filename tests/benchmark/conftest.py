@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgenext.artifact import Artifact, save_manifest
-from edgenext.files import sha256_file
-from edgenext.schema import EvalTransform, Manifest, TensorSpec
+from edgenext.artifact import Artifact, save_artifact
+from edgenext.schema import EvalTransform, TensorSpec
 
 SIZE = 32
 CLASSES = 10
@@ -47,29 +45,21 @@ def tiny_artifact(
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9, producer_name="tests"
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.onnx"
-    onnx.save(model, path)
-    return save_manifest(
-        path,
-        Manifest(
-            file=path.name,
-            format="onnx",
-            scheme="fp32",
-            form="naive",
-            target="cpu-onnxruntime",
-            arch="tiny",
-            num_classes=CLASSES,
-            eval=EvalTransform(size=SIZE),
-            input=TensorSpec(name="input", shape=(batch, 3, SIZE, SIZE), dtype="float32"),
-            outputs=(TensorSpec(name="logits", shape=(batch, CLASSES), dtype="float32"),),
-            opset=17,
-            sha256=sha256_file(path),
-            size_bytes=path.stat().st_size,
-            source={},
-            tools={},
-        ),
-    )
+    about = {
+        "format": "onnx",
+        "scheme": "fp32",
+        "form": "naive",
+        "target": "cpu-onnxruntime",
+        "arch": "tiny",
+        "num_classes": CLASSES,
+        "eval": EvalTransform(size=SIZE),
+        "input": TensorSpec(name="input", shape=(batch, 3, SIZE, SIZE), dtype="float32"),
+        "outputs": (TensorSpec(name="logits", shape=(batch, CLASSES), dtype="float32"),),
+        "opset": 17,
+        "source": {},
+        "tools": {},
+    }
+    return save_artifact(folder / f"{name}.onnx", model.SerializeToString(), about)
 
 
 @pytest.fixture

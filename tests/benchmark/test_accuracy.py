@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from edgenext.artifact import Artifact
 from edgenext.benchmark.accuracy import accuracy, compare, evaluate, paired_drop, ranks, score
-from edgenext.runtimes.fidelity import CHUNK, fidelity, sqnr_db
 from edgenext.errors import DataError, RuntimeFailedError
 from edgenext.runtimes import open_session
+from edgenext.runtimes.fidelity import CHUNK, fidelity, sqnr_db
 from edgenext.schema import SubsetInfo
 
 Floats = NDArray[np.float32]

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgenext.artifact import Artifact
+from edgenext.artifact import Artifact, distinct_names
 from edgenext.benchmark.interleave import Rounds, interleave
-from edgenext.artifact import distinct_names
 from edgenext.benchmark.latency import bench, latency, ratios, result
 from edgenext.benchmark.machine import Conditions
 from edgenext.benchmark.validity import Asked
