@@ -36,6 +36,8 @@ MODEL, EXPORT = ModelOptions(), ExportOptions()
 """Defaults."""
 
 FORMATS = ("onnx",)
+MAX_STRENGTH = 16
+"""Beyond, float32 no longer computes the same function."""
 SAMPLE_IMAGES = 16
 """Images an export is compared on."""
 
@@ -394,13 +396,15 @@ def stress(
 
     import safetensors.torch
 
-    from edgenext.files import write_bytes, write_text
+    from edgenext.files import atomic_path
     from edgenext.graph.stress import stress as rescale
     from edgenext.models.sidecar import sidecar_path
     from edgenext.subjects import load
 
     if out.suffix != ".safetensors":
         raise UsageError(f"a twin is written as .safetensors, not {out.name}", "Change -o")
+    if not 0 <= strength <= MAX_STRENGTH:
+        raise UsageError(f"no channel can be scaled by 2^{strength:g}", f"Use 0 to {MAX_STRENGTH}")
     checkpoint = load(model, options)
     twin = rescale(checkpoint.network(), seed, strength)
     facts = {
@@ -410,9 +414,10 @@ def stress(
         "labels": checkpoint.labels,
         "stressed": {"from": checkpoint.sha256, "seed": seed, "strength": strength},
     }
-    write_text(sidecar_path(out), json.dumps(facts, indent=1) + "\n")
     state = {k: v.contiguous() for k, v in twin.state_dict().items()}
-    write_bytes(out, safetensors.torch.save(state, {"format": "pt"}))
+    with atomic_path(sidecar_path(out)) as beside, atomic_path(out) as temporary:
+        beside.write_text(json.dumps(facts, indent=1) + "\n")
+        temporary.write_bytes(safetensors.torch.save(state, {"format": "pt"}))
     return out
 
 

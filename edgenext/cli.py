@@ -29,7 +29,7 @@ Weights = Annotated[
 RandomWeights = Annotated[
     bool, typer.Option("--random-weights", help="Seeded random weights, where only speed matters.")
 ]
-WeightSeed = Annotated[int, typer.Option(help="Seed of random weights and of a fresh head.")]
+WeightSeed = Annotated[int, typer.Option(min=0, help="Seed of random weights and of a fresh head.")]
 NumClasses = Annotated[
     int | None, typer.Option(help="Classes of random weights or of a fresh head.")
 ]
@@ -41,7 +41,7 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Data = Annotated[str, typer.Option(help="Folder or zip of class folders, or `digits`.")]
 Limit = Annotated[int | None, typer.Option(help="Use a stratified subset of N images.")]
-Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 Target = Annotated[str, typer.Option(help="Where the file will run.")]
 Uint8 = Annotated[
     bool, typer.Option("--uint8-input", help="Take N×H×W×3 uint8; preprocessing goes inside.")
@@ -127,7 +127,9 @@ def export(
     options = ModelOptions(
         weights, random_weights, weight_seed, num_classes, reset_head, size, crop_pct, labels
     )
-    result = api.export(model, options, how, out=out, data=data, export_format=format).result()
+    with console.busy("exporting and comparing with PyTorch"):
+        artifact = api.export(model, options, how, out=out, data=data, export_format=format)
+    result = artifact.result()
     _print_json(result.model_dump(mode="json")) if json else console.show_export(result)
 
 
@@ -308,6 +310,7 @@ def run(
     ] = None,
     weights: Weights = None,
     random_weights: RandomWeights = False,
+    num_classes: NumClasses = None,
     size: Size = None,
     crop_pct: CropPct = None,
     labels: Labels = None,
@@ -327,7 +330,7 @@ def run(
     options = {
         "data": data, "calib": calib, "weights": weights, "size": size, "crop_pct": crop_pct,
         "labels": labels, "limit": limit, "max_drop": max_drop, "out": out,
-        "random_weights": random_weights or None,
+        "random_weights": random_weights or None, "num_classes": num_classes,
     }  # fmt: skip
     given = {k: v for k, v in options.items() if v is not None}
     if what.endswith(".toml"):

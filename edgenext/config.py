@@ -20,7 +20,7 @@ class QuantizeStage(Record):
     scheme: str = "w8a8-static"
     target: str = "cpu-onnxruntime"
     n: int = Field(128, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     recipe: Path | None = None
 
 

@@ -55,6 +55,11 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
+def busy(what: str) -> contextlib.AbstractContextManager[object]:
+    """A sign of life for what cannot say how far it is; nothing when stderr is no terminal."""
+    return err.status(what) if err.is_terminal else contextlib.nullcontext()
+
+
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if title:  # a table's own title is wrapped at the table's width
         out.print(title)
@@ -111,7 +116,9 @@ def _show_data(info: object) -> None:
         if info.n < info.n_total:
             out.print(f"a stratified subset of {info.n} of {info.n_total} images, seed {info.seed}")
         if info.corrupt:
-            out.print(f"{len(info.corrupt)} images could not be decoded: {', '.join(info.corrupt)}")
+            count = len(info.corrupt)
+            images = "1 image" if count == 1 else f"{count} images"
+            out.print(f"{images} could not be decoded: {', '.join(info.corrupt)}", soft_wrap=True)
 
 
 def show_compare(report: CompareReport) -> None:
@@ -176,7 +183,8 @@ def announce(stage: str, needed: bool) -> None:
 def show_training(result: TrainResult) -> None:
     """Trained weights."""
     top1 = "" if result.top1 is None else f", top-1 {result.top1:.2f} %"
-    out.print(f"{result.weights}  {result.epochs} epochs, {result.seconds:.0f} s{top1}")
+    epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
+    out.print(f"{result.weights}  {epochs}, {result.seconds:.0f} s{top1}")
 
 
 def show_verdict(paths: Sequence[Path]) -> None:

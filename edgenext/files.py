@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -36,6 +37,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():  # found before anything is written rather than when it is renamed
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         yield temporary
         with temporary.open("rb+") as f:
             os.fsync(f.fileno())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from numpy.typing import NDArray
 
 from edgenext.artifact import Artifact, save_artifact
+from edgenext.errors import ArtifactError
 from edgenext.export.onnx import onnx_graph
 from edgenext.export.parity import measure_parity, require_parity, torch_reference
 from edgenext.models.checkpoint import Checkpoint
@@ -83,12 +84,20 @@ def graph_of(checkpoint: Checkpoint, options: ExportOptions) -> Graph:
 
 
 def read_graph(artifact: Artifact) -> Graph:
-    """The graph inside an ONNX artifact."""
+    """The graph inside an ONNX artifact.
+
+    Raises:
+        ArtifactError: the file is no ONNX graph.
+    """
     import onnx
+    from google.protobuf.message import DecodeError
 
     m = artifact.manifest
     source = {"artifact": artifact.path.name, "sha256": m.sha256}
-    model = onnx.load(artifact.path)
+    try:
+        model = onnx.load(artifact.path)
+    except DecodeError as e:
+        raise ArtifactError(f"{artifact.path} is no ONNX graph: {e}") from e
     return Graph(model, m.arch, m.num_classes, m.labels, m.eval, m.form, m.target, source)
 
 

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgenext.errors import ArtifactError
+from edgenext.options import DEFAULT_OPSET
 from edgenext.quantize import gelu, qdq, ranges
 from edgenext.quantize.calibrate import TensorStats, calibrate
 from edgenext.quantize.recipe import Recipe
@@ -81,6 +82,11 @@ def quantize_static(
     graph = result.graph
     if any(node.op_type == "QuantizeLinear" for node in graph):
         raise ArtifactError("the graph is quantized already", "Start from a float export")
+    if result.opset_imports[""] < DEFAULT_OPSET:
+        raise ArtifactError(
+            f"a graph of opset {result.opset_imports['']} cannot be quantized: it has no Gelu",
+            f"Export it with --opset {DEFAULT_OPSET}",
+        )
     chosen = plan(graph, recipe)
     if not any(node.op_type in LAYERS for node in chosen.nodes):
         raise ArtifactError("the graph has no convolution or linear layer to quantize")

@@ -124,7 +124,7 @@ def _kind(scheme: str, is_file: bool) -> Kind:
 def _label(scheme: str, form: str, artifact: ExportResult | None) -> str:
     if not scheme.startswith(FLOATS):
         engine = artifact.engine if artifact else ""
-        return f"{scheme} by {engine}" if engine not in ("", OURS) else scheme
+        return f"{engine} {scheme}" if engine not in ("", OURS) else scheme
     return " ".join(filter(None, (scheme.upper(), form and _folded(form))))
 
 

@@ -101,7 +101,8 @@ class Cli:
         assert lines[0].startswith("edgenext: ")
         assert "internal error" not in lines[0]
         assert "Traceback" not in done.err
-        assert tree(self.folder) == before
+        after = tree(self.folder)
+        assert after == before, {k for k in before | after if before.get(k) != after.get(k)}
         assert not temporaries(self.folder)
         return lines[0]
 
@@ -145,6 +146,11 @@ class Process:
     def end(self) -> Outcome:
         out, err = self._popen.communicate(timeout=PATIENCE_S)
         return Outcome(self._popen.returncode, out, err or "")
+
+    def kill_alone(self) -> None:
+        """End it without a chance to tidy up; its children are on their own."""
+        self._popen.kill()
+        self._popen.communicate()
 
     def kill(self) -> None:
         for child in self.children():

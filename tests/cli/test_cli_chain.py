@@ -18,12 +18,10 @@ Artifacts = Callable[..., list[Path]]
 
 VARIANTS = {
     "plain": (["--no-fold"], PLAIN),
-    "folded": ([], FP32),
     "uint8-input": (["--uint8-input"], FP32),
     "batch dynamic": (["--batch", "dynamic"], FP32),
-    "batch 4": (["--batch", "4"], FP32),
     "opset 17": (["--opset", "17"], FP32),
-    "all": (["--uint8-input", "--batch", "dynamic", "--opset", "18"], FP32),
+    "all": (["--uint8-input", "--batch", "4", "--opset", "18"], FP32),
 }
 
 
@@ -80,7 +78,7 @@ def test_a_model_and_its_artifact_quantize_to_the_same_file(cli: Cli, artifacts:
     assert again["sha256"] != of_file["sha256"]
 
 
-@pytest.mark.parametrize("options", [["--uint8-input"], ["--batch", "dynamic"], ["--batch", "4"]])
+@pytest.mark.parametrize("options", [["--uint8-input"], ["--uint8-input", "--batch", "4"]])
 def test_int8_of_every_input(cli: Cli, options: list[str]) -> None:
     cli.ok("quantize", *MODEL, *options, "--calib", "digits", "-n", "16")
     report = cli.ok("compare", "edgenext_xx_small", INT8, *MODEL[1:], "--data", "digits", "--json")
@@ -118,7 +116,6 @@ def test_tables_for_people(cli: Cli, artifacts: Artifacts) -> None:
     measured = cli.ok("bench", *files, "--rounds", "2").out
     assert "not valid: " in measured
     assert f"x as fast as {names[0]}" in measured
-    assert "10 rows" not in cli.ok("models").out
     assert len(cli.ok("models").out.splitlines()) == 11
 
 

@@ -1,0 +1,123 @@
+"""Ctrl-C: exit code 130, one line, no process and no half file left; a run then goes on."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_calls import FP32, MODEL, PATIENCE_S, Cli, Process, temporaries, tree
+from PIL import Image
+
+Artifacts = Callable[..., list[Path]]
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def many_pictures(tmp_path: Path) -> str:
+    """More pictures than one process decodes alone, each slow to decode."""
+    encoded = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)
+    Image.fromarray(pixels).save(encoded, "JPEG", quality=90)
+    for k in range(600):
+        folder = tmp_path / "pictures" / str(k % 10)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Bytes behind the end of a JPEG change its hash and nothing else.
+        (folder / f"{k}.jpg").write_bytes(encoded.getvalue() + k.to_bytes(2, "little"))
+    return "pictures"
+
+
+class Screen:
+    """A terminal that stderr can be; what was written to it can be read while it grows."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        self.text = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        try:
+            while data := os.read(self._ours, 4096):
+                self.text += data.decode(errors="replace")
+        except OSError:  # the last one that wrote is gone
+            pass
+
+    def close(self) -> None:
+        """Wait for the last words."""
+        if self._reader.is_alive():
+            os.close(self.theirs)
+            self._reader.join(PATIENCE_S)
+            os.close(self._ours)
+
+
+@pytest.fixture
+def screen() -> Iterator[Screen]:
+    terminal = Screen()
+    yield terminal
+    terminal.close()
+
+
+def interrupt(process: Process) -> str:
+    """Press Ctrl-C: how the command and its children must end; what it wrote on stderr."""
+    children = process.children()
+    process.ctrl_c()
+    done = process.end()
+    assert (done.code, done.out) == (130, "")
+    assert not [child for child in children if child.is_running() and child.status() != "zombie"]
+    return done.err
+
+
+def test_while_images_are_decoded(
+    tmp_path: Path, artifacts: Artifacts, many_pictures: str, start: Start
+) -> None:
+    before = tree(tmp_path)
+    process = start("eval", *artifacts(FP32), "--data", many_pictures)
+    process.until(lambda: len(process.children()) > 1, "workers decode")
+    process.until(lambda: any(p.stat().st_size > 4096 for p in temporaries(tmp_path)), "pixels")
+    assert interrupt(process) == "edgenext: interrupted\n"
+    assert tree(tmp_path).keys() - before.keys() == {FP32, f"{FP32}.json"}
+    assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+
+
+def test_while_calibrating(tmp_path: Path, start: Start, screen: Screen) -> None:
+    how = ("--calib", "digits", "-n", "1000", "-o", "out")
+    process = start("quantize", *MODEL, *how, stderr=screen.theirs)
+    process.until(lambda: "calibrating" in screen.text, "the bar is on the screen")
+    interrupt(process)
+    screen.close()
+    assert "edgenext: interrupted" in screen.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_goes_on_where_it_was_stopped(cli: Cli, tmp_path: Path, start: Start) -> None:
+    Path("run.toml").write_text(
+        'model = "edgenext_xx_small"\ndata = "digits"\nrandom_weights = true\n'
+        'num_classes = 10\nsize = 32\nlimit = 50\nout = "run"\nrivals = []\n'
+        "[quantize]\nn = 8\n[bench]\nrounds = 500\n"
+    )
+    process = start("run", "run.toml")
+    process.until(lambda: len(process.children()) == 3, "three workers are measured")
+    said = interrupt(process).splitlines()
+    assert said[-2:] == ["benchmark", "edgenext: interrupted"]
+    assert not temporaries(tmp_path)
+    assert not (tmp_path / "run" / "bench.json").exists()
+    before = tree(tmp_path / "run" / "artifacts")
+    Path("run.toml").write_text(Path("run.toml").read_text().replace("500", "1"))
+    stages = cli.ok("run", "run.toml").err.splitlines()
+    assert stages[-2:] == ["benchmark", "report"]
+    assert all(stage.endswith(": unchanged") for stage in stages[:-2])
+    assert tree(tmp_path / "run" / "artifacts") == before
+
+
+def test_a_worker_that_loses_its_parent_ends(artifacts: Artifacts, start: Start) -> None:
+    process = start("bench", *artifacts(FP32), "--rounds", "500")
+    process.until(lambda: process.children(), "the worker runs")
+    (worker,) = process.children()
+    process.kill_alone()
+    worker.wait(PATIENCE_S)

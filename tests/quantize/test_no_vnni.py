@@ -1,0 +1,71 @@
+"""The same file on an x86 CPU without VNNI: real onnxruntime kernels on an emulated Haswell."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from golden import weights as golden
+
+from edgenext.export.onnx import onnx_graph
+from edgenext.models import zoo
+from edgenext.quantize.engine import quantize_static
+from edgenext.quantize.recipe import load_recipe
+from edgenext.runtimes.fidelity import fidelity
+from edgenext.runtimes.onnxruntime import inference_session
+
+EMULATOR = shutil.which("qemu-x86_64")
+RUN = """
+import sys
+import numpy, onnxruntime
+images, out, *models = sys.argv[1:]
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads, options.log_severity_level = 1, 3
+found = []
+for model in models:
+    s = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    found.append(numpy.concatenate([s.run(None, {"input": x[None]})[0] for x in numpy.load(images)]))
+numpy.savez(out, *found)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(EMULATOR is None, reason="no qemu-x86_64 (Debian package qemu-user)")
+@pytest.mark.skipif(sys.platform != "linux", reason="user-mode emulation needs Linux")
+def test_weights_do_not_saturate_without_vnni(tmp_path: Path) -> None:
+    net = zoo.create_model("edgenext_xx_small")
+    net.load_state_dict(golden.state("edgenext_xx_small"))
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn(16, 3, 6, 6, generator=generator)
+    images = torch.nn.functional.interpolate(coarse, (48, 48), mode="bicubic").numpy()
+    graph = onnx_graph(net.eval(), "convT", (48, 48))
+    models = [graph]
+    for limit in (64, 127):
+        recipe = load_recipe("cpu-onnxruntime")
+        weights = recipe.weights.model_copy(update={"limit": limit})
+        recipe = recipe.model_copy(update={"weights": weights})
+        models.append(quantize_static(graph, [x[None] for x in images[:12]], recipe))
+    files = [str(tmp_path / f"{i}.onnx") for i in range(len(models))]
+    for model, file in zip(models, files, strict=True):
+        onnx.save(model, file)
+    np.save(tmp_path / "images.npy", images[12:])
+    assert EMULATOR is not None
+    command = [EMULATOR, "-cpu", "Haswell", sys.executable, "-c", RUN]
+    subprocess.run(  # noqa: S603 - our own interpreter and files
+        [*command, str(tmp_path / "images.npy"), str(tmp_path / "out.npz"), *files],
+        check=True,
+        capture_output=True,
+        timeout=500,
+    )
+    with np.load(tmp_path / "out.npz") as found:
+        exact, safe, full = (found[k] for k in found)
+    here = inference_session(models[1].SerializeToString(), 1)
+    native = np.concatenate([here.run(None, {"input": x[None]})[0] for x in images[12:]])
+    assert fidelity(exact, safe).sqnr_db > fidelity(exact, native).sqnr_db - 0.5
+    assert fidelity(exact, full).sqnr_db < fidelity(exact, safe).sqnr_db - 5  # what is avoided
