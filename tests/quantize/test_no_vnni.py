@@ -30,7 +30,8 @@ options.intra_op_num_threads, options.log_severity_level = 1, 3
 found = []
 for model in models:
     s = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    found.append(numpy.concatenate([s.run(None, {"input": x[None]})[0] for x in numpy.load(images)]))
+    logits = [s.run(None, {"input": x[None]})[0] for x in numpy.load(images)]
+    found.append(numpy.concatenate(logits))
 numpy.savez(out, *found)
 """
 
@@ -57,7 +58,7 @@ def test_weights_do_not_saturate_without_vnni(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", images[12:])
     assert EMULATOR is not None
     command = [EMULATOR, "-cpu", "Haswell", sys.executable, "-c", RUN]
-    subprocess.run(  # noqa: S603 - our own interpreter and files
+    subprocess.run(
         [*command, str(tmp_path / "images.npy"), str(tmp_path / "out.npz"), *files],
         check=True,
         capture_output=True,
@@ -68,4 +69,4 @@ def test_weights_do_not_saturate_without_vnni(tmp_path: Path) -> None:
     here = inference_session(models[1].SerializeToString(), 1)
     native = np.concatenate([here.run(None, {"input": x[None]})[0] for x in images[12:]])
     assert fidelity(exact, safe).sqnr_db > fidelity(exact, native).sqnr_db - 0.5
-    assert fidelity(exact, full).sqnr_db < fidelity(exact, safe).sqnr_db - 5  # what is avoided
+    assert fidelity(exact, full).sqnr_db < fidelity(exact, safe).sqnr_db - 3  # what is avoided
