@@ -40,7 +40,9 @@ class RunConfig(Record):
     calib: str | None = None
     weights: Path | None = None
     random_weights: bool = False
+    weight_seed: int = 0
     num_classes: int | None = None
+    reset_head: bool = False
     size: int | None = None
     crop_pct: float | None = None
     labels: Path | None = None

@@ -213,7 +213,9 @@ def _weights(
     options = ModelOptions(
         weights=config.weights,
         random_weights=config.random_weights,
+        seed=config.weight_seed,
         num_classes=config.num_classes,
+        reset_head=config.reset_head,
         size=config.size,
         crop_pct=config.crop_pct,
         labels=config.labels,

@@ -26,6 +26,25 @@ FEATURES = f"{NAME}-features-fp32.onnx"
 PATIENCE_S = 60.0
 
 
+CONFIG = """\
+model = "edgenext_xx_small"
+data = "digits"
+random_weights = true
+num_classes = 10
+size = 32
+limit = 120
+out = "demo"
+rivals = []
+
+[quantize]
+n = {n}
+
+[bench]
+rounds = 1
+"""
+STAGES = ["export plain", "export", "quantize, edgenext", "evaluate", "benchmark"]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a command ended and what it wrote."""
@@ -147,11 +166,6 @@ class Process:
         out, err = self._popen.communicate(timeout=PATIENCE_S)
         return Outcome(self._popen.returncode, out, err or "")
 
-    def kill_alone(self) -> None:
-        """End it without a chance to tidy up; its children are on their own."""
-        self._popen.kill()
-        self._popen.communicate()
-
     def kill(self) -> None:
         for child in self.children():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -165,3 +179,16 @@ def environment(folder: Path) -> dict[str, str]:
     """Of a command in a process of its own."""
     own = {"EDGENEXT_CACHE": str(folder / "cache"), "PYTHONWARNINGS": "error"}
     return {k: v for k, v in os.environ.items() if k != "EDGENEXT_DEBUG"} | own
+
+
+def config(n: int = 16, more: str = "") -> Path:
+    path = Path("demo.toml")
+    path.write_text(CONFIG.format(n=n) + more)
+    return path
+
+
+def done_again(stderr: str, stages: Sequence[str] = STAGES) -> list[str]:
+    """The stages that were done; all of them were announced, in order."""
+    lines = stderr.splitlines()
+    assert [line.removesuffix(": unchanged") for line in lines] == [*stages, "report"], stderr
+    return [line for line in lines[:-1] if not line.endswith(": unchanged")]

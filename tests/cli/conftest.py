@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_calls import FP32, MODEL, Cli, Process, call
+from cli_calls import FP32, MODEL, STAGES, Cli, Process, call, config, done_again
 from PIL import Image
 
 
@@ -88,3 +88,22 @@ def pictures(tmp_path: Path) -> Callable[..., Path]:
         return Path(name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the folder of the first run is kept; the first test that runs makes it."""
+    return tmp_path_factory.mktemp("run") / "demo"
+
+
+@pytest.fixture
+def ran(cli: Cli, first: Path) -> Path:
+    """A run's folder after its first run, in the test's folder."""
+    if not first.exists():
+        done = cli.ok("run", config())
+        assert done_again(done.err) == STAGES
+        shutil.copytree("demo", first)
+    else:
+        config()
+        shutil.copytree(first, "demo")
+    return Path("demo")

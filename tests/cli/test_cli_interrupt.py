@@ -11,7 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_calls import FP32, MODEL, PATIENCE_S, Cli, Process, temporaries, tree
+from cli_calls import (
+    CONFIG,
+    FP32,
+    MODEL,
+    PATIENCE_S,
+    STAGES,
+    Cli,
+    Process,
+    config,
+    done_again,
+    temporaries,
+    tree,
+)
 from PIL import Image
 
 Artifacts = Callable[..., list[Path]]
@@ -95,29 +107,18 @@ def test_while_calibrating(tmp_path: Path, start: Start, screen: Screen) -> None
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_goes_on_where_it_was_stopped(cli: Cli, tmp_path: Path, start: Start) -> None:
-    Path("run.toml").write_text(
-        'model = "edgenext_xx_small"\ndata = "digits"\nrandom_weights = true\n'
-        'num_classes = 10\nsize = 32\nlimit = 50\nout = "run"\nrivals = []\n'
-        "[quantize]\nn = 8\n[bench]\nrounds = 500\n"
-    )
-    process = start("run", "run.toml")
+def test_a_run_goes_on_where_it_was_stopped(cli: Cli, ran: Path, start: Start) -> None:
+    before = tree(ran)
+    config().write_text(CONFIG.format(n=24).replace("rounds = 1", "rounds = 500"))
+    process = start("run", "demo.toml")
     process.until(lambda: len(process.children()) == 3, "three workers are measured")
     said = interrupt(process).splitlines()
-    assert said[-2:] == ["benchmark", "edgenext: interrupted"]
-    assert not temporaries(tmp_path)
-    assert not (tmp_path / "run" / "bench.json").exists()
-    before = tree(tmp_path / "run" / "artifacts")
-    Path("run.toml").write_text(Path("run.toml").read_text().replace("500", "1"))
-    stages = cli.ok("run", "run.toml").err.splitlines()
-    assert stages[-2:] == ["benchmark", "report"]
-    assert all(stage.endswith(": unchanged") for stage in stages[:-2])
-    assert tree(tmp_path / "run" / "artifacts") == before
-
-
-def test_a_worker_that_loses_its_parent_ends(artifacts: Artifacts, start: Start) -> None:
-    process = start("bench", *artifacts(FP32), "--rounds", "500")
-    process.until(lambda: process.children(), "the worker runs")
-    (worker,) = process.children()
-    process.kill_alone()
-    worker.wait(PATIENCE_S)
+    done = ["quantize, edgenext", "evaluate", "benchmark"]
+    assert said == [f"{s}: unchanged" for s in STAGES[:2]] + [*done, "edgenext: interrupted"]
+    assert not temporaries(cli.folder)
+    # What was not reached is as it was.
+    for name in ("bench.json", "run.json", "report.html"):
+        assert tree(ran)[name] == before[name]
+    artifacts = tree(ran / "artifacts")
+    assert done_again(cli.ok("run", config(n=24)).err) == ["benchmark"]
+    assert tree(ran / "artifacts") == artifacts

@@ -194,3 +194,8 @@ def show_verdict(paths: Sequence[Path]) -> None:
         out.print(json.loads(verdict.read_text())["verdict"]["sentence"], soft_wrap=True)
     for path in paths:
         out.print(str(path))
+
+
+def print_json(value: object) -> None:
+    """JSON alone on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,61 @@
+"""The command line: a command parses, makes one call of the API and prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import typer
+
+from edgenext.cli import judge as judge
+from edgenext.cli import make as make
+from edgenext.cli.app import app as app
+from edgenext.errors import INTERRUPTED, EdgenextError, UsageError
+
+TyperUsageError: Any = typer.BadParameter.__base__
+"""Of an option or argument; where its class stands differs between the versions of Typer."""
+
+
+def main() -> None:
+    """Run the command line; the exit code says what kind of failure it was."""
+    # Idle threads sleep: spinning ones make torch ten times slower on a machine that is shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        code = app(standalone_mode=False, prog_name="edgenext")
+        if code == INTERRUPTED:  # Typer has turned Ctrl-C into an exit code
+            code = _fail("interrupted", INTERRUPTED)
+    except EdgenextError as e:
+        code = _fail(str(e), e.exit_code)
+    except TyperUsageError as e:
+        code = _misused(e)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as e:  # noqa: BLE001 - the last net: no traceback unless asked for
+        detail = f"{type(e).__name__}: {e}"
+        code = _fail(f"internal error, {detail}. Set EDGENEXT_DEBUG=1 to see where", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _misused(error: Any) -> int:
+    """One line for a command, option or value that Typer refused; help where nothing was asked."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return UsageError.exit_code
+    said = error.format_message()
+    where = error.ctx.command_path if error.ctx else app.info.name
+    end = "" if said.endswith((".", "?")) else "."
+    return _fail(f"{said}{end} See `{where} --help`", UsageError.exit_code)
+
+
+def _fail(message: str, code: int) -> int:
+    """One line on stderr; the traceback too when EDGENEXT_DEBUG is set."""
+    if os.environ.get("EDGENEXT_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exc()
+    sys.stderr.write(f"edgenext: {' '.join(message.split())}\n")
+    return code

@@ -1,0 +1,130 @@
+"""Commands that judge what was made: accuracy, latency, reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgenext.cli import console
+from edgenext.cli.app import app
+from edgenext.cli.options import Data, Json, Limit, Seed, changed, command_line, takes_model
+from edgenext.errors import UsageError
+from edgenext.options import ModelOptions
+
+
+@app.command(name="eval")
+@takes_model
+def evaluate(
+    *,
+    what: Annotated[
+        list[str], typer.Argument(metavar="MODEL|ARTIFACT", help="Models and artifacts.")
+    ],
+    data: Data,
+    limit: Limit = None,
+    seed: Seed = 0,
+    options: ModelOptions,
+    json: Json = False,
+) -> None:
+    """Top-1, top-5 and loss of models and artifacts, each through its own runtime."""
+    from edgenext import api
+
+    with console.progress() as progress:
+        result = api.evaluate(what, data, options, limit=limit, seed=seed, progress=progress)
+    console.print_json(result.model_dump(mode="json")) if json else console.show_eval(result)
+
+
+@app.command()
+@takes_model
+def compare(
+    *,
+    base: Annotated[str, typer.Argument(help="What the others are compared with.")],
+    others: Annotated[list[str], typer.Argument(metavar="OTHER")],
+    data: Data,
+    limit: Limit = None,
+    seed: Seed = 0,
+    options: ModelOptions,
+    json: Json = False,
+) -> None:
+    """The paired accuracy drop of artifacts against a base, on the same images."""
+    from edgenext import api
+
+    with console.progress() as progress:
+        result = api.compare(base, others, data, options, limit=limit, seed=seed, progress=progress)
+    console.print_json(result.model_dump(mode="json")) if json else console.show_compare(result)
+
+
+@app.command()
+def bench(
+    artifact: Annotated[
+        list[Path],
+        typer.Argument(metavar="ARTIFACT", help="The first is the base of the ratios."),
+    ],
+    device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="Inside an operator.")] = 1,
+    batch: Annotated[int, typer.Option(help="Images an inference.")] = 1,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds, 30 at least to be valid.")] = 30,
+    json: Json = False,
+) -> None:
+    """Latency of artifacts, interleaved, each in a process of its own."""
+    from edgenext import api
+
+    with console.progress() as progress:
+        result = api.bench(
+            artifact, device=device, threads=threads, batch=batch, rounds=rounds, progress=progress
+        )
+    console.print_json(result.model_dump(mode="json")) if json else console.show_bench(result)
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="A folder made by `edgenext run`.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the report.")] = None,
+    max_drop: Annotated[float, typer.Option(help="Points of top-1 that INT8 may cost.")] = 1.0,
+) -> None:
+    """Write the report of a run: HTML, Markdown and JSON."""
+    from edgenext import api
+
+    for path in api.report(run_dir, out, budget=max_drop):
+        console.out.print(str(path))
+
+
+@app.command()
+@takes_model
+def run(
+    *,
+    what: Annotated[str, typer.Argument(metavar="CONFIG.toml|MODEL")],
+    data: Annotated[
+        str | None, typer.Option(help="Evaluation images: folder, zip or `digits`.")
+    ] = None,
+    calib: Annotated[
+        str | None, typer.Option(help="Calibration images; default: --data's train.")
+    ] = None,
+    options: ModelOptions,
+    limit: Limit = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Points of top-1 that INT8 may cost.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The run's folder.")] = None,
+) -> None:
+    """Checkpoint to report, resuming where it stopped.
+
+    Export, quantize, evaluate, benchmark and report.
+    """
+    from edgenext import pipeline
+    from edgenext.config import make_config, read_config
+
+    chosen = {"data": data, "calib": calib, "limit": limit, "max_drop": max_drop, "out": out}
+    given = {k: v for k, v in chosen.items() if v is not None} | changed(options)
+    if what.endswith(".toml"):
+        config = read_config(Path(what), given)
+    elif data is None:
+        raise UsageError(f"running {what} needs evaluation images", "Give --data")
+    else:
+        config = make_config({"model": what, "out": Path("runs") / what} | given)
+    with console.progress() as progress:
+        paths = pipeline.run(
+            config, progress=progress, announce=console.announce, command=command_line()
+        )
+    console.show_verdict(paths)

@@ -1,0 +1,189 @@
+"""Commands that make something: weights, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgenext.cli import console
+from edgenext.cli.app import app
+from edgenext.cli.options import (
+    Batch,
+    Data,
+    Json,
+    Out,
+    Seed,
+    Target,
+    Uint8,
+    batch_size,
+    takes_model,
+)
+from edgenext.errors import UsageError
+from edgenext.options import ModelOptions
+
+
+@app.command()
+def models(json: Json = False) -> None:
+    """List the published checkpoints and their published figures."""
+    from edgenext.models.zoo import cards
+
+    if json:
+        console.print_json([c.model_dump(mode="json") for c in cards()])
+    else:
+        console.show_models(cards())
+
+
+@app.command()
+def fetch(name: Annotated[str, typer.Argument(help="A published checkpoint.")]) -> None:
+    """Download a published checkpoint into the cache."""
+    from edgenext.models.fetch import fetch as run
+
+    with console.progress() as progress:
+        path = run(
+            name, progress=lambda done, total: progress(f"fetching {name}", done, total or 0)
+        )
+    console.out.print(str(path))
+
+
+@app.command()
+@takes_model
+def export(
+    *,
+    model: Annotated[str | None, typer.Argument(help="Default: edgenext_small.")] = None,
+    format: Annotated[str, typer.Option(help="Format of the file.")] = "onnx",  # noqa: A002 - the option's name
+    target: Target = "cpu-onnxruntime",
+    opset: Annotated[int, typer.Option(help="ONNX opset, 13 to 23.")] = 20,
+    batch: Batch = "1",
+    uint8_input: Uint8 = False,
+    no_fold: Annotated[
+        bool, typer.Option("--no-fold", help="The plain graph, for comparison.")
+    ] = False,
+    features: Annotated[
+        bool, typer.Option("--features", help="A backbone: the four stage outputs.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="Images to compare with PyTorch on; default: digits.")
+    ] = None,
+    options: ModelOptions,
+    out: Out = Path(),
+    json: Json = False,
+) -> None:
+    """Export a model to a file that has run and agrees with PyTorch."""
+    from edgenext import api
+    from edgenext.graph.targets import form_for
+    from edgenext.options import ExportOptions
+
+    how = ExportOptions(
+        form="naive" if no_fold else form_for(target),
+        target=target,
+        batch=batch_size(batch),
+        opset=opset,
+        uint8_input=uint8_input,
+        features_only=features,
+    )
+    with console.busy("exporting and comparing with PyTorch"):
+        artifact = api.export(model, options, how, out=out, data=data, export_format=format)
+    result = artifact.result()
+    console.print_json(result.model_dump(mode="json")) if json else console.show_export(result)
+
+
+@app.command()
+@takes_model
+def quantize(
+    *,
+    what: Annotated[
+        str | None, typer.Argument(metavar="MODEL|ARTIFACT", help="Default: edgenext_small.")
+    ] = None,
+    calib: Annotated[str, typer.Option(help="Calibration images: folder, zip or `digits`.")] = "",
+    n: Annotated[int, typer.Option("-n", help="Calibration images.")] = 128,
+    seed: Seed = 0,
+    scheme: Annotated[str, typer.Option(help="Quantization scheme.")] = "w8a8-static",
+    target: Target = "cpu-onnxruntime",
+    engine: Annotated[
+        str, typer.Option(help="`edgenext`, or `onnxruntime` for its quantizer's defaults.")
+    ] = "edgenext",
+    recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own.")] = None,
+    batch: Batch = "1",
+    uint8_input: Uint8 = False,
+    options: ModelOptions,
+    out: Out = Path(),
+    json: Json = False,
+) -> None:
+    """Quantize a model or a float artifact to INT8 after training."""
+    from edgenext import api
+    from edgenext.graph.targets import form_for
+    from edgenext.models.zoo import DEFAULT_MODEL
+    from edgenext.options import ExportOptions, QuantizeOptions
+
+    if not calib:
+        raise UsageError(
+            "static INT8 needs calibration images",
+            "Give --calib a folder or zip of images like those the model will see",
+        )
+    how = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed)
+    graph = ExportOptions(
+        form=form_for(target), target=target, batch=batch_size(batch), uint8_input=uint8_input
+    )
+    with console.progress() as progress:
+        artifact = api.quantize(
+            what or DEFAULT_MODEL, how, options, graph, out=out, progress=progress
+        )
+    result = artifact.result()
+    console.print_json(result.model_dump(mode="json")) if json else console.show_export(result)
+
+
+@app.command()
+@takes_model
+def train(
+    *,
+    model: Annotated[str, typer.Argument(help="An architecture.")],
+    data: Data,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the images.")] = False,
+    drop_path: Annotated[
+        float | None, typer.Option(help="Stochastic depth of the last block.")
+    ] = None,
+    seed: Seed = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
+    ] = False,
+    options: ModelOptions,
+    out: Out = Path("training"),
+) -> None:
+    """Train a model: AdamW, cosine schedule, averaged weights, a checkpoint every epoch."""
+    from edgenext import api
+    from edgenext.train import TrainRecipe
+
+    given = {
+        "epochs": epochs, "batch_size": batch_size, "lr": lr, "flip": flip,
+        "drop_path": drop_path, "seed": seed,
+    }  # fmt: skip
+    recipe = TrainRecipe.model_validate({k: v for k, v in given.items() if v is not None})
+    with console.progress() as progress:
+        training = api.prepare_training(model, data, recipe, options, progress=progress)
+        result = api.train(training, out, resume=resume, progress=progress)
+    console.show_training(result)
+
+
+@app.command()
+@takes_model
+def stress(
+    *,
+    model: Annotated[str | None, typer.Argument(help="Default: the one the weights fit.")] = None,
+    seed: Seed = 0,
+    strength: Annotated[
+        float, typer.Option(help="Channels are scaled by 2 to the power of up to this.")
+    ] = 3.0,
+    options: ModelOptions,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The twin's weights file.")] = Path(
+        "twin.safetensors"
+    ),
+) -> None:
+    """Write an exact twin of a model that is hard to quantize, to test quantizers with."""
+    from edgenext import api
+
+    console.out.print(str(api.stress(model, out, options, seed=seed, strength=strength)))
