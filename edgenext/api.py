@@ -9,13 +9,23 @@ Everything heavy is imported when it is needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from edgenext.errors import DataError, UsageError, unknown_name
+from edgenext.errors import UsageError, unknown_name
+from edgenext.evaluation import (
+    Progress,
+    calibration_images,
+    comparison,
+    images_for,
+    measure,
+    quiet,
+    sample_images,
+    scores,
+)
 from edgenext.models.checkpoint import load_checkpoint as load_checkpoint
 from edgenext.models.zoo import create_model as create_model
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
@@ -24,13 +34,8 @@ if TYPE_CHECKING:
     from edgenext.artifact import Artifact
     from edgenext.data import ImageSet
     from edgenext.models.checkpoint import Checkpoint
-    from edgenext.runtimes.base import Logits
     from edgenext.schema import BenchReport, CompareReport, EvalReport
-    from edgenext.subjects import Subject
     from edgenext.train import TrainRecipe, TrainResult
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done and how much there is."""
 
 MODEL, EXPORT = ModelOptions(), ExportOptions()
 """Defaults."""
@@ -38,54 +43,6 @@ MODEL, EXPORT = ModelOptions(), ExportOptions()
 FORMATS = ("onnx",)
 MAX_STRENGTH = 16
 """Beyond, float32 no longer computes the same function."""
-SAMPLE_IMAGES = 16
-"""Images an export is compared on."""
-
-
-def _quiet(what: str, done: int, total: int) -> None:
-    """No progress."""
-
-
-def images_for(
-    subject: Subject,
-    data: str | Path,
-    role: Literal["train", "val"],
-    *,
-    limit: int | None = None,
-    seed: int = 0,
-    exclude: Sequence[str] = (),
-    progress: Progress = _quiet,
-) -> ImageSet:
-    """The images of a data set as a network or artifact sees them."""
-    from edgenext.data import load_images
-
-    num_classes, labels = subject.classes
-    return load_images(
-        data,
-        subject.transform,
-        role=role,
-        num_classes=num_classes,
-        labels=labels,
-        limit=limit,
-        seed=seed,
-        exclude=exclude,
-        progress=partial(progress, f"decoding {data}"),
-    )
-
-
-def sample_images(subject: Subject, data: str | Path | None) -> ImageSet:
-    """A few real images to compare an export on: of `data`, else the embedded digits."""
-    from edgenext.data import digits, load_images
-
-    if data is not None:
-        return images_for(subject, data, "val", limit=SAMPLE_IMAGES)
-    return load_images(
-        digits.NAME,
-        subject.transform,
-        role="val",
-        num_classes=digits.NUM_CLASSES,
-        limit=SAMPLE_IMAGES,
-    )
 
 
 def export(
@@ -127,12 +84,11 @@ def quantize(
     export_options: ExportOptions = EXPORT,
     *,
     out: Path = Path(),
-    progress: Progress = _quiet,
+    progress: Progress = quiet,
 ) -> Artifact:
     """Quantize a model or a float artifact after training: see `edgenext quantize`."""
     from dataclasses import replace
 
-    from edgenext.data import count_classes, load_images
     from edgenext.export.artifacts import graph_of, read_graph
     from edgenext.quantize.artifacts import quantize_graph, require_engine
     from edgenext.quantize.recipe import load_recipe
@@ -141,16 +97,7 @@ def quantize(
     require_engine(how.engine)
     recipe = load_recipe(how.target, how.scheme, how.recipe)
     subject = open_subject(what, options)
-    images = load_images(
-        how.calib,
-        subject.transform,
-        role="train",
-        num_classes=count_classes(how.calib, "train"),  # any classes will do: no label is read
-        limit=how.n,
-        seed=how.seed,
-        exclude=how.exclude,
-        progress=partial(progress, f"decoding {how.calib}"),
-    )
+    images = calibration_images(subject, how, progress)
     if subject.artifact:
         graph = read_graph(subject.artifact)
         stem = subject.name.replace("-fp32", "")
@@ -172,107 +119,6 @@ def quantize(
     )
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Logits of several subjects on the same images, in the order given."""
-
-    names: tuple[str, ...]
-    subjects: tuple[Subject, ...]
-    logits: tuple[Logits, ...]
-    images: ImageSet
-    runtimes: tuple[str, ...]
-
-
-def measure(
-    whats: Sequence[str],
-    data: str | Path,
-    options: ModelOptions = MODEL,
-    *,
-    limit: int | None = None,
-    seed: int = 0,
-    progress: Progress = _quiet,
-) -> Measured:
-    """Run models and artifacts on a data set, each through its own runtime.
-
-    Raises:
-        OverlapError: an artifact was calibrated on some of the images.
-    """
-    from edgenext.artifact import distinct_names
-    from edgenext.benchmark.accuracy import evaluate as run
-    from edgenext.data import require_disjoint
-    from edgenext.subjects import open_subject
-
-    subjects = tuple(open_subject(w, options) for w in whats)
-    names = tuple(
-        distinct_names([s.artifact.path if s.artifact else Path(s.name) for s in subjects])
-    )
-    logits, runtimes = [], []
-    images: ImageSet | None = None
-    for name, subject in zip(names, subjects, strict=True):
-        if images is None or images.transform != subject.transform:
-            found = images_for(subject, data, "val", limit=limit, seed=seed, progress=progress)
-            if images is not None and found.hashes != images.hashes:
-                raise DataError(f"{name} does not see the same images of {data} as {names[0]}")
-            images = found
-        require_disjoint(images, subject.calibration)
-        session = subject.session()
-        runtimes.append(session.runtime)
-        logits.append(run(session, images, partial(progress, f"evaluating {name}")))
-    if images is None:
-        raise UsageError("nothing to evaluate", "Name a model or an artifact")
-    return Measured(names, subjects, tuple(logits), images, tuple(runtimes))
-
-
-def scores(measured: Measured) -> EvalReport:
-    """Top-1, top-5 and loss of everything measured."""
-    from edgenext.benchmark.accuracy import score
-    from edgenext.schema import EvalReport
-
-    rows = zip(measured.names, measured.subjects, measured.logits, measured.runtimes, strict=True)
-    return EvalReport(
-        results=tuple(
-            score(
-                name,
-                logits,
-                measured.images.labels,
-                sha256=subject.sha256,
-                scheme=subject.scheme,
-                runtime=runtime,
-                data=measured.images.info,
-            )
-            for name, subject, logits, runtime in rows
-        )
-    )
-
-
-def comparison(measured: Measured) -> CompareReport:
-    """Everything measured against the first: the paired drop."""
-    from edgenext.benchmark.accuracy import accuracy, compare
-    from edgenext.schema import CompareReport
-
-    labels, base = measured.images.labels, measured.logits[0]
-    others = list(zip(measured.names, measured.subjects, measured.logits, strict=True))[1:]
-    if not others:
-        raise UsageError("one artifact alone cannot be compared", "Name the base, then the others")
-    return CompareReport(
-        n=len(labels),
-        base=accuracy(measured.names[0], base, labels, sha256=measured.subjects[0].sha256),
-        others=tuple(
-            compare(
-                name,
-                base,
-                logits,
-                labels,
-                base_name=measured.names[0],
-                sha256=subject.sha256,
-                scheme=subject.scheme,
-            )
-            for name, subject, logits in others
-        ),
-        data=measured.images.info,
-    )
-
-
 def evaluate(
     whats: Sequence[str],
     data: str | Path,
@@ -280,7 +126,7 @@ def evaluate(
     *,
     limit: int | None = None,
     seed: int = 0,
-    progress: Progress = _quiet,
+    progress: Progress = quiet,
 ) -> EvalReport:
     """Top-1, top-5 and loss of models and artifacts: see `edgenext eval`."""
     return scores(measure(whats, data, options, limit=limit, seed=seed, progress=progress))
@@ -294,7 +140,7 @@ def compare(
     *,
     limit: int | None = None,
     seed: int = 0,
-    progress: Progress = _quiet,
+    progress: Progress = quiet,
 ) -> CompareReport:
     """The paired drop of others against a base: see `edgenext compare`."""
     whats = [base, *others]
@@ -308,7 +154,7 @@ def bench(
     threads: int = 1,
     batch: int = 1,
     rounds: int = 30,
-    progress: Progress = _quiet,
+    progress: Progress = quiet,
 ) -> BenchReport:
     """Latency of artifacts, interleaved: see `edgenext bench`."""
     from edgenext.artifact import open_artifact
@@ -341,7 +187,7 @@ def prepare_training(
     recipe: TrainRecipe,
     options: ModelOptions = MODEL,
     *,
-    progress: Progress = _quiet,
+    progress: Progress = quiet,
 ) -> Training:
     """The network and images of a training run.
 
@@ -366,7 +212,7 @@ def prepare_training(
 
 
 def train(
-    training: Training, out: Path, *, resume: bool = False, progress: Progress = _quiet
+    training: Training, out: Path, *, resume: bool = False, progress: Progress = quiet
 ) -> TrainResult:
     """Train a network: see `edgenext train`."""
     from edgenext.train.loop import train as run

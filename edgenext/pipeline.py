@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,16 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from edgenext import api
-from edgenext.api import Progress
 from edgenext.artifact import Artifact, manifest_path, open_artifact
 from edgenext.config import RunConfig, validated
+from edgenext.evaluation import (
+    Progress,
+    calibration_images,
+    comparison,
+    images_for,
+    measure,
+    scores,
+)
 from edgenext.files import atomic_path, sha256_file, write_bytes, write_text
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary
@@ -113,18 +121,18 @@ def run(
     options, trained = _weights(runner, config, progress)
     checkpoint = load(config.model, options)
     subject = Subject(checkpoint=checkpoint)
-    evaluation = api.images_for(subject, config.data, "val", limit=config.limit, progress=progress)
+    evaluation = images_for(subject, config.data, "val", limit=config.limit, progress=progress)
 
-    calib = config.calib or config.data
-    calibration = api.images_for(
-        subject,
-        calib,
-        "train",
-        limit=wanted.n,
+    how = QuantizeOptions(
+        scheme=wanted.scheme,
+        target=wanted.target,
+        recipe=wanted.recipe,
+        calib=config.calib or config.data,
+        n=wanted.n,
         seed=wanted.seed,
         exclude=evaluation.hashes,
-        progress=progress,
     )
+    calibration = calibration_images(subject, how, progress)
 
     folder, target = config.out / "artifacts", wanted.target
     base = {
@@ -136,29 +144,19 @@ def run(
     forms = {"export plain": "naive", "export": form_for(target)}
     artifacts: list[Path] = []
     for stage, form in forms.items():
-        how = ExportOptions(form=form, target=target)
+        graph = ExportOptions(form=form, target=target)
 
-        def export(how: ExportOptions = how) -> list[Path]:
-            return _files(api.export(config.model, options, how, out=folder, data=config.data))
+        def export(graph: ExportOptions = graph) -> list[Path]:
+            return _files(api.export(config.model, options, graph, out=folder, data=config.data))
 
         artifacts += runner.stage(stage, base | {"form": form}, export)[:1]
 
     for engine in engines:
-        quantize = QuantizeOptions(
-            scheme=wanted.scheme,
-            target=target,
-            engine=engine,
-            recipe=wanted.recipe,
-            calib=calib,
-            n=wanted.n,
-            seed=wanted.seed,
-            exclude=evaluation.hashes,
-        )
+        with_engine = replace(how, engine=engine)
 
-        def make(quantize: QuantizeOptions = quantize) -> list[Path]:
-            graph = ExportOptions(form=form_for(target), target=target)
+        def make(how: QuantizeOptions = with_engine) -> list[Path]:
             return _files(
-                api.quantize(config.model, quantize, options, graph, out=folder, progress=progress)
+                api.quantize(config.model, how, options, graph, out=folder, progress=progress)
             )
 
         inputs = base | {
@@ -170,7 +168,7 @@ def run(
         artifacts += runner.stage(f"quantize, {engine}", inputs, make)[:1]
 
     hashes = {path.name: sha256_file(path) for path in artifacts}
-    _, scores, drops = runner.stage(
+    _, scored, compared = runner.stage(
         "evaluate",
         {"artifacts": hashes, "data": evaluation.info.sha256},
         lambda: _evaluate(config, options, artifacts, progress),
@@ -188,8 +186,8 @@ def run(
         weights=Path(checkpoint.source).name,
         weights_sha256=checkpoint.sha256,
         artifacts=tuple(a.result() for a in results),
-        eval=EvalReport.model_validate_json(scores.read_bytes()),
-        compare=CompareReport.model_validate_json(drops.read_bytes()),
+        eval=EvalReport.model_validate_json(scored.read_bytes()),
+        compare=CompareReport.model_validate_json(compared.read_bytes()),
         bench=BenchReport.model_validate_json(latency.read_bytes()),
         calibration=next((c.subset for a in results if (c := a.manifest.calibration)), None),
         trained=trained,
@@ -249,7 +247,7 @@ def _evaluate(
     config: RunConfig, options: ModelOptions, artifacts: Sequence[Path], progress: Progress
 ) -> list[Path]:
     """Logits of the network and all artifacts, their scores, and the drops from the first file."""
-    measured = api.measure(
+    measured = measure(
         [*map(str, artifacts), config.model],
         config.data,
         options,
@@ -262,8 +260,8 @@ def _evaluate(
         np.savez_compressed(f, allow_pickle=False, labels=measured.images.labels, **arrays)
     return [
         path,
-        _write(config.out / "eval.json", api.scores(measured)),
-        _write(config.out / "compare.json", api.comparison(measured)),
+        _write(config.out / "eval.json", scores(measured)),
+        _write(config.out / "compare.json", comparison(measured)),
     ]
 
 

@@ -1,0 +1,190 @@
+"""Running networks and artifacts over images: logits first, scores from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgenext.errors import DataError, UsageError
+from edgenext.options import ModelOptions, QuantizeOptions
+
+if TYPE_CHECKING:
+    from edgenext.data import ImageSet
+    from edgenext.runtimes.base import Logits
+    from edgenext.schema import CompareReport, EvalReport
+    from edgenext.subjects import Subject
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done and how much there is."""
+
+
+SAMPLE_IMAGES = 16
+"""Images an export is compared on."""
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """No progress."""
+
+
+def images_for(
+    subject: Subject,
+    data: str | Path,
+    role: Literal["train", "val"],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    exclude: Sequence[str] = (),
+    progress: Progress = quiet,
+) -> ImageSet:
+    """The images of a data set as a network or artifact sees them."""
+    from edgenext.data import load_images
+
+    num_classes, labels = subject.classes
+    return load_images(
+        data,
+        subject.transform,
+        role=role,
+        num_classes=num_classes,
+        labels=labels,
+        limit=limit,
+        seed=seed,
+        exclude=exclude,
+        progress=partial(progress, f"decoding {data}"),
+    )
+
+
+def calibration_images(
+    subject: Subject, how: QuantizeOptions, progress: Progress = quiet
+) -> ImageSet:
+    """The images INT8 ranges are measured on. Any classes will do: no label is read."""
+    from edgenext.data import count_classes, load_images
+
+    return load_images(
+        how.calib,
+        subject.transform,
+        role="train",
+        num_classes=count_classes(how.calib, "train"),
+        limit=how.n,
+        seed=how.seed,
+        exclude=how.exclude,
+        progress=partial(progress, f"decoding {how.calib}"),
+    )
+
+
+def sample_images(subject: Subject, data: str | Path | None) -> ImageSet:
+    """A few real images to compare an export on: of `data`, else the embedded digits."""
+    from edgenext.data import digits, load_images
+
+    if data is not None:
+        return images_for(subject, data, "val", limit=SAMPLE_IMAGES)
+    return load_images(
+        digits.NAME,
+        subject.transform,
+        role="val",
+        num_classes=digits.NUM_CLASSES,
+        limit=SAMPLE_IMAGES,
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Logits of several subjects on the same images, in the order given."""
+
+    names: tuple[str, ...]
+    subjects: tuple[Subject, ...]
+    logits: tuple[Logits, ...]
+    images: ImageSet
+    runtimes: tuple[str, ...]
+
+
+def measure(
+    whats: Sequence[str],
+    data: str | Path,
+    options: ModelOptions,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress = quiet,
+) -> Measured:
+    """Run models and artifacts on a data set, each through its own runtime.
+
+    Raises:
+        OverlapError: an artifact was calibrated on some of the images.
+    """
+    from edgenext.artifact import distinct_names
+    from edgenext.benchmark.accuracy import evaluate as run
+    from edgenext.data import require_disjoint
+    from edgenext.subjects import open_subject
+
+    subjects = tuple(open_subject(w, options) for w in whats)
+    names = tuple(
+        distinct_names([s.artifact.path if s.artifact else Path(s.name) for s in subjects])
+    )
+    logits, runtimes = [], []
+    images: ImageSet | None = None
+    for name, subject in zip(names, subjects, strict=True):
+        if images is None or images.transform != subject.transform:
+            found = images_for(subject, data, "val", limit=limit, seed=seed, progress=progress)
+            if images is not None and found.hashes != images.hashes:
+                raise DataError(f"{name} does not see the same images of {data} as {names[0]}")
+            images = found
+        require_disjoint(images, subject.calibration)
+        session = subject.session()
+        runtimes.append(session.runtime)
+        logits.append(run(session, images, partial(progress, f"evaluating {name}")))
+    if images is None:
+        raise UsageError("nothing to evaluate", "Name a model or an artifact")
+    return Measured(names, subjects, tuple(logits), images, tuple(runtimes))
+
+
+def scores(measured: Measured) -> EvalReport:
+    """Top-1, top-5 and loss of everything measured."""
+    from edgenext.benchmark.accuracy import score
+    from edgenext.schema import EvalReport
+
+    rows = zip(measured.names, measured.subjects, measured.logits, measured.runtimes, strict=True)
+    return EvalReport(
+        results=tuple(
+            score(
+                name,
+                logits,
+                measured.images.labels,
+                sha256=subject.sha256,
+                scheme=subject.scheme,
+                runtime=runtime,
+                data=measured.images.info,
+            )
+            for name, subject, logits, runtime in rows
+        )
+    )
+
+
+def comparison(measured: Measured) -> CompareReport:
+    """Everything measured against the first: the paired drop."""
+    from edgenext.benchmark.accuracy import accuracy, compare
+    from edgenext.schema import CompareReport
+
+    labels, base = measured.images.labels, measured.logits[0]
+    others = list(zip(measured.names, measured.subjects, measured.logits, strict=True))[1:]
+    if not others:
+        raise UsageError("one artifact alone cannot be compared", "Name the base, then the others")
+    return CompareReport(
+        n=len(labels),
+        base=accuracy(measured.names[0], base, labels, sha256=measured.subjects[0].sha256),
+        others=tuple(
+            compare(
+                name,
+                base,
+                logits,
+                labels,
+                base_name=measured.names[0],
+                sha256=subject.sha256,
+                scheme=subject.scheme,
+            )
+            for name, subject, logits in others
+        ),
+        data=measured.images.info,
+    )
