@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -61,6 +62,8 @@ class Outcome:
 def call(*args: object) -> int:
     """Run a command in this process; its exit code."""
     argv, sys.argv = sys.argv, ["edgenext", *map(str, args)]
+    logger = logging.getLogger("edgenext")
+    handlers, level = logger.handlers, logger.level
     try:
         main()
     except SystemExit as e:
@@ -68,6 +71,8 @@ def call(*args: object) -> int:
         return e.code
     finally:
         sys.argv = argv
+        logger.handlers = handlers
+        logger.setLevel(level)
     raise AssertionError("main() always exits")
 
 
@@ -85,12 +90,6 @@ def tree(folder: Path) -> dict[str, str]:
 def temporaries(folder: Path) -> list[Path]:
     """Files that were to be renamed and were not, the cache's too."""
     return [p for p in folder.rglob("*") if p.name.endswith(".tmp")]
-
-
-def save_manifest_of(artifact: Path, **changes: object) -> None:
-    """Write a manifest again with other values."""
-    path = artifact.with_name(artifact.name + ".json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 class Cli:
