@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ STATE = "stages.json"
 
 
 def digest(inputs: dict[str, Any]) -> str:
-    """A hash of what a stage is made from."""
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
+    """A hash of what a stage is made from, this package's version included."""
+    text = json.dumps([version("edgenext"), inputs], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Done(Record):

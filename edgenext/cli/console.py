@@ -118,7 +118,13 @@ def _show_data(info: object) -> None:
         if info.corrupt:
             count = len(info.corrupt)
             images = "1 image" if count == 1 else f"{count} images"
-            out.print(f"{images} could not be decoded: {', '.join(info.corrupt)}", soft_wrap=True)
+            out.print(f"{images} could not be decoded: {listed(info.corrupt)}", soft_wrap=True)
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names in a row, the first few of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def show_compare(report: CompareReport) -> None:

@@ -27,7 +27,10 @@ def evaluate(
     options: ModelOptions,
     json: Json = False,
 ) -> None:
-    """Top-1, top-5 and loss of models and artifacts, each through its own runtime."""
+    """Score models and artifacts: top-1, top-5 and loss.
+
+    Each runs in its own runtime.
+    """
     from edgenext import api
 
     with console.progress() as progress:
@@ -47,7 +50,10 @@ def compare(
     options: ModelOptions,
     json: Json = False,
 ) -> None:
-    """The paired accuracy drop of artifacts against a base, on the same images."""
+    """Measure the paired accuracy drop against a base.
+
+    All see the same images. The drop has an interval and a p-value.
+    """
     from edgenext import api
 
     with console.progress() as progress:
@@ -67,7 +73,10 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Interleaved rounds, 30 at least to be valid.")] = 30,
     json: Json = False,
 ) -> None:
-    """Latency of artifacts, interleaved, each in a process of its own."""
+    """Measure latency, interleaved, and say if it is valid.
+
+    Each artifact runs in a process of its own.
+    """
     from edgenext import api
 
     with console.progress() as progress:
@@ -108,7 +117,7 @@ def run(
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The run's folder.")] = None,
 ) -> None:
-    """Checkpoint to report, resuming where it stopped.
+    """Do it all: checkpoint to report. Resumes if stopped.
 
     Export, quantize, evaluate, benchmark and report.
     """

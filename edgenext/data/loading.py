@@ -22,6 +22,9 @@ from edgenext.schema import EvalTransform, SubsetInfo
 Progress = Callable[[int, int], None]
 """Called with images done and images in all."""
 
+MOST_WARNINGS = 10
+"""Broken images that are warned of one by one."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -233,7 +236,10 @@ class _Loading:
             self._broken(items[i].path, reason)
 
     def _broken(self, path: str, reason: str) -> None:
-        _log.warning("%s in %s is broken and not counted: %s", path, self.data, reason)
+        if len(self.broken) < MOST_WARNINGS:
+            _log.warning("%s in %s is broken and not counted: %s", path, self.data, reason)
+        elif len(self.broken) == MOST_WARNINGS:
+            _log.warning("more images in %s are broken: the result names them all", self.data)
         self.broken[path] = reason
 
 

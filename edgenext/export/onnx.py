@@ -23,6 +23,10 @@ OPSETS = range(13, 24)
 """What torch's TorchScript-based exporter can write and onnxruntime can run."""
 
 
+MAX_BATCH = 1024
+"""Images a call; a graph for more would not fit into memory while it is traced."""
+
+
 def onnx_graph(
     network: EdgeNeXt,
     form: str,
@@ -55,8 +59,8 @@ def onnx_graph(
 
     if opset not in OPSETS:
         raise UsageError(f"opset {opset} cannot be written", f"Use {OPSETS[0]} to {OPSETS[-1]}")
-    if batch is not None and batch < 1:
-        raise UsageError(f"batch {batch} is no number of images", "Use 1 or more, or dynamic")
+    if batch is not None and not 1 <= batch <= MAX_BATCH:
+        raise UsageError(f"batch {batch} cannot be", f"Use 1 to {MAX_BATCH}, or dynamic")
     module = Deployable(network, form, *size, pixels).eval()
     # a traced batch of 1 would let the exporter drop dimensions it believes to be constant
     rows = batch or 2

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "edgenext_small"
 MIN_SIZE = 32
 """The smallest side in pixels: the network halves it five times."""
+MAX_SIZE = 4096
+"""The largest side in pixels: beyond it the tensors of one image fill a machine's memory."""
 
 
 def _toml(name: str) -> dict[str, Any]:
@@ -114,10 +116,15 @@ def check_size(height: int, width: int) -> None:
     """Refuse a size the network cannot take.
 
     Raises:
-        UsageError: a side below 32 pixels.
+        UsageError: a side below 32 or above 4096 pixels.
     """
     if min(height, width) < MIN_SIZE:
         raise UsageError(
             f"EdgeNeXt cannot take {height}×{width}: it halves the image five times",
             f"Use {MIN_SIZE} pixels a side or more",
+        )
+    if max(height, width) > MAX_SIZE:
+        raise UsageError(
+            f"{height}×{width} is too large: one image would fill the memory",
+            f"Use {MAX_SIZE} pixels a side or less",
         )

@@ -26,7 +26,7 @@ from edgenext.options import ModelOptions
 
 @app.command()
 def models(json: Json = False) -> None:
-    """List the published checkpoints and their published figures."""
+    """List the published checkpoints and their figures."""
     from edgenext.models.zoo import cards
 
     if json:
@@ -70,7 +70,10 @@ def export(
     out: Out = Path(),
     json: Json = False,
 ) -> None:
-    """Export a model to a file that has run and agrees with PyTorch."""
+    """Export a model to a file that agrees with PyTorch.
+
+    The file is executed and compared, stage by stage, before it is written.
+    """
     from edgenext import api
     from edgenext.graph.targets import form_for
     from edgenext.options import ExportOptions
@@ -111,7 +114,7 @@ def quantize(
     out: Out = Path(),
     json: Json = False,
 ) -> None:
-    """Quantize a model or a float artifact to INT8 after training."""
+    """Quantize a model or a float artifact to INT8."""
     from edgenext import api
     from edgenext.graph.targets import form_for
     from edgenext.models.zoo import DEFAULT_MODEL
@@ -154,7 +157,10 @@ def train(
     options: ModelOptions,
     out: Out = Path("training"),
 ) -> None:
-    """Train a model: AdamW, cosine schedule, averaged weights, a checkpoint every epoch."""
+    """Train a model, or go on from weights.
+
+    AdamW, cosine schedule, averaged weights, a checkpoint every epoch.
+    """
     from edgenext import api
     from edgenext.train import TrainRecipe
 
@@ -183,7 +189,10 @@ def stress(
         "twin.safetensors"
     ),
 ) -> None:
-    """Write an exact twin of a model that is hard to quantize, to test quantizers with."""
+    """Write an exact twin of a model that is hard to quantize.
+
+    Its channels are rescaled, its logits are the same: a test for any quantizer.
+    """
     from edgenext import api
 
     console.out.print(str(api.stress(model, out, options, seed=seed, strength=strength)))
