@@ -6,7 +6,7 @@ of 1.702. Its error is at most 0.02; the mean of it is taken out of the bias of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
@@ -23,21 +23,23 @@ def table(slope: float) -> Callable[[NDArray[np.floating]], NDArray[np.floating]
     return lambda x: x / (1 + np.exp(-slope * x))
 
 
-def with_shadows(model: onnx.ModelProto, slope: float) -> tuple[onnx.ModelProto, dict[str, str]]:
-    """A copy of a float graph that computes the approximation beside every GELU.
+def with_shadows(
+    model: onnx.ModelProto, outputs: Sequence[str], slope: float
+) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """A copy of a float graph that computes the approximation beside the GELUs.
 
-    Gives the copy, and from each GELU's output the name of its approximation. A slope of 0 means
-    that there is none.
+    Gives the copy, and from each GELU's output in `outputs` the name of its approximation.
     """
-    if not slope:
+    if not outputs:
         return model, {}
     copy = ir.from_proto(model)
     edit = Editor(copy.graph)
     shadows: dict[str, str] = {}
     factor = edit.constant("gelu_slope", np.asarray(slope, np.float32))
     for node in list(copy.graph):
-        if node.op_type == "Gelu":
-            x, name = node.inputs[0], str(node.outputs[0].name)
+        name = str(node.outputs[0].name)
+        if node.op_type == "Gelu" and name in outputs:
+            x = node.inputs[0]
             assert x is not None  # noqa: S101 - a Gelu has an input
             steep = edit.node("Mul", (x, factor), f"{name}_steep", before=node)
             gate = edit.node("Sigmoid", (steep,), f"{name}_gate", before=node)
@@ -47,10 +49,10 @@ def with_shadows(model: onnx.ModelProto, slope: float) -> tuple[onnx.ModelProto,
 
 
 def lost_mean(
-    weight: NDArray[np.float32], stats: dict[str, TensorStats], exact: str, shadow: str
+    weight: NDArray[np.float32], exact: TensorStats, shadow: TensorStats
 ) -> NDArray[np.float32]:
     """What a layer's mean output loses because it reads the approximation, one value a channel."""
-    lost = stats[exact].channel_mean - stats[shadow].channel_mean
+    lost = exact.channel_mean - shadow.channel_mean
     matrix = weight.reshape(len(weight), -1).astype(np.float64)
     return np.asarray(matrix @ lost, np.float32)
 

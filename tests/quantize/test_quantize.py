@@ -14,7 +14,7 @@ from edgenext.export.onnx import onnx_graph
 from edgenext.graph.stress import stress
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
-from edgenext.quantize.engine import quantize_static, site
+from edgenext.quantize.engine import quantize_static
 from edgenext.quantize.recipe import Recipe, load_recipe
 from edgenext.quantize.rivals import onnxruntime_static
 from edgenext.runtimes.fidelity import fidelity
@@ -191,15 +191,6 @@ def test_quantizing_is_reproducible() -> None:
         for _ in range(2)
     )
     assert first == second
-
-
-def test_sites_are_called_by_their_module() -> None:
-    import onnx_ir as ir
-
-    graph = ir.from_proto(onnx_graph(network("edgenext_xx_small"), "convT", SIZE)).graph
-    sites = {site(n) for n in graph if n.op_type in ("Conv", "Gemm")}
-    modules = dict(network("edgenext_xx_small").named_modules())
-    assert len(sites) == 50 and sites <= modules.keys()
 
 
 def test_what_cannot_be_quantized() -> None:
