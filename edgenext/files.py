@@ -26,6 +26,12 @@ def sha256_file(path: Path) -> str:
         raise InputError(f"cannot read {path}: {e.strerror}") from e
 
 
+def cache_folder(name: str, cache_dir: Path | None = None) -> Path:
+    """A folder of the cache, which is `cache_dir`, else $EDGENEXT_CACHE, else ~/.cache/edgenext."""
+    root = cache_dir or os.environ.get("EDGENEXT_CACHE") or Path("~/.cache/edgenext").expanduser()
+    return Path(root) / name
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder that becomes `path` if the block ends well.

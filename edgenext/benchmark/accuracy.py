@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.benchmark.statistics import mcnemar_exact, tango_interval
+from edgenext.data import ImageSet
 from edgenext.errors import DataError, RuntimeFailedError
-from edgenext.runtimes.base import Images, Logits, Session, logits
+from edgenext.runtimes.base import Logits, Session, logits
 from edgenext.runtimes.fidelity import chunks, fidelity, log_softmax
 from edgenext.schema import Accuracy, Comparison, Drop, EvalResult, Evidence, SubsetInfo
 
@@ -18,25 +18,6 @@ Labels = NDArray[np.int64]
 """N int64: the index of each image's class among the K logits."""
 Progress = Callable[[int, int], None]
 """Called with how many are done and how many there are."""
-
-
-class ImageSet(Protocol):
-    """Decoded images and their labels."""
-
-    @property
-    def images(self) -> Images:
-        """N×H×W×3 uint8."""
-        ...
-
-    @property
-    def labels(self) -> Labels:
-        """N int64."""
-        ...
-
-    @property
-    def info(self) -> SubsetInfo:
-        """Which images they are."""
-        ...
 
 
 def evaluate(session: Session, images: ImageSet, progress: Progress | None = None) -> Logits:

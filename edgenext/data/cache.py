@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -33,12 +32,6 @@ class Decoded:
     pixels: NDArray[np.uint8]
     broken: dict[int, str]
     """Position in the list that was asked for → reason."""
-
-
-def default_cache() -> Path:
-    """$EDGENEXT_CACHE, or ~/.cache/edgenext."""
-    named = os.environ.get("EDGENEXT_CACHE")
-    return Path(named) if named else Path("~/.cache/edgenext").expanduser()
 
 
 def geometry(transform: EvalTransform) -> str:

@@ -10,13 +10,14 @@ from typing import Literal
 import numpy as np
 
 from edgenext.data import digits
-from edgenext.data.cache import Decoded, cached, default_cache
+from edgenext.data.cache import Decoded, cached
 from edgenext.data.classes import class_ids
 from edgenext.data.images import ImageSet, subset_digest
 from edgenext.data.pool import Item, content_hash, decode_all, default_workers
 from edgenext.data.sources import Source, UnreadableError, find_layout, open_source
 from edgenext.data.subset import check_limit, stratified, too_few
 from edgenext.errors import DataError, UsageError
+from edgenext.files import cache_folder
 from edgenext.schema import EvalTransform, SubsetInfo
 
 Progress = Callable[[int, int], None]
@@ -218,7 +219,7 @@ class _Loading:
             return Decoded(pixels.reshape(-1, size, size, 3), {})
         if not items:
             return Decoded(np.empty((0, size, size, 3), np.uint8), {})
-        folder = (cache_dir or default_cache()) / "images"
+        folder = cache_folder("images", cache_dir)
         count = workers or default_workers()
         found = cached(
             folder,

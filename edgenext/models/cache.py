@@ -5,23 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from pathlib import Path
 
 from edgenext.errors import InputError
-from edgenext.files import write_text
+from edgenext.files import cache_folder, write_text
 from edgenext.models import zoo
 
 log = logging.getLogger(__name__)
 
 
 def weights_folder(cache_dir: Path | None = None) -> Path:
-    """Where fetched checkpoints are: `weights/` in the cache.
-
-    The cache is `cache_dir`, else $EDGENEXT_CACHE, else ~/.cache/edgenext.
-    """
-    root = cache_dir or os.environ.get("EDGENEXT_CACHE") or Path("~/.cache/edgenext").expanduser()
-    return Path(root) / "weights"
+    """Where fetched checkpoints are."""
+    return cache_folder("weights", cache_dir)
 
 
 def cached_path(name: str, cache_dir: Path | None = None) -> Path:
