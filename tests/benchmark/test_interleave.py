@@ -9,28 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conditions import QUIET, READY
 
 from edgenext.artifact import Artifact, distinct_names
 from edgenext.benchmark.interleave import Rounds, interleave
 from edgenext.benchmark.latency import bench, latency, ratios, result
-from edgenext.benchmark.machine import Conditions
 from edgenext.benchmark.validity import Asked
 from edgenext.benchmark.worker import Ready
 from edgenext.errors import UsageError
 from edgenext.schema import BenchResult
-
-QUIET = Conditions(cores=2)
-READY = Ready(
-    runtime="r",
-    evidence="host",
-    batch=1,
-    burst=3,
-    cpus=(0,),
-    load_ms=1.0,
-    first_ms=1.0,
-    warmup=12,
-    settled=True,
-)
 
 
 @dataclass

@@ -3,24 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from conditions import QUIET, READY
 
 from edgenext.benchmark.machine import Conditions
 from edgenext.benchmark.validity import Asked, reasons
-from edgenext.benchmark.worker import Ready
 
-READY = Ready(
-    runtime="r",
-    evidence="host",
-    batch=1,
-    burst=3,
-    cpus=(0,),
-    load_ms=1.0,
-    first_ms=1.0,
-    warmup=12,
-    settled=True,
-)
 ASKED = Asked(rounds=30, threads=1, batch=1)
-QUIET = Conditions(cores=2)
 STEADY = [[10.0, 10.1, 9.9]] * 30
 
 
