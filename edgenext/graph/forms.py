@@ -24,6 +24,8 @@ from edgenext.models.network import (
     EdgeNeXt,
     LayerNorm2d,
     SDTAEncoder,
+    run_stages,
+    split_convolution,
 )
 from edgenext.models.zoo import check_size
 from edgenext.schema import EvalTransform
@@ -132,7 +134,7 @@ class SDTAEncoderT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W in and out."""
-        y = SDTAEncoder.split_conv(self, x)  # type: ignore[arg-type] # width and convs are all it reads
+        y = split_convolution(x, self.width, self.convs)
         if self.norm_before is not None:
             y = self.norm_before(y)
         if self.pos_embd is not None:
@@ -168,7 +170,7 @@ class ConvT(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The stem's output and the four stages', each N×C×H×W."""
-        return EdgeNeXt.features(self, x)  # type: ignore[arg-type]
+        return run_stages(self.downsample_layers, self.stages, x)
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits of the last stage's output."""
@@ -205,7 +207,7 @@ class Deployable(nn.Module):
             folded = fold(network, height, width, pixels)
             canonicalise_attention(folded)
             self.body = ConvT(folded)
-        if pixels is not None:
+        if self.normalise and pixels is not None:
             self.register_buffer("mean", 255 * torch.tensor(pixels.mean)[:, None, None])
             self.register_buffer("std", 255 * torch.tensor(pixels.std)[:, None, None])
 

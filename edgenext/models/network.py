@@ -167,6 +167,30 @@ class ConvEncoder(Block):
         return out
 
 
+def split_convolution(x: Tensor, width: int, convs: nn.ModuleList) -> Tensor:
+    """Convolve channel groups of N×C×H×W one after the other, each fed with the one before.
+
+    What is left of the channels behind the last convolution passes through.
+    """
+    groups = torch.split(x, width, 1)
+    out: list[Tensor] = []
+    for group, conv in zip(groups, convs, strict=False):
+        out.append(conv(group + out[-1] if out else group))
+    return torch.cat((*out, *groups[len(out) :]), 1)
+
+
+def run_stages(downsample_layers: nn.ModuleList, stages: nn.ModuleList, x: Tensor) -> list[Tensor]:
+    """The stem's output and the stages', each N×C×H×W."""
+    outputs: list[Tensor] = []
+    for i, (downsample, stage) in enumerate(zip(downsample_layers, stages, strict=True)):
+        x = downsample(x)
+        if i == 0:
+            outputs.append(x)
+        x = stage(x)
+        outputs.append(x)
+    return outputs
+
+
 class SDTAEncoder(Block):
     """Split depth-wise convolution, transpose attention and inverted bottleneck."""
 
@@ -184,18 +208,10 @@ class SDTAEncoder(Block):
         self.gamma_xca = nn.Parameter(torch.full((dim,), LAYER_SCALE_INIT))
         self.xca = XCA(dim, heads)
 
-    def split_conv(self, x: Tensor) -> Tensor:
-        """Convolve the channel groups one after the other, each fed with the one before."""
-        groups = torch.split(x, self.width, 1)
-        out: list[Tensor] = []
-        for group, conv in zip(groups, self.convs, strict=False):
-            out.append(conv(group + out[-1] if out else group))
-        return torch.cat((*out, *groups[len(out) :]), 1)
-
     def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W in and out."""
         batch, dim, height, width = x.shape
-        y = self.split_conv(x)
+        y = split_convolution(x, self.width, self.convs)
         if self.batch_norm:  # this family normalises the residual too, before the encoding
             y = self.norm_xca(y)
         if self.pos_embd is not None:
@@ -258,16 +274,7 @@ class EdgeNeXt(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The stem's output and the four stages', each N×C×H×W."""
-        outputs: list[Tensor] = []
-        for i, (downsample, stage) in enumerate(
-            zip(self.downsample_layers, self.stages, strict=True)
-        ):
-            x = downsample(x)
-            if i == 0:
-                outputs.append(x)
-            x = stage(x)
-            outputs.append(x)
-        return outputs
+        return run_stages(self.downsample_layers, self.stages, x)
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits of the last stage's output."""
