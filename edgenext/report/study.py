@@ -88,12 +88,13 @@ def study(summary: RunSummary) -> Study:
         artifact, timing = artifacts.get(name), timings.get(name)
         known = [x for x in (artifact, timing, scores.get(name), comparisons.get(name)) if x]
         scheme = next((x.scheme for x in known if x.scheme), "")
+        kind = _kind(scheme, artifact is not None or timing is not None)
         form = next((x.form for x in (artifact, timing) if x and x.form), "")
         entries.append(
             Entry(
                 name=name,
-                label=_label(scheme, form, artifact) or name,
-                kind=_kind(scheme, artifact is not None or timing is not None),
+                label="PyTorch" if kind == "network" else _label(scheme, form, artifact),
+                kind=kind,
                 scheme=scheme,
                 form=form,
                 artifact=artifact,
