@@ -14,7 +14,7 @@ from edgenext.options import ModelOptions, QuantizeOptions
 if TYPE_CHECKING:
     from edgenext.data import ImageSet
     from edgenext.runtimes.base import Logits
-    from edgenext.schema import CompareReport, EvalReport
+    from edgenext.schema import CompareReport, EvalReport, Evidence
     from edgenext.subjects import Subject
 
 Progress = Callable[[str, int, int], None]
@@ -90,14 +90,22 @@ def sample_images(subject: Subject, data: str | Path | None) -> ImageSet:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Logits of several subjects on the same images, in the order given."""
+class Outputs:
+    """What one network or artifact gave for every image, N×K logits, and where it ran."""
 
-    names: tuple[str, ...]
-    subjects: tuple[Subject, ...]
-    logits: tuple[Logits, ...]
+    name: str
+    subject: Subject
+    logits: Logits
+    runtime: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Several subjects on the same images, in the order given."""
+
+    outputs: tuple[Outputs, ...]
     images: ImageSet
-    runtimes: tuple[str, ...]
 
 
 def measure(
@@ -123,7 +131,7 @@ def measure(
     names = tuple(
         distinct_names([s.artifact.path if s.artifact else Path(s.name) for s in subjects])
     )
-    logits, runtimes = [], []
+    outputs: list[Outputs] = []
     images: ImageSet | None = None
     for name, subject in zip(names, subjects, strict=True):
         if images is None or images.transform != subject.transform:
@@ -133,11 +141,11 @@ def measure(
             images = found
         require_disjoint(images, subject.calibration)
         session = subject.session()
-        runtimes.append(session.runtime)
-        logits.append(run(session, images, partial(progress, f"evaluating {name}")))
+        logits = run(session, images, partial(progress, f"evaluating {name}"))
+        outputs.append(Outputs(name, subject, logits, session.runtime, session.evidence))
     if images is None:
         raise UsageError("nothing to evaluate", "Name a model or an artifact")
-    return Measured(names, subjects, tuple(logits), images, tuple(runtimes))
+    return Measured(tuple(outputs), images)
 
 
 def scores(measured: Measured) -> EvalReport:
@@ -145,19 +153,19 @@ def scores(measured: Measured) -> EvalReport:
     from edgenext.benchmark.accuracy import score
     from edgenext.schema import EvalReport
 
-    rows = zip(measured.names, measured.subjects, measured.logits, measured.runtimes, strict=True)
     return EvalReport(
         results=tuple(
             score(
-                name,
-                logits,
+                out.name,
+                out.logits,
                 measured.images.labels,
-                sha256=subject.sha256,
-                scheme=subject.scheme,
-                runtime=runtime,
+                sha256=out.subject.sha256,
+                scheme=out.subject.scheme,
+                runtime=out.runtime,
+                evidence=out.evidence,
                 data=measured.images.info,
             )
-            for name, subject, logits, runtime in rows
+            for out in measured.outputs
         )
     )
 
@@ -167,24 +175,24 @@ def comparison(measured: Measured) -> CompareReport:
     from edgenext.benchmark.accuracy import accuracy, compare
     from edgenext.schema import CompareReport
 
-    labels, base = measured.images.labels, measured.logits[0]
-    others = list(zip(measured.names, measured.subjects, measured.logits, strict=True))[1:]
+    labels = measured.images.labels
+    base, *others = measured.outputs
     if not others:
         raise UsageError("one artifact alone cannot be compared", "Name the base, then the others")
     return CompareReport(
         n=len(labels),
-        base=accuracy(measured.names[0], base, labels, sha256=measured.subjects[0].sha256),
+        base=accuracy(base.name, base.logits, labels, sha256=base.subject.sha256),
         others=tuple(
             compare(
-                name,
-                base,
-                logits,
+                out.name,
+                base.logits,
+                out.logits,
                 labels,
-                base_name=measured.names[0],
-                sha256=subject.sha256,
-                scheme=subject.scheme,
+                base_name=base.name,
+                sha256=out.subject.sha256,
+                scheme=out.subject.scheme,
             )
-            for name, subject, logits in others
+            for out in others
         ),
         data=measured.images.info,
     )

@@ -271,7 +271,7 @@ def _evaluate(
         limit=config.limit,
         progress=progress,
     )
-    arrays = dict(zip(measured.names, measured.logits, strict=True))
+    arrays = {out.name: out.logits for out in measured.outputs}
     path = config.out / "logits.npz"
     with atomic_path(path) as temporary, temporary.open("wb") as f:
         np.savez_compressed(f, allow_pickle=False, labels=measured.images.labels, **arrays)

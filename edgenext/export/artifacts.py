@@ -5,35 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from edgenext.artifact import Artifact, save_artifact
 from edgenext.errors import ArtifactError
-from edgenext.export.onnx import onnx_graph
+from edgenext.export.onnx import onnx_graph, tensor_spec
 from edgenext.export.parity import measure_parity, require_parity, torch_reference
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import ExportOptions
 from edgenext.runtimes.base import Images, normalise
-from edgenext.schema import Calibration, EvalTransform, Parity, TensorSpec
+from edgenext.schema import Calibration, EvalTransform, Parity
 
 if TYPE_CHECKING:
     import onnx
 
 TOOLS = ("edgenext", "torch", "onnx", "onnxruntime", "onnxsim")
 """Packages whose versions go into a manifest."""
-
-
-def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
-    """Name, shape and type of a graph's input or output; a free dimension is -1."""
-    tensor = value.type.tensor_type
-    kind = "uint8" if tensor.elem_type == 2 else "float32"
-    return TensorSpec(
-        name=value.name,
-        shape=tuple(d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim),
-        dtype=cast(Literal["float32", "uint8"], kind),
-    )
 
 
 @dataclass(frozen=True)
@@ -51,7 +40,7 @@ class Graph:
 
     def prepare(self, images: Images) -> NDArray[Any]:
         """The input tensor of N×H×W×3 uint8 images."""
-        takes_pixels = _spec(self.model.graph.input[0]).dtype == "uint8"
+        takes_pixels = tensor_spec(self.model.graph.input[0]).dtype == "uint8"
         return images if takes_pixels else normalise(images, self.transform)
 
 
@@ -125,8 +114,8 @@ def write_artifact(
         "num_classes": graph.num_classes,
         "labels": graph.labels,
         "eval": graph.transform,
-        "input": _spec(graph.model.graph.input[0]),
-        "outputs": tuple(_spec(o) for o in graph.model.graph.output),
+        "input": tensor_spec(graph.model.graph.input[0]),
+        "outputs": tuple(tensor_spec(o) for o in graph.model.graph.output),
         "opset": graph.model.opset_import[0].version,
         "source": graph.source,
         "recipe": recipe,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgenext.errors import UsageError
 from edgenext.export.simplify import simplify
 from edgenext.options import DEFAULT_OPSET
-from edgenext.schema import EvalTransform
+from edgenext.schema import EvalTransform, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -42,7 +42,7 @@ def onnx_graph(
 
     Args:
         network: a reference network in evaluation mode.
-        form: one of `graph.forms.FORMS`.
+        form: one of `graph.targets.FORMS`.
         size: height and width in pixels.
         batch: images a call, None for any number.
         opset: of the default ONNX domain.
@@ -88,6 +88,23 @@ def onnx_graph(
     model.producer_name, model.producer_version = "edgenext", ""
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Name, shape and type of a graph's input or output; a free dimension is -1."""
+    import onnx
+
+    tensor = value.type.tensor_type
+    return TensorSpec(
+        name=value.name,
+        shape=tuple(d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim),
+        dtype="uint8" if tensor.elem_type == onnx.TensorProto.UINT8 else "float32",
+    )
+
+
+def call_size(model: onnx.ModelProto) -> int:
+    """Images to give a graph at once: its batch, or one where any number will do."""
+    return max(tensor_spec(model.graph.input[0]).shape[0], 1)
 
 
 def output_names(features_only: bool) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import ParityError
-from edgenext.export.onnx import STAGES, with_stage_outputs
+from edgenext.export.onnx import STAGES, call_size, tensor_spec, with_stage_outputs
 from edgenext.runtimes.base import Images, normalise
 from edgenext.runtimes.fidelity import fidelity, sqnr_db
 from edgenext.runtimes.onnxruntime import inference_session
@@ -55,9 +55,8 @@ class _Probe:
     """A graph whose stages can be read; takes normalised inputs or pixels, as it was made."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        entry = model.graph.input[0].type.tensor_type
-        self.pixels = entry.elem_type == 2  # TensorProto.UINT8
-        self.batch = entry.shape.dim[0].dim_value or 1
+        self.pixels = tensor_spec(model.graph.input[0]).dtype == "uint8"
+        self.batch = call_size(model)
         self.outputs = [o.name for o in model.graph.output]
         self._session = inference_session(with_stage_outputs(model).SerializeToString(), 0)
         self.names = [o.name for o in self._session.get_outputs()]

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgenext.errors import unknown_name
 from edgenext.graph.canonical import canonicalise_attention
 from edgenext.graph.fold import batchnorm_affine, check_finite, fold, scale_outputs
+from edgenext.graph.targets import FORMS
 from edgenext.models.network import (
     LN_EPS,
     XCA,
@@ -197,6 +199,8 @@ class Deployable(nn.Module):
         pixels: EvalTransform | None = None,
     ) -> None:
         super().__init__()
+        if form not in FORMS:
+            raise unknown_name("form", form, FORMS)
         self.features_only, self.pixels = network.features_only, pixels is not None
         self.normalise = pixels is not None and form == "naive"
         if form == "naive":

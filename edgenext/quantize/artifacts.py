@@ -15,6 +15,7 @@ from edgenext.artifact import Artifact
 from edgenext.data import ImageSet
 from edgenext.errors import ArtifactError, unknown_name
 from edgenext.export.artifacts import Graph, write_artifact
+from edgenext.export.onnx import call_size
 from edgenext.export.parity import measure_parity, onnx_reference
 from edgenext.quantize.engine import quantize_static
 from edgenext.quantize.recipe import Recipe
@@ -91,7 +92,7 @@ def require_engine(name: str) -> None:
 
 def _batches(graph: Graph, images: ImageSet) -> list[NDArray[Any]]:
     """Prepared inputs of the graph's batch size; what does not fill one is left out."""
-    size = graph.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
+    size = call_size(graph.model)
     stop = max(len(images.images) // size, 1) * size
     return [
         graph.prepare(np.resize(images.images[i : i + size], (size, *images.images.shape[1:])))

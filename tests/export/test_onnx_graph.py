@@ -133,6 +133,11 @@ def test_options_that_cannot_be(options: dict[str, int]) -> None:
         onnx_graph(network(), "convT", (64, 64), **options)
 
 
+def test_a_form_that_does_not_exist() -> None:
+    with pytest.raises(UsageError, match="convT"):
+        onnx_graph(network(), "convX", (64, 64))
+
+
 def test_a_size_that_cannot_be() -> None:
     for form in ("naive", "convT"):
         with pytest.raises(UsageError, match="31×64"):
