@@ -8,6 +8,7 @@ Everything heavy is imported when it is needed.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,19 +24,25 @@ from edgenext.evaluation import (
     images_for,
     measure,
     quiet,
-    sample_images,
+    sample_set,
     scores,
 )
+from edgenext.graph.targets import DEFAULT_TARGET
 from edgenext.models.checkpoint import load_checkpoint as load_checkpoint
 from edgenext.models.zoo import create_model as create_model
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.subjects import Subject, load, open_subject
 
 if TYPE_CHECKING:
     from edgenext.artifact import Artifact
     from edgenext.data import ImageSet
+    from edgenext.export.artifacts import Graph
     from edgenext.models.checkpoint import Checkpoint
+    from edgenext.quantize.recipe import Recipe
     from edgenext.schema import BenchReport, CompareReport, EvalReport
     from edgenext.train import TrainRecipe, TrainResult
+
+_log = logging.getLogger(__name__)
 
 MODEL, EXPORT = ModelOptions(), ExportOptions()
 """Defaults."""
@@ -65,12 +72,11 @@ def export(
         export_format: one of `FORMATS`.
     """
     from edgenext.export.artifacts import export_onnx
-    from edgenext.subjects import Subject, load
 
     if export_format not in FORMATS:
         raise unknown_name("format", export_format, FORMATS)
     checkpoint = load(model, options)
-    images = sample_images(Subject(checkpoint=checkpoint), data).images
+    images = sample_set(Subject(checkpoint=checkpoint), data).images
     plain = "-plain" if how.form == "naive" else ""
     features = "-features" if how.features_only else ""
     name = f"{checkpoint.name}-{checkpoint.eval.size}{features}-fp32{plain}.onnx"
@@ -87,36 +93,72 @@ def quantize(
     progress: Progress = quiet,
 ) -> Artifact:
     """Quantize a model or a float artifact after training: see `edgenext quantize`."""
-    from dataclasses import replace
-
-    from edgenext.export.artifacts import graph_of, read_graph
     from edgenext.quantize.artifacts import quantize_graph, require_engine
-    from edgenext.quantize.recipe import load_recipe
-    from edgenext.subjects import open_subject
 
-    require_engine(how.engine)
-    recipe = load_recipe(how.target, how.scheme, how.recipe)
+    recipe = recipe_of(how)
+    require_engine(how.engine, recipe.scheme)
     subject = open_subject(what, options)
-    images = calibration_images(subject, how, progress)
-    if subject.artifact:
-        graph = read_graph(subject.artifact)
-        stem = subject.name.replace("-fp32", "")
-    else:
-        assert subject.checkpoint  # noqa: S101 - a subject is one or the other
-        if how.engine == "onnxruntime":
-            export_options = replace(export_options, form="naive")
-        graph = graph_of(subject.checkpoint, export_options)
-        stem = f"{subject.name}-{subject.transform.size}"
+    images = scheme_images(subject, how, recipe.scheme, progress)
+    graph, stem = float_graph(subject, how, recipe.target, export_options)
     suffix = "" if how.engine == "edgenext" else f"-{how.engine}"
+    target = "" if recipe.target == DEFAULT_TARGET else f"-{recipe.target}"
     return quantize_graph(
         graph,
         images,
-        out / f"{stem}-{recipe.scheme}{suffix}.onnx",
+        out / f"{stem}{target}-{recipe.scheme}{suffix}.onnx",
         recipe,
         engine=how.engine,
         seed=how.seed,
-        progress=lambda done: progress("calibrating", done, len(images)),
+        progress=partial(progress, "calibrating"),
     )
+
+
+def recipe_of(how: QuantizeOptions) -> Recipe:
+    """The recipe that the options name: the target's and scheme's, or a file."""
+    from edgenext.quantize.recipe import load_recipe
+
+    return load_recipe(how.target, how.scheme, how.recipe)
+
+
+def scheme_images(
+    subject: Subject, how: QuantizeOptions, scheme: str, progress: Progress = quiet
+) -> ImageSet:
+    """The images a scheme is calibrated on; a few to compare on where it needs none.
+
+    Raises:
+        UsageError: a scheme that needs calibration images, and none given.
+    """
+    from edgenext.quantize.recipe import STATIC
+
+    if scheme not in STATIC:
+        if how.calib:
+            _log.warning("%s needs no calibration: the images are only compared on", scheme)
+        return sample_set(subject, how.calib or None)
+    if not how.calib:
+        raise UsageError(
+            f"{scheme} needs calibration images",
+            "Give --calib a folder or zip of images like those the model will see",
+        )
+    return calibration_images(subject, how, progress)
+
+
+def float_graph(
+    subject: Subject, how: QuantizeOptions, target: str, export_options: ExportOptions
+) -> tuple[Graph, str]:
+    """The float graph a quantizer starts from, and the stem of what it is called."""
+    from dataclasses import replace
+
+    from edgenext.export.artifacts import graph_of, read_graph
+    from edgenext.graph.targets import form_for
+    from edgenext.quantize.artifacts import form_of
+
+    if subject.artifact:
+        graph = read_graph(subject.artifact)
+        return replace(graph, target=target), subject.name.replace("-fp32", "")
+    assert subject.checkpoint  # noqa: S101 - a subject is one or the other
+    form = form_of(how.engine, form_for(target))
+    made = graph_of(subject.checkpoint, replace(export_options, form=form, target=target))
+    return made, f"{subject.name}-{subject.transform.size}"
 
 
 def evaluate(
@@ -197,7 +239,6 @@ def prepare_training(
     from dataclasses import replace
 
     from edgenext.data import count_classes
-    from edgenext.subjects import Subject, load
 
     if options.weights is None:
         classes = options.num_classes or count_classes(data, "train")
@@ -245,7 +286,6 @@ def stress(
     from edgenext.files import atomic_path
     from edgenext.graph.stress import stress as rescale
     from edgenext.models.sidecar import sidecar_path
-    from edgenext.subjects import load
 
     if out.suffix != ".safetensors":
         raise UsageError(f"a twin is written as .safetensors, not {out.name}", "Change -o")

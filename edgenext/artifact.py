@@ -42,6 +42,7 @@ class Artifact:
             target=m.target,
             form=m.form,
             engine=m.engine,
+            warnings=m.warnings,
         )
 
 

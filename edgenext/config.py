@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
@@ -104,5 +104,9 @@ def validated(model: type[R], values: dict[str, Any], source: str) -> R:
 
 
 def _section(model: type[Record], name: str) -> type[Record]:
-    sections: dict[str, type[Record]] = {"quantize": QuantizeStage, "bench": BenchStage}
-    return sections.get(name, model)
+    """The record behind a field, or the model itself where there is none."""
+    declared = model.model_fields[name].annotation if name in model.model_fields else None
+    for kind in (declared, *get_args(declared)):
+        if isinstance(kind, type) and issubclass(kind, Record):
+            return kind
+    return model

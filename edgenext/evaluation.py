@@ -74,7 +74,7 @@ def calibration_images(
     )
 
 
-def sample_images(subject: Subject, data: str | Path | None) -> ImageSet:
+def sample_set(subject: Subject, data: str | Path | None) -> ImageSet:
     """A few real images to compare an export on: of `data`, else the embedded digits."""
     from edgenext.data import digits, load_images
 

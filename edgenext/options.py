@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgenext.graph.targets import DEFAULT_TARGET, TARGET_FORM
+from edgenext.graph.targets import DEFAULT_TARGET, form_for
 
 DEFAULT_OPSET = 20
 """The first opset with Gelu; LayerNormalization came with 17."""
@@ -34,7 +34,7 @@ class ExportOptions:
     `features_only` gives the four stage outputs instead of logits.
     """
 
-    form: str = TARGET_FORM[DEFAULT_TARGET]
+    form: str = form_for(DEFAULT_TARGET)
     target: str = DEFAULT_TARGET
     batch: int | None = 1
     opset: int = DEFAULT_OPSET
@@ -50,7 +50,7 @@ class QuantizeOptions:
     target: str = DEFAULT_TARGET
     engine: str = "edgenext"
     recipe: Path | None = None
-    calib: str | Path = "digits"
+    calib: str | Path = ""
     n: int = 128
     seed: int = 0
     exclude: Sequence[str] = ()

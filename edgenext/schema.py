@@ -124,6 +124,10 @@ class Manifest(Record):
     tools: dict[str, str]
     engine: str = ""
     """Who quantized it; empty for a float file."""
+    kept_float: dict[str, str] = Field(default_factory=dict)
+    """Sites of a quantized file that stayed in float, each with its reason."""
+    warnings: tuple[str, ...] = ()
+    """What spoke against the calibration, with the evidence."""
 
 
 class ExportResult(Record):
@@ -139,6 +143,7 @@ class ExportResult(Record):
     target: str = "cpu-onnxruntime"
     form: str = ""
     engine: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class EvalResult(Record):

@@ -20,7 +20,6 @@ from edgenext.cli.options import (
     batch_size,
     takes_model,
 )
-from edgenext.errors import UsageError
 from edgenext.options import ModelOptions
 
 
@@ -116,19 +115,11 @@ def quantize(
 ) -> None:
     """Quantize a model or a float artifact to INT8."""
     from edgenext import api
-    from edgenext.graph.targets import form_for
     from edgenext.models.zoo import DEFAULT_MODEL
     from edgenext.options import ExportOptions, QuantizeOptions
 
-    if not calib:
-        raise UsageError(
-            "static INT8 needs calibration images",
-            "Give --calib a folder or zip of images like those the model will see",
-        )
     how = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed)
-    graph = ExportOptions(
-        form=form_for(target), target=target, batch=batch_size(batch), uint8_input=uint8_input
-    )
+    graph = ExportOptions(target=target, batch=batch_size(batch), uint8_input=uint8_input)
     with console.progress() as progress:
         artifact = api.quantize(
             what or DEFAULT_MODEL, how, options, graph, out=out, progress=progress

@@ -96,6 +96,8 @@ def show_export(result: ExportResult) -> None:
             f"agrees with its float network on {p.n} images: logits {p.sqnr_db:.1f} dB SQNR, "
             f"largest difference {p.max_abs:.2g}, same top-1 {p.agreement:.1f} %"
         )
+    for warning in result.warnings:
+        err.print(f"warning: {warning}", soft_wrap=True)
 
 
 def show_eval(report: EvalReport) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -99,6 +101,8 @@ def write_artifact(
     recipe: dict[str, object] | None = None,
     calibration: Calibration | None = None,
     engine: str = "",
+    kept: Mapping[str, str] = MappingProxyType({}),
+    warnings: Sequence[str] = (),
 ) -> Artifact:
     """Write a graph and its manifest.
 
@@ -121,6 +125,8 @@ def write_artifact(
         "recipe": recipe,
         "calibration": calibration,
         "engine": engine,
+        "kept_float": dict(kept),
+        "warnings": tuple(warnings),
         "parity": parity,
         "tools": {name: version(name) for name in TOOLS},
     }

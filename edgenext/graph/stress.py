@@ -28,14 +28,15 @@ def stress(network: EdgeNeXt, seed: int = 0, strength: float = 3.0) -> EdgeNeXt:
     Args:
         network: a reference network; it is not changed.
         seed: of the factors.
-        strength: factors are 2**uniform(−strength, strength).
+        strength: factors are powers of two, up to 2**±strength: no product is rounded, so that the
+            twin is the same function to the last bit, and its deployment graph the same file.
     """
     twin = copy.deepcopy(network).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
 
     def factors(n: int) -> Tensor:
         exponent = torch.rand(n, generator=generator, dtype=torch.float64) * 2 - 1
-        return torch.exp2(strength * exponent)
+        return torch.exp2(torch.round(strength * exponent))
 
     def spread_norm(norm: nn.Module, reader: nn.Conv2d | nn.Linear) -> None:
         affine = cast(nn.LayerNorm | LayerNorm2d | nn.BatchNorm2d, norm)

@@ -1,14 +1,43 @@
-"""Targets and the form that is fastest there; docs/forms.md has the measurements."""
+"""Targets: where a file will run, the form that is fastest there, and what cannot run there."""
+
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
 
 from edgenext.errors import unknown_name
 
-FORMS = ("naive", "convT")
-"""The layouts a network can be exported in."""
-
-TARGET_FORM = {"cpu-onnxruntime": "convT"}
-"""The fastest float form measured for a target."""
+FORMS = ("naive", "convT", "convC")
+"""The layouts a network can be exported in; docs/forms.md has the measurements."""
 
 DEFAULT_TARGET = "cpu-onnxruntime"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a file will run. `refuses` maps a scheme to the reason why it cannot run there."""
+
+    form: str
+    about: str
+    refuses: dict[str, str] = field(default_factory=dict)
+
+
+def _read() -> dict[str, Target]:
+    text = resources.files("edgenext.graph").joinpath("targets.toml").read_text("utf-8")
+    return {name: Target(**values) for name, values in tomllib.loads(text).items()}
+
+
+TARGETS = _read()
+
+
+def require_target(name: str) -> Target:
+    """A target by name.
+
+    Raises:
+        UsageError: no such target; the nearest names are suggested.
+    """
+    if name not in TARGETS:
+        raise unknown_name("target", name, TARGETS)
+    return TARGETS[name]
 
 
 def form_for(target: str) -> str:
@@ -17,6 +46,4 @@ def form_for(target: str) -> str:
     Raises:
         UsageError: no such target; the nearest names are suggested.
     """
-    if target not in TARGET_FORM:
-        raise unknown_name("target", target, TARGET_FORM)
-    return TARGET_FORM[target]
+    return require_target(target).form

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import onnx
@@ -13,88 +13,165 @@ from numpy.typing import NDArray
 
 from edgenext.artifact import Artifact
 from edgenext.data import ImageSet
-from edgenext.errors import ArtifactError, unknown_name
+from edgenext.errors import ArtifactError, UsageError, unknown_name
 from edgenext.export.artifacts import Graph, write_artifact
 from edgenext.export.onnx import call_size
 from edgenext.export.parity import measure_parity, onnx_reference
-from edgenext.quantize.engine import quantize_static
-from edgenext.quantize.recipe import Recipe
-from edgenext.quantize.rivals import onnxruntime_static
+from edgenext.quantize import cast, dynamic, rivals
+from edgenext.quantize.calibrate import Batches
+from edgenext.quantize.checks import calibration_warnings, clipping_warnings, require_finite
+from edgenext.quantize.engine import Quantized, quantize_static
+from edgenext.quantize.recipe import STATIC, Recipe
 
-ENGINES = ("edgenext", "onnxruntime")
+Rival = Callable[[onnx.ModelProto, Batches], onnx.ModelProto]
+
+RIVALS: dict[str, tuple[Rival, str]] = {
+    "onnxruntime": (rivals.onnxruntime_static, "naive"),
+    "nncf": (rivals.nncf_static, ""),
+}
+"""Other quantizers, and the form they are given; nothing stands for the target's own."""
+
+ENGINES = ("edgenext", *RIVALS)
+
 PARITY_IMAGES = 32
-"""Calibration images on which the written file is compared with its float graph."""
+"""Images on which the written file is compared with its float graph."""
+
+
+@dataclass(frozen=True)
+class PreparedBatches(Sequence[NDArray[Any]]):
+    """Images as inputs of a graph's batch size, prepared one batch at a time.
+
+    What does not fill a batch is left out; one batch there always is.
+    """
+
+    graph: Graph
+    images: NDArray[np.uint8]
+
+    @property
+    def size(self) -> int:
+        """Images in a batch."""
+        return call_size(self.graph.model)
+
+    def __len__(self) -> int:
+        return max(len(self.images) // self.size, 1)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[NDArray[Any]]: ...
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | list[NDArray[Any]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        part = self.images[index * self.size : (index + 1) * self.size]
+        return self.graph.prepare(np.resize(part, (self.size, *part.shape[1:])))
 
 
 def quantize_graph(
     graph: Graph,
-    calibration: ImageSet,
+    images: ImageSet,
     path: Path,
     recipe: Recipe,
     *,
     engine: str = "edgenext",
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Artifact:
     """Quantize a float graph, run the result and write it with its manifest.
 
-    The parity in the manifest is taken on calibration images: it is a check, not a result.
+    The parity in the manifest is taken on the images given: it is a check, not a result.
 
     Args:
         graph: a float graph; our engine needs a deployment form.
-        calibration: images of the graph's transform.
+        images: of the graph's transform: calibrated on if the scheme needs it, compared on always.
         path: of the file to write.
         recipe: what is quantized, and how (our engine's).
-        engine: `edgenext`, or `onnxruntime` for its quantizer with its defaults.
+        engine: one of `ENGINES`.
         seed: of the values sampled for the range search.
-        progress: called with the number of calibrated batches.
+        progress: called with the batches that are done and how many there are.
 
     Raises:
-        UsageError: an unknown engine.
+        UsageError: an unknown engine, or a scheme that is not its own.
         ArtifactError: a graph that cannot be quantized.
+        DataError: calibration images that drive the network to values that are not finite.
         OutputError: the folder cannot be written.
     """
-    require_engine(engine)
-    if engine == "edgenext" and graph.form == "naive":
+    require_engine(engine, recipe.scheme)
+    require_finite(graph.model)
+    if engine == "edgenext" and graph.form == "naive" and recipe.scheme in STATIC:
         raise ArtifactError(
             "the plain graph cannot be quantized by this engine: its scales are not folded",
             "Export it without --no-fold, or quantize the model itself",
         )
-    batches = _batches(graph, calibration)
-    if engine == "edgenext":
-        model = quantize_static(graph.model, batches, recipe, seed, progress)
-    else:
-        model = onnxruntime_static(graph.model, batches)
-    onnx.checker.check_model(model, full_check=True)
+    batches = PreparedBatches(graph, images.images)
+    made = _quantized(graph.model, batches, recipe, engine, seed, progress)
+    return write_quantized(graph, made, images, path, recipe, engine)
+
+
+def write_quantized(
+    graph: Graph,
+    made: Quantized,
+    images: ImageSet,
+    path: Path,
+    recipe: Recipe,
+    engine: str = "edgenext",
+) -> Artifact:
+    """Check a quantized graph, run it and write it with its manifest; see `quantize_graph`."""
+    onnx.checker.check_model(made.model, full_check=True)
     parity = measure_parity(
-        model, onnx_reference(graph.model), calibration.images[:PARITY_IMAGES], graph.transform
+        made.model, onnx_reference(made.reference), images.images[:PARITY_IMAGES], graph.transform
     )
+    calibrated = recipe.scheme in STATIC
+    warnings: list[str] = []
+    if calibrated:
+        warnings = [*calibration_warnings(images), *clipping_warnings(made.clipped)]
     return write_artifact(
-        replace(graph, model=model),
+        replace(graph, model=made.model),
         path,
         scheme=recipe.scheme,
         parity=parity,
         recipe=recipe.model_dump(mode="json") if engine == "edgenext" else None,
-        calibration=calibration.calibration(),
+        calibration=images.calibration() if calibrated else None,
         engine=engine,
+        kept=made.kept,
+        warnings=warnings,
     )
 
 
-def require_engine(name: str) -> None:
-    """Refuse an engine that does not exist.
+def _quantized(
+    model: onnx.ModelProto,
+    batches: Batches,
+    recipe: Recipe,
+    engine: str,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> Quantized:
+    if engine in RIVALS:
+        return Quantized(RIVALS[engine][0](model, batches), model, {}, {})
+    if recipe.scheme in STATIC:
+        return quantize_static(model, batches, recipe, seed, progress)
+    convert = {
+        "w8a8-dynamic": dynamic.quantize_dynamic,
+        "w8-weight-only": dynamic.quantize_weights,
+        "fp16": cast.to_fp16,
+        "bf16": cast.to_bf16,
+    }
+    return Quantized(convert[recipe.scheme](model, recipe), model, {}, {})
+
+
+def require_engine(name: str, scheme: str = "w8a8-static") -> None:
+    """Refuse an engine that does not exist, or does not make a scheme.
 
     Raises:
         UsageError: it does not; the nearest names are suggested.
     """
     if name not in ENGINES:
         raise unknown_name("engine", name, ENGINES)
+    if name in RIVALS and scheme != "w8a8-static":
+        raise UsageError(f"the engine {name} makes w8a8-static only, not {scheme}")
 
 
-def _batches(graph: Graph, images: ImageSet) -> list[NDArray[Any]]:
-    """Prepared inputs of the graph's batch size; what does not fill one is left out."""
-    size = call_size(graph.model)
-    stop = max(len(images.images) // size, 1) * size
-    return [
-        graph.prepare(np.resize(images.images[i : i + size], (size, *images.images.shape[1:])))
-        for i in range(0, stop, size)
-    ]
+def form_of(engine: str, form: str) -> str:
+    """The form an engine is given, where our own would get `form`."""
+    return (RIVALS[engine][1] if engine in RIVALS else "") or form

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,80 +13,142 @@ from numpy.typing import NDArray
 from edgenext.errors import DataError
 from edgenext.runtimes.onnxruntime import inference_session
 
-SAMPLES_PER_BATCH = 512
-"""Values kept of each tensor and batch, drawn at random: memory stays bounded."""
+SAMPLE = 1 << 17
+"""Values kept of each tensor over all batches, drawn at random: memory stays bounded."""
+FEWEST, MOST = 16, 4096
+"""Values kept of each batch, at least and at most."""
 
-FloatArray = NDArray[np.float64]
+Floats = NDArray[np.float64]
+Batches = Sequence[NDArray[Any]]
+"""Prepared inputs of the graph's batch size, made when they are asked for."""
 
 
 @dataclass
 class TensorStats:
-    """What calibration saw of one tensor.
+    """What calibration saw of one tensor, N×C×… .
 
-    `low` and `high` are exact; `sample` holds random values; `channel_mean` is the mean of axis 1.
+    `low` and `high` are exact, one value a channel; `mean` and `square` are the means of x and x².
+    `values` are random ones, `channels` the channel of each.
     """
 
-    low: float = np.inf
-    high: float = -np.inf
-    count: int = 0
-    channel_sum: FloatArray | float = 0.0
-    samples: list[NDArray[np.float32]] | None = None
-
-    def update(self, x: NDArray[np.float32], rng: np.random.Generator) -> None:
-        """Add one batch of values, N×C×… ."""
-        self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
-        axes = tuple(i for i in range(x.ndim) if i != 1)
-        self.channel_sum = self.channel_sum + x.mean(axes, dtype=np.float64)
-        self.count += 1
-        flat = x.reshape(-1)
-        self.samples = [] if self.samples is None else self.samples
-        self.samples.append(flat[rng.integers(0, len(flat), min(len(flat), SAMPLES_PER_BATCH))])
-
-    @property
-    def channel_mean(self) -> FloatArray:
-        """Mean of each channel."""
-        return np.asarray(self.channel_sum) / self.count
+    low: Floats
+    high: Floats
+    mean: Floats
+    square: Floats
+    values: NDArray[np.float32]
+    channels: NDArray[np.int32]
 
     @property
     def sample(self) -> NDArray[np.float32]:
         """Random values of the tensor, with its two extremes."""
-        return np.concatenate(
-            (*(self.samples or []), np.asarray([self.low, self.high], np.float32))
+        ends = np.asarray([self.low.min(), self.high.max()], np.float32)
+        return np.concatenate((self.values, ends))
+
+    @property
+    def reach(self) -> Floats:
+        """The largest magnitude of each channel."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    def scaled(self, scale: Floats) -> TensorStats:
+        """What calibration would have seen if each channel were divided by its scale."""
+        return TensorStats(
+            low=self.low / scale,
+            high=self.high / scale,
+            mean=self.mean / scale,
+            square=self.square / np.square(scale),
+            values=(self.values / scale[self.channels]).astype(np.float32),
+            channels=self.channels,
+        )
+
+
+@dataclass
+class _Running:
+    """Statistics of one tensor while batches stream by."""
+
+    low: Any = np.inf
+    high: Any = -np.inf
+    mean: Any = 0.0
+    square: Any = 0.0
+    count: int = 0
+    values: list[NDArray[np.float32]] = field(default_factory=list)
+    channels: list[NDArray[np.int32]] = field(default_factory=list)
+
+    def update(self, x: NDArray[np.float32], keep: int, rng: np.random.Generator) -> None:
+        rows = x.reshape(len(x), x.shape[1], -1) if x.ndim > 2 else x[..., None]
+        self.low = np.minimum(self.low, rows.min((0, 2)))
+        self.high = np.maximum(self.high, rows.max((0, 2)))
+        self.mean = self.mean + rows.mean((0, 2), dtype=np.float64)
+        size = rows.shape[0] * rows.shape[2]
+        self.square = self.square + np.einsum("ncx,ncx->c", rows, rows).astype(np.float64) / size
+        self.count += 1
+        at = rng.integers(0, rows.size, min(rows.size, keep))
+        self.values.append(rows.reshape(-1)[at])
+        self.channels.append((at // rows.shape[2] % rows.shape[1]).astype(np.int32))
+
+    def finish(self) -> TensorStats:
+        return TensorStats(
+            low=np.asarray(self.low, np.float64),
+            high=np.asarray(self.high, np.float64),
+            mean=np.asarray(self.mean / self.count),
+            square=np.asarray(self.square / self.count),
+            values=np.concatenate(self.values),
+            channels=np.concatenate(self.channels),
         )
 
 
 def calibrate(
     model: onnx.ModelProto,
     tensors: Sequence[str],
-    batches: Iterable[NDArray[np.generic]],
+    batches: Batches,
     seed: int,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, TensorStats]:
-    """Statistics of the named tensors over prepared input batches.
+    """Statistics of the named tensors over prepared input batches, in one pass.
+
+    Args:
+        model: a float graph.
+        tensors: names of tensors in it.
+        batches: what to run it on.
+        seed: of the values that are kept.
+        progress: called with the number of batches seen.
 
     Raises:
         DataError: a tensor takes values that are not finite.
     """
+    read = reader(model, tensors)
+    keep = int(np.clip(SAMPLE // max(len(batches), 1), FEWEST, MOST))
+    rng = np.random.default_rng(seed)
+    running = {name: _Running() for name in tensors}
+    for i in range(len(batches)):
+        for name, value in read(batches[i]).items():
+            running[name].update(value, keep, rng)
+        if progress:
+            progress(i + 1)
+    stats = {name: r.finish() for name, r in running.items()}
+    for name, s in stats.items():
+        if not (np.isfinite(s.low).all() and np.isfinite(s.high).all()):
+            raise DataError(f"calibration drove {name} to values that are not finite")
+    return stats
+
+
+def reader(
+    model: onnx.ModelProto, tensors: Sequence[str]
+) -> Callable[[NDArray[Any]], dict[str, NDArray[np.float32]]]:
+    """A function from one prepared batch to the named tensors of a graph."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    inputs = {i.name for i in model.graph.input}
-    known = inputs | {o.name for o in model.graph.output}
+    entry = probe.graph.input[0].name
+    known = {entry} | {o.name for o in probe.graph.output}
     for name in tensors:
         if name not in known:
             probe.graph.output.append(
                 onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
             )
     session = inference_session(probe.SerializeToString(), 0)
-    wanted = [t for t in tensors if t not in inputs]
-    rng = np.random.default_rng(seed)
-    stats = {name: TensorStats() for name in tensors}
-    for i, batch in enumerate(batches):
-        values = dict(zip(wanted, session.run(wanted, {"input": batch}), strict=True))
-        for name in tensors:
-            stats[name].update(values.get(name, batch), rng)
-        if progress:
-            progress(i + 1)
-    for name, s in stats.items():
-        if not np.isfinite([s.low, s.high]).all():
-            raise DataError(f"calibration drove {name} to values that are not finite")
-    return stats
+    wanted = [t for t in tensors if t != entry]
+
+    def read(batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        values = dict(zip(wanted, session.run(wanted, {entry: batch}), strict=True))
+        return {name: values.get(name, batch) for name in tensors}
+
+    return read

@@ -2,118 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from edgenext.errors import ArtifactError
-from edgenext.options import DEFAULT_OPSET
-from edgenext.quantize import gelu, qdq
-from edgenext.quantize.calibrate import TensorStats, calibrate
-from edgenext.quantize.plan import Plan, choose_ranges, make_plan, read
-from edgenext.quantize.ranges import QParams, asymmetric
+from edgenext.quantize import gate, qdq
+from edgenext.quantize.calibrate import Batches, TensorStats, calibrate
+from edgenext.quantize.equalise import equalise, watched
+from edgenext.quantize.plan import Plan, choose_ranges, make_plan
+from edgenext.quantize.ranges import QParams, clipped
 from edgenext.quantize.recipe import Recipe
+from edgenext.quantize.rounding import layer_weights
+from edgenext.quantize.sites import read
+
+Progress = Callable[[int, int], None]
+
+GELU_OPSET = 20
+"""The first opset that has GELU whole."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A quantized graph.
+
+    `reference` is the float graph it rounds: the one that was given, equalised. `kept` maps the
+    sites left in float to the reason, `clipped` each tensor to the share of its calibration
+    values outside its range.
+    """
+
+    model: onnx.ModelProto
+    reference: onnx.ModelProto
+    kept: dict[str, str]
+    clipped: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A float graph, equalised, with what calibration saw of its tensors.
+
+    Many plans can be made and placed from one: `stats` covers every tensor a site can touch.
+    """
+
+    model: onnx.ModelProto
+    stats: dict[str, TensorStats]
+    batches: Batches
 
 
 def quantize_static(
     model: onnx.ModelProto,
-    batches: Sequence[NDArray[np.generic]],
+    batches: Batches,
     recipe: Recipe,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
-) -> onnx.ModelProto:
-    """A w8a8 Q/DQ graph of a folded float graph.
+    progress: Progress | None = None,
+) -> Quantized:
+    """A statically quantized Q/DQ graph of a folded float graph.
 
     Args:
         model: float ONNX graph in a deployment form, opset 20 or later (it needs Gelu whole).
         batches: prepared calibration inputs.
         recipe: what to quantize and how.
         seed: of the values sampled for the range search.
-        progress: called with the number of calibrated batches.
+        progress: called with the batches that are done and how many there are, in two passes.
 
     Raises:
         ArtifactError: the graph has no layers to quantize, or is quantized already.
+        UsageError: the recipe names a site that is not there.
+        DataError: calibration drove a tensor to values that are not finite.
     """
-    result = ir.from_proto(model)
-    _check(result)
-    plan = make_plan(result.graph, recipe)
+    return place(prepare(model, batches, recipe, seed, progress), recipe, progress)
+
+
+def prepare(
+    model: onnx.ModelProto,
+    batches: Batches,
+    recipe: Recipe,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Calibrate a graph and equalise it; see `quantize_static`."""
+    float_model = ir.from_proto(onnx.shape_inference.infer_shapes(model))
+    _check(float_model)
+    graph = float_model.graph
+    plan = make_plan(graph, recipe)
     if not plan.layers:
         raise ArtifactError("the graph has no convolution or linear layer to quantize")
-    tables = [str(node.outputs[0].name) for node in plan.gelus]
-    probe, shadows = gelu.with_shadows(model, tables, recipe.gelu.slope)
-    names = [str(tensor.name) for tensor in plan.tensors]
-    stats = calibrate(probe, [*names, *shadows.values()], batches, seed, progress)
-    biases = _biases(plan, stats, shadows)
-    _place(result.graph, plan, choose_ranges(plan, stats, recipe), biases, recipe)
-    return ir.to_proto(result)
+    names = [tensor.name for tensor in plan.tensors]
+    if recipe.equalise:
+        names += watched(graph, recipe.equalise)
+    stats = calibrate(
+        model, list(dict.fromkeys(names)), batches, seed, _pass(progress, 0, len(batches))
+    )
+    if recipe.equalise and recipe.weights:
+        equalise(graph, stats, recipe.equalise, recipe.weights.limit)
+    return Prepared(ir.to_proto(float_model), stats, batches)
+
+
+def place(prepared: Prepared, recipe: Recipe, progress: Progress | None = None) -> Quantized:
+    """Choose ranges, round weights and put both into a copy of the prepared graph."""
+    result = ir.from_proto(prepared.model)
+    plan = make_plan(result.graph, recipe)
+    params = choose_ranges(plan, prepared.stats, recipe)
+    batches = prepared.batches
+    second = _pass(progress, 1, len(batches))
+    weights = layer_weights(prepared.model, plan, params, batches, recipe, second)
+    lost = {
+        t.name: clipped(prepared.stats[t.name], params[t.value])
+        for t in plan.tensors
+        if t.name in prepared.stats
+    }
+    _place(result.graph, plan, params, weights, recipe)
+    return Quantized(ir.to_proto(result), prepared.model, plan.kept, lost)
+
+
+def _pass(progress: Progress | None, number: int, size: int) -> Callable[[int], None] | None:
+    """Progress of one of the two passes over `size` batches."""
+    if progress is None:
+        return None
+    return lambda done: progress(number * size + done, 2 * size)
 
 
 def _check(model: ir.Model) -> None:
     if any(node.op_type == "QuantizeLinear" for node in model.graph):
         raise ArtifactError("the graph is quantized already", "Start from a float export")
     opset = model.opset_imports[""]
-    if opset < DEFAULT_OPSET:
+    if opset < GELU_OPSET:
         raise ArtifactError(
             f"a graph of opset {opset} cannot be quantized: it has no Gelu",
-            f"Export it with --opset {DEFAULT_OPSET}",
+            f"Export it with --opset {GELU_OPSET}",
         )
-
-
-def _biases(
-    plan: Plan, stats: dict[str, TensorStats], shadows: dict[str, str]
-) -> dict[ir.Node, NDArray[np.float32]]:
-    """Each layer's bias; behind a table, with what the table's mean error takes away."""
-    biases: dict[ir.Node, NDArray[np.float32]] = {}
-    for node in plan.layers:
-        biases[node] = _constant(node, 2)
-        source = str(read(node).name)
-        if source in shadows:
-            biases[node] = biases[node] + gelu.lost_mean(
-                _constant(node, 1), stats[source], stats[shadows[source]]
-            )
-    return biases
 
 
 def _place(
     graph: ir.Graph,
     plan: Plan,
     params: dict[ir.Value, QParams],
-    biases: dict[ir.Node, NDArray[np.float32]],
+    weights: dict[ir.Node, qdq.LayerWeights],
     recipe: Recipe,
 ) -> None:
     """Put the plan into the graph."""
+    assert recipe.sites and recipe.activations  # noqa: S101 - parse_recipe saw to it
     edit = qdq.Editor(graph)
-    inputs = {node: params[read(node)] for node in (*plan.layers, *plan.gelus)}
-    sources = {node: read(node) for node in plan.gelus}
-    quantized = {
-        tensor: qdq.quantize_activation(edit, tensor, params[tensor]) for tensor in plan.tensors
-    }
+    inputs = {node: params[read(node)] for node in (*plan.layers, *plan.gates)}
+    sources = {node: read(node) for node in plan.gates}
+    quantized = {t.value: qdq.quantize_activation(edit, t, params[t.value]) for t in plan.tensors}
     for node in plan.layers:
-        scale, limit = inputs[node].scale, recipe.weights.limit
-        qdq.quantize_weights(edit, node, _constant(node, 1), biases[node], scale, limit)
+        qdq.store_weights(edit, node, weights[node], inputs[node].scale, recipe.sites.bias)
     for node in plan.nodes:
         if node.op_type in ("Add", "Concat"):
-            _place_constants(edit, node)
-    for node in plan.gelus:
-        gelu.place(edit, node, quantized[sources[node]], inputs[node], recipe.gelu.slope)
+            for i, value in enumerate(node.inputs):
+                if value is not None and value.const_value is not None:
+                    how = recipe.activations
+                    qdq.quantize_constant(edit, node, i, how.dtype, how.symmetric)
+    for node in plan.gates:
+        if recipe.gate is not None:
+            gate.place(edit, node, quantized[sources[node]], inputs[node], recipe.gate)
     qdq.drop_unused_constants(graph)
-
-
-def _place_constants(edit: qdq.Editor, node: ir.Node) -> None:
-    """Store a node's constant operands, such as the positional encoding, as uint8."""
-    for i, value in enumerate(node.inputs):
-        if value is not None and value.const_value is not None:
-            array = value.const_value.numpy()
-            low, high = float(array.min()), float(array.max())
-            qdq.quantize_constant(edit, node, i, asymmetric(low, high))
-
-
-def _constant(node: ir.Node, index: int) -> NDArray[np.float32]:
-    """A layer's weight (1) or bias (2)."""
-    value = node.inputs[index] if len(node.inputs) > index else None
-    if value is None or value.const_value is None:
-        raise ArtifactError(f"{node.name} has weights that are no constants of the graph")
-    return np.asarray(value.const_value.numpy())

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgenext.quantize import gelu, ranges
+from edgenext.quantize import gate
 from edgenext.quantize.calibrate import TensorStats
-from edgenext.quantize.ranges import QParams
-from edgenext.quantize.recipe import Recipe
+from edgenext.quantize.ranges import QParams, choose
+from edgenext.quantize.recipe import Recipe, Sites
+from edgenext.quantize.sites import ACTIVATIONS, LAYERS, Site, exceptions, find_sites, read
 
-LAYERS = ("Conv", "Gemm")
-"""Operators with weights."""
+MOVES = ("Split", "Reshape", "Transpose")
+"""Operators whose outputs are their input's values: they keep its scale, and need it quantized."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A float tensor that will be quantized.
+
+    `readers` get it through Q/DQ: all of them where its maker is quantized too, else the
+    quantized ones alone, so that float sites read the float tensor.
+    """
+
+    value: ir.Value
+    readers: tuple[tuple[ir.Node, int], ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the float tensor."""
+        return str(self.value.name)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Nodes that will run in 8 bits, and the float tensors they read and write, in graph order.
+    """Sites, nodes and tensors that will be quantized, in graph order.
 
-    `gelus` are those that become tables.
+    `gates` are the activations that become look-ups; `kept` are the sites left in float, with
+    the reason.
     """
 
+    sites: tuple[Site, ...]
+    kept: dict[str, str]
     nodes: tuple[ir.Node, ...]
-    gelus: tuple[ir.Node, ...]
-    tensors: tuple[ir.Value, ...]
+    gates: tuple[ir.Node, ...]
+    tensors: tuple[Tensor, ...]
 
     @property
     def layers(self) -> list[ir.Node]:
@@ -32,28 +54,53 @@ class Plan:
         return [node for node in self.nodes if node.op_type in LAYERS]
 
 
-def make_plan(graph: ir.Graph, recipe: Recipe) -> Plan:
-    """Choose nodes by operator.
+def chosen_sites(sites: dict[str, Site], how: Sites) -> tuple[list[Site], dict[str, str]]:
+    """The sites a recipe quantizes, and those it leaves in float with the reason.
 
-    A Split only moves data: it is quantized where its input already is. Layers that end the
-    graph give float outputs.
+    Raises:
+        UsageError: an exception that fits no site; the nearest names are suggested.
     """
+    excepted = exceptions(how.keep_float, sites)
+    chosen: list[Site] = []
+    kept: dict[str, str] = {}
+    for site in sites.values():
+        if site.kind not in how.quantize:
+            kept[site.name] = f"{site.kind}: {how.reason}"
+        elif site.name in excepted:
+            kept[site.name] = excepted[site.name]
+        else:
+            chosen.append(site)
+    return chosen, kept
+
+
+def make_plan(graph: ir.Graph, recipe: Recipe) -> Plan:
+    """Choose sites, nodes and tensors.
+
+    Raises:
+        UsageError: the recipe names a site that is not there.
+    """
+    assert recipe.sites is not None  # noqa: S101 - parse_recipe saw to it
+    sites, kept = chosen_sites(find_sites(graph), recipe.sites)
+    mine = {node for site in sites for node in site.nodes}
+    found: dict[ir.Value, None] = {}
     nodes: list[ir.Node] = []
-    tensors: dict[ir.Value, None] = {}
-    for node in graph:
-        if node.op_type not in recipe.operators.quantize:
-            continue
+    for node in (n for n in graph if n in mine):
         inputs = [v for v in node.inputs if v is not None and v.const_value is None]
-        if node.op_type == "Split" and inputs[0] not in tensors:
+        if not inputs or (node.op_type in MOVES and inputs[0] not in found):
             continue
         nodes.append(node)
-        tensors |= dict.fromkeys(inputs)
-        tensors |= dict.fromkeys(v for v in node.outputs if not v.is_graph_output())
-    gelus: list[ir.Node] = []
-    if recipe.gelu.slope:
-        gelus = [n for n in graph if n.op_type == "Gelu" and n.inputs[0] in tensors]
-        tensors |= dict.fromkeys(n.outputs[0] for n in gelus)
-    return Plan(tuple(nodes), tuple(gelus), tuple(tensors))
+        found |= dict.fromkeys(inputs)
+        if recipe.sites.outputs:
+            found |= dict.fromkeys(v for v in node.outputs if not v.is_graph_output())
+    gated = [n for n in nodes if n.op_type in ACTIVATIONS] if recipe.gate else []
+    tensors = tuple(_tensor(v, set(nodes), recipe.sites.outputs) for v in found)
+    return Plan(tuple(sites), kept, tuple(nodes), tuple(gated), tensors)
+
+
+def _tensor(value: ir.Value, nodes: Collection[ir.Node], outputs: bool) -> Tensor:
+    maker = value.producer()
+    whole = maker is None or maker.op_type == "Cast" or (outputs and maker in nodes)
+    return Tensor(value, tuple((n, i) for n, i in value.uses() if whole or n in nodes))
 
 
 def choose_ranges(
@@ -61,27 +108,19 @@ def choose_ranges(
 ) -> dict[ir.Value, QParams]:
     """Scale and zero point of every tensor.
 
-    A Split's outputs keep those of its input, pixels are uint8 already, and what a table reads is
-    judged by the error behind the table.
+    What only moves keeps the scale of what it was, pixels are bytes already, and what a gate
+    reads is judged by the error behind the gate.
     """
-    method = ranges.METHODS[recipe.activations.method]
-    through = gelu.table(recipe.gelu.slope)
-    tabled = {n.inputs[0] for n in plan.gelus}
+    assert recipe.activations is not None  # noqa: S101 - parse_recipe saw to it
+    gates = {node.inputs[0]: node for node in plan.gates}
     params: dict[ir.Value, QParams] = {}
     for tensor in plan.tensors:
-        seen, producer = stats[str(tensor.name)], tensor.producer()
-        if producer is not None and producer in plan.nodes and producer.op_type == "Split":
-            params[tensor] = params[read(producer)]
-        elif producer is not None and producer.op_type == "Cast":
-            params[tensor] = QParams(1.0, 0)
-        elif tensor in tabled:
-            params[tensor] = ranges.mse(seen, through)
+        value, maker = tensor.value, tensor.value.producer()
+        if maker is not None and maker in plan.nodes and maker.op_type in MOVES:
+            params[value] = params[read(maker)]
+        elif maker is not None and maker.op_type == "Cast":
+            params[value] = QParams(1.0, 0)
         else:
-            params[tensor] = method(seen)
+            through = gate.function(gates[value], recipe.gate) if value in gates else None
+            params[value] = choose(stats[tensor.name], recipe.activations, through)
     return params
-
-
-def read(node: ir.Node) -> ir.Value:
-    """The first operand of a node."""
-    assert node.inputs[0] is not None  # noqa: S101 - every chosen operator has one
-    return node.inputs[0]

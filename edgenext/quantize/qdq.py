@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgenext.quantize.ranges import QParams, snap
+from edgenext.quantize.ranges import QParams, affine, snap
+
+if TYPE_CHECKING:
+    from edgenext.quantize.plan import Tensor
 
 INT32_HEADROOM = 2**30
 """Largest quantized bias: half of what int32 holds, so that the accumulator has room too."""
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """A layer's int8 weights, their scale for each output channel, and its float bias."""
+
+    levels: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    bias: NDArray[np.float64]
 
 
 class Editor:
@@ -39,42 +52,58 @@ class Editor:
         inputs: Sequence[ir.Value],
         output: str,
         *,
-        before: ir.Node,
+        before: ir.Node | None = None,
+        after: ir.Node | None = None,
         **attributes: int | float,
     ) -> ir.Value:
-        """A new node with one output called `output`, in front of another node."""
+        """A new node with one output called `output`, in front of another node or behind it."""
         node = ir.node(op, inputs, attributes, outputs=[ir.Value(name=output)], name=output)
-        self.graph.insert_before(before, node)
+        if before is not None:
+            self.graph.insert_before(before, node)
+        elif after is not None:
+            self.graph.insert_after(after, node)
+        else:
+            self.graph.append(node)
         return node.outputs[0]
 
     def params(self, name: str, q: QParams) -> tuple[ir.Value, ir.Value]:
-        """Scale and zero point of a uint8 tensor."""
+        """Scale and zero point of a tensor, 0-d: onnxruntime fuses less with shape [1]."""
         return (
             self.constant(f"{name}_scale", np.asarray(q.scale, np.float32)),
-            self.constant(f"{name}_zero_point", np.asarray(q.zero_point, np.uint8)),
+            self.constant(f"{name}_zero_point", np.asarray(q.zero_point, q.dtype)),
         )
 
+    def replace_constant(self, node: ir.Node, index: int, array: Array) -> None:
+        """Give a node a constant of its own in place of one that others may share."""
+        old = node.inputs[index]
+        assert old is not None  # noqa: S101 - the caller looked
+        name = f"{node.name}_{old.name}"
+        while name in self.graph.initializers:
+            name += "_"
+        dtype = old.const_value.numpy().dtype if old.const_value is not None else np.float32
+        node.replace_input_with(index, self.constant(name, np.asarray(array, dtype)))
 
-def quantize_activation(edit: Editor, value: ir.Value, q: QParams) -> ir.Value:
-    """Send all readers of a float tensor through QuantizeLinear and DequantizeLinear.
 
-    Gives the uint8 tensor.
+def quantize_activation(edit: Editor, tensor: Tensor, q: QParams) -> ir.Value:
+    """Send a tensor's readers through QuantizeLinear and DequantizeLinear.
+
+    Gives the quantized tensor.
     """
-    readers = [(node, i) for node, i in value.uses()]
-    first = _first(edit.graph, [node for node, _ in readers])
-    scale, zero = edit.params(str(value.name), q)
+    value = tensor.value
+    first = _first(edit.graph, [node for node, _ in tensor.readers])
+    scale, zero = edit.params(tensor.name, q)
     cast = value.producer()
     if cast is not None and cast.op_type == "Cast":  # the image itself: it is uint8 already
         quantized = cast.inputs[0]
         assert quantized is not None  # noqa: S101 - a Cast has an input
     else:
         quantized = edit.node(
-            "QuantizeLinear", (value, scale, zero), f"{value.name}_quantized", before=first
+            "QuantizeLinear", (value, scale, zero), f"{tensor.name}_quantized", before=first
         )
     back = edit.node(
-        "DequantizeLinear", (quantized, scale, zero), f"{value.name}_dequantized", before=first
+        "DequantizeLinear", (quantized, scale, zero), f"{tensor.name}_dequantized", before=first
     )
-    for node, i in readers:
+    for node, i in tensor.readers:
         node.replace_input_with(i, back)
     if cast is not None and cast.op_type == "Cast":
         edit.graph.remove(cast, safe=True)
@@ -87,17 +116,18 @@ def _first(graph: ir.Graph, nodes: Sequence[ir.Node]) -> ir.Node:
     return next(node for node in graph if node in wanted)
 
 
-def quantize_constant(edit: Editor, node: ir.Node, index: int, q: QParams) -> None:
-    """Store a constant operand (a positional encoding) as uint8."""
+def quantize_constant(
+    edit: Editor, node: ir.Node, index: int, dtype: str = "uint8", symmetric: bool = False
+) -> None:
+    """Store a constant operand, such as the positional encoding, in the type of activations."""
     value = node.inputs[index]
     assert value is not None and value.const_value is not None  # noqa: S101 - the caller looked
     array = value.const_value.numpy()
-    levels = np.clip(np.round(array / q.scale) + q.zero_point, 0, 255).astype(np.uint8)
-    stored = edit.constant(f"{value.name}_quantized", levels)
-    scale, zero = edit.params(str(value.name), q)
-    back = edit.node(
-        "DequantizeLinear", (stored, scale, zero), f"{value.name}_dequantized", before=node
-    )
+    q = affine(float(array.min()), float(array.max()), dtype, symmetric)
+    name = f"{node.name}_{value.name}"
+    stored = edit.constant(f"{name}_quantized", q.levels(array))
+    parts = (stored, *edit.params(name, q))
+    back = edit.node("DequantizeLinear", parts, f"{name}_dequantized", before=node)
     node.replace_input_with(index, back)
 
 
@@ -110,28 +140,40 @@ def weight_scales(
     return snap(np.maximum.reduce([largest / limit, for_bias, np.full(len(weight), 1e-12)]))
 
 
-def quantize_weights(
-    edit: Editor, node: ir.Node, weight: Array, bias: Array, input_scale: float, limit: int
+def store_weights(
+    edit: Editor, node: ir.Node, layer: LayerWeights, input_scale: float, bias: str
 ) -> None:
-    """Store a layer's weights as int8 and its bias as int32, one scale an output channel."""
+    """Store a layer's weights as int8 behind a DequantizeLinear, its bias as int32 or float."""
     name = str(node.inputs[1].name if node.inputs[1] else node.name)
-    scales = weight_scales(weight, bias, input_scale, limit)
-    shape = (-1,) + (1,) * (weight.ndim - 1)
-    levels = np.clip(np.round(weight / scales.reshape(shape)), -limit, limit).astype(np.int8)
+    per_channel = len(np.unique(layer.scales)) > 1
+    _store(edit, node, 1, name, layer.levels, layer.scales, per_channel)
+    if bias == "float32":
+        edit.replace_constant(node, 2, layer.bias)
+        return
     # the product in float32, as a runtime computes it when it checks the bias's scale
-    bias_scales = (np.float32(input_scale) * scales).astype(np.float32)
-    bias_levels = np.round(bias / bias_scales).astype(np.int32)
-    for index, label, values, scale in (
-        (1, name, levels, scales),
-        (2, f"{name}_bias", bias_levels, bias_scales),
-    ):
-        parts = (
-            edit.constant(f"{label}_quantized", values),
-            edit.constant(f"{label}_scale", scale),
-            edit.constant(f"{label}_zero_point", np.zeros(len(scale), values.dtype)),
-        )
-        back = edit.node("DequantizeLinear", parts, f"{label}_dequantized", before=node, axis=0)
-        node.replace_input_with(index, back)
+    scales = (np.float32(input_scale) * layer.scales).astype(np.float32)
+    levels = np.round(layer.bias / scales).astype(np.int32)
+    _store(edit, node, 2, f"{name}_bias", levels, scales, per_channel)
+
+
+def _store(
+    edit: Editor,
+    node: ir.Node,
+    index: int,
+    name: str,
+    levels: Array,
+    scales: NDArray[np.float32],
+    per_channel: bool,
+) -> None:
+    zeros = np.zeros(len(scales), levels.dtype)
+    parts = (
+        edit.constant(f"{name}_quantized", levels),
+        edit.constant(f"{name}_scale", scales if per_channel else scales[0]),
+        edit.constant(f"{name}_zero_point", zeros if per_channel else zeros[0]),
+    )
+    # the axis is that of a vector of scales; a single one has none
+    back = edit.node("DequantizeLinear", parts, f"{name}_dequantized", before=node, axis=0)
+    node.replace_input_with(index, back)
 
 
 def drop_unused_constants(graph: ir.Graph) -> None:

@@ -1,88 +1,167 @@
-"""Recipes: which operators are quantized, and how, for a target. Data, with reasons."""
+"""Recipes: which sites are quantized, and how, for a target. Data, with reasons.
+
+`recipes/<target>/<scheme>.toml` are the packaged ones; a file of the user's has the same keys.
+"""
 
 from __future__ import annotations
 
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field
 
+from edgenext.config import validated
 from edgenext.errors import InputError, UsageError, unknown_name
+from edgenext.graph.targets import TARGETS, require_target
+from edgenext.quantize.sites import Kind
 from edgenext.schema import Record
 
-SCHEMES = ("w8a8-static",)
+SCHEMES = ("w8a8-static", "w8a8-dynamic", "w8a16-static", "w8-weight-only", "fp16", "bf16")
+STATIC = ("w8a8-static", "w8a16-static")
+"""Schemes whose ranges come from calibration images."""
+
+NEEDS = dict.fromkeys(STATIC, ("weights", "activations", "sites")) | dict.fromkeys(
+    ("w8a8-dynamic", "w8-weight-only"), ("weights", "sites")
+)
+"""The sections that a scheme cannot do without."""
+
+Reason = Annotated[str, Field(min_length=1)]
 
 
 class Weights(Record):
-    """Symmetric int8 weights, one scale an output channel, in ±limit."""
+    """Symmetric int8 weights in ±limit.
 
-    limit: int
-    reason: str
+    `rounding` is `nearest`, or `gptq` (Frantar et al. 2022), which lets later weights make up for
+    the rounding of earlier ones. `fit` is the strength of the prior that keeps weights near the
+    network's while they are fitted to what the quantized layer reads (see `rounding.py`); 0 does
+    not fit them. `correct_bias` takes the mean error of a layer's output into its bias.
+    """
+
+    limit: int = Field(127, ge=1, le=127)
+    per_channel: bool = True
+    rounding: Literal["nearest", "gptq"] = "nearest"
+    fit: float = Field(0.0, ge=0, allow_inf_nan=False)
+    correct_bias: bool = True
+    reason: Reason
 
 
 class Activations(Record):
-    """How a tensor's range is chosen from what calibration saw."""
+    """Type and range of activations; `percentile` is used by the method of that name."""
 
-    method: Literal["minmax", "mse"]
-    reason: str
-
-
-class Gelu(Record):
-    """GELU as x · sigmoid(slope · x) in table look-ups; slope 0 keeps the float GELU."""
-
-    slope: float
-    reason: str
+    dtype: Literal["uint8", "int8", "uint16"] = "uint8"
+    symmetric: bool = False
+    method: Literal["minmax", "percentile", "entropy", "mse"] = "mse"
+    percentile: float = Field(99.99, gt=50, le=100)
+    reason: Reason
 
 
-class Operators(Record):
-    """ONNX operators that run in 8 bits."""
+class Gate(Record):
+    """GELU as x · sigmoid(slope · x), HardSwish as x · clip(x/6 + ½): look-ups on bytes."""
 
-    quantize: tuple[Literal["Conv", "Gemm", "Add", "Concat", "Split"], ...]
-    reason: str
+    slope: float = Field(1.702, gt=0, allow_inf_nan=False)
+    reason: Reason
+
+
+class Equalise(Record):
+    """Channel scales that are chosen for quantization; see `equalise.py`.
+
+    `streams` balances the tensors of the residual streams where that cuts their noise by at least
+    `least_db`; `norms` balances what each norm gives to the layer behind it.
+    """
+
+    streams: bool = False
+    norms: bool = False
+    least_db: float = Field(0.5, ge=0)
+    reason: Reason
+
+
+class Sites(Record):
+    """Kinds of sites that are quantized, and the exceptions: name or pattern → reason.
+
+    With `outputs` what a site gives is quantized too, else only what it reads. `bias` is the type
+    in which biases are stored.
+    """
+
+    quantize: tuple[Kind, ...]
+    outputs: bool = True
+    bias: Literal["int32", "float32"] = "int32"
+    keep_float: dict[str, Reason] = Field(default_factory=dict)
+    reason: Reason
 
 
 class Recipe(Record):
-    """One target's INT8 recipe."""
+    """How one target runs one scheme. What a scheme does not need is absent."""
 
     target: str
     scheme: str
-    weights: Weights
-    activations: Activations
-    gelu: Gelu
-    operators: Operators
+    reason: Reason
+    opset: int = Field(20, ge=13, le=23)
+    weights: Weights | None = None
+    activations: Activations | None = None
+    gate: Gate | None = None
+    equalise: Equalise | None = None
+    sites: Sites | None = None
+    rest: Literal["float32", "bf16"] = "float32"
+    """What the sites that stay float are computed in, where the runtime can choose."""
 
 
-def targets() -> list[str]:
-    """Targets with a recipe of their own."""
-    folder = resources.files("edgenext.quantize").joinpath("recipes")
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir())
+def schemes(target: str) -> list[str]:
+    """Schemes with a recipe for a target.
+
+    Raises:
+        UsageError: no such target.
+    """
+    require_target(target)
+    folder = resources.files("edgenext.quantize").joinpath("recipes", target)
+    found = {p.name.removesuffix(".toml") for p in folder.iterdir()} if folder.is_dir() else set()
+    return [s for s in SCHEMES if s in found]
 
 
 def load_recipe(target: str, scheme: str = "w8a8-static", file: Path | None = None) -> Recipe:
-    """The recipe of a target, or the one in a file.
+    """The recipe of a target and scheme, or the one in a file.
 
     Raises:
-        UsageError: no such target or scheme, or an unknown key in the file.
+        UsageError: no such target or scheme, a scheme the target cannot run (with the reason), an
+            unknown key in the file (with the nearest), or a value that cannot be.
         InputError: a file that is missing or is no TOML.
     """
+    if file is None:
+        _require_scheme(target, scheme)
+        where = f"recipes/{target}/{scheme}.toml"
+        text = resources.files("edgenext.quantize").joinpath(where).read_text("utf-8")
+        return parse_recipe(text, where)
+    try:
+        recipe = parse_recipe(file.read_text("utf-8"), f"the recipe {file}")
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"cannot read the recipe {file}: {e}") from e
+    _require_scheme(recipe.target, recipe.scheme)
+    return recipe
+
+
+def parse_recipe(text: str, source: str) -> Recipe:
+    """A recipe from TOML.
+
+    Raises:
+        InputError: no TOML.
+        UsageError: an unknown key, a missing one, or a value that cannot be.
+    """
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise InputError(f"{source} is no TOML: {e}") from e
+    recipe = validated(Recipe, values, source)
+    for part in NEEDS.get(recipe.scheme, ()):
+        if getattr(recipe, part) is None:
+            raise UsageError(f"{source} has no [{part}]: {recipe.scheme} needs it")
+    return recipe
+
+
+def _require_scheme(target: str, scheme: str) -> None:
     if scheme not in SCHEMES:
         raise unknown_name("scheme", scheme, SCHEMES)
-    if file is None:
-        if target not in targets():
-            raise unknown_name("target", target, targets())
-        text = resources.files("edgenext.quantize").joinpath(f"recipes/{target}.toml").read_text()
-    else:
-        try:
-            text = file.read_text()
-        except (OSError, UnicodeDecodeError) as e:
-            raise InputError(f"cannot read the recipe {file}: {e}") from e
-    try:
-        return Recipe.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as e:
-        raise InputError(f"{file or target} is no TOML: {e}") from e
-    except ValidationError as e:
-        first = e.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UsageError(f"recipe {file or target}: {key}: {first['msg']}") from e
+    able = schemes(target)
+    if scheme not in able:
+        why = TARGETS[target].refuses.get(scheme, "it has no recipe there")
+        raise UsageError(f"{target} cannot run {scheme}: {why}", f"Use {' or '.join(able)}")

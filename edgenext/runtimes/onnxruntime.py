@@ -15,22 +15,31 @@ if TYPE_CHECKING:
     from edgenext.artifact import Artifact
 
 
+def preload() -> Any:
+    """The `onnxruntime` package, imported."""
+    import onnxruntime
+
+    return onnxruntime
+
+
 def inference_session(model: bytes | str, threads: int) -> Any:
     """An onnxruntime session on the CPU with every graph optimisation.
 
     Args:
         model: a serialised model, or the path of one.
-        threads: inside an operator; operators run one after the other.
+        threads: inside an operator; operators run one after the other. With 0 it is all cores, for
+            work that nobody times: idle threads then sleep, for they are not alone.
 
     Raises:
         onnxruntime's own exceptions when the model does not load.
     """
-    import onnxruntime as ort
-
+    ort = preload()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if threads == 0:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -65,7 +74,7 @@ class OnnxSession:
         return outputs[0]
 
 
-def open_onnx(artifact: Artifact, threads: int) -> OnnxSession:
+def open_artifact(artifact: Artifact, threads: int) -> OnnxSession:
     """Load an ONNX artifact.
 
     Raises:

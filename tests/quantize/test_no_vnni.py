@@ -51,7 +51,7 @@ def test_weights_do_not_saturate_without_vnni(tmp_path: Path) -> None:
         recipe = load_recipe("cpu-onnxruntime")
         weights = recipe.weights.model_copy(update={"limit": limit})
         recipe = recipe.model_copy(update={"weights": weights})
-        models.append(quantize_static(graph, [x[None] for x in images[:12]], recipe))
+        models.append(quantize_static(graph, [x[None] for x in images[:12]], recipe).model)
     files = [str(tmp_path / f"{i}.onnx") for i in range(len(models))]
     for model, file in zip(models, files, strict=True):
         onnx.save(model, file)

@@ -1,35 +1,59 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgenext.errors import DataError, InputError, UsageError
+from edgenext.errors import DataError
+from edgenext.quantize import gate
 from edgenext.quantize.calibrate import TensorStats, calibrate
-from edgenext.quantize.gelu import table
 from edgenext.quantize.qdq import INT32_HEADROOM, weight_scales
-from edgenext.quantize.ranges import MANTISSA_BITS, asymmetric, minmax, mse, snap
-from edgenext.quantize.recipe import load_recipe
+from edgenext.quantize.ranges import (
+    LIMITS,
+    MANTISSA_BITS,
+    QParams,
+    affine,
+    choose,
+    clipped,
+    snap,
+)
+from edgenext.quantize.recipe import Activations, Gate
 
 finite = st.floats(-1e6, 1e6, width=32)
 
 
 def stats(values: np.ndarray) -> TensorStats:
-    s = TensorStats()
-    s.update(values.reshape(1, 1, -1).astype(np.float32), np.random.default_rng(0))
-    return s
+    """Of a tensor of one channel that is known whole."""
+    x = values.astype(np.float32)
+    one = np.array([0.0])
+    return TensorStats(
+        one + x.min(), one + x.max(), one + x.mean(), one + np.square(x).mean(), x,
+        np.zeros(len(x), np.int32),
+    )  # fmt: skip
 
 
-@given(finite, finite)
-def test_zero_is_exact_and_the_range_is_covered(a: float, b: float) -> None:
+def how(method: str, dtype: str = "uint8", symmetric: bool = False) -> Activations:
+    return Activations(method=method, dtype=dtype, symmetric=symmetric, reason="test")
+
+
+def error(q: QParams, values: np.ndarray) -> float:
+    return float(np.square(q.fake_quantize(values) - values).mean())
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize("symmetric", [False, True])
+@given(a=finite, b=finite)
+def test_zero_is_exact_and_the_range_is_covered(
+    dtype: str, symmetric: bool, a: float, b: float
+) -> None:
     low, high = min(a, b), max(a, b)
-    q = asymmetric(low, high)
-    assert 0 <= q.zero_point <= 255 and q.scale > 0
+    q = affine(low, high, dtype, symmetric)
+    first, last = LIMITS[dtype]
+    assert first <= q.zero_point <= last and q.scale > 0
     assert q.fake_quantize(np.zeros(1))[0] == 0
+    assert not symmetric or q.zero_point == {"uint8": 128, "int8": 0, "uint16": 32768}[dtype]
     # half a step for rounding, half for the zero point's own
     for value in (low, high):
         assert abs(q.fake_quantize(np.array([value]))[0] - value) <= 1.001 * q.scale
@@ -48,30 +72,37 @@ def test_noise_in_the_last_bits_rarely_matters(x: float, noise: float) -> None:
     assert abs(near - 1) <= 2.0**-MANTISSA_BITS * 2  # one step at most, mostly none
 
 
-def test_mse_clips_outliers_and_never_loses_to_minmax() -> None:
+@pytest.mark.parametrize("method", ["percentile", "entropy"])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_methods_clip_an_outlier_that_minmax_keeps(method: str, symmetric: bool) -> None:
     rng = np.random.default_rng(0)
-    values = np.concatenate((rng.normal(0, 1, 500), [60.0]))
-    s = stats(values)
-    clipped, whole = mse(s), minmax(s)
-    sample = s.sample.astype(float)
+    values = np.concatenate((rng.normal(0, 1, 40_000), [60.0]))
+    kept = choose(stats(values), how("minmax", symmetric=symmetric))
+    found = choose(stats(values), how(method, symmetric=symmetric))
+    assert kept.range[1] == pytest.approx(60, rel=0.01)
+    assert found.range[1] < 30
+    bulk = values[:-1]
+    assert error(found, bulk) < error(kept, bulk) / 3
+    assert clipped(stats(values), kept) == 0 < clipped(stats(values), found) < 1e-3
 
-    def error(q: object) -> float:
-        return float(np.square(q.fake_quantize(sample) - sample).mean())
 
-    assert error(clipped) <= error(whole)
-    assert whole.scale == pytest.approx((values.max() - values.min()) / 255, rel=2e-3)
+def test_mse_never_loses_to_minmax() -> None:
+    values = np.random.default_rng(1).standard_t(4, 5000)
+    q, whole = (choose(stats(values), how(m)) for m in ("mse", "minmax"))
+    assert error(q, values) <= error(whole, values)
 
 
 def test_the_range_is_judged_behind_the_gelu() -> None:
+    node = onnx.helper.make_node("Gelu", ["x"], ["y"])
+    gelu = gate.function(node, Gate(reason="test"))
     values = np.random.default_rng(0).normal(-4, 5, 4000)
-    before, behind = mse(stats(values)), mse(stats(values), table(1.702))
-    low = -before.zero_point * before.scale
-    assert -behind.zero_point * behind.scale > low  # far below zero the GELU is flat
-    gelu = table(1.702)
-    error = [
+    before = choose(stats(values), how("mse"))
+    behind = choose(stats(values), how("minmax"), gelu)  # whatever the method
+    assert behind.range[0] > before.range[0]  # far below zero the GELU is flat
+    errors = [
         np.square(gelu(q.fake_quantize(values)) - gelu(values)).mean() for q in (before, behind)
     ]
-    assert error[1] < error[0]
+    assert errors[1] < errors[0]
 
 
 @settings(max_examples=50)
@@ -94,35 +125,30 @@ def tiny_model(scale: float) -> onnx.ModelProto:
     )
 
 
-def test_calibration_sees_extremes_and_channel_means() -> None:
+def test_calibration_sees_extremes_means_and_squares_of_every_channel() -> None:
     batches = [np.full((1, 2, 4), v, np.float32) for v in (1.0, 2.0, -3.0)]
     batches[1][0, 1] = 8.0
     seen: list[int] = []
     found = calibrate(tiny_model(2.0), ["input", "y"], batches, 0, seen.append)
-    assert (found["y"].low, found["y"].high) == (-6.0, 16.0)
-    assert found["y"].channel_mean.tolist() == [0.0, 4.0]
-    assert found["input"].high == 8.0 and seen == [1, 2, 3]
-    assert set(found["y"].sample) <= {2.0, 4.0, 16.0, -6.0}
+    y = found["y"]
+    assert (y.low.tolist(), y.high.tolist()) == ([-6.0, -6.0], [4.0, 16.0])
+    assert y.mean.tolist() == [0.0, 4.0]
+    assert y.square.tolist() == pytest.approx([(4 + 16 + 36) / 3, (4 + 256 + 36) / 3])
+    assert found["input"].high.tolist() == [2.0, 8.0] and seen == [1, 2, 3]
+    assert set(y.values[y.channels == 0]) <= {2.0, 4.0, -6.0}
+    assert set(y.values[y.channels == 1]) <= {2.0, 16.0, -6.0}
+    half = y.scaled(np.array([1.0, 2.0]))
+    assert half.high.tolist() == [4.0, 8.0] and set(half.values) <= {2.0, 4.0, 8.0, 1.0, -3.0, -6.0}
+
+
+def test_what_calibration_keeps_does_not_grow_with_the_images() -> None:
+    few, many = (
+        calibrate(tiny_model(1.0), ["y"], [np.ones((1, 2, 4), np.float32)] * n, 0)["y"]
+        for n in (10, 20_000)
+    )
+    assert len(few.values) == 80 and len(many.values) <= 20_000 * 16
 
 
 def test_calibration_refuses_infinite_values() -> None:
     with pytest.raises(DataError, match="not finite"):
         calibrate(tiny_model(3e38), ["y"], [np.full((1, 2, 4), 3e38, np.float32)], 0)
-
-
-def test_recipe_files(tmp_path: Path) -> None:
-    from importlib import resources
-
-    text = resources.files("edgenext.quantize").joinpath("recipes/cpu-onnxruntime.toml").read_text()
-    good = tmp_path / "mine.toml"
-    good.write_text(text.replace("limit = 64", "limit = 127"))
-    assert load_recipe("cpu-onnxruntime", file=good).weights.limit == 127
-    bad = tmp_path / "bad.toml"
-    bad.write_text(text.replace("limit = 64", "limits = 64"))
-    with pytest.raises(UsageError, match="limit"):
-        load_recipe("cpu-onnxruntime", file=bad)
-    bad.write_text("= =")
-    with pytest.raises(InputError, match="TOML"):
-        load_recipe("cpu-onnxruntime", file=bad)
-    with pytest.raises(InputError, match="nowhere"):
-        load_recipe("cpu-onnxruntime", file=tmp_path / "nowhere.toml")

@@ -1,0 +1,92 @@
+"""NNCF's quantizer, as a rival: its files run in both runtimes and mean the same in both."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from importlib.util import find_spec
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from golden import weights as golden
+
+from edgenext.errors import MissingDependencyError
+from edgenext.export.onnx import onnx_graph
+from edgenext.models import zoo
+from edgenext.quantize.rivals import nncf_static
+from edgenext.runtimes.fidelity import fidelity
+from edgenext.runtimes.onnxruntime import inference_session
+from edgenext.runtimes.openvino import compiled_model
+
+MISSING = [name for name in ("nncf", "openvino") if find_spec(name) is None]
+installed = pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed")
+
+
+def float_graph() -> onnx.ModelProto:
+    net = zoo.create_model("edgenext_xx_small")
+    net.load_state_dict(golden.state("edgenext_xx_small"))
+    return onnx_graph(net.eval(), "convC", (64, 64))
+
+
+def pictures(n: int) -> np.ndarray:
+    coarse = torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic")
+    return np.asarray(smooth.numpy())
+
+
+def in_onnxruntime(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    session = inference_session(model.SerializeToString(), 1)
+    return np.concatenate([session.run(["logits"], {"input": i[None]})[0] for i in x])
+
+
+def in_openvino(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    request = compiled_model(model.SerializeToString(), 1).create_infer_request()
+    return np.concatenate([request.infer([i[None]])[0].copy() for i in x])
+
+
+@installed
+def test_its_files_mean_the_same_in_both_runtimes(capfd: pytest.CaptureFixture[str]) -> None:
+    model, x = float_graph(), pictures(24)
+    before = model.SerializeToString()
+    quantized = nncf_static(model, [i[None] for i in x[:12]])
+    assert model.SerializeToString() == before
+    assert capfd.readouterr() == ("", "")
+    onnx.checker.check_model(quantized, full_check=True)
+
+    expected = in_onnxruntime(model, x[12:])
+    ours, theirs = (run(quantized, x[12:]) for run in (in_onnxruntime, in_openvino))
+    assert fidelity(expected, ours).sqnr_db > 15
+    # Signed activations would stand 1.7 dB below; equal roundings are tens of dB above.
+    gap = fidelity(expected, ours).sqnr_db - fidelity(expected, theirs).sqnr_db
+    assert abs(gap) < 0.5
+    assert np.array_equal(theirs, in_openvino(quantized, x[12:]))
+
+
+@installed
+def test_what_openvino_runs_in_float_stays_float() -> None:
+    quantized = nncf_static(float_graph(), [i[None] for i in pictures(4)])
+    constants = {tensor.name: tensor for tensor in quantized.graph.initializer}
+    made_by = {name: node for node in quantized.graph.node for name in node.output}
+
+    def dequantized(node: onnx.NodeProto) -> bool:
+        return any(made_by[i].op_type == "DequantizeLinear" for i in node.input if i in made_by)
+
+    seen: Counter[tuple[str, bool]] = Counter()
+    for node in quantized.graph.node:
+        if node.op_type == "Conv":
+            grouped = any(a.name == "group" and a.i > 1 for a in node.attribute)
+            seen["depthwise" if grouped else "dense", dequantized(node)] += 1
+        elif node.op_type in ("MatMul", "Gemm"):
+            seen[node.op_type, dequantized(node)] += 1
+        elif node.op_type == "QuantizeLinear":
+            assert constants[node.input[2]].data_type == onnx.TensorProto.UINT8
+    assert {kind for kind, q in seen if q} == {"dense", "Gemm"}
+    assert {kind for kind, q in seen if not q} == {"depthwise", "MatMul"}
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[nncf\]'"):
+        nncf_static(onnx.ModelProto(), [])
