@@ -13,23 +13,27 @@ demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on em
 test: lint ## everything CI checks
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/installed
+lint: $(VENV)/testing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/installed
+format: $(VENV)/testing
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/installed ## the published figures, again, on this machine: see results/
+bench: $(VENV)/testing ## the published figures, again, on this machine: see results/
 	$(BIN)/python results/measure.py --data $(DATA) --weights $(WEIGHTS)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/testing: $(VENV)/installed ## other quantizers and runtimes, and the vendors' compilers
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,vendors]'
 	touch $@
 
 clean:

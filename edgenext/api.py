@@ -99,7 +99,7 @@ def quantize(
     require_engine(how.engine, recipe.scheme)
     subject = open_subject(what, options)
     images = scheme_images(subject, how, recipe.scheme, progress)
-    graph, stem = float_graph(subject, how, recipe.target, export_options)
+    graph, stem = float_graph(subject, how, recipe, export_options)
     suffix = "" if how.engine == "edgenext" else f"-{how.engine}"
     target = "" if recipe.target == DEFAULT_TARGET else f"-{recipe.target}"
     return quantize_graph(
@@ -143,7 +143,7 @@ def scheme_images(
 
 
 def float_graph(
-    subject: Subject, how: QuantizeOptions, target: str, export_options: ExportOptions
+    subject: Subject, how: QuantizeOptions, recipe: Recipe, export_options: ExportOptions
 ) -> tuple[Graph, str]:
     """The float graph a quantizer starts from, and the stem of what it is called."""
     from dataclasses import replace
@@ -154,10 +154,11 @@ def float_graph(
 
     if subject.artifact:
         graph = read_graph(subject.artifact)
-        return replace(graph, target=target), subject.name.replace("-fp32", "")
+        return replace(graph, target=recipe.target), subject.name.replace("-fp32", "")
     assert subject.checkpoint  # noqa: S101 - a subject is one or the other
-    form = form_of(how.engine, form_for(target))
-    made = graph_of(subject.checkpoint, replace(export_options, form=form, target=target))
+    form = form_of(how.engine, form_for(recipe.target))
+    chosen = replace(export_options, form=form, target=recipe.target, opset=recipe.opset)
+    made = graph_of(subject.checkpoint, chosen)
     return made, f"{subject.name}-{subject.transform.size}"
 
 

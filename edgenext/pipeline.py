@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from edgenext import api
 from edgenext.artifact import Artifact, manifest_path, open_artifact
@@ -26,83 +21,14 @@ from edgenext.evaluation import (
     measure,
     scores,
 )
-from edgenext.files import atomic_path, sha256_file, write_bytes, write_text
+from edgenext.files import atomic_path, sha256_file, write_text
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary
+from edgenext.stages import Stages, digest
 from edgenext.subjects import Subject, load
 
-STATE = "stages.json"
 BENCH_RETRIES = 2
 """A noisy benchmark is repeated this often; what is kept is chosen by validity, never by value."""
-
-
-def digest(inputs: dict[str, Any]) -> str:
-    """A hash of what a stage is made from, this package's version included."""
-    text = json.dumps([version("edgenext"), inputs], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-class Done(Record):
-    """A stage that was done: the hash of its inputs, its files' sha256, how long it took."""
-
-    key: str
-    files: dict[str, str]
-    seconds: float
-
-
-_STATE = TypeAdapter(dict[str, Done])
-
-
-class Run:
-    """A run's folder: what was made, from what."""
-
-    def __init__(self, folder: Path, announce: Callable[[str, bool], None]) -> None:
-        self.folder, self._announce = folder, announce
-        self._seen: dict[str, None] = {}
-        self._state: dict[str, Done] = {}
-        # a damaged record costs time, not correctness
-        with contextlib.suppress(OSError, ValidationError):
-            self._state = _STATE.validate_json((folder / STATE).read_bytes())
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Wall time of each stage of this run, when it was last done."""
-        return {name: self._state[name].seconds for name in self._seen}
-
-    def stage(
-        self, name: str, inputs: dict[str, Any], produce: Callable[[], Sequence[Path]]
-    ) -> list[Path]:
-        """The files of a stage: made now, or found unchanged from the same inputs."""
-        self._seen[name] = None
-        key = digest(inputs)
-        entry = self._state.get(name)
-        if entry and entry.key == key and self._unchanged(entry.files):
-            self._announce(name, False)
-            return [self.folder / file for file in entry.files]
-        self._announce(name, True)
-        start = time.perf_counter()
-        files = list(produce())
-        self._state[name] = Done(
-            key=key,
-            files={str(f.relative_to(self.folder)): sha256_file(f) for f in files},
-            seconds=round(time.perf_counter() - start, 2),
-        )
-        self._save()
-        return files
-
-    def forget(self, name: str) -> None:
-        """Do a stage again next time, whatever its inputs."""
-        del self._state[name]
-        self._save()
-
-    def _save(self) -> None:
-        write_bytes(self.folder / STATE, _STATE.dump_json(self._state, indent=2) + b"\n")
-
-    def _unchanged(self, files: dict[str, str]) -> bool:
-        return all(
-            (self.folder / file).is_file() and sha256_file(self.folder / file) == digest
-            for file, digest in files.items()
-        )
 
 
 def run(
@@ -131,7 +57,7 @@ def run(
     recipe = load_recipe(wanted.target, wanted.scheme, wanted.recipe)
     for engine in engines:
         require_engine(engine)
-    runner = Run(config.out, announce)
+    runner = Stages(config.out, announce)
     options, trained = _weights(runner, config, progress)
     checkpoint = load(config.model, options)
     subject = Subject(checkpoint=checkpoint)
@@ -222,7 +148,7 @@ def _files(artifact: Artifact) -> list[Path]:
 
 
 def _weights(
-    runner: Run, config: RunConfig, progress: Progress
+    runner: Stages, config: RunConfig, progress: Progress
 ) -> tuple[ModelOptions, dict[str, float] | None]:
     """Where the weights are: those of the configuration, or those this run has trained."""
     options = ModelOptions(

@@ -312,3 +312,44 @@ class RunSummary(Record):
     command: str = ""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Wall time of each stage."""
+
+
+class Candidate(Record):
+    """An artifact a search has tried, measured on the images it chose on.
+
+    `speed` is against the float file of the same search, from interleaved rounds; `meets` says
+    whether the upper end of the drop's interval is under the budget; `front` that no other
+    candidate is both cheaper and nearer to the float network.
+    """
+
+    comparison: Comparison
+    size_bytes: int
+    p50_ms: float
+    speed: float
+    valid: bool
+    meets: bool
+    front: bool = False
+    kept_float: dict[str, str] = Field(default_factory=dict)
+
+
+class SearchReport(Record):
+    """`quantize --max-drop --json`: every candidate, the chosen one, and its drop on new images.
+
+    `final` is measured on images that chose nothing; `met` is about it. `images_needed` is how
+    many of them would show that the budget is met, None if none would.
+    """
+
+    model: str
+    target: str
+    budget: float
+    objective: str
+    candidates: tuple[Candidate, ...]
+    chosen: str
+    path: str
+    final: Comparison
+    met: bool
+    images_needed: int | None
+    choosing: SubsetInfo
+    reporting: SubsetInfo
+    environment: Environment | None = None
+    sentence: str

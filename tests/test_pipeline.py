@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgenext.config import RunConfig, make_config
-from edgenext.pipeline import Run, _noisy
+from edgenext.pipeline import _noisy
 from edgenext.schema import BenchReport, BenchResult, Latency
+from edgenext.stages import Stages
 
 
 def write(path: Path) -> list[Path]:
@@ -16,13 +17,13 @@ def test_a_stage_is_done_once_and_a_forgotten_one_again(tmp_path: Path) -> None:
     said: list[tuple[str, bool]] = []
     file = tmp_path / "file"
     for inputs in ({"a": 1}, {"a": 1}, {"a": 2}):
-        Run(tmp_path, lambda *s: said.append(s)).stage("make", inputs, lambda: write(file))
+        Stages(tmp_path, lambda *s: said.append(s)).stage("make", inputs, lambda: write(file))
     assert [needed for _, needed in said] == [True, False, True]
-    run = Run(tmp_path, lambda *s: said.append(s))
+    run = Stages(tmp_path, lambda *s: said.append(s))
     run.stage("make", {"a": 2}, lambda: write(file))
     assert run.seconds.keys() == {"make"}
     run.forget("make")
-    Run(tmp_path, lambda *s: said.append(s)).stage("make", {"a": 2}, lambda: write(file))
+    Stages(tmp_path, lambda *s: said.append(s)).stage("make", {"a": 2}, lambda: write(file))
     assert [needed for _, needed in said[3:]] == [False, True]
 
 

@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,7 +29,7 @@ import psutil
 from edgenext.artifact import Artifact
 from edgenext.benchmark.memory import MIB, empty_rss, peak_rss
 from edgenext.errors import EdgenextError, RuntimeFailedError
-from edgenext.runtimes import OPENERS, open_session
+from edgenext.runtimes import open_session, runtime_of
 from edgenext.runtimes.base import Images
 from edgenext.schema import Evidence, Manifest
 
@@ -123,12 +122,10 @@ class Runner:
     def __init__(self, job: Job) -> None:
         manifest = Manifest.model_validate(job.manifest)
         cpus = pin(job.cpus)
-        # Runtime modules are called like the package they drive: loading that package is
-        # neither the artifact's time nor its memory. A missing one is `open_session`'s to tell.
-        if manifest.format in OPENERS:
-            module = import_module(OPENERS[manifest.format][0])
-            with contextlib.suppress(ImportError):
-                import_module(module.__name__.rpartition(".")[2])
+        # Loading the runtime's package is neither the artifact's time nor its memory. A missing
+        # one is `open_session`'s to tell.
+        with contextlib.suppress(EdgenextError, ImportError):
+            runtime_of(manifest).preload()
         gc.collect()
         self._empty = empty_rss()
 

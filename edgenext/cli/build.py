@@ -13,6 +13,7 @@ from edgenext.cli.options import (
     Batch,
     Data,
     Json,
+    Limit,
     Out,
     Seed,
     Target,
@@ -20,6 +21,7 @@ from edgenext.cli.options import (
     batch_size,
     takes_model,
 )
+from edgenext.errors import UsageError
 from edgenext.options import ModelOptions
 
 
@@ -101,31 +103,68 @@ def quantize(
     calib: Annotated[str, typer.Option(help="Calibration images: folder, zip or `digits`.")] = "",
     n: Annotated[int, typer.Option("-n", help="Calibration images.")] = 128,
     seed: Seed = 0,
-    scheme: Annotated[str, typer.Option(help="Quantization scheme.")] = "w8a8-static",
+    scheme: Annotated[
+        str,
+        typer.Option(help="w8a8-static, w8a8-dynamic, w8a16-static, w8-weight-only, fp16 or bf16."),
+    ] = "w8a8-static",
     target: Target = "cpu-onnxruntime",
     engine: Annotated[
-        str, typer.Option(help="`edgenext`, or `onnxruntime` for its quantizer's defaults.")
+        str, typer.Option(help="`edgenext`, or `onnxruntime` or `nncf` to compare with.")
     ] = "edgenext",
     recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own.")] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Search: the fastest file that costs at most so many points of top-1."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Labelled images for the search: half choose, half report.")
+    ] = None,
+    objective: Annotated[str, typer.Option(help="Of the search: latency or size.")] = "latency",
+    limit: Limit = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,
     options: ModelOptions,
     out: Out = Path(),
     json: Json = False,
 ) -> None:
-    """Quantize a model or a float artifact to INT8."""
+    """Quantize a model or a float artifact.
+
+    With --max-drop, search for the fastest file under a budget; stopped, it goes on later.
+    """
     from edgenext import api
     from edgenext.models.zoo import DEFAULT_MODEL
     from edgenext.options import ExportOptions, QuantizeOptions
 
     how = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed)
     graph = ExportOptions(target=target, batch=batch_size(batch), uint8_input=uint8_input)
+    name = what or DEFAULT_MODEL
+    if max_drop is None:
+        with console.progress() as progress:
+            artifact = api.quantize(name, how, options, graph, out=out, progress=progress)
+        result = artifact.result()
+        console.print_json(result.model_dump(mode="json")) if json else console.show_export(result)
+        return
+    if data is None:
+        raise UsageError("a search needs labelled images", "Give --data")
+    if engine != "edgenext":
+        raise UsageError(f"the engine {engine} has nothing to search", "Leave --engine out")
+    from edgenext.search import search
+
     with console.progress() as progress:
-        artifact = api.quantize(
-            what or DEFAULT_MODEL, how, options, graph, out=out, progress=progress
+        report = search(
+            name,
+            how,
+            data,
+            max_drop,
+            options,
+            graph,
+            objective=objective,
+            limit=limit,
+            out=out,
+            progress=progress,
+            announce=console.announce,
         )
-    result = artifact.result()
-    console.print_json(result.model_dump(mode="json")) if json else console.show_export(result)
+    console.print_json(report.model_dump(mode="json")) if json else console.show_search(report)
 
 
 @app.command()

@@ -15,7 +15,14 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from edgenext.schema import BenchReport, CompareReport, EvalReport, ExportResult, ModelCard
+from edgenext.schema import (
+    BenchReport,
+    CompareReport,
+    EvalReport,
+    ExportResult,
+    ModelCard,
+    SearchReport,
+)
 
 WIDE = 200
 """Columns of a table that goes to a file or a pipe: nothing is cut there."""
@@ -98,6 +105,42 @@ def show_export(result: ExportResult) -> None:
         )
     for warning in result.warnings:
         err.print(f"warning: {warning}", soft_wrap=True)
+
+
+def show_search(report: SearchReport) -> None:
+    """What a search has tried, and what it chose."""
+    rows = [
+        (
+            f"{'> ' if c.comparison.artifact == report.chosen else '  '}{c.comparison.artifact}",
+            f"{c.p50_ms:.2f}",
+            f"{c.speed:.2f}x{'' if c.valid else ' (not valid)'}",
+            f"{c.size_bytes / 2**20:.2f}",
+            f"{c.comparison.sqnr_db:.1f}",
+            f"{c.comparison.drop.points:+.2f}",
+            f"{c.comparison.drop.ci95[0]:+.2f} to {c.comparison.drop.ci95[1]:+.2f}",
+            "yes" if c.meets else "no",
+            "yes" if c.front else "",
+        )
+        for c in report.candidates
+    ]
+    columns = (
+        "candidate",
+        "p50 ms",
+        "speed",
+        "MiB",
+        "dB",
+        "drop",
+        "95 % interval",
+        "meets",
+        "front",
+    )
+    _table(f"chosen on {report.choosing.n} images, budget {report.budget:g} points", columns, rows)
+    out.print(report.sentence, soft_wrap=True)
+    chosen = next(c for c in report.candidates if c.comparison.artifact == report.chosen)
+    for site, reason in chosen.kept_float.items():
+        if reason.startswith("search:"):
+            out.print(f"float: {site}: {reason.removeprefix('search: ')}", soft_wrap=True)
+    out.print(report.path)
 
 
 def show_eval(report: EvalReport) -> None:

@@ -1,8 +1,10 @@
 """Forms: how a folded network is laid out for a runtime.
 
-`naive` is the reference network as it is. `convT` keeps N×C×H×W throughout: linear layers become
-1×1 convolutions, LayerNorm stands between two transposes (which onnxruntime's layout passes nearly
-all remove), and attention scales the small d × d product instead of normalising queries and keys.
+`naive` is the reference network as it is. The deployment forms keep N×C×H×W throughout: linear
+layers become 1×1 convolutions, and attention scales the small d × d product instead of normalising
+queries and keys. They differ in how LayerNorm is written: in `convT` it stands between two
+transposes, which onnxruntime's layout passes nearly all remove; in `convC` it is written out over
+the channels, which OpenVINO fuses into one operator.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ NORMALIZE_EPS = 1e-12
 """The floor of torch.nn.functional.normalize."""
 
 
-class ChannelLayerNorm(nn.Module):
-    """LayerNorm over the channels of N×C×H×W, between two transposes."""
+class ChannelNorm(nn.Module):
+    """LayerNorm over the channels of N×C×H×W; the forms differ in how it is computed."""
 
     weight: Tensor
     bias: Tensor
@@ -47,15 +49,40 @@ class ChannelLayerNorm(nn.Module):
         self.register_buffer("weight", norm.weight.detach())
         self.register_buffer("bias", norm.bias.detach())
 
+
+class TransposedNorm(ChannelNorm):
+    """LayerNorm as one operator, between two transposes."""
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise N×C×H×W over C."""
         x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, LN_EPS)
         return x.permute(0, 3, 1, 2)
 
 
-def channel_norm(norm: nn.Module) -> nn.Module:
+class WrittenNorm(ChannelNorm):
+    """LayerNorm written out over axis 1, without the affine where the folds left none."""
+
+    def __init__(self, norm: nn.LayerNorm | LayerNorm2d) -> None:
+        super().__init__(norm)
+        self.affine = not bool((self.weight == 1).all() and (self.bias == 0).all())
+        self.share = 1 / len(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise N×C×H×W over C."""
+        centred = x - x.mean(1, keepdim=True)
+        # as a length, not as a mean of squares: in bfloat16 OpenVINO then loses 6 dB less
+        length = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+        y = centred / torch.sqrt(length * length * self.share + LN_EPS)
+        return y * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else y
+
+
+NORMS: dict[str, type[ChannelNorm]] = {"convT": TransposedNorm, "convC": WrittenNorm}
+"""Deployment form → how its LayerNorms are computed."""
+
+
+def channel_norm(norm: nn.Module, kind: type[ChannelNorm]) -> nn.Module:
     """What the folds left of a norm, for N×C×H×W."""
-    return ChannelLayerNorm(norm) if isinstance(norm, nn.LayerNorm | LayerNorm2d) else norm
+    return kind(norm) if isinstance(norm, nn.LayerNorm | LayerNorm2d) else norm
 
 
 def channel_affine(norm: nn.BatchNorm2d) -> nn.Conv2d:
@@ -79,13 +106,13 @@ def pointwise(linear: nn.Linear) -> nn.Conv2d:
     return conv
 
 
-class ConvEncoderT(nn.Module):
+class DeployedConvEncoder(nn.Module):
     """A folded convolution encoder."""
 
-    def __init__(self, block: ConvEncoder) -> None:
+    def __init__(self, block: ConvEncoder, kind: type[ChannelNorm]) -> None:
         super().__init__()
         self.dwconv = block.dwconv
-        self.norm = channel_norm(block.norm)
+        self.norm = channel_norm(block.norm, kind)
         self.pwconv1, self.act = pointwise(block.pwconv1), block.act
         self.pwconv2 = pointwise(block.pwconv2)
 
@@ -95,7 +122,7 @@ class ConvEncoderT(nn.Module):
         return x + y
 
 
-class XCAT(nn.Module):
+class DeployedXCA(nn.Module):
     """Cross-covariance attention on N×C×H×W; the norms of q and k scale the d × d product."""
 
     temperature: Tensor
@@ -119,18 +146,18 @@ class XCAT(nn.Module):
         return out
 
 
-class SDTAEncoderT(nn.Module):
+class DeployedSDTAEncoder(nn.Module):
     """A folded attention encoder."""
 
-    def __init__(self, block: SDTAEncoder) -> None:
+    def __init__(self, block: SDTAEncoder, kind: type[ChannelNorm]) -> None:
         super().__init__()
         self.width, self.convs = block.width, block.convs
         bn = block.norm_xca if isinstance(block.norm_xca, nn.BatchNorm2d) else None
         self.norm_before = None if bn is None else channel_affine(bn)
-        self.norm_xca = channel_norm(block.norm_xca) if bn is None else nn.Identity()
+        self.norm_xca = channel_norm(block.norm_xca, kind) if bn is None else nn.Identity()
         self.pos_embd = block.pos_embd
-        self.xca = XCAT(block.xca)
-        self.norm = channel_norm(block.norm)
+        self.xca = DeployedXCA(block.xca)
+        self.norm = channel_norm(block.norm, kind)
         self.pwconv1, self.act = pointwise(block.pwconv1), block.act
         self.pwconv2 = pointwise(block.pwconv2)
 
@@ -146,22 +173,22 @@ class SDTAEncoderT(nn.Module):
         return out
 
 
-class ConvT(nn.Module):
-    """The whole network in form `convT`, from a folded network."""
+class Deployed(nn.Module):
+    """The whole network in a deployment form, from a folded network."""
 
-    def __init__(self, folded: EdgeNeXt) -> None:
+    def __init__(self, folded: EdgeNeXt, form: str) -> None:
         super().__init__()
-        self.features_only = folded.features_only
+        self.features_only, kind = folded.features_only, NORMS[form]
         self.downsample_layers = nn.ModuleList(
-            nn.Sequential(*(channel_norm(m) for m in cast(nn.Sequential, pair)))
+            nn.Sequential(*(channel_norm(m, kind) for m in cast(nn.Sequential, pair)))
             for pair in folded.downsample_layers
         )
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(
-                    SDTAEncoderT(b)
+                    DeployedSDTAEncoder(b, kind)
                     if isinstance(b, SDTAEncoder)
-                    else ConvEncoderT(cast(ConvEncoder, b))
+                    else DeployedConvEncoder(cast(ConvEncoder, b), kind)
                     for b in cast(Iterable[Block], stage)
                 )
             )
@@ -206,11 +233,11 @@ class Deployable(nn.Module):
         if form == "naive":
             check_size(height, width)
             check_finite(network)
-            self.body: EdgeNeXt | ConvT = network
+            self.body: EdgeNeXt | Deployed = network
         else:
             folded = fold(network, height, width, pixels)
             canonicalise_attention(folded)
-            self.body = ConvT(folded)
+            self.body = Deployed(folded, form)
         if self.normalise and pixels is not None:
             self.register_buffer("mean", 255 * torch.tensor(pixels.mean)[:, None, None])
             self.register_buffer("std", 255 * torch.tensor(pixels.std)[:, None, None])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from edgenext.errors import ArtifactError
 from edgenext.quantize import gate, qdq
@@ -84,7 +85,8 @@ def prepare(
 ) -> Prepared:
     """Calibrate a graph and equalise it; see `quantize_static`."""
     float_model = ir.from_proto(onnx.shape_inference.infer_shapes(model))
-    _check(float_model)
+    LiftConstantsToInitializersPass(size_limit=0)(float_model)  # one kind of constant
+    _check(float_model, recipe)
     graph = float_model.graph
     plan = make_plan(graph, recipe)
     if not plan.layers:
@@ -124,14 +126,16 @@ def _pass(progress: Progress | None, number: int, size: int) -> Callable[[int], 
     return lambda done: progress(number * size + done, 2 * size)
 
 
-def _check(model: ir.Model) -> None:
+def _check(model: ir.Model, recipe: Recipe) -> None:
     if any(node.op_type == "QuantizeLinear" for node in model.graph):
         raise ArtifactError("the graph is quantized already", "Start from a float export")
     opset = model.opset_imports[""]
-    if opset < GELU_OPSET:
+    least = max(recipe.opset, GELU_OPSET if recipe.gate else 0)
+    if opset < least:
         raise ArtifactError(
-            f"a graph of opset {opset} cannot be quantized: it has no Gelu",
-            f"Export it with --opset {GELU_OPSET}",
+            f"a graph of opset {opset} cannot be quantized for {recipe.target}: it has not the "
+            "operators or types",
+            f"Export it with --opset {least}",
         )
 
 
@@ -150,12 +154,9 @@ def _place(
     quantized = {t.value: qdq.quantize_activation(edit, t, params[t.value]) for t in plan.tensors}
     for node in plan.layers:
         qdq.store_weights(edit, node, weights[node], inputs[node].scale, recipe.sites.bias)
-    for node in plan.nodes:
-        if node.op_type in ("Add", "Concat"):
-            for i, value in enumerate(node.inputs):
-                if value is not None and value.const_value is not None:
-                    how = recipe.activations
-                    qdq.quantize_constant(edit, node, i, how.dtype, how.symmetric)
+    dtype = "int8" if recipe.activations.dtype.startswith("int") else "uint8"
+    for node, i in plan.constants:
+        qdq.quantize_constant(edit, node, i, dtype, recipe.activations.symmetric)
     for node in plan.gates:
         if recipe.gate is not None:
             gate.place(edit, node, quantized[sources[node]], inputs[node], recipe.gate)

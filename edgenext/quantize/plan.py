@@ -49,6 +49,19 @@ class Plan:
     tensors: tuple[Tensor, ...]
 
     @property
+    def constants(self) -> list[tuple[ir.Node, int]]:
+        """Float constants that quantized nodes read beside their tensors; layers' weights apart."""
+        return [
+            (node, i)
+            for node in self.nodes
+            if node.op_type not in LAYERS
+            for i, value in enumerate(node.inputs)
+            if value is not None
+            and value.const_value is not None
+            and value.const_value.dtype == ir.DataType.FLOAT
+        ]
+
+    @property
     def layers(self) -> list[ir.Node]:
         """The nodes with weights."""
         return [node for node in self.nodes if node.op_type in LAYERS]
@@ -91,7 +104,8 @@ def make_plan(graph: ir.Graph, recipe: Recipe) -> Plan:
         nodes.append(node)
         found |= dict.fromkeys(inputs)
         if recipe.sites.outputs:
-            found |= dict.fromkeys(v for v in node.outputs if not v.is_graph_output())
+            final = recipe.sites.graph_outputs
+            found |= dict.fromkeys(v for v in node.outputs if final or not v.is_graph_output())
     gated = [n for n in nodes if n.op_type in ACTIVATIONS] if recipe.gate else []
     tensors = tuple(_tensor(v, set(nodes), recipe.sites.outputs) for v in found)
     return Plan(tuple(sites), kept, tuple(nodes), tuple(gated), tensors)

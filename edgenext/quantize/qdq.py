@@ -89,24 +89,38 @@ def quantize_activation(edit: Editor, tensor: Tensor, q: QParams) -> ir.Value:
 
     Gives the quantized tensor.
     """
-    value = tensor.value
-    first = _first(edit.graph, [node for node, _ in tensor.readers])
-    scale, zero = edit.params(tensor.name, q)
+    value, name = tensor.value, tensor.name
+    scale, zero = edit.params(name, q)
     cast = value.producer()
+    if not tensor.readers:  # what the graph gives
+        return _quantize_output(edit, value, scale, zero)
+    first = _first(edit.graph, [node for node, _ in tensor.readers])
     if cast is not None and cast.op_type == "Cast":  # the image itself: it is uint8 already
         quantized = cast.inputs[0]
         assert quantized is not None  # noqa: S101 - a Cast has an input
     else:
         quantized = edit.node(
-            "QuantizeLinear", (value, scale, zero), f"{tensor.name}_quantized", before=first
+            "QuantizeLinear", (value, scale, zero), f"{name}_quantized", before=first
         )
     back = edit.node(
-        "DequantizeLinear", (quantized, scale, zero), f"{tensor.name}_dequantized", before=first
+        "DequantizeLinear", (quantized, scale, zero), f"{name}_dequantized", before=first
     )
     for node, i in tensor.readers:
         node.replace_input_with(i, back)
     if cast is not None and cast.op_type == "Cast":
         edit.graph.remove(cast, safe=True)
+    return quantized
+
+
+def _quantize_output(edit: Editor, value: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
+    """Q/DQ behind an output of the graph, which keeps its name."""
+    name = str(value.name)
+    value.name = f"{name}_float"
+    quantized = edit.node("QuantizeLinear", (value, scale, zero), f"{name}_quantized")
+    back = edit.node("DequantizeLinear", (quantized, scale, zero), name)
+    back.shape, back.type = value.shape, value.type
+    outputs: Any = edit.graph.outputs
+    outputs[list(outputs).index(value)] = back
     return quantized
 
 

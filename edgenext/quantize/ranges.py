@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgenext.quantize.calibrate import TensorStats
 from edgenext.quantize.recipe import Activations
 
-LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535)}
+LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 """First and last level of each type."""
 
 SEARCH = np.linspace(1.0, 0.2, 33)

@@ -50,7 +50,7 @@ class Weights(Record):
 class Activations(Record):
     """Type and range of activations; `percentile` is used by the method of that name."""
 
-    dtype: Literal["uint8", "int8", "uint16"] = "uint8"
+    dtype: Literal["uint8", "int8", "uint16", "int16"] = "uint8"
     symmetric: bool = False
     method: Literal["minmax", "percentile", "entropy", "mse"] = "mse"
     percentile: float = Field(99.99, gt=50, le=100)
@@ -80,12 +80,13 @@ class Equalise(Record):
 class Sites(Record):
     """Kinds of sites that are quantized, and the exceptions: name or pattern → reason.
 
-    With `outputs` what a site gives is quantized too, else only what it reads. `bias` is the type
-    in which biases are stored.
+    With `outputs` what a site gives is quantized too, else only what it reads; with
+    `graph_outputs` also what the whole graph gives. `bias` is the type in which biases are stored.
     """
 
     quantize: tuple[Kind, ...]
     outputs: bool = True
+    graph_outputs: bool = False
     bias: Literal["int32", "float32"] = "int32"
     keep_float: dict[str, Reason] = Field(default_factory=dict)
     reason: Reason

@@ -10,7 +10,7 @@ import pytest
 from cli_calls import CONFIG, FP32, INT8, PLAIN, STAGES, Cli, config, done_again, temporaries, tree
 from PIL import Image
 
-from edgenext.pipeline import Run
+from edgenext.stages import Stages
 
 RIVAL = "quantize, onnxruntime"
 
@@ -105,7 +105,7 @@ def test_a_damaged_record_costs_time_only(tmp_path: Path, damage: str) -> None:
             (tmp_path / "file").write_text("content")
             return [tmp_path / "file"]
 
-        Run(tmp_path, lambda *_: None).stage("made", {"of": "this"}, produce)
+        Stages(tmp_path, lambda *_: None).stage("made", {"of": "this"}, produce)
 
     stage()
     stage()

@@ -11,8 +11,9 @@ from torch import nn
 from edgenext.errors import CheckpointError, UsageError
 from edgenext.graph import fold
 from edgenext.graph.canonical import canonicalise_attention
-from edgenext.graph.forms import ConvT, Deployable
+from edgenext.graph.forms import NORMS, Deployable, Deployed
 from edgenext.graph.stress import stress
+from edgenext.graph.targets import FORMS
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt, LayerNorm2d, SDTAEncoder
 from edgenext.schema import EvalTransform
@@ -64,7 +65,8 @@ def test_every_fold_is_exact(arch: str, dtype: torch.dtype) -> None:
     folded = fold.fold(net, *SIZE)
     canonicalise_attention(folded)
     assert difference(net, folded, x) < limit
-    assert difference(net, ConvT(folded), x) < limit
+    for form in NORMS:
+        assert difference(net, Deployed(folded, form), x) < limit, form
 
 
 def test_folds_leave_the_network_alone() -> None:
@@ -90,7 +92,7 @@ def test_what_is_folded_is_an_identity(arch: str) -> None:
                 assert isinstance(norm, nn.Identity)
 
 
-@pytest.mark.parametrize("form", ["naive", "convT"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("arch", ["edgenext_x_small", "edgenext_x_small_bn_hs"])
 def test_pixels_go_in(arch: str, form: str) -> None:
     net = network(arch, torch.float64)
@@ -101,7 +103,7 @@ def test_pixels_go_in(arch: str, form: str) -> None:
     module = Deployable(net, form, *SIZE, transform).double()
     # the module casts pixels to float32, exactly; its weights here are float64
     module_input = pixels
-    if form == "convT":
+    if form != "naive":
         got = module.body.features(module_input.permute(0, 3, 1, 2).double())
         logits = module.body.classify(got[-1])
     else:

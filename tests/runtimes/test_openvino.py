@@ -1,0 +1,163 @@
+"""OpenVINO runs the ONNX artifacts that are made for it, and says the same as onnxruntime."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden import weights as golden
+
+from edgenext.artifact import Artifact, save_artifact
+from edgenext.benchmark.executor import Worker
+from edgenext.benchmark.worker import Job
+from edgenext.errors import MissingDependencyError, RuntimeFailedError
+from edgenext.export.onnx import onnx_graph, tensor_spec
+from edgenext.models import zoo
+from edgenext.runtimes import openvino, runtime_of
+from edgenext.runtimes.base import Session, logits
+from edgenext.runtimes.fidelity import fidelity
+from edgenext.runtimes.onnxruntime import OnnxSession
+from edgenext.runtimes.openvino import OpenVinoSession
+from edgenext.schema import EvalTransform
+
+TRANSFORM = EvalTransform(size=64, crop_pct=1.0)
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+
+installed = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
+
+
+def artifact(
+    folder: Path,
+    arch: str = "edgenext_xx_small",
+    *,
+    form: str = "convC",
+    batch: int | None = 1,
+    pixels: bool = False,
+    scheme: str = "fp32",
+) -> Artifact:
+    net = zoo.create_model(arch)
+    net.load_state_dict(golden.state(arch))
+    preprocess = TRANSFORM if pixels else None
+    model = onnx_graph(net.eval(), form, (64, 64), batch=batch, pixels=preprocess)
+    about = {
+        "format": "onnx",
+        "scheme": scheme,
+        "form": form,
+        "target": "cpu-openvino",
+        "arch": arch,
+        "num_classes": 1000,
+        "eval": TRANSFORM,
+        "input": tensor_spec(model.graph.input[0]),
+        "outputs": tuple(tensor_spec(o) for o in model.graph.output),
+        "opset": 20,
+        "source": {},
+        "tools": {},
+    }
+    return save_artifact(folder / "it.onnx", model.SerializeToString(), about)
+
+
+def open_openvino(made: Artifact, threads: int = 1) -> Session:
+    opened: Session = runtime_of(made.manifest).open_artifact(made, threads)
+    assert isinstance(opened, OpenVinoSession)
+    assert (opened.runtime, opened.evidence) == ("openvino", "host")
+    return opened
+
+
+def all_logits(session: Session) -> np.ndarray:
+    return np.concatenate(list(logits(session, IMAGES, batch=2)))
+
+
+def sqnr(made: Artifact) -> float:
+    expected = all_logits(OnnxSession(str(made.path), made.manifest, 1))
+    return fidelity(expected, all_logits(open_openvino(made))).sqnr_db
+
+
+@installed
+@pytest.mark.parametrize("form", ["naive", "convT", "convC"])
+@pytest.mark.parametrize("arch", ["edgenext_xx_small", "edgenext_xx_small_bn_hs"])
+def test_it_agrees_with_onnxruntime(tmp_path: Path, arch: str, form: str) -> None:
+    assert sqnr(artifact(tmp_path, arch, form=form)) > 100
+
+
+@installed
+@pytest.mark.parametrize(("batch", "pixels"), [(None, False), (2, True), (None, True)])
+def test_batches_and_pixels(tmp_path: Path, batch: int | None, pixels: bool) -> None:
+    made = artifact(tmp_path, batch=batch, pixels=pixels)
+    assert open_openvino(made).batch == batch
+    assert sqnr(made) > 100
+
+
+@installed
+def test_bfloat16_is_near_and_not_equal(tmp_path: Path) -> None:
+    assert 25 < sqnr(artifact(tmp_path, scheme="bf16")) < 60
+
+
+def test_the_manifest_says_what_the_rest_is_computed_in(tmp_path: Path) -> None:
+    plain = artifact(tmp_path).manifest
+    assert openvino.precision(plain) == "f32"
+    assert openvino.precision(plain.model_copy(update={"scheme": "bf16"})) == "bf16"
+    for rest, expected in (("bf16", "bf16"), ("fp32", "f32")):
+        mixed = plain.model_copy(update={"scheme": "w8a8-static", "recipe": {"rest": rest}})
+        assert openvino.precision(mixed) == expected
+
+
+@installed
+def test_logits_outlive_the_next_inference(tmp_path: Path) -> None:
+    session = open_openvino(artifact(tmp_path))
+    first = session.infer(session.prepare(IMAGES[:1]))
+    before = first.copy()
+    session.infer(session.prepare(IMAGES[1:2]))
+    assert np.array_equal(first, before)
+    assert first.dtype == np.float32
+
+
+@installed
+def test_files_and_inputs_it_refuses(tmp_path: Path) -> None:
+    made = artifact(tmp_path)
+    session = open_openvino(made)
+    with pytest.raises(RuntimeFailedError, match=r"OpenVINO cannot run it\.onnx"):
+        session.infer(np.zeros((1, 3, 32, 64), np.float32))
+    made.path.write_bytes(b"\x08\x09 not a model")
+    with pytest.raises(RuntimeFailedError, match=r"OpenVINO cannot load it\.onnx"):
+        open_openvino(made)
+
+
+def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[openvino\]'"):
+        open_openvino(artifact(tmp_path))
+
+
+@installed
+def test_nothing_is_reported_to_anyone() -> None:
+    code = (
+        "import sys; from edgenext.runtimes import openvino; openvino.preload(); "
+        "print('openvino_telemetry' in sys.modules, 'multiprocessing.popen_fork' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["False", "False"]
+
+
+@installed
+def test_a_worker_measures_it(tmp_path: Path) -> None:
+    made = artifact(tmp_path)
+    job = Job(str(made.path), made.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
+    with Worker("it", job) as worker:
+        worker.start()
+        assert worker.ready.runtime == "openvino"
+        peak = worker.peak_rss_mb()
+    # Not the package's own 100 MiB: that was loaded before the artifact.
+    assert 1 < peak < 90
+
+
+@installed
+def test_a_worker_passes_on_what_openvino_refuses(tmp_path: Path) -> None:
+    made = artifact(tmp_path)
+    made.path.write_bytes(b"\x08\x09 not a model")
+    job = Job(str(made.path), made.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
+    with Worker("it", job) as worker, pytest.raises(RuntimeFailedError, match="OpenVINO cannot"):
+        worker.start()
