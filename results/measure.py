@@ -1,9 +1,9 @@
-"""The published figures, measured again on this machine: accuracy, stressed twins and latency.
+"""The published figures, measured again on this machine: accuracy, ablation, twins and latency.
 
-    python results/measure.py --data DIR --weights FILE [--out results]
+    python results/measure.py --data DIR --weights FILE [--out results] [--only accuracy …]
 
 Accuracy needs the Tiny-ImageNet zips and the weights trained on them; latency needs neither. Writes
-`<ISA>.json` and prints the tables of the README.
+`<ISA>.json`, keeping the parts that were not measured anew, and prints the tables of the README.
 """
 
 from __future__ import annotations
@@ -11,61 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgenext import api
+from ablation import ablation
+from accuracy import accuracy, fidelity
+from latency import calibration_seconds, latency
+
 from edgenext.benchmark.environment import environment, isa_label
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
-STRENGTH = 3.0
-SEEDS = (0, 1, 2)
-
-
-def accuracy(data: Path, weights: Path, folder: Path) -> list[dict[str, Any]]:
-    """Top-1 and paired drops of INT8, ours and onnxruntime's, on the network and its twins."""
-    model, val = "edgenext_xx_small", str(data / "tiny-imagenet-val.zip")
-    plain = api.export(
-        model, ModelOptions(weights), ExportOptions(form="naive"), out=folder, data=val
-    )
-    folded = api.export(model, ModelOptions(weights), out=folder, data=val)
-    files = {"fp32, PyTorch": model, "fp32, folded": str(folded.path)}
-    networks = {"": weights}
-    for seed in SEEDS:
-        twin = folder / f"twin{seed}.safetensors"
-        api.stress(model, twin, ModelOptions(weights), seed=seed, strength=STRENGTH)
-        networks[f", twin {seed}"] = twin
-    for suffix, file in networks.items():
-        for engine in ("edgenext", "onnxruntime"):
-            how = QuantizeOptions(engine=engine, calib=data / "tiny-imagenet-train.zip")
-            made = api.quantize(model, how, ModelOptions(file), out=folder)
-            files[f"w8a8-static, {engine}{suffix}"] = str(made.path)
-    report = api.compare(str(plain.path), list(files.values()), val, ModelOptions(weights))
-    rows = [{"name": "fp32, plain", "n": report.n, "top1": report.base.top1}]
-    for name, other in zip(files, report.others, strict=True):
-        rows.append({"name": name, "n": report.n} | other.model_dump(mode="json"))
-    return rows
-
-
-def latency(model: str, folder: Path, size: int = 256) -> dict[str, Any]:
-    """One thread, batch 1, random weights: plain and folded FP32, INT8 of both engines."""
-    options = ModelOptions(random_weights=True, size=size)
-    plain = api.export(model, options, ExportOptions(form="naive"), out=folder)
-    files = [plain, api.export(model, options, out=folder)]
-    for engine in ("edgenext", "onnxruntime"):
-        # ranges do not matter for speed: the embedded digits will do
-        how = QuantizeOptions(engine=engine, calib="digits", n=16)
-        files.append(api.quantize(model, how, options, out=folder))
-    report = api.bench([f.path for f in files])
-    sizes = {f.name: f.manifest.size_bytes for f in files}
-    return {
-        "model": model,
-        "size_bytes": sizes,
-        "results": [
-            r.model_dump(mode="json", exclude={"samples_ms", "rounds"}) for r in report.results
-        ],
-        "speed": [r.model_dump(mode="json") for r in report.ratios if r.a == files[0].name],
-    }
+NEED_DATA = ("accuracy", "ablation", "fidelity", "seconds")
+MODELS = ("edgenext_xx_small", "edgenext_small")
 
 
 def main() -> None:
@@ -74,42 +31,63 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    arguments = parser.parse_args()
+    parser.add_argument("--only", nargs="*", help="parts to measure; the others are kept")
+    asked = parser.parse_args()
     env = environment()
-    found: dict[str, Any] = {"isa": isa_label(env), "environment": env.model_dump(mode="json")}
+    path = asked.out / f"{isa_label(env).lower()}.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if asked.only and path.is_file() else {}
+    found |= {"isa": isa_label(env), "environment": env.model_dump(mode="json")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if arguments.data and arguments.weights:
-            found["accuracy"] = accuracy(arguments.data, arguments.weights, folder)
-        found["latency"] = [latency(m, folder) for m in ("edgenext_xx_small", "edgenext_small")]
-    path = arguments.out / f"{isa_label(env).lower()}.json"
-    path.write_text(json.dumps(found, indent=1) + "\n")
+        parts: dict[str, Callable[[], Any]] = {
+            "latency": lambda: [latency(m, folder / m) for m in MODELS],
+            "seconds": lambda: calibration_seconds(asked.data, folder),
+            "accuracy": lambda: accuracy(asked.data, asked.weights, folder),
+            "ablation": lambda: ablation(asked.data, asked.weights, folder),
+            "fidelity": lambda: fidelity(asked.data, folder),
+        }
+        for part, measure in parts.items():
+            ready = part not in NEED_DATA or (asked.data and asked.weights)
+            if ready and (not asked.only or part in asked.only):
+                found[part] = measure()
+                path.write_text(json.dumps(found, indent=1) + "\n")
     show(found)
 
 
 def show(found: dict[str, Any]) -> None:
     """The tables, as Markdown."""
     print(f"## {found['isa']}: {found['environment']['cpu']}")
-    for row in found.get("accuracy", []):
-        drop = row.get("drop")
-        rest = (
-            f"| {drop['points']:+.2f} ({drop['ci95'][0]:+.2f} to {drop['ci95'][1]:+.2f}) | "
-            f"{drop['lost']} / {drop['gained']} | {row['agreement']:.2f} | {row['sqnr_db']:.1f} |"
-            if drop
-            else "| base | | | |"
+    for part in ("accuracy", "ablation"):
+        print(f"### {part}")
+        for row in found.get(part, []):
+            print(_row(row))
+    print("### fidelity")
+    for row in found.get("fidelity", []):
+        print(
+            f"| {row['arch']} | {row['target']} | {row['sqnr_db']:.1f} | {row['cosine']:.5f} | "
+            f"{row['agreement']:.1f} |"
         )
-        print(f"| {row['name']} | {row['top1']:.2f} {rest}")
-    for entry in found["latency"]:
-        speed = {r["b"]: r for r in entry["speed"]}
-        for r in entry["results"]:
-            times = "1"
-            if s := speed.get(r["artifact"]):
-                times = f"{s['median']:.2f}x ({s['ci95'][0]:.2f} to {s['ci95'][1]:.2f})"
+    for entry in found.get("latency", []):
+        print(f"### {entry['model']}")
+        for r in entry["rows"]:
+            low, high = r["ci95"] or (1, 1)
             valid = "" if r["valid"] else f" NOT VALID: {'; '.join(r['reasons'])}"
             print(
-                f"| {r['artifact']} | {r['latency_ms']['p50']:.2f} | {times} | "
-                f"{entry['size_bytes'][r['artifact']] / 1e6:.2f} | {r['peak_rss_mb']:.0f} |{valid}"
+                f"| {r['name']} | {r['latency_ms']['p50']:.2f} | {r['speed']:.2f}x "
+                f"({low:.2f} to {high:.2f}) | {r['size_bytes'] / 1e6:.2f} |{valid}"
             )
+    print("### seconds", found.get("seconds"))
+
+
+def _row(row: dict[str, Any]) -> str:
+    drop = row.get("drop")
+    if drop is None:
+        return f"| {row['name']} | {row['top1']:.2f} | base | | | |"
+    low, high = drop["ci95"]
+    return (
+        f"| {row['name']} | {row['top1']:.2f} | {drop['points']:+.2f} ({low:+.2f} to {high:+.2f}) "
+        f"| {drop['lost']} / {drop['gained']} | {row['agreement']:.2f} | {row['sqnr_db']:.1f} |"
+    )
 
 
 if __name__ == "__main__":

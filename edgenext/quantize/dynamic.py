@@ -18,6 +18,9 @@ from edgenext.quantize.recipe import Recipe
 from edgenext.quantize.rounding import constant
 from edgenext.quantize.sites import LAYERS, find_sites
 
+FULL = 127
+"""The last level of int8 weights."""
+
 OFFSET = 128
 """Zero point of int8 weights stored as uint8: onnxruntime's ConvInteger takes no signed ones."""
 
@@ -27,10 +30,14 @@ def quantize_weights(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     result = ir.from_proto(model)
     edit = Editor(result.graph)
     for node in _layers(result.graph, recipe):
-        weights = _rounded(node, recipe)
-        store_weights(edit, node, weights, input_scale=1.0, bias="float32")
+        store_rounded(edit, node)
     drop_unused_constants(result.graph)
     return ir.to_proto(result)
+
+
+def store_rounded(edit: Editor, node: ir.Node) -> None:
+    """Store a layer's weights as int8; it computes in float, so that nothing can saturate."""
+    store_weights(edit, node, _rounded(node, FULL), input_scale=1.0, bias="float32")
 
 
 def quantize_dynamic(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
@@ -40,13 +47,14 @@ def quantize_dynamic(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     """
     result = ir.from_proto(model)
     edit = Editor(result.graph)
+    limit = recipe.weights.limit if recipe.weights else FULL
     quantized: dict[ir.Value, tuple[ir.Value, ir.Value, ir.Value]] = {}
     for node in _layers(result.graph, recipe):
         source = node.inputs[0]
         assert source is not None  # noqa: S101 - a layer has an input
         if source not in quantized:
             quantized[source] = _quantize_at_run_time(edit, source, node)
-        _integer_layer(edit, node, quantized[source], _rounded(node, recipe))
+        _integer_layer(edit, node, quantized[source], _rounded(node, limit))
     drop_unused_constants(result.graph)
     return ir.to_proto(result)
 
@@ -57,9 +65,7 @@ def _layers(graph: ir.Graph, recipe: Recipe) -> list[ir.Node]:
     return [n for site in chosen for n in site.nodes if n.op_type in LAYERS]
 
 
-def _rounded(node: ir.Node, recipe: Recipe) -> LayerWeights:
-    assert recipe.weights is not None  # noqa: S101 - these recipes have weights
-    limit = recipe.weights.limit
+def _rounded(node: ir.Node, limit: int) -> LayerWeights:
     weight, bias = constant(node, 1), constant(node, 2)
     scales = weight_scales(weight, np.zeros(len(weight)), 1.0, limit)
     shape = (-1,) + (1,) * (weight.ndim - 1)

@@ -12,6 +12,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from edgenext.errors import ArtifactError
 from edgenext.quantize import gate, qdq
 from edgenext.quantize.calibrate import Batches, TensorStats, calibrate
+from edgenext.quantize.dynamic import store_rounded
 from edgenext.quantize.equalise import equalise, watched
 from edgenext.quantize.plan import Plan, choose_ranges, make_plan
 from edgenext.quantize.ranges import QParams, clipped
@@ -154,6 +155,8 @@ def _place(
     quantized = {t.value: qdq.quantize_activation(edit, t, params[t.value]) for t in plan.tensors}
     for node in plan.layers:
         qdq.store_weights(edit, node, weights[node], inputs[node].scale, recipe.sites.bias)
+    for node in plan.stored:
+        store_rounded(edit, node)
     dtype = "int8" if recipe.activations.dtype.startswith("int") else "uint8"
     for node, i in plan.constants:
         qdq.quantize_constant(edit, node, i, dtype, recipe.activations.symmetric)

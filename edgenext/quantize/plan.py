@@ -39,7 +39,7 @@ class Plan:
     """Sites, nodes and tensors that will be quantized, in graph order.
 
     `gates` are the activations that become look-ups; `kept` are the sites left in float, with
-    the reason.
+    the reason; `stored` are layers that compute in float from int8 weights.
     """
 
     sites: tuple[Site, ...]
@@ -47,6 +47,7 @@ class Plan:
     nodes: tuple[ir.Node, ...]
     gates: tuple[ir.Node, ...]
     tensors: tuple[Tensor, ...]
+    stored: tuple[ir.Node, ...] = ()
 
     @property
     def constants(self) -> list[tuple[ir.Node, int]]:
@@ -93,7 +94,8 @@ def make_plan(graph: ir.Graph, recipe: Recipe) -> Plan:
         UsageError: the recipe names a site that is not there.
     """
     assert recipe.sites is not None  # noqa: S101 - parse_recipe saw to it
-    sites, kept = chosen_sites(find_sites(graph), recipe.sites)
+    every = find_sites(graph)
+    sites, kept = chosen_sites(every, recipe.sites)
     mine = {node for site in sites for node in site.nodes}
     found: dict[ir.Value, None] = {}
     nodes: list[ir.Node] = []
@@ -108,7 +110,14 @@ def make_plan(graph: ir.Graph, recipe: Recipe) -> Plan:
             found |= dict.fromkeys(v for v in node.outputs if final or not v.is_graph_output())
     gated = [n for n in nodes if n.op_type in ACTIVATIONS] if recipe.gate else []
     tensors = tuple(_tensor(v, set(nodes), recipe.sites.outputs) for v in found)
-    return Plan(tuple(sites), kept, tuple(nodes), tuple(gated), tensors)
+    stored = [
+        node
+        for site in every.values()
+        if site.kind in recipe.sites.weights_only and site.name in kept
+        for node in site.nodes
+        if node.op_type in LAYERS
+    ]
+    return Plan(tuple(sites), kept, tuple(nodes), tuple(gated), tensors, tuple(stored))
 
 
 def _tensor(value: ir.Value, nodes: Collection[ir.Node], outputs: bool) -> Tensor:

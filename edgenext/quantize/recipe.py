@@ -81,10 +81,12 @@ class Sites(Record):
     """Kinds of sites that are quantized, and the exceptions: name or pattern → reason.
 
     With `outputs` what a site gives is quantized too, else only what it reads; with
-    `graph_outputs` also what the whole graph gives. `bias` is the type in which biases are stored.
+    `graph_outputs` also what the whole graph gives. Sites of the `weights_only` kinds compute in
+    float from int8 weights, for their size alone. `bias` is the type in which biases are stored.
     """
 
     quantize: tuple[Kind, ...]
+    weights_only: tuple[Kind, ...] = ()
     outputs: bool = True
     graph_outputs: bool = False
     bias: Literal["int32", "float32"] = "int32"

@@ -1,0 +1,110 @@
+"""Latency of every file side by side, and the profile of where its time goes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accuracy import FILES, OPENVINO
+
+from edgenext import api
+from edgenext.artifact import Artifact
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+
+SIZE = 256
+PROFILED = 60
+"""Inferences in a profile."""
+
+
+def latency(model: str, folder: Path) -> dict[str, Any]:
+    """One thread, batch 1, random weights: every file in one interleaved benchmark."""
+    options = ModelOptions(random_weights=True, size=SIZE)
+    plain = api.export(model, options, ExportOptions(form="naive"), out=folder)
+    folded = api.export(model, options, out=folder)
+    written = api.export(
+        model, options, ExportOptions(form="convC", target=OPENVINO), out=folder / "openvino"
+    )
+    names, files = (
+        ["fp32, plain", "fp32, folded", f"fp32, folded, {OPENVINO}"],
+        [plain, folded, written],
+    )
+    for scheme, target, engine in FILES:
+        # ranges do not matter for speed: the embedded digits will do
+        calib = "digits" if scheme == "w8a8-static" else ""
+        how = QuantizeOptions(scheme, target, engine, calib=calib, n=16)
+        files.append(api.quantize(model, how, options, out=folder))
+        names.append(f"{scheme}, {target}, {engine}")
+    report = api.bench([f.path for f in files])
+    speed = {r.b: r for r in report.ratios if r.a == report.results[0].artifact}
+    rows = []
+    for name, file, result in zip(names, files, report.results, strict=True):
+        ratio = speed.get(result.artifact)
+        rows.append(
+            {
+                "name": name,
+                "size_bytes": file.manifest.size_bytes,
+                "speed": ratio.median if ratio else 1.0,
+                "ci95": ratio.ci95 if ratio else None,
+            }
+            | result.model_dump(mode="json", exclude={"samples_ms", "rounds"})
+        )
+    return {
+        "model": model,
+        "rows": rows,
+        "profile": {n: profile(f) for n, f in zip(names, files, strict=True) if _by_ort(f)},
+    }
+
+
+def _by_ort(file: Artifact) -> bool:
+    return file.manifest.target != OPENVINO and file.manifest.scheme in ("fp32", "w8a8-static")
+
+
+def profile(file: Artifact) -> dict[str, float]:
+    """Milliseconds an inference by operator, as onnxruntime counts them; counting costs some."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = f"{folder}/profile"
+        session = ort.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"])
+        shape = file.manifest.input.shape
+        x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        for _ in range(PROFILED):
+            session.run(None, {"input": x})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    spent: Counter[str] = Counter()
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            spent[event["args"]["op_name"]] += event["dur"] / 1000 / PROFILED
+    return {op: round(ms, 3) for op, ms in spent.most_common()}
+
+
+def calibration_seconds(data: Path, folder: Path) -> dict[str, float]:
+    """Seconds to quantize EdgeNeXt-S at 256 px with 128 images, decoding apart."""
+    options = ModelOptions(random_weights=True, size=SIZE)
+    how = QuantizeOptions(calib=data / "tiny-imagenet-train.zip")
+    steps: dict[str, float] = {}
+
+    def note(what: str, done: int, total: int) -> None:
+        if what == "calibrating":
+            now = time.perf_counter()
+            if done == 1:
+                steps["start"] = now
+            if done == total // 2:
+                steps["calibrated"] = now
+            if done == total:
+                steps["rounded"] = now
+
+    api.quantize("edgenext_small", how, options, out=folder / "seconds", progress=note)
+    return {
+        "calibration": round(steps["calibrated"] - steps["start"], 1),
+        "calibration and moments": round(steps["rounded"] - steps["start"], 1),
+        "in all": round(time.perf_counter() - steps["start"], 1),
+    }
