@@ -1,0 +1,101 @@
+"""Every scheme of every target: checked, run as it is written, and near the float network."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from quantized_graphs import SIZE, batches, float_graph, logits, network, pictures, recipe
+
+from edgenext.export.onnx import onnx_graph
+from edgenext.graph.targets import TARGETS, form_for
+from edgenext.quantize import cast, dynamic
+from edgenext.quantize.engine import quantize_static
+from edgenext.quantize.recipe import STATIC, schemes
+from edgenext.runtimes.fidelity import fidelity
+
+LEAST_DB = {
+    "w8a8-static": 20,
+    "w8a16-static": 20,
+    "w8a8-dynamic": 25,
+    "w8-weight-only": 30,
+    "fp16": 45,
+    "bf16": 40,
+}
+CASES = [(target, scheme) for target in TARGETS for scheme in schemes(target)]
+OTHERS = {
+    "w8a8-dynamic": dynamic.quantize_dynamic,
+    "w8-weight-only": dynamic.quantize_weights,
+    "fp16": cast.to_fp16,
+    "bf16": cast.to_bf16,
+}
+
+
+def as_written(model: onnx.ModelProto) -> np.ndarray:
+    """Logits operator by operator: what the file says, whatever a CPU's kernels make of it."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return np.concatenate([session.run(None, {"input": x[None]})[0] for x in pictures(2, 48)])
+
+
+@pytest.mark.parametrize(("target", "scheme"), CASES)
+def test_a_scheme_of_a_target(target: str, scheme: str) -> None:
+    how = recipe(scheme, target)
+    graph = onnx_graph(network(), form_for(target), SIZE, opset=how.opset)
+    if scheme in STATIC:
+        model = quantize_static(graph, batches(12), how).model
+    else:
+        model = OTHERS[scheme](graph, how)
+    onnx.checker.check_model(model, full_check=True)
+    assert fidelity(logits(graph), as_written(model)).sqnr_db > LEAST_DB[scheme]
+    assert {n.domain for n in model.graph.node} <= {"", "ai.onnx"}
+    size = len(model.SerializeToString()) / len(graph.SerializeToString())
+    assert size < (0.62 if scheme in ("fp16", "bf16") else 0.45)
+
+
+def types(model: onnx.ModelProto, op: str = "DequantizeLinear") -> set[int]:
+    """Types of the zero points of quantized activations."""
+    constants = {t.name: t.data_type for t in model.graph.initializer}
+    made = {o for n in model.graph.node if n.op_type == "QuantizeLinear" for o in n.output}
+    return {
+        constants[n.input[2]] for n in model.graph.node if n.op_type == op and n.input[0] in made
+    }
+
+
+def test_jetsons_activations_are_signed_and_centred() -> None:
+    how = recipe("w8a8-static", "jetson")
+    graph = onnx_graph(network(), "convT", SIZE, opset=how.opset)
+    model = quantize_static(graph, batches(4), how).model
+    assert types(model) == {onnx.TensorProto.INT8}
+    zeros = [t for t in model.graph.initializer if t.name.endswith("_zero_point")]
+    assert zeros and not any(onnx.numpy_helper.to_array(t).any() for t in zeros)
+    assert onnx.TensorProto.INT32 not in {t.data_type for t in zeros}  # biases are float
+
+
+def test_every_float_of_an_npu_graph_is_quantized() -> None:
+    how = recipe("w8a8-static", "htp")
+    graph = onnx_graph(network(), "convT", SIZE, opset=how.opset)
+    model = quantize_static(graph, batches(4), how).model
+    backs = {o for n in model.graph.node if n.op_type == "DequantizeLinear" for o in n.output}
+    floats = {i.name for i in model.graph.initializer if i.data_type == onnx.TensorProto.FLOAT}
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        read = [i for i in node.input if i and i not in backs]
+        assert not [i for i in read if i in floats], node.name
+    assert model.graph.output[0].name in backs
+
+
+def test_weights_alone_are_a_quarter_of_the_size_and_all_of_the_layers() -> None:
+    graph = float_graph()
+    model = dynamic.quantize_weights(graph, recipe("w8-weight-only"))
+    layers = sum(n.op_type in ("Conv", "Gemm") for n in graph.graph.node)
+    assert sum(t.data_type == onnx.TensorProto.INT8 and t.name.endswith("_quantized")
+               for t in model.graph.initializer) == layers  # fmt: skip
+    assert all(n.op_type != "QuantizeLinear" for n in model.graph.node)
