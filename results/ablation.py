@@ -27,7 +27,7 @@ CHANGES: dict[str, dict[str, dict[str, object] | None]] = {
     "weights in ±127 (not safe without VNNI)": {"weights": {"limit": 127}},
     "GELU in float": {"gate": None},
     "stem in bytes too": {"sites": {"keep_float": {}, "add": ("stem",)}},
-    "sums in float": {"sites": {"drop": ("residual", "routing")}},
+    "sums in bytes too": {"sites": {"add": ("residual", "routing")}},
     "ranges by min-max": {"activations": {"method": "minmax"}},
     "ranges by percentile 99.99": {"activations": {"method": "percentile"}},
     "ranges by entropy": {"activations": {"method": "entropy"}},
@@ -45,8 +45,7 @@ def changed(base: Recipe, change: dict[str, dict[str, object] | None]) -> Recipe
             continue
         values = dict(values)
         if section == "sites":
-            add, drop = values.pop("add", ()), values.pop("drop", ())
-            values["quantize"] = (*(k for k in old.quantize if k not in drop), *add)
+            values["quantize"] = (*old.quantize, *values.pop("add", ()))
         update[section] = old.model_copy(update=values)
     return base.model_copy(update=update)
 

@@ -67,13 +67,18 @@ def test_onnxruntime_fuses_everything_that_should_be_fused(tmp_path: object) -> 
     assert found["QLinearConv"] == 48 and found["QGemm"] == 1
     assert found["Conv"] == 1  # the stem, which stays float
     assert found["QLinearSigmoid"] == found["QLinearMul"] == 12  # the GELUs
+    assert not {"Gelu", "Sigmoid"} & found.keys()
+    bytes_too = recipe(
+        sites={"quantize": (*recipe().sites.quantize, "residual", "routing"), "keep_float": {}}
+    )
+    found = optimised(quantize_static(float_graph(), batches(4), bytes_too).model, tmp_path)
     assert found["QLinearAdd"] == 19 and found["QLinearConcat"] == 3
-    assert not {"Gelu", "Add", "Concat", "Sigmoid"} & found.keys()
+    assert not {"Add", "Concat"} & found.keys()
 
 
 def test_a_hardswish_stays_in_bytes_too(tmp_path: object) -> None:
     found = optimised(quantized("edgenext_xx_small_bn_hs").model, tmp_path)
-    assert found["QLinearMul"] == 12 and found["QLinearAdd"] == 19 + 12
+    assert found["QLinearMul"] == 12 and found["QLinearAdd"] >= 12
     assert "HardSwish" not in found
 
 
