@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from edgenext.export.artifacts import Graph
     from edgenext.models.checkpoint import Checkpoint
     from edgenext.quantize.recipe import Recipe
-    from edgenext.schema import BenchReport, CompareReport, EvalReport
+    from edgenext.schema import BenchReport, CompareReport, EvalReport, SensitivityReport
     from edgenext.train import TrainRecipe, TrainResult
 
 _log = logging.getLogger(__name__)
@@ -146,8 +146,6 @@ def float_graph(
     subject: Subject, how: QuantizeOptions, recipe: Recipe, export_options: ExportOptions
 ) -> tuple[Graph, str]:
     """The float graph a quantizer starts from, and the stem of what it is called."""
-    from dataclasses import replace
-
     from edgenext.export.artifacts import graph_of, read_graph
     from edgenext.graph.targets import form_for
     from edgenext.quantize.artifacts import form_of
@@ -160,6 +158,57 @@ def float_graph(
     chosen = replace(export_options, form=form, target=recipe.target, opset=recipe.opset)
     made = graph_of(subject.checkpoint, chosen)
     return made, f"{subject.name}-{subject.transform.size}"
+
+
+def sensitivity(
+    what: str,
+    how: QuantizeOptions,
+    options: ModelOptions = MODEL,
+    *,
+    data: str | Path | None = None,
+    limit: int = 64,
+    site: str = "*",
+    progress: Progress = quiet,
+) -> SensitivityReport:
+    """What quantizing each site costs: see `edgenext sensitivity`.
+
+    Without labelled `data` the judged images come from the calibration data; the two sets share
+    no image.
+    """
+    from edgenext.files import cache_folder
+    from edgenext.quantize.artifacts import PreparedBatches
+    from edgenext.quantize.sensitivity import Question
+    from edgenext.quantize.sensitivity import sensitivity as run
+    from edgenext.schema import SensitivityReport
+
+    recipe = recipe_of(how)
+    subject = open_subject(what, options)
+    calibration = scheme_images(subject, how, recipe.scheme, progress)
+    if data is None:
+        others = replace(how, n=limit, exclude=(*how.exclude, *calibration.hashes))
+        images, labels = calibration_images(subject, others, progress), None
+    else:
+        images = images_for(subject, data, "val", limit=limit, seed=how.seed, progress=progress)
+        labels = images.labels
+    graph, _ = float_graph(subject, how, recipe, EXPORT)
+    batches = [PreparedBatches(graph, part.images) for part in (calibration, images)]
+    base, rows = run(
+        Question(graph.model, recipe, batches[0], batches[1], labels, how.seed),
+        cache_folder("sensitivity"),
+        site,
+        partial(progress, "quantizing site by site"),
+    )
+    return SensitivityReport(
+        model=subject.name,
+        sha256=subject.sha256,
+        target=recipe.target,
+        scheme=recipe.scheme,
+        n=len(images),
+        recipe=base,
+        rows=tuple(rows),
+        images=images.info,
+        calibration=calibration.info,
+    )
 
 
 def evaluate(
@@ -237,8 +286,6 @@ def prepare_training(
     Without weights the network starts fresh, with as many classes as the data has; with weights
     it goes on from them.
     """
-    from dataclasses import replace
-
     from edgenext.data import count_classes
 
     if options.weights is None:

@@ -353,3 +353,43 @@ class SearchReport(Record):
     reporting: SubsetInfo
     environment: Environment | None = None
     sentence: str
+
+
+class SiteEffect(Record):
+    """Fidelity of a quantized graph to its float network: dB, nats, percent.
+
+    `top1` is None where there were no labels.
+    """
+
+    sqnr_db: float
+    kl: float
+    agreement: float
+    top1: float | None = None
+
+
+class SiteRow(Record):
+    """One site of a network: quantized alone, and the recipe with this site changed.
+
+    `changed` is the recipe with the site left in float or, where the recipe leaves it in float
+    (`kept` says why), with the site quantized too.
+    """
+
+    site: str
+    kind: str
+    kept: str
+    only: SiteEffect
+    changed: SiteEffect
+
+
+class SensitivityReport(Record):
+    """`sensitivity --json`: every site in graph order; `recipe` is the recipe as it is."""
+
+    model: str
+    sha256: str
+    target: str
+    scheme: str
+    n: int
+    recipe: SiteEffect
+    rows: tuple[SiteRow, ...]
+    images: SubsetInfo
+    calibration: SubsetInfo

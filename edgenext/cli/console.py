@@ -22,6 +22,8 @@ from edgenext.schema import (
     ExportResult,
     ModelCard,
     SearchReport,
+    SensitivityReport,
+    SiteRow,
 )
 
 WIDE = 200
@@ -141,6 +143,48 @@ def show_search(report: SearchReport) -> None:
         if reason.startswith("search:"):
             out.print(f"float: {site}: {reason.removeprefix('search: ')}", soft_wrap=True)
     out.print(report.path)
+
+
+MOST_SITES = 20
+"""Sites shown unless all are asked for."""
+
+
+def show_sensitivity(report: SensitivityReport, every: bool) -> None:
+    """Sites by the noise they make alone, the most first."""
+    total = sum(10 ** (-r.only.sqnr_db / 10) for r in report.rows) or 1.0
+    rows = sorted(report.rows, key=lambda r: r.only.sqnr_db)
+    shown = rows if every else rows[:MOST_SITES]
+
+    def change(row: SiteRow) -> str:
+        return f"{row.changed.sqnr_db - report.recipe.sqnr_db:+.2f}"
+
+    table = [
+        (
+            r.site,
+            r.kind,
+            f"{r.only.sqnr_db:.1f}",
+            f"{100 * 10 ** (-r.only.sqnr_db / 10) / total:.1f}",
+            f"{r.only.kl:.2g}",
+            "" if r.only.top1 is None else f"{r.only.top1:.2f}",
+            "float" if r.kept else "int",
+            change(r),
+        )
+        for r in shown
+    ]
+    columns = ("site", "kind", "alone dB", "% of noise", "KL", "top-1 %", "recipe", "changed dB")
+    _table(
+        f"{report.model}, {report.scheme} for {report.target}, {report.n} images: the recipe "
+        f"rounded to the nearest stands at {report.recipe.sqnr_db:.1f} dB",
+        columns,
+        table,
+    )
+    if len(shown) < len(rows):
+        out.print(f"{len(rows) - len(shown)} more with --all")
+    out.print(
+        "alone: only this site quantized; changed: the recipe with an int site in float, or with a "
+        "float site quantized",
+        soft_wrap=True,
+    )
 
 
 def show_eval(report: EvalReport) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 import onnx_ir as ir
@@ -45,12 +45,14 @@ class Quantized:
 class Prepared:
     """A float graph, equalised, with what calibration saw of its tensors.
 
-    Many plans can be made and placed from one: `stats` covers every tensor a site can touch.
+    Many plans can be placed from one, with recipes that differ in their sites: `stats` covers the
+    tensors of the recipe it was prepared with, `ranges` those that were looked for before.
     """
 
     model: onnx.ModelProto
     stats: dict[str, TensorStats]
     batches: Batches
+    ranges: dict[tuple[str, bool], QParams] = field(default_factory=dict)
 
 
 def quantize_static(
@@ -107,7 +109,7 @@ def place(prepared: Prepared, recipe: Recipe, progress: Progress | None = None) 
     """Choose ranges, round weights and put both into a copy of the prepared graph."""
     result = ir.from_proto(prepared.model)
     plan = make_plan(result.graph, recipe)
-    params = choose_ranges(plan, prepared.stats, recipe)
+    params = choose_ranges(plan, prepared.stats, recipe, prepared.ranges)
     batches = prepared.batches
     second = _pass(progress, 1, len(batches))
     weights = layer_weights(prepared.model, plan, params, batches, recipe, second)

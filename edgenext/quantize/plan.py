@@ -127,12 +127,16 @@ def _tensor(value: ir.Value, nodes: Collection[ir.Node], outputs: bool) -> Tenso
 
 
 def choose_ranges(
-    plan: Plan, stats: dict[str, TensorStats], recipe: Recipe
+    plan: Plan,
+    stats: dict[str, TensorStats],
+    recipe: Recipe,
+    known: dict[tuple[str, bool], QParams],
 ) -> dict[ir.Value, QParams]:
     """Scale and zero point of every tensor.
 
     What only moves keeps the scale of what it was, pixels are bytes already, and what a gate
-    reads is judged by the error behind the gate.
+    reads is judged by the error behind the gate. What was searched once is in `known`, by name
+    and whether a gate reads it.
     """
     assert recipe.activations is not None  # noqa: S101 - parse_recipe saw to it
     gates = {node.inputs[0]: node for node in plan.gates}
@@ -144,6 +148,9 @@ def choose_ranges(
         elif maker is not None and maker.op_type == "Cast":
             params[value] = QParams(1.0, 0)
         else:
-            through = gate.function(gates[value], recipe.gate) if value in gates else None
-            params[value] = choose(stats[tensor.name], recipe.activations, through)
+            key = tensor.name, value in gates
+            if key not in known:
+                through = gate.function(gates[value], recipe.gate) if value in gates else None
+                known[key] = choose(stats[tensor.name], recipe.activations, through)
+            params[value] = known[key]
     return params
