@@ -177,11 +177,12 @@ def sensitivity(
     """
     from edgenext.files import cache_folder
     from edgenext.quantize.artifacts import PreparedBatches
-    from edgenext.quantize.sensitivity import Question
+    from edgenext.quantize.sensitivity import Question, require_sites
     from edgenext.quantize.sensitivity import sensitivity as run
     from edgenext.schema import SensitivityReport
 
     recipe = recipe_of(how)
+    require_sites(recipe)
     subject = open_subject(what, options)
     calibration = scheme_images(subject, how, recipe.scheme, progress)
     if data is None:

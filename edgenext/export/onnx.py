@@ -116,12 +116,11 @@ def with_stage_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a graph that gives the tensors of `STAGES` as outputs too, behind its own."""
     import onnx
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = onnx.shape_inference.infer_shapes(model)
     present = {o.name for o in copy.graph.output}
+    types = {v.name: v.type.tensor_type.elem_type for v in copy.graph.value_info}
     for name in STAGES:
         if name not in present:
-            copy.graph.output.append(
-                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            )
+            kind = types.get(name, onnx.TensorProto.FLOAT)
+            copy.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
     return copy

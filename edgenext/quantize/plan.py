@@ -78,10 +78,10 @@ def chosen_sites(sites: dict[str, Site], how: Sites) -> tuple[list[Site], dict[s
     chosen: list[Site] = []
     kept: dict[str, str] = {}
     for site in sites.values():
-        if site.kind not in how.quantize:
-            kept[site.name] = f"{site.kind}: {how.reason}"
-        elif site.name in excepted:
+        if site.name in excepted:
             kept[site.name] = excepted[site.name]
+        elif site.kind not in how.quantize:
+            kept[site.name] = f"{site.kind}: {how.reason}"
         else:
             chosen.append(site)
     return chosen, kept

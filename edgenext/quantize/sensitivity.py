@@ -64,12 +64,8 @@ def sensitivity(
         progress: called with the sites that are done and how many there are.
 
     Raises:
-        UsageError: a scheme without sites, or a pattern that fits no site.
+        UsageError: a pattern that fits no site.
     """
-    if question.recipe.scheme not in STATIC:
-        raise UsageError(
-            f"{question.recipe.scheme} has no sites to compare", f"Use {' or '.join(STATIC)}"
-        )
     bench = _Bench(question)
     names = match(pattern, bench.sites)
     known = _Record(cache / f"{_key(question)}.json")
@@ -80,6 +76,16 @@ def sensitivity(
         if progress:
             progress(done, len(names))
     return base, rows
+
+
+def require_sites(recipe: Recipe) -> None:
+    """Refuse a scheme in which sites do not differ.
+
+    Raises:
+        UsageError: it is not static.
+    """
+    if recipe.scheme not in STATIC:
+        raise UsageError(f"{recipe.scheme} has no sites to compare", f"Use {' or '.join(STATIC)}")
 
 
 class _Bench:

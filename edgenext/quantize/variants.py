@@ -51,7 +51,7 @@ def variants(recipe: Recipe, model: onnx.ModelProto, noise: Mapping[str, float])
         }
         how = recipe.sites.model_copy(update={"keep_float": recipe.sites.keep_float | kept})
         found.append(
-            Variant(f"{recipe.scheme}-float{count}", recipe.model_copy(update={"sites": how}))
+            Variant(f"{recipe.scheme}-keep{count}", recipe.model_copy(update={"sites": how}))
         )
     return found
 

@@ -1,0 +1,66 @@
+"""`edgenext quantize --max-drop`: the search, its resumption and its refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli_calls import MODEL, NAME, Cli
+
+from edgenext import search
+
+SEARCH = ("quantize", *MODEL, "--calib", "digits", "-n", "8", "--data", "digits", "--limit", "200")
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two variants and few inferences: what is searched here is whether it works."""
+    from functools import partial
+
+    from edgenext.quantize import variants
+
+    monkeypatch.setattr(variants, "STEPS", (4,))
+    monkeypatch.setattr(search, "BENCH_TRIES", 1)
+    monkeypatch.setattr(search, "bench", partial(search.bench, rounds=2))
+
+
+@pytest.mark.slow
+def test_a_search_finds_resumes_and_reports(cli: Cli, short: None) -> None:
+    done = cli.ok(*SEARCH, "--max-drop", "90", "--json")
+    report = done.json
+    names = [c["comparison"]["artifact"] for c in report["candidates"]]
+    assert names == [f"{NAME}-{k}" for k in ("fp32", "w8a8-static", "w8a8-static-keep4")]
+    assert report["met"] and report["chosen"] in names[1:]
+    assert report["choosing"]["n"] + report["reporting"]["n"] == 200
+    assert report["choosing"]["sha256"] != report["reporting"]["sha256"]
+    kept = report["candidates"][2]["kept_float"]
+    assert sum(reason.startswith("search: alone it makes") for reason in kept.values()) == 4
+    assert report["candidates"][0]["speed"] == 1 and Path(report["path"]).is_file()
+    assert "stays under the budget of 90 points" in report["sentence"]
+
+    # stopped half-way, it makes only what is missing
+    folder = Path(f"{NAME}-search")
+    (folder / f"{names[2]}.onnx").unlink()
+    again = cli.ok(*SEARCH, "--max-drop", "90", "--json")
+    assert "quantize w8a8-static: unchanged" in again.err
+    assert "quantize w8a8-static-keep4\n" in again.err
+    assert json.loads((folder / "search.json").read_text()) == again.json
+    assert again.json == report
+
+    table = cli.ok(*SEARCH, "--max-drop", "0").out
+    assert "No candidate is shown to stay under the budget of 0 points" in table
+    assert "images would" in table or "no number of images" in table
+    small = cli.ok(*SEARCH, "--max-drop", "90", "--objective", "size", "--json").json
+    sizes = {c["comparison"]["artifact"]: c["size_bytes"] for c in small["candidates"][1:]}
+    assert sizes[small["chosen"]] == min(sizes.values())
+
+
+def test_searches_that_cannot_be(cli: Cli) -> None:
+    assert "labelled images" in cli.fails(2, "quantize", *MODEL, "--max-drop", "1")
+    assert "no budget" in cli.fails(2, *SEARCH, "--max-drop", "-1")
+    assert "latency" in cli.fails(2, *SEARCH, "--max-drop", "1", "--objective", "latancy")
+    said = cli.fails(2, *SEARCH, "--max-drop", "1", "--engine", "onnxruntime")
+    assert "nothing to search" in said
+    said = cli.fails(2, *SEARCH, "--max-drop", "1", "--scheme", "w8-weight-only")
+    assert "nothing to search" in said
