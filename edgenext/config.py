@@ -31,6 +31,13 @@ class BenchStage(Record):
     rounds: int = Field(30, ge=1)
 
 
+class StressStage(Record):
+    """The stressed twin: factors are powers of two, up to 2 to ±`strength`."""
+
+    seed: int = Field(0, ge=0)
+    strength: float = Field(3.0, ge=0, le=16)
+
+
 class RunConfig(Record):
     """What `edgenext run` reads from TOML; paths are relative to the current folder."""
 
@@ -54,6 +61,8 @@ class RunConfig(Record):
     """Other engines to quantize with, side by side."""
     train: dict[str, Any] | None = None
     """Retrain first, with these fields of `TrainRecipe`; None uses the weights as they are."""
+    stress: StressStage | None = None
+    """Quantize an exactly rescaled twin too, with every engine."""
     quantize: QuantizeStage = QuantizeStage()
     bench: BenchStage = BenchStage()
 

@@ -26,6 +26,7 @@ from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary
 from edgenext.stages import Stages, digest
 from edgenext.subjects import Subject, load
+from edgenext.twins import stress_run
 
 BENCH_RETRIES = 2
 """A noisy benchmark is repeated this often; what is kept is chosen by validity, never by value."""
@@ -91,6 +92,7 @@ def run(
 
         artifacts += runner.stage(stage, base | {"form": form}, export)[:1]
 
+    made: dict[str, Path] = {}
     for engine in engines:
         with_engine = replace(how, engine=engine)
 
@@ -105,7 +107,8 @@ def run(
             "recipe": recipe.model_dump(),
             "seed": wanted.seed,
         }
-        artifacts += runner.stage(f"quantize, {engine}", inputs, make)[:1]
+        made[engine] = runner.stage(f"quantize, {engine}", inputs, make)[0]
+    artifacts += made.values()
 
     hashes = {path.name: sha256_file(path) for path in artifacts}
     _, scored, compared = runner.stage(
@@ -118,6 +121,7 @@ def run(
         {"artifacts": hashes, "machine": _machine()} | config.bench.model_dump(),
         lambda: _bench(config, artifacts, progress, announce),
     )
+    twin = stress_run(config, runner, options, how, artifacts[0], made, base, progress)
     bench = BenchReport.model_validate_json(latency.read_bytes())
     results = [open_artifact(path) for path in artifacts]
     summary = RunSummary(
@@ -134,6 +138,8 @@ def run(
         trained=trained,
         command=command,
         seconds=runner.seconds,
+        twin=twin,
+        kept_float=open_artifact(made["edgenext"]).manifest.kept_float,
     )
     write_text(config.out / "run.json", summary.model_dump_json(indent=2) + "\n")
     if _noisy(bench, config):

@@ -280,12 +280,43 @@ class Environment(Record):
     packages: dict[str, str]
 
 
+class Advice(Record):
+    """What INT8 is expected to bring on CPUs that have these instructions (`has`)."""
+
+    has: tuple[str, ...]
+    name: str
+    speed: str
+    why: str
+    measured: str = ""
+
+
 class BenchReport(Record):
     """`bench --json`."""
 
     results: tuple[BenchResult, ...]
     ratios: tuple[Ratio, ...]
     environment: Environment | None = None
+
+
+class TwinRow(Record):
+    """One engine's INT8 file, of the network or of its stressed twin, against the plain export."""
+
+    engine: str
+    on: Literal["network", "twin"]
+    comparison: Comparison
+
+
+class TwinReport(Record):
+    """Every engine on a network and on its stressed twin; both are the same function.
+
+    `same_file` says that our engine gave both the very same file.
+    """
+
+    seed: int
+    strength: float
+    n: int
+    same_file: bool
+    rows: tuple[TwinRow, ...]
 
 
 class RunSummary(Record):
@@ -312,6 +343,10 @@ class RunSummary(Record):
     command: str = ""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Wall time of each stage."""
+    twin: TwinReport | None = None
+    """When the run stressed the network."""
+    kept_float: dict[str, str] = Field(default_factory=dict)
+    """Sites of our INT8 file that stayed in float, each with its reason."""
 
 
 class Candidate(Record):

@@ -145,6 +145,14 @@ def show_search(report: SearchReport) -> None:
     out.print(report.path)
 
 
+def show_advice() -> None:
+    """What to expect of INT8 on this machine."""
+    from edgenext.benchmark.advice import advice_line
+    from edgenext.benchmark.environment import environment
+
+    err.print(advice_line(environment()), soft_wrap=True)
+
+
 MOST_SITES = 20
 """Sites shown unless all are asked for."""
 

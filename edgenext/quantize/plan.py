@@ -81,7 +81,7 @@ def chosen_sites(sites: dict[str, Site], how: Sites) -> tuple[list[Site], dict[s
         if site.name in excepted:
             kept[site.name] = excepted[site.name]
         elif site.kind not in how.quantize:
-            kept[site.name] = f"{site.kind}: {how.reason}"
+            kept[site.name] = how.float_kinds.get(site.kind, how.reason)
         else:
             chosen.append(site)
     return chosen, kept

@@ -83,6 +83,7 @@ class Sites(Record):
     With `outputs` what a site gives is quantized too, else only what it reads; with
     `graph_outputs` also what the whole graph gives. Sites of the `weights_only` kinds compute in
     float from int8 weights, for their size alone. `bias` is the type in which biases are stored.
+    `float_kinds` says of kinds that are not quantized why not, where `reason` does not.
     """
 
     quantize: tuple[Kind, ...]
@@ -90,6 +91,7 @@ class Sites(Record):
     outputs: bool = True
     graph_outputs: bool = False
     bias: Literal["int32", "float32"] = "int32"
+    float_kinds: dict[Kind, Reason] = Field(default_factory=dict)
     keep_float: dict[str, Reason] = Field(default_factory=dict)
     reason: Reason
 

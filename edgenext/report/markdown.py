@@ -10,6 +10,7 @@ from edgenext.report.reading import reading
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell, Row, Table, results
 from edgenext.report.text import clean
+from edgenext.report.twin import COLUMNS, TITLE, kept_rows, twin_table
 from edgenext.report.verdict import Verdict
 
 
@@ -21,6 +22,13 @@ def markdown(study: Study, verdict: Verdict) -> str:
     lines += ["", "## Results", "", *_table(table)]
     if table.notes:
         lines += ["", *(f"- {_text(note)}" for note in table.notes)]
+    if twin := twin_table(study):
+        lines += ["", f"## {TITLE}", "", *map(_text, twin.sentences), ""]
+        lines += [_joined(COLUMNS), _joined("---" for _ in COLUMNS)]
+        lines += (_joined(map(_text, row)) for row in twin.rows)
+    if kept := kept_rows(study):
+        lines += ["", "## What stays in float, and why", ""]
+        lines += (f"- {_text(sites)}: {_text(why)}" for sites, why in kept)
     lines += ["", "## How to read this", ""]
     terms = reading(study, verdict, table.evidence)
     lines += (f"- **{_text(term)}**: {_text(meaning)}" for term, meaning in terms)

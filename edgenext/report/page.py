@@ -14,6 +14,7 @@ from edgenext.report.study import Study
 from edgenext.report.tables import Cell, Row, Table, results
 from edgenext.report.text import clean
 from edgenext.report.tiles import Tile, tiles
+from edgenext.report.twin import COLUMNS, TITLE, TwinTable, kept_rows, twin_table
 from edgenext.report.verdict import Verdict
 
 OUTCOMES = {
@@ -41,6 +42,8 @@ def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
         reasons=_lines(f"<li>{_text(reason)}</li>" for reason in verdict.reasons),
         tiles=_tiles(tiles(study, judged)),
         results=_table(table, judged.label if judged else ""),
+        twin=_twin(twin_table(study)),
+        kept=_kept(kept_rows(study)),
         plots=_plots(plots),
         reading=_lines(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in terms),
         provenance=_lines(map(_section, provenance(study))),
@@ -91,6 +94,31 @@ def _table(table: Table, judged: str) -> str:
         parts += (f"<li>{_text(note)}</li>" for note in table.notes)
         parts.append("</ul>")
     return _lines(parts)
+
+
+def _twin(table: TwinTable | None) -> str:
+    if table is None:
+        return ""
+    heads = "".join(f'<th scope="col">{_text(name)}</th>' for name in COLUMNS)
+    rows = (
+        f'<tr><th scope="row">{_text(row[0])}</th>'
+        + "".join(f"<td>{_text(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in table.rows
+    )
+    said = _lines(f"<p>{_text(sentence)}</p>" for sentence in table.sentences)
+    return (
+        f"<section>\n<h2>{TITLE}</h2>\n{said}\n"
+        f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>\n{_lines(rows)}\n</tbody>\n</table></div>\n</section>"
+    )
+
+
+def _kept(rows: Sequence[tuple[str, str]]) -> str:
+    if not rows:
+        return ""
+    items = _lines(f"<dt>{_text(sites)}</dt><dd>{_text(why)}</dd>" for sites, why in rows)
+    return f"<section>\n<h2>What stays in float, and why</h2>\n<dl>\n{items}\n</dl>\n</section>"
 
 
 def _row(row: Row, marks: Sequence[str]) -> str:

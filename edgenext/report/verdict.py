@@ -21,6 +21,7 @@ class Verdict(Record):
     `pays` is None where the run cannot tell. `artifact` is the INT8 file that was judged, `base`
     the one it is compared with, `rival` the fastest floating-point file, `budget` in points,
     `images_needed` how many images would show the drop within it, where more are needed.
+    `recommended` is the file to ship: INT8 where it pays, its rival where it does not.
     """
 
     sentence: str
@@ -31,6 +32,7 @@ class Verdict(Record):
     base: str | None = None
     rival: str | None = None
     images_needed: int | None = None
+    recommended: str | None = None
 
 
 def judge(study: Study, budget: float = BUDGET) -> Verdict:
@@ -51,14 +53,20 @@ def judge(study: Study, budget: float = BUDGET) -> Verdict:
     else:
         entry, found = max(judged, key=lambda j: _merit(j[0], all_hold(j[1]), rival, study))
         checks = dict(zip(("Speed", "Accuracy"), found, strict=True))
+    pays = all_hold(checks.values())
+    ship = None if pays is None else entry if pays else rival
+    reasons = [f"{about}: {c.why}." for about, c in checks.items()]
+    if ship:
+        reasons.append(f"Recommended here: {ship.phrase}.")
     return Verdict(
         sentence=_sentence(entry, list(checks.values()), rival, study),
-        pays=all_hold(checks.values()),
-        reasons=tuple(clean(f"{about}: {c.why}.") for about, c in checks.items()),
+        pays=pays,
+        reasons=tuple(map(clean, reasons)),
         budget=budget,
         artifact=entry.name if entry else None,
         base=study.base.name if study.base else None,
         rival=rival.name if rival else None,
+        recommended=ship.name if ship else None,
         images_needed=next((c.images_needed for c in checks.values() if c.images_needed), None),
     )
 

@@ -50,7 +50,7 @@ def test_names_that_do_not_exist() -> None:
         ("limit = 64", "limits = 64", "Did you mean limit"),
         ("[gate]", "[gates]", "Did you mean gate"),
         ("limit = 64", "limit = 640", "less than or equal to 127"),
-        ('"residual"', '"residuals"', "sites.quantize"),
+        ('"activation"]', '"activations"]', "sites.quantize"),
         ('method = "mse"', 'method = "mean"', "activations.method"),
         ('scheme = "w8a8-static"', 'scheme = "w8a8"', "w8a8-static"),
         ('target = "cpu-onnxruntime"', 'target = "cpu"', "cpu-onnxruntime"),

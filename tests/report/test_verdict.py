@@ -39,7 +39,7 @@ def test_int8_that_is_faster_and_right_pays() -> None:
         "; its top-1 is 30.88 %, a drop of 0.06 points (95 % interval −0.30 to 0.42, n = 5,000: "
         "41 lost, 38 gained)."
     )
-    assert len(found.reasons) == 2
+    assert len(found.reasons) == 3 and found.reasons[2] == "Recommended here: w8a8-static."
 
 
 def test_the_sentence_agrees_with_the_measured_ratio() -> None:
