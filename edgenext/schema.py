@@ -280,16 +280,6 @@ class Environment(Record):
     packages: dict[str, str]
 
 
-class Advice(Record):
-    """What INT8 is expected to bring on CPUs that have these instructions (`has`)."""
-
-    has: tuple[str, ...]
-    name: str
-    speed: str
-    why: str
-    measured: str = ""
-
-
 class BenchReport(Record):
     """`bench --json`."""
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 
-from edgenext.schema import Advice, Environment
+from edgenext.schema import Environment, Record
+
+
+class Advice(Record):
+    """What INT8 is expected to bring on CPUs that have these instructions (`has`)."""
+
+    has: tuple[str, ...]
+    name: str
+    speed: str
+    why: str
+    measured: str = ""
 
 
 def advice(env: Environment) -> Advice:

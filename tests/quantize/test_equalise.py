@@ -7,9 +7,9 @@ import pytest
 from quantized_graphs import batches, db, float_graph, recipe
 
 from edgenext.models import zoo
+from edgenext.quantize.balance import balance_norm, balance_stream, find_streams
 from edgenext.quantize.calibrate import TensorStats, calibrate
 from edgenext.quantize.engine import prepare
-from edgenext.quantize.equalise import balance_norm, balance_stream, find_streams
 
 
 def inferred(arch: str, form: str = "convT") -> ir.Model:
