@@ -111,6 +111,7 @@ def run(
     artifacts += made.values()
 
     hashes = {path.name: sha256_file(path) for path in artifacts}
+
     _, scored, compared = runner.stage(
         "evaluate",
         {"artifacts": hashes, "data": evaluation.info.sha256},
@@ -121,7 +122,17 @@ def run(
         {"artifacts": hashes, "machine": _machine()} | config.bench.model_dump(),
         lambda: _bench(config, artifacts, progress, announce),
     )
-    twin = stress_run(config, runner, options, how, artifacts[0], made, base, progress)
+    twin = stress_run(
+        config,
+        runner,
+        options,
+        how,
+        plain=artifacts[0],
+        made=made,
+        inputs=base,
+        data=evaluation.info.sha256,
+        progress=progress,
+    )
     bench = BenchReport.model_validate_json(latency.read_bytes())
     results = [open_artifact(path) for path in artifacts]
     summary = RunSummary(

@@ -418,3 +418,20 @@ class SensitivityReport(Record):
     rows: tuple[SiteRow, ...]
     images: SubsetInfo
     calibration: SubsetInfo
+
+
+class Advice(Record):
+    """What to expect of INT8 on a CPU, before anything is measured there.
+
+    `speed` says how many times the speed of the plain FP32 export, `low` and `high` the same in
+    numbers, None where there is no bound. `measured` says where the figures come from; empty, they
+    are only expected.
+    """
+
+    isa: str
+    speed: str
+    low: float | None
+    high: float | None
+    measured: str
+    reason: str
+    recommendation: str

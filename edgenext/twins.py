@@ -23,9 +23,11 @@ def stress_run(
     runner: Stages,
     options: ModelOptions,
     how: QuantizeOptions,
+    *,
     plain: Path,
     made: dict[str, Path],
     inputs: Mapping[str, Any],
+    data: str,
     progress: Progress,
 ) -> TwinReport | None:
     """Quantize the twin with every engine and compare all with the plain float file.
@@ -38,6 +40,7 @@ def stress_run(
         plain: the plain float file, the base of all drops.
         made: engine → its quantized file of the network itself.
         inputs: what the run's files are made from.
+        data: sha256 of the evaluation images.
         progress: told how far a stage is.
     """
     if config.stress is None:
@@ -79,7 +82,7 @@ def stress_run(
         return [report]
 
     hashes = {str(i): sha256_file(path) for i, path in enumerate(files)}
-    runner.stage("evaluate twin", {"files": hashes, "limit": config.limit}, compare)
+    runner.stage("evaluate twin", {"files": hashes, "data": data}, compare)
     compared = CompareReport.model_validate_json(report.read_bytes())
     ours = [open_artifact(path).manifest.sha256 for path in (made["edgenext"], twins["edgenext"])]
     return TwinReport(

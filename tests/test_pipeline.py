@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgenext.config import RunConfig, make_config
+from edgenext.config import RunConfig, StressStage, make_config, read_config
 from edgenext.pipeline import _noisy
 from edgenext.schema import BenchReport, BenchResult, Latency
 from edgenext.stages import Stages
@@ -57,3 +57,15 @@ def test_only_noise_is_worth_another_try() -> None:
     assert _noisy(bench(True, False), config) and not _noisy(bench(True, True), config)
     few = make_config({"model": "m", "data": "digits", "bench": {"rounds": 5}})
     assert not _noisy(bench(False), few)  # no try would make five rounds enough
+
+
+def test_a_twin_is_made_only_where_it_is_asked_for() -> None:
+    without = make_config({"model": "m", "data": "digits"})
+    assert without.stress is None
+    asked = make_config({"model": "m", "data": "digits", "stress": {}})
+    assert asked.stress == StressStage(seed=0, strength=3.0)
+
+
+def test_the_demo_is_a_configuration_and_stresses_its_network() -> None:
+    config = read_config(Path(__file__).parents[1] / "demo.toml", {})
+    assert config.stress is not None and config.rivals == ("onnxruntime",)

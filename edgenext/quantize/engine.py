@@ -113,10 +113,11 @@ def place(prepared: Prepared, recipe: Recipe, progress: Progress | None = None) 
     batches = prepared.batches
     second = _pass(progress, 1, len(batches))
     weights = layer_weights(prepared.model, plan, params, batches, recipe, second)
+    gated = {read(node) for node in plan.gates}  # clipped on purpose, where the gate is flat
     lost = {
         t.name: clipped(prepared.stats[t.name], params[t.value])
         for t in plan.tensors
-        if t.name in prepared.stats
+        if t.name in prepared.stats and t.value not in gated
     }
     _place(result.graph, plan, params, weights, recipe)
     return Quantized(ir.to_proto(result), prepared.model, plan.kept, lost)

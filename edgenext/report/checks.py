@@ -1,11 +1,11 @@
-"""The two conditions under which INT8 pays: faster than any float file, right often enough."""
+"""The two conditions under which INT8 pays: faster than any fair float file, and right enough."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgenext.report.speed import speed
+from edgenext.report.speed import fastest, speed
 from edgenext.report.study import MEASURED, Entry, Study
 from edgenext.report.text import count, number, points, round_up, span, times
 
@@ -31,20 +31,30 @@ def all_hold(checks: Iterable[Check]) -> bool | None:
     return None if None in outcomes else True
 
 
-def is_faster(entry: Entry, rival: Entry | None, study: Study) -> Check:
-    """Whether an INT8 file is faster than `rival`, the fastest valid floating-point file."""
+def rivals(study: Study, budget: float) -> tuple[Entry, ...]:
+    """The floating-point files that INT8 has to beat.
+
+    FP32 is the network itself; a shorter type rounds too, and counts only where its own drop is
+    within the budget.
+    """
+    return tuple(e for e in study.floats if e.scheme == "fp32" or is_right(e, study, budget).holds)
+
+
+def is_faster(entry: Entry, floats: Sequence[Entry], study: Study) -> Check:
+    """Whether an INT8 file is faster than the fastest valid one of the floating-point files."""
+    rival = fastest(floats)
     if entry.bench is None:
         return _unknown(f"{entry.label} was not timed")
     if not entry.timed:
         return _invalid(entry)
     if rival is None:
-        tried = next((e for e in study.floats if e.bench), None)
+        tried = next((e for e in floats if e.bench), None)
         return _invalid(tried) if tried else _unknown("no floating-point file was timed")
     found = speed(entry, rival, study)
     if found is None or not found.valid:
         return _unknown(f"{entry.label} and {rival.phrase} were not timed together")
     value, interval = times(found.times, found.low, found.high)
-    best = ", the fastest floating-point file" if len(study.floats) > 1 else ""
+    best = ", the fastest floating-point file" if len(floats) > 1 else ""
     why = f"{entry.label} runs {value} as fast as {rival.phrase}{best} (95 % interval {interval})"
     if found.high <= 1:
         return Check(False, f"{why}: it is not faster", f"it is not faster than {rival.phrase}")
@@ -55,17 +65,17 @@ def is_faster(entry: Entry, rival: Entry | None, study: Study) -> Check:
             f"its speed and that of {rival.phrase} cannot be told apart",
         )
     # A rival whose timing is not valid may be the best one: beating the others proves nothing.
-    unknown = next((e for e in study.floats if e.bench and not e.timed), None)
+    unknown = next((e for e in floats if e.bench and not e.timed), None)
     return _invalid(unknown) if unknown else Check(True, why, "it is faster")
 
 
 def is_right(entry: Entry, study: Study, budget: float) -> Check:
-    """Whether the upper end of an INT8 file's drop is within the budget, in points."""
+    """Whether the upper end of a file's drop is within the budget, in points."""
     compared = entry.comparison
     if compared is None:
         return _unknown(f"{entry.label} was not compared with the base on the same images")
     data, calibration = study.summary.compare.data, study.summary.calibration
-    if data and calibration and data.sha256 == calibration.sha256:
+    if entry.kind == "int8" and data and calibration and data.sha256 == calibration.sha256:
         return _unknown("its drop was measured on the images it was calibrated on")
     n, drop = study.summary.compare.n, compared.drop
     low, high = drop.ci95

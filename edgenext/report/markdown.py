@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from edgenext.report import kept
+from edgenext.report.expected import expected
 from edgenext.report.provenance import Section, provenance
 from edgenext.report.reading import reading
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell, Row, Table, results
-from edgenext.report.text import clean
-from edgenext.report.twin import COLUMNS, TITLE, kept_rows, twin_table
+from edgenext.report.text import clean, prose
+from edgenext.report.twin import COLUMNS, TITLE, twin_table
 from edgenext.report.verdict import Verdict
 
 
@@ -19,16 +21,23 @@ def markdown(study: Study, verdict: Verdict) -> str:
     table = results(study)
     lines = [f"# {_text(study.summary.model)}", "", f"**{_text(verdict.sentence)}**", ""]
     lines += (f"- {_text(reason)}" for reason in verdict.reasons)
+    if beside := expected(study, verdict):
+        lines += ["", _prose(beside)]
     lines += ["", "## Results", "", *_table(table)]
     if table.notes:
         lines += ["", *(f"- {_text(note)}" for note in table.notes)]
     if twin := twin_table(study):
-        lines += ["", f"## {TITLE}", "", *map(_text, twin.sentences), ""]
-        lines += [_joined(COLUMNS), _joined("---" for _ in COLUMNS)]
+        lines += ["", f"## {TITLE}", "", _prose(twin.about), ""]
+        lines += (f"- {_prose(finding)}" for finding in twin.findings)
+        lines.append("")
+        lines += [_joined(COLUMNS), _joined(("---", "---", *("---:" for _ in COLUMNS[2:])))]
         lines += (_joined(map(_text, row)) for row in twin.rows)
-    if kept := kept_rows(study):
-        lines += ["", "## What stays in float, and why", ""]
-        lines += (f"- {_text(sites)}: {_text(why)}" for sites, why in kept)
+        lines += ["", _prose(twin.note)]
+    if warned := kept.warnings(study):
+        lines += ["", f"## {kept.WARNED}", "", *(f"- {_text(warning)}" for warning in warned)]
+    if rows := kept.kept_rows(study):
+        lines += ["", f"## {kept.TITLE}", ""]
+        lines += (f"- {_text(row.short)}: {_text(row.reason)}" for row in rows)
     lines += ["", "## How to read this", ""]
     terms = reading(study, verdict, table.evidence)
     lines += (f"- **{_text(term)}**: {_text(meaning)}" for term, meaning in terms)
@@ -44,6 +53,10 @@ def _text(text: str) -> str:
     # An underscore inside a word is only itself.
     escaped = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _prose(text: str) -> str:
+    return prose(text, _text, _code)
 
 
 def _code(text: str) -> str:

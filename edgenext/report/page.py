@@ -7,14 +7,16 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from string import Template
 
+from edgenext.report import kept
+from edgenext.report.expected import expected
 from edgenext.report.plots.canvas import Plot
 from edgenext.report.provenance import Section, provenance
 from edgenext.report.reading import reading
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell, Row, Table, results
-from edgenext.report.text import clean
+from edgenext.report.text import clean, prose
 from edgenext.report.tiles import Tile, tiles
-from edgenext.report.twin import COLUMNS, TITLE, TwinTable, kept_rows, twin_table
+from edgenext.report.twin import COLUMNS, TITLE, TwinTable, twin_table
 from edgenext.report.verdict import Verdict
 
 OUTCOMES = {
@@ -40,10 +42,12 @@ def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
         lead=_text(lead) + colon,
         sentence=_text(rest),
         reasons=_lines(f"<li>{_text(reason)}</li>" for reason in verdict.reasons),
+        expected=_expected(expected(study, verdict)),
         tiles=_tiles(tiles(study, judged)),
         results=_table(table, judged.label if judged else ""),
         twin=_twin(twin_table(study)),
-        kept=_kept(kept_rows(study)),
+        warned=_warned(kept.warnings(study)),
+        kept=_kept(kept.kept_rows(study)),
         plots=_plots(plots),
         reading=_lines(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in terms),
         provenance=_lines(map(_section, provenance(study))),
@@ -52,6 +56,10 @@ def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
 
 def _text(text: str) -> str:
     return html.escape(clean(text))
+
+
+def _prose(text: str) -> str:
+    return prose(text, _text, lambda typed: f"<code>{_text(typed)}</code>")
 
 
 def _lines(parts: Iterable[str]) -> str:
@@ -96,6 +104,10 @@ def _table(table: Table, judged: str) -> str:
     return _lines(parts)
 
 
+def _expected(text: str) -> str:
+    return f'<p class="expected">{_prose(text)}</p>' if text else ""
+
+
 def _twin(table: TwinTable | None) -> str:
     if table is None:
         return ""
@@ -106,19 +118,36 @@ def _twin(table: TwinTable | None) -> str:
         + "</tr>"
         for row in table.rows
     )
-    said = _lines(f"<p>{_text(sentence)}</p>" for sentence in table.sentences)
+    findings = _lines(f"<li>{_prose(sentence)}</li>" for sentence in table.findings)
     return (
-        f"<section>\n<h2>{TITLE}</h2>\n{said}\n"
+        f'<section class="twin">\n<h2>{TITLE}</h2>\n<p>{_prose(table.about)}</p>\n'
+        f"<ul>\n{findings}\n</ul>\n"
         f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{_lines(rows)}\n</tbody>\n</table></div>\n</section>"
+        f"<tbody>\n{_lines(rows)}\n</tbody>\n</table></div>\n"
+        f'<p class="about">{_prose(table.note)}</p>\n</section>'
     )
 
 
-def _kept(rows: Sequence[tuple[str, str]]) -> str:
+def _warned(every: Sequence[str]) -> str:
+    if not every:
+        return ""
+    items = _lines(f"<li>{_text(warning)}</li>" for warning in every)
+    return f'<section>\n<h2>{kept.WARNED}</h2>\n<ul class="notes">\n{items}\n</ul>\n</section>'
+
+
+def _kept(rows: Sequence[kept.Kept]) -> str:
     if not rows:
         return ""
-    items = _lines(f"<dt>{_text(sites)}</dt><dd>{_text(why)}</dd>" for sites, why in rows)
-    return f"<section>\n<h2>What stays in float, and why</h2>\n<dl>\n{items}\n</dl>\n</section>"
+    items = _lines(f"<dt>{_sites(row)}</dt><dd>{_text(row.reason)}</dd>" for row in rows)
+    return f'<section class="kept">\n<h2>{kept.TITLE}</h2>\n<dl>\n{items}\n</dl>\n</section>'
+
+
+def _sites(row: kept.Kept) -> str:
+    """A few names, which open to all of them."""
+    if len(row.sites) <= kept.SHOWN:
+        return _text(row.short)
+    every = _text(", ".join(row.sites))
+    return f"<details><summary>{_text(row.short)}</summary>{every}</details>"
 
 
 def _row(row: Row, marks: Sequence[str]) -> str:

@@ -23,11 +23,13 @@ EVIDENCE = {
 
 def reading(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Terms and what they mean; `used` are the evidence labels that occur."""
+    short = any(e.scheme != "fp32" for e in study.floats)
     yield (
         "Paid",
         "INT8 pays when it is faster than every floating-point file, the folded one included, "
         "with the whole 95 % interval of the speed above 1, and the upper end of its drop’s "
-        f"interval is within {points(verdict.budget)}.",
+        f"interval is within {points(verdict.budget)}."
+        + (" A float file that rounds too counts only within the same budget." if short else ""),
     )
     yield (
         "x as fast",

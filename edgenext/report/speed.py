@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
     return None
 
 
-def fastest(entries: tuple[Entry, ...]) -> Entry | None:
+def fastest(entries: Sequence[Entry]) -> Entry | None:
     """The one with the lowest median latency among those whose timing holds."""
     timed = [(e.bench.latency_ms.p50, e.name, e) for e in entries if e.timed and e.bench]
     return min(timed)[2] if timed else None

@@ -46,6 +46,11 @@ class Entry:
         return self.bench is not None and self.bench.valid and self.bench.evidence in MEASURED
 
     @property
+    def file(self) -> str:
+        """Its file's name without the folder."""
+        return PurePath(self.artifact.artifact).name if self.artifact else self.name
+
+    @property
     def phrase(self) -> str:
         """What a sentence calls it."""
         if self.kind == "float" and self.form:

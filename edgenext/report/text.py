@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Callable
 
 NOTHING = "–"
 """What stands where there is no number."""
@@ -17,6 +18,15 @@ def clean(text: str) -> str:
     """
     kept = ("\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in _words(text))
     return "".join(kept)
+
+
+def prose(text: str, plain: Callable[[str], str], code: Callable[[str], str]) -> str:
+    """A sentence of ours, in which backticks set off what is typed, each part made safe."""
+    made = []
+    for i, part in enumerate(text.split("`")):
+        start, end = part.startswith(" "), part.endswith(" ") and part != " "
+        made.append(code(part) if i % 2 else f"{' ' * start}{plain(part)}{' ' * end}")
+    return "".join(made)
 
 
 def _words(text: str) -> str:

@@ -1,11 +1,11 @@
-"""Whether INT8 paid: faster than the best floating-point file, for a drop within the budget."""
+"""Whether INT8 paid, for a drop within the budget, and which file to ship."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from edgenext.benchmark.environment import isa_label
-from edgenext.report.checks import Check, all_hold, is_faster, is_right
+from edgenext.report.checks import Check, all_hold, is_faster, is_right, rivals
 from edgenext.report.speed import fastest, speed
 from edgenext.report.study import Entry, Study
 from edgenext.report.text import clean, number, span, times
@@ -19,9 +19,11 @@ class Verdict(Record):
     """Whether INT8 paid, in a sentence and with its reasons.
 
     `pays` is None where the run cannot tell. `artifact` is the INT8 file that was judged, `base`
-    the one it is compared with, `rival` the fastest floating-point file, `budget` in points,
-    `images_needed` how many images would show the drop within it, where more are needed.
-    `recommended` is the file to ship: INT8 where it pays, its rival where it does not.
+    the one it is compared with, `rival` the fastest floating-point file whose own drop is within
+    the budget, `budget` in points, `images_needed` how many images would show the drop within it,
+    where more are needed.
+    `recommended` is the file to ship: INT8 where it pays, its rival where it does not, None where
+    the run cannot tell.
     """
 
     sentence: str
@@ -45,8 +47,9 @@ def judge(study: Study, budget: float = BUDGET) -> Verdict:
         study: the run.
         budget: points of top-1 that the upper end of the drop's interval may reach.
     """
-    rival = fastest(study.floats)
-    judged = [(e, (is_faster(e, rival, study), is_right(e, study, budget))) for e in study.int8]
+    floats = rivals(study, budget)
+    rival = fastest(floats)
+    judged = [(e, (is_faster(e, floats, study), is_right(e, study, budget))) for e in study.int8]
     if not judged:
         entry, nothing = None, "the run made no INT8 file"
         checks = {"INT8": Check(None, nothing, nothing)}
@@ -56,10 +59,18 @@ def judge(study: Study, budget: float = BUDGET) -> Verdict:
     pays = all_hold(checks.values())
     ship = None if pays is None else entry if pays else rival
     reasons = [f"{about}: {c.why}." for about, c in checks.items()]
+    reasons += (
+        f"Not counted: {e.phrase}, since {is_right(e, study, budget).brief}."
+        for e in study.floats
+        if e not in floats
+    )
     if ship:
-        reasons.append(f"Recommended here: {ship.phrase}.")
+        reasons.append(f"Ship {ship.file} ({ship.label}) on machines like this.")
+    sentence = _sentence(entry, list(checks.values()), rival, study)
+    if ship and not pays:
+        sentence = clean(f"{sentence.removesuffix('.')}; ship {ship.file} instead.")
     return Verdict(
-        sentence=_sentence(entry, list(checks.values()), rival, study),
+        sentence=sentence,
         pays=pays,
         reasons=tuple(map(clean, reasons)),
         budget=budget,

@@ -1,34 +1,109 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from edgenext.benchmark.advice import advice, advice_line
-from edgenext.schema import Environment
+from edgenext.benchmark.advice import advice_line, expectation
+from edgenext.benchmark.environment import environment
+from edgenext.quantize.recipe import schemes
+from edgenext.schema import Advice, Environment
+
+VNNI = ("avx2", "avx512f", "avx512_vnni")
+LINUX, ARM, MAC = "Linux-6.1-x86_64-glibc2.36", "Linux-6.1-aarch64-glibc2.36", "macOS-15.1-arm64"
+RESULTS = Path(__file__).parents[2] / "results"
 
 
-def machine(*isa: str) -> Environment:
+def machine(*isa: str, system: str = LINUX) -> Environment:
     return Environment(
-        cpu="x", isa=isa, cores=2, memory_gb=8, os="Linux", python="3.11", packages={}
+        cpu="x", isa=isa, cores=2, memory_gb=8, os=system, python="3.11", packages={}
     )
 
 
 @pytest.mark.parametrize(
-    ("isa", "name"),
+    ("isa", "system", "name"),
     [
-        (("avx2", "avx512f", "avx512_vnni", "amx_int8"), "AMX"),
-        (("avx2", "avx512f", "avx512_vnni"), "AVX512-VNNI"),
-        (("avx2", "avx_vnni"), "AVX-VNNI"),
-        (("avx2",), "AVX2 without VNNI"),
-        (("dotprod", "i8mm"), "arm64 with i8mm"),
-        (("dotprod",), "arm64 with dotprod"),
-        ((), "a CPU whose instructions are not known"),
+        ((*VNNI, "avx512_bf16", "amx_bf16", "amx_int8"), LINUX, "AMX"),
+        (VNNI, LINUX, "AVX512-VNNI"),
+        (("avx2", "avx_vnni"), LINUX, "AVX-VNNI"),
+        (("avx2", "avx512f"), LINUX, "AVX2 without VNNI"),
+        (("dotprod", "sve", "i8mm"), ARM, "arm64 with i8mm"),
+        (("dotprod",), ARM, "arm64 with dotprod"),
+        ((), ARM, "arm64 without dotprod"),
+        ((), MAC, "Apple silicon"),
+        ((), LINUX, "a CPU whose instructions are not known"),
+        ((), "Windows-11", "a CPU whose instructions are not known"),
     ],
 )
-def test_the_best_instructions_decide(isa: tuple[str, ...], name: str) -> None:
-    assert advice(machine(*isa)).name == name
+def test_the_best_instructions_decide(isa: tuple[str, ...], system: str, name: str) -> None:
+    found = expectation(machine(*isa, system=system))
+    assert found.isa == name
+    assert found.reason and found.recommendation
+    assert Advice.model_validate_json(found.model_dump_json()) == found
+
+
+def test_the_network_narrows_the_range() -> None:
+    def ends(arch: str) -> tuple[float | None, float | None]:
+        found = expectation(machine(*VNNI), arch=arch)
+        return found.low, found.high
+
+    assert ends("edgenext_xx_small") == ends("edgenext_xx_small_bn_hs") == (1.6, 2.1)
+    assert ends("edgenext_small") == ends("edgenext_small_bn_hs") == (2.2, 2.7)
+    assert ends("edgenext_x_small") == ends("") == (1.6, 2.7)
+    assert ends("edgenext_base") == (2.2, None)
+    assert expectation(machine(*VNNI)).speed == "1.6x to 2.1x (XXS) and 2.2x to 2.7x (S)"
+    assert expectation(machine(*VNNI), arch="edgenext_base").speed == "2.2x or more"
+    assert expectation(machine("avx2"), arch="edgenext_small").speed == "1.8x to 1.9x"
+    nothing = expectation(machine(), arch="edgenext_small")
+    assert (nothing.low, nothing.high) == (None, None)
 
 
 def test_what_was_not_measured_says_so() -> None:
-    assert "measured on" in advice_line(machine("avx512_vnni"))
+    assert "measured on" in advice_line(machine(*VNNI))
     said = advice_line(machine("avx2"))
-    assert "expected, not measured" in said and "saturate" in said
+    assert "1.5x to 1.6x (XXS) and 1.8x to 1.9x (S)" in said
+    assert "7-bit weights and unsigned activations" in said and "saturate" in said
+    for isa in (("avx2",), ("avx2", "avx_vnni"), ("dotprod",), ("avx2", "amx_int8")):
+        assert "expected, not measured" in advice_line(machine(*isa))
+
+
+def test_bf16_is_a_rival_where_the_cpu_multiplies_it() -> None:
+    able = machine(*VNNI, "avx512_bf16")
+    assert "bf16" not in advice_line(machine(*VNNI))
+    assert "bench `--scheme bf16` beside it" in advice_line(able, "cpu-openvino")
+    assert "bench `--target cpu-openvino --scheme bf16`" in advice_line(able, "cpu-onnxruntime")
+    assert "bf16" in schemes("cpu-openvino")
+    assert "bf16" not in expectation(able).recommendation
+
+
+def test_a_line_is_one_line_and_about_this_cpu_only() -> None:
+    for isa in (VNNI, ("avx2",), ()):
+        assert "\n" not in advice_line(machine(*isa))
+    said = advice_line(machine(*VNNI), "jetson")
+    assert "jetson" in said and "x" not in said.split("jetson")[0].split() and "1.6x" not in said
+    assert advice_line(environment()).startswith("INT8 on ")
+
+
+def speeds(results: dict[str, Any]) -> dict[str, float]:
+    """INT8's speed where the plain export's is 1, by architecture, in a file of `results/`."""
+    found = {}
+    for part in results["latency"]:
+        p50 = {
+            r["artifact"]: r["latency_ms"]["p50"] for r in part.get("rows") or part.get("results")
+        }
+        name = f"{part['model']}-256"
+        found[part["model"]] = p50[f"{name}-fp32-plain"] / p50[f"{name}-w8a8-static"]
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_published_results_are_as_expected(path: Path) -> None:
+    results = json.loads(path.read_text())
+    env = Environment.model_validate(results["environment"])
+    for arch, speed in speeds(results).items():
+        found = expectation(env, arch=arch)
+        assert found.measured, "what is published has been measured"
+        assert found.low is not None and speed > 0.95 * found.low, (arch, speed)
+        assert found.high is None or speed < 1.05 * found.high, (arch, speed)

@@ -157,6 +157,52 @@ def test_training_first_and_a_rival(cli: Cli) -> None:
     assert tree(Path("t/artifacts")) == before
 
 
+TWIN = ["twin", "quantize twin, edgenext", "quantize twin, onnxruntime", "evaluate twin"]
+
+
+def test_a_run_stresses_the_network_with_every_engine(
+    cli: Cli, pictures: Callable[..., Path]
+) -> None:
+    folder = pictures(2)
+    text = CONFIG.format(n=16).replace("rivals = []", 'rivals = ["onnxruntime"]')
+    text = text.replace('data = "digits"', f'data = "{folder}"\ncalib = "digits"')
+    text = text.replace("limit = 120\n", "")
+    Path("demo.toml").write_text(f"{text}\n[stress]\nseed = 1\n")
+    stages = [*STAGES[:3], RIVAL, *STAGES[3:], *TWIN]
+    assert done_again(cli.ok("run", "demo.toml").err, stages) == stages
+
+    summary = json.loads(Path("demo/run.json").read_text())
+    twin = summary["twin"]
+    assert (twin["seed"], twin["strength"], twin["n"], twin["same_file"]) == (1, 3.0, 20, True)
+    rows = {(row["engine"], row["on"]): row["comparison"] for row in twin["rows"]}
+    assert list(rows) == [
+        (e, on) for e in ("edgenext", "onnxruntime") for on in ("network", "twin")
+    ]
+    made = {a["engine"]: a["sha256"] for a in summary["artifacts"]}
+    ours, rival = (
+        [rows[e, on]["sha256"] for on in ("network", "twin")] for e in ("edgenext", "onnxruntime")
+    )
+    assert ours == [made["edgenext"]] * 2
+    assert rival[0] == made["onnxruntime"] != rival[1]
+    assert rows["edgenext", "twin"]["sqnr_db"] > rows["onnxruntime", "twin"]["sqnr_db"]
+
+    # The network's own figures know nothing of the twin.
+    for part in ("bench", "eval"):
+        assert not any("twin" in r["artifact"] for r in summary[part]["results"])
+    names = [Path(a["artifact"]).name for a in summary["artifacts"]]
+    assert len(names) == 4 and not any("twin" in name for name in names)
+    assert "The same network, badly scaled" in Path("demo/report.html").read_text()
+
+    assert done_again(cli.ok("run", "demo.toml").err, stages) == []
+    # Another image to judge on makes no new file; both are judged again.
+    Image.new("RGB", (36, 40), "red").save(folder / "3" / "1.png")
+    assert done_again(cli.ok("run", "demo.toml").err, stages) == ["evaluate", "evaluate twin"]
+    stronger = Path("demo.toml").read_text().replace("seed = 1", "strength = 5")
+    Path("demo.toml").write_text(stronger)
+    again = done_again(cli.ok("run", "demo.toml").err, stages)
+    assert again == ["twin", *TWIN[1:3], "evaluate twin"]
+
+
 BAD: dict[str, tuple[int, str, str]] = {
     "unknown key": (2, 'modle = "edgenext_small"', "Did you mean model"),
     "unknown key in a section": (2, CONFIG.format(n=8) + "round = 3", "Did you mean rounds"),
@@ -173,6 +219,8 @@ BAD: dict[str, tuple[int, str, str]] = {
     "no thread": (2, CONFIG.format(n=8) + "threads = 0", "threads"),
     "no calibration image": (2, CONFIG.format(n=0), "quantize.n"),
     "too many calibration images": (3, CONFIG.format(n=5000), "5000 images were asked for"),
+    "twin too strong": (2, CONFIG.format(n=8) + "[stress]\nstrength = 17", "stress.strength"),
+    "unknown key of the twin": (2, CONFIG.format(n=8) + "[stress]\nsede = 1", "Did you mean seed"),
     "no budget": (2, "max_drop = nan\n" + CONFIG.format(n=8), "max_drop"),
     "missing data": (3, CONFIG.format(n=8).replace("digits", "nowhere"), "nowhere"),
 }

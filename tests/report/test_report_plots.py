@@ -49,6 +49,14 @@ def test_colours_follow_the_page() -> None:
         assert re.findall(r"#[0-9a-f]{6}\b", svg) == [], name
 
 
+def test_a_stage_left_in_float_does_not_flatten_the_others() -> None:
+    run, _ = measured(stages=STAGES | {"stem": 200.0})
+    svg = drawn(run)["stages"]
+    assert "float" in texts(svg) and "200" not in texts(svg)
+    assert "38.2" not in texts(svg) and "35.1" in texts(svg)
+    assert "float" not in texts(drawn(measured(stages=STAGES)[0])["stages"])
+
+
 def test_each_file_is_named_in_the_plots() -> None:
     for svg in drawn(summary()).values():
         for label in ("FP32 plain", "FP32 folded", "w8a8-static"):
@@ -103,6 +111,18 @@ def test_equal_logits_are_drawn_and_said() -> None:
     found = study(run)
     plot = next(p for p in plots(found, judge(found), held(arrays)) if p.name == "flips")
     assert plot.caption == "w8a8-static gives the answer of FP32 plain for every image."
+
+
+def test_a_single_change_is_not_called_half() -> None:
+    arrays = logits(100)
+    first, second = np.argsort(arrays[PLAIN][0])[::-1][:2]
+    arrays[INT8] = arrays[PLAIN].copy()
+    arrays[INT8][0, second] = arrays[PLAIN][0, first] + 1
+    arrays["labels"][0] = first
+    run = summary(n=100, lost=1, gained=0)
+    found = study(run)
+    plot = next(p for p in plots(found, judge(found), held(arrays)) if p.name == "flips")
+    assert "answers 1 otherwise. Its margin was " in plot.caption
 
 
 def test_constant_logits_are_drawn() -> None:

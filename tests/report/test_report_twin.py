@@ -1,62 +1,72 @@
 from __future__ import annotations
 
-from report_runs import FOLDED, INT8, PLAIN, compared, summary
+from report_runs import compared, sha, summary
 
 from edgenext.report.markdown import markdown
 from edgenext.report.page import page
+from edgenext.report.plots import plots
 from edgenext.report.study import study
-from edgenext.report.twin import kept_rows, twin_table
+from edgenext.report.twin import TITLE, twin_table
 from edgenext.report.verdict import judge
 from edgenext.schema import TwinReport, TwinRow
 
+OURS, RIVAL = "ours", "onnxruntime with its defaults"
 
-def twin(same_file: bool = True) -> TwinReport:
+
+def twin(same_file: bool = True, lost: int = 90) -> TwinReport:
     rows = [
         TwinRow(engine=engine, on=on, comparison=compared(f"{engine}-{on}", lost, 5, 1000, 30.0))
         for engine, on, lost in (
             ("edgenext", "network", 6),
             ("edgenext", "twin", 6),
             ("onnxruntime", "network", 8),
-            ("onnxruntime", "twin", 90),
+            ("onnxruntime", "twin", lost),
         )
     ]
     return TwinReport(seed=0, strength=3, n=1000, same_file=same_file, rows=tuple(rows))
 
 
 def test_the_collapse_and_the_cure_stand_in_the_report() -> None:
-    found_run = summary().model_copy(update={"twin": twin()})
-    found = study(found_run)
+    found = study(summary().model_copy(update={"twin": twin()}))
     table = twin_table(found)
     assert table is not None
     assert [row[:2] for row in table.rows] == [
-        ("ours", "network"),
-        ("ours", "twin"),
-        ("onnxruntime’s defaults", "network"),
-        ("onnxruntime’s defaults", "twin"),
+        (OURS, "the network"),
+        (OURS, "the twin"),
+        (RIVAL, "the network"),
+        (RIVAL, "the twin"),
     ]
     assert table.rows[3][3].startswith("8.50 (")
-    assert "to the byte" in " ".join(table.sentences)
-    for text in (page(found, judge(found), []), markdown(found, judge(found))):
-        assert "Badly scaled channels" in text and "edgenext stress" in text and "8.50" in text
-    other = study(found_run.model_copy(update={"twin": twin(same_file=False)}))
-    assert "to the byte" not in " ".join(twin_table(other).sentences)
+    ours, rival = table.findings
+    assert "the very same file, to the byte" in ours and sha("edgenext-twin")[:12] in ours
+    assert rival.startswith(f"{RIVAL} collapses: a drop of 8.50 (")
+    html, text = page(found, judge(found), []), markdown(found, judge(found))
+    for document in (html, text):
+        assert TITLE in document and "8.50" in document and "not timed" in document
+    assert "<code>edgenext stress</code>" in html
+    assert "`edgenext stress`" in text
+
+
+def test_nothing_is_said_that_the_rows_do_not_show() -> None:
+    run = summary().model_copy(update={"twin": twin(same_file=False, lost=9)})
+    table = twin_table(study(run))
+    assert table is not None
+    assert [sentence.partition(":")[0] for sentence in table.findings] == [
+        "Ours holds",
+        f"{RIVAL} holds",
+    ]
+    assert "to the byte" not in " ".join(table.findings)
+
+
+def test_a_twin_changes_nothing_about_the_network_itself() -> None:
+    run = summary()
+    alone, beside = study(run), study(run.model_copy(update={"twin": twin()}))
+    assert judge(alone) == judge(beside)
+    drawn = [plots(found, judge(found), None) for found in (alone, beside)]
+    assert drawn[0] == drawn[1]
 
 
 def test_a_run_without_a_twin_has_no_such_section() -> None:
     found = study(summary())
     assert twin_table(found) is None
-    assert "Badly scaled" not in page(found, judge(found), [])
-
-
-def test_sites_in_float_are_grouped_by_reason() -> None:
-    kept = {f"stages.0.{i}.norm": "no kernel" for i in range(5)} | {"head": "<small>"}
-    found = study(summary().model_copy(update={"kept_float": kept}))
-    assert kept_rows(found) == [
-        ("5 sites: stages.0.0.norm, stages.0.1.norm, stages.0.2.norm, …", "no kernel"),
-        ("1 site: head", "<small>"),
-    ]
-    assert "&lt;small&gt;" in page(found, judge(found), [])
-
-
-def test_the_verdict_names_what_to_ship() -> None:
-    assert {PLAIN, FOLDED, INT8} > {judge(study(summary())).recommended} - {None}
+    assert TITLE not in page(found, judge(found), [])

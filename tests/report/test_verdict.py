@@ -39,7 +39,8 @@ def test_int8_that_is_faster_and_right_pays() -> None:
         "; its top-1 is 30.88 %, a drop of 0.06 points (95 % interval −0.30 to 0.42, n = 5,000: "
         "41 lost, 38 gained)."
     )
-    assert len(found.reasons) == 3 and found.reasons[2] == "Recommended here: w8a8-static."
+    assert found.recommended == INT8
+    assert found.reasons[2:] == ("Ship net-w8a8-static.onnx (w8a8-static) on machines like this.",)
 
 
 def test_the_sentence_agrees_with_the_measured_ratio() -> None:
@@ -57,6 +58,9 @@ def test_int8_must_beat_the_folded_float_file_not_only_the_plain_one() -> None:
     assert "it is not faster than the folded FP32 export" in found.sentence
     assert "runs 1.12x as fast as the plain FP32 export" in found.sentence
     assert "0.88x as fast as the folded FP32 export" in found.sentence
+    assert found.recommended == FOLDED
+    assert found.sentence.endswith("; ship net-fp32.onnx instead.")
+    assert found.reasons[-1] == "Ship net-fp32.onnx (FP32 folded) on machines like this."
 
 
 def test_the_plain_export_is_the_rival_where_folding_made_it_slower() -> None:
@@ -71,12 +75,15 @@ def test_speeds_that_cannot_be_told_apart_give_no_verdict() -> None:
     assert found.pays is None
     assert "its speed and that of the folded FP32 export cannot be told apart" in found.sentence
     assert "more rounds would narrow it" in found.reasons[0]
+    assert found.recommended is None
+    assert "hip net" not in " ".join((found.sentence, *found.reasons))
 
 
 def test_a_drop_over_the_budget_does_not_pay_however_fast() -> None:
     found = verdict(summary(lost=300, gained=90))
     assert found.pays is False
     assert "its top-1 drop is over the budget of 1 point;" in found.sentence
+    assert found.recommended == FOLDED
 
 
 def test_the_budget_decides() -> None:
@@ -231,6 +238,38 @@ def test_of_two_int8_files_the_faster_one_that_pays_is_judged() -> None:
     worse = verdict(two_int8(ms=6.0, lost=400))
     assert worse.artifact == INT8
     assert worse.pays is True
+
+
+def with_bf16(ms: float, lost: int, gained: int = 38) -> RunSummary:
+    """A run with a BF16 file beside the two FP32 ones."""
+    run = summary()
+    bf16 = {"scheme": "bf16"}
+    results = [*run.bench.results, timed("net-bf16", ms).model_copy(update=bf16)]
+    extra = compared("net-bf16", lost, gained, 5000).model_copy(update=bf16)
+    return run.model_copy(
+        update={
+            "artifacts": (*run.artifacts, exported("net-bf16").model_copy(update=bf16)),
+            "compare": run.compare.model_copy(update={"others": (*run.compare.others, extra)}),
+            "bench": BenchReport(results=tuple(results), ratios=ratios(results)),
+        }
+    )
+
+
+def test_a_faster_bf16_file_is_shipped_instead() -> None:
+    found = verdict(with_bf16(ms=6.0, lost=41))
+    assert (found.pays, found.rival, found.recommended) == (False, "net-bf16", "net-bf16")
+    assert "it is not faster than the folded BF16 export" in found.sentence
+    assert found.sentence.endswith("; ship net-bf16.onnx instead.")
+    assert verdict(with_bf16(ms=9.5, lost=41)).recommended == INT8
+
+
+def test_a_bf16_file_that_loses_too_much_is_no_rival() -> None:
+    found = verdict(with_bf16(ms=6.0, lost=400))
+    assert (found.pays, found.rival, found.recommended) == (True, FOLDED, INT8)
+    assert (
+        "Not counted: the folded BF16 export, since its top-1 drop is over the budget of 1 point."
+        in found.reasons
+    )
 
 
 def test_the_best_instructions_of_the_cpu_are_named() -> None:

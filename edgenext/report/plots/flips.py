@@ -130,10 +130,14 @@ def _caption(found: Flips, base: Entry, judged: Entry) -> str:
     changed = found.margin[found.changed]
     if not len(changed):
         return f"{judged.label} gives the answer of {base.label} for every image."
+    middle = f"{float(np.median(changed)):.2g}"
+    near = (
+        f"Its margin was {middle}" if len(changed) == 1 else f"Half of these had at most {middle}"
+    )
     return (
         f"Of {count(len(found.margin), 'image')}, {judged.label} answers {len(changed):,} "
-        f"otherwise. Half of these had a margin under {number(float(np.median(changed)), 2)}; "
-        f"half of all images have one over {number(float(np.median(found.margin)), 2)}. Changes "
+        f"otherwise. {near}; half of all images have a margin over "
+        f"{number(float(np.median(found.margin)), 2)}. Changes "
         "far to the right would be damage, not close calls."
     )
 

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 from edgenext.report.plots.canvas import Plot, drawable, looks, quiet, render, title_of
 from edgenext.report.study import Entry, Study
-from edgenext.report.text import number
+from edgenext.report.text import decibels, number
 from edgenext.schema import Parity
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+EXACT_DB = 100.0
+"""From here on a difference is float32's own: a stage that was left in float."""
 
 
 def stages(study: Study) -> Plot | None:
@@ -28,11 +32,12 @@ def stages(study: Study) -> Plot | None:
         axes = figure.add_subplot()
         style = looks(study)
         places = {name: i for i, name in enumerate((*names, "logits"))}
-        top = 0.0
+        noisy = [v for _, p in series for v in _steps(p).values() if v < EXACT_DB]
+        ceiling = 1.12 * max(noisy, default=EXACT_DB)
         for entry, parity in series:
             look = style[entry.name]
-            steps = {**parity.stages, "logits": parity.sqnr_db}
-            x, y = [places[name] for name in steps], list(steps.values())
+            steps = _steps(parity)
+            x, y = [places[name] for name in steps], [min(v, ceiling) for v in steps.values()]
             axes.plot(
                 x,
                 y,
@@ -40,27 +45,21 @@ def stages(study: Study) -> Plot | None:
                 color=look.colour,
                 marker=look.marker,
                 markersize=6,
+                markevery=[i for i, v in enumerate(steps.values()) if v < EXACT_DB],
                 linewidth=1.8,
                 label=title_of(entry),
             )
-            top = max(top, *y)
-            if len(series) == 1:
-                for at, value in zip(x, y, strict=True):
-                    axes.annotate(
-                        number(value, 1),
-                        (at, value),
-                        (0, 8),
-                        textcoords="offset points",
-                        ha="center",
-                        color=look.colour,
-                        fontsize=10.5,
-                        fontweight="bold",
-                    )
+            for at, y_drawn, value in zip(x, y, steps.values(), strict=True):
+                if value >= EXACT_DB:
+                    axes.plot(at, y_drawn, look.marker, color=look.colour, mfc="none", ms=6)
+                    _name(axes, at, y_drawn, "float", look.colour)
+                elif len(series) == 1:
+                    _name(axes, at, y_drawn, number(value, 1), look.colour)
         if len(series) > 1:
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc="lower left")
         axes.set_xticks(list(places.values()), [drawable(name, 12) for name in places])
         axes.set_xlim(-0.4, len(places) - 0.6)
-        axes.set_ylim(0, 1.18 * top)
+        axes.set_ylim(0, 1.12 * ceiling)
         axes.set_ylabel("SQNR, dB  (up is better)")
         quiet(axes, "y")
 
@@ -71,11 +70,29 @@ def stages(study: Study) -> Plot | None:
         alt="SQNR against PyTorch. " + " ".join(_words(e, p) for e, p in series),
         caption=(
             "Signal to quantization noise behind the stem and every stage, against PyTorch. "
-            "Every 6 dB less is twice the error; a sudden fall names the stage to look at."
+            "Every 6 dB less is twice the error; a sudden fall names the stage to look at. Hollow "
+            "marks at the top, if any, are exact but for float32’s own rounding."
         ),
     )
 
 
+def _steps(parity: Parity) -> dict[str, float]:
+    return {**parity.stages, "logits": parity.sqnr_db}
+
+
+def _name(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
+    axes.annotate(
+        text,
+        (x, y),
+        (0, 8),
+        textcoords="offset points",
+        ha="center",
+        color=colour,
+        fontsize=10.5,
+        fontweight="bold",
+    )
+
+
 def _words(entry: Entry, parity: Parity) -> str:
-    steps = {**parity.stages, "logits": parity.sqnr_db}
-    return f"{entry.label}: " + ", ".join(f"{k} {number(v, 1)} dB" for k, v in steps.items()) + "."
+    steps = ", ".join(f"{k} {decibels(v)} dB" for k, v in _steps(parity).items())
+    return f"{entry.label}: {steps}."
