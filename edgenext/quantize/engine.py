@@ -65,7 +65,7 @@ def quantize_static(
     """A statically quantized Q/DQ graph of a folded float graph.
 
     Args:
-        model: float ONNX graph in a deployment form, opset 20 or later (it needs Gelu whole).
+        model: float ONNX graph in a deployment form, of the recipe's opset or a later one.
         batches: prepared calibration inputs.
         recipe: what to quantize and how.
         seed: of the values sampled for the range search.
