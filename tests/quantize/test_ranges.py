@@ -22,6 +22,8 @@ from edgenext.quantize.ranges import (
 from edgenext.quantize.recipe import Activations, Gate
 
 finite = st.floats(-1e6, 1e6, width=32)
+ZERO = {"uint8": 128, "int8": 0, "uint16": 32768, "int16": 0}
+"""Where zero stands in a symmetric range."""
 
 
 def stats(values: np.ndarray) -> TensorStats:
@@ -53,7 +55,7 @@ def test_zero_is_exact_and_the_range_is_covered(
     first, last = LIMITS[dtype]
     assert first <= q.zero_point <= last and q.scale > 0
     assert q.fake_quantize(np.zeros(1))[0] == 0
-    assert not symmetric or q.zero_point == {"uint8": 128, "int8": 0, "uint16": 32768}[dtype]
+    assert not symmetric or q.zero_point == ZERO[dtype]
     # half a step for rounding, half for the zero point's own
     for value in (low, high):
         assert abs(q.fake_quantize(np.array([value]))[0] - value) <= 1.001 * q.scale
