@@ -143,7 +143,7 @@ def quantize(
             artifact = api.quantize(name, how, options, graph, out=out, progress=progress)
         result = artifact.result()
         console.print_json(result.model_dump(mode="json")) if json else console.show_export(result)
-        if result.target.startswith("cpu-") and result.scheme == "w8a8-static" and not json:
+        if (result.target, result.scheme) == ("cpu-onnxruntime", "w8a8-static") and not json:
             console.show_advice()
         return
     if data is None:
