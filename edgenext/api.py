@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenext.errors import UsageError, unknown_name
+from edgenext.errors import UsageError
 from edgenext.evaluation import (
     Progress,
     calibration_images,
@@ -27,6 +27,7 @@ from edgenext.evaluation import (
     sample_set,
     scores,
 )
+from edgenext.export.formats import require_format, resolved
 from edgenext.graph.targets import DEFAULT_TARGET
 from edgenext.models.checkpoint import load_checkpoint as load_checkpoint
 from edgenext.models.zoo import create_model as create_model
@@ -47,7 +48,6 @@ _log = logging.getLogger(__name__)
 MODEL, EXPORT = ModelOptions(), ExportOptions()
 """Defaults."""
 
-FORMATS = ("onnx",)
 MAX_STRENGTH = 16
 """Beyond, float32 no longer computes the same function."""
 
@@ -59,28 +59,74 @@ def export(
     *,
     out: Path = Path(),
     data: str | Path | None = None,
-    export_format: str = "onnx",
 ) -> Artifact:
-    """Export a model: see `edgenext export`.
+    """Export a model to a float file: see `edgenext export`.
 
     Args:
         model: name, None for `edgenext_small` or the one the weights fit.
         options: where the weights come from and how images are prepared.
-        how: form, batch, opset and input of the graph.
+        how: format of the file; form, batch, opset and input of its graph.
         out: folder of the file and its manifest.
         data: images to compare on; the embedded digits unless given.
-        export_format: one of `FORMATS`.
     """
-    from edgenext.export.artifacts import export_onnx
+    from edgenext.export.artifacts import export_network
 
-    if export_format not in FORMATS:
-        raise unknown_name("format", export_format, FORMATS)
+    how = resolved(how)
     checkpoint = load(model, options)
     images = sample_set(Subject(checkpoint=checkpoint), data).images
-    plain = "-plain" if how.form == "naive" else ""
-    features = "-features" if how.features_only else ""
-    name = f"{checkpoint.name}-{checkpoint.eval.size}{features}-fp32{plain}.onnx"
-    return export_onnx(checkpoint, out / name, images, how)
+    stem = f"{checkpoint.name}-{checkpoint.eval.size}"
+    return export_network(checkpoint, out / file_name(stem, "fp32", how), images, how)
+
+
+def tuned(
+    model: str | None,
+    how: ExportOptions,
+    options: ModelOptions = MODEL,
+    *,
+    rounds: int = 10,
+) -> ExportOptions:
+    """The same options with the form that is fastest on this machine.
+
+    Raises:
+        UsageError: a format that does not run here on its own.
+    """
+    from tempfile import TemporaryDirectory
+
+    from edgenext.graph.targets import FORMS
+
+    how = resolved(how)
+    if how.file_format != "onnx":
+        raise UsageError(
+            f"the form of {how.file_format} cannot be measured here", "Leave out --tune"
+        )
+    forms = [form for form in FORMS if form != "naive"]
+    with TemporaryDirectory(prefix="edgenext-") as folder:
+        files = [
+            export(model, options, replace(how, form=form), out=Path(folder, form)).path
+            for form in forms
+        ]
+        times = [result.latency_ms.p50 for result in bench(files, rounds=rounds).results]
+    fastest = forms[times.index(min(times))]
+    said = ", ".join(f"{form} {ms:.2f} ms" for form, ms in zip(forms, times, strict=True))
+    _log.warning("%s: %s is taken", said, fastest)
+    return replace(how, form=fastest)
+
+
+def file_name(stem: str, scheme: str, how: ExportOptions, engine: str = "") -> str:
+    """What a file is called: its network and size, what is unusual about it, scheme and format."""
+    kind = require_format(how.file_format)
+    told = [value for name, value in how.told.items() if value is not kind.options[name]]
+    parts = [
+        stem,
+        "features" if how.features_only else "",
+        how.target if how.target not in (DEFAULT_TARGET, kind.target) else "",
+        how.file_format if kind.ending == ".onnx" and how.file_format != "onnx" else "",
+        *(str(value) for value in told if value is not True),
+        scheme,
+        "plain" if how.form == "naive" and not engine else "",
+        "" if engine == "edgenext" else engine,
+    ]
+    return "-".join(part for part in parts if part) + kind.ending
 
 
 def quantize(
@@ -97,18 +143,21 @@ def quantize(
 
     recipe = recipe_of(how)
     require_engine(how.engine, recipe.scheme)
+    export_options = resolved(replace(export_options, target=recipe.target))
     subject = open_subject(what, options)
     images = scheme_images(subject, how, recipe.scheme, progress)
     graph, stem = float_graph(subject, how, recipe, export_options)
-    suffix = "" if how.engine == "edgenext" else f"-{how.engine}"
-    target = "" if recipe.target == DEFAULT_TARGET else f"-{recipe.target}"
+    chosen = replace(export_options, form=graph.form)
+    name = file_name(stem, recipe.scheme, chosen, how.engine)
     return quantize_graph(
         graph,
         images,
-        out / f"{stem}{target}-{recipe.scheme}{suffix}.onnx",
+        out / name,
         recipe,
         engine=how.engine,
         seed=how.seed,
+        file_format=export_options.file_format,
+        told=export_options.told,
         progress=partial(progress, "calibrating"),
     )
 
@@ -154,8 +203,9 @@ def float_graph(
         graph = read_graph(subject.artifact)
         return replace(graph, target=recipe.target), subject.name.replace("-fp32", "")
     assert subject.checkpoint  # noqa: S101 - a subject is one or the other
-    form = form_of(how.engine, form_for(recipe.target))
-    chosen = replace(export_options, form=form, target=recipe.target, opset=recipe.opset)
+    form = form_of(how.engine, export_options.form or form_for(recipe.target))
+    opset = export_options.opset or recipe.opset
+    chosen = replace(export_options, form=form, target=recipe.target, opset=opset)
     made = graph_of(subject.checkpoint, chosen)
     return made, f"{subject.name}-{subject.transform.size}"
 

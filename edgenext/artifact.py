@@ -1,10 +1,11 @@
-"""An artifact: a deployable file and the manifest beside it, tied together by sha256."""
+"""An artifact: a deployable file or folder and the manifest beside it, tied together by sha256."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgenext.errors import ArtifactError
-from edgenext.files import atomic_path, sha256_file
+from edgenext.files import publish, sha256_file, sha256_tree, staging, tree_size
 from edgenext.schema import ExportResult, Manifest
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A deployable file, checked against its manifest."""
+    """A deployable file or folder, checked against its manifest."""
 
     path: Path
     manifest: Manifest
@@ -43,6 +44,7 @@ class Artifact:
             form=m.form,
             engine=m.engine,
             warnings=m.warnings,
+            conversion=m.conversion,
         )
 
 
@@ -59,6 +61,56 @@ def manifest_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
+def weights_path(path: Path) -> Path | None:
+    """The second file of an artifact: an OpenVINO IR keeps its weights beside it."""
+    return path.with_suffix(".bin") if path.suffix == ".xml" else None
+
+
+def content_sha256(path: Path) -> str:
+    """Hex sha256 of an artifact: of its file, of its folder, or of both files of an IR.
+
+    Raises:
+        InputError: a file that is missing or cannot be read.
+    """
+    beside = weights_path(path)
+    if beside is None:
+        return sha256_tree(path)
+    return hashlib.sha256(f"{sha256_file(path)} {sha256_file(beside)}".encode()).hexdigest()
+
+
+def content_size(path: Path) -> int:
+    """Bytes of everything an artifact consists of."""
+    beside = weights_path(path)
+    return tree_size(path) + (tree_size(beside) if beside else 0)
+
+
+@contextmanager
+def new_artifact(path: Path) -> Iterator[tuple[Path, Callable[[dict[str, Any]], Artifact]]]:
+    """Where to build an artifact, and what describes it; published if the block ends well.
+
+    Yields the staged path of the file or folder, and a function that takes the fields of
+    `Manifest` that do not follow from it, writes the manifest and gives the staged artifact.
+
+    Raises:
+        OutputError: the folder cannot be written; what stood there before is still there.
+    """
+    with staging(path) as folder:
+        staged = folder / path.name
+
+        def describe(about: dict[str, Any]) -> Artifact:
+            manifest = Manifest(
+                file=path.name,
+                sha256=content_sha256(staged),
+                size_bytes=content_size(staged),
+                **about,
+            )
+            manifest_path(staged).write_text(manifest.model_dump_json(indent=2) + "\n")
+            return Artifact(staged, manifest)
+
+        yield staged, describe
+        publish(folder)
+
+
 def save_artifact(path: Path, data: bytes, about: dict[str, Any]) -> Artifact:
     """Write a file and its manifest, both or neither; what stood there before stays until then.
 
@@ -70,34 +122,48 @@ def save_artifact(path: Path, data: bytes, about: dict[str, Any]) -> Artifact:
     Raises:
         OutputError: the folder cannot be written.
     """
-    digest = hashlib.sha256(data).hexdigest()
-    manifest = Manifest(file=path.name, sha256=digest, size_bytes=len(data), **about)
-    with atomic_path(manifest_path(path)) as beside, atomic_path(path) as temporary:
-        beside.write_text(manifest.model_dump_json(indent=2) + "\n")
-        temporary.write_bytes(data)
-    return Artifact(path, manifest)
+    with new_artifact(path) as (staged, describe):
+        staged.write_bytes(data)
+        artifact = describe(about)
+    return Artifact(path, artifact.manifest)
+
+
+MAGIC = (
+    (0, b"\x08\x07"),
+    (0, b"\x08\x08"),
+    (0, b"\x08\x09"),
+    (0, b"\x08\x0a"),
+    (0, b"\x08\x0b"),  # ONNX: a protobuf that starts with its ir_version field
+    (4, b"TFL3"),
+    (4, b"ET12"),
+    (0, b"<?xml"),
+)
+"""What the files of each format have, and where."""
 
 
 def is_artifact(path: Path) -> bool:
-    """Whether `path` is a file with a manifest beside it, or the ONNX file it should have one for.
+    """Whether `path` has a manifest beside it, or is a file or package that should have one.
 
-    The format is told by content: an ONNX protobuf starts with its ir_version field.
+    The format is told by content.
     """
+    if path.exists() and manifest_path(path).is_file():
+        return True
+    if path.is_dir():
+        return (path / "Manifest.json").is_file()
     if not path.is_file():
         return False
-    if manifest_path(path).is_file():
-        return True
     with path.open("rb") as f:
-        return f.read(2) in (b"\x08\x07", b"\x08\x08", b"\x08\x09", b"\x08\x0a", b"\x08\x0b")
+        head = f.read(16)
+    return any(head[at : at + len(magic)] == magic for at, magic in MAGIC)
 
 
 def open_artifact(path: Path) -> Artifact:
-    """Open an artifact and prove that the file is the one its manifest describes.
+    """Open an artifact and prove that its content is what its manifest describes.
 
     Raises:
-        ArtifactError: no file, no manifest, an unreadable manifest, or another file's hash.
+        ArtifactError: no file, no manifest, an unreadable manifest, or another content's hash.
     """
-    if not path.is_file():
+    if not path.exists():
         raise ArtifactError(f"no artifact at {path}")
     where = manifest_path(path)
     if not where.is_file():
@@ -111,7 +177,7 @@ def open_artifact(path: Path) -> Artifact:
         first = e.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
         raise ArtifactError(f"{where} is not a manifest: {field}: {first['msg']}") from e
-    digest = sha256_file(path)
+    digest = content_sha256(path)
     if digest != manifest.sha256:
         raise ArtifactError(
             f"{path} is not the file of its manifest: sha256 {digest[:12]}…, "

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,25 @@ def sha256_file(path: Path) -> str:
             return hashlib.file_digest(f, "sha256").hexdigest()
     except OSError as e:
         raise InputError(f"cannot read {path}: {e.strerror}") from e
+
+
+def sha256_tree(path: Path) -> str:
+    """Hex sha256 of a file's bytes, or of a folder's file names and their hashes.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    if not path.is_dir():
+        return sha256_file(path)
+    names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+    lines = "".join(f"{sha256_file(path / name)}  {name}\n" for name in names)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def tree_size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(p.stat().st_size for p in files if p.is_file())
 
 
 def cache_folder(name: str, cache_dir: Path | None = None) -> Path:
@@ -56,6 +76,55 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staging(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` for files that will be published together, or not at all.
+
+    It is removed at the end, whatever happened; `publish` moves files out of it. As with
+    `atomic_path`, any `OSError` in the block ends as `OutputError`.
+    """
+    folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+    except OSError as e:
+        raise OutputError(
+            f"cannot write {path}: {e.strerror or e}", "Choose another place or free some space"
+        ) from e
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(staged: Path) -> None:
+    """Move everything in a staging folder to where that folder stands, fsynced.
+
+    It takes the place of what has the same name.
+
+    Raises:
+        OutputError: it cannot be moved; what was there before is still there.
+    """
+    for source in sorted(staged.iterdir()):
+        target, old = staged.parent / source.name, staged / f"{source.name}.old"
+        try:
+            for file in source.rglob("*") if source.is_dir() else (source,):
+                if file.is_file():
+                    with file.open("rb+") as f:
+                        os.fsync(f.fileno())
+            if target.is_dir() != source.is_dir() and target.exists():
+                what = errno.EISDIR if target.is_dir() else errno.ENOTDIR
+                raise OSError(what, os.strerror(what))
+            if target.is_dir():  # a folder cannot be renamed onto another
+                target.replace(old)
+            source.replace(target)
+        except OSError as e:
+            if old.exists() and not target.exists():
+                old.replace(target)
+            raise OutputError(
+                f"cannot write {target}: {e.strerror or e}",
+                "Choose another place or free some space",
+            ) from e
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgenext.graph.targets import DEFAULT_TARGET, form_for
+from edgenext.graph.targets import DEFAULT_TARGET
 
 DEFAULT_OPSET = 20
 """The first opset with Gelu; LayerNormalization came with 17."""
@@ -30,16 +30,20 @@ class ModelOptions:
 class ExportOptions:
     """How a float graph is made.
 
-    `batch` None is any number; `uint8_input` takes N×H×W×3 pixels with preprocessing inside;
-    `features_only` gives the four stage outputs instead of logits.
+    What is empty follows from the format: see `export.formats.resolved`. `batch` None is any
+    number; `uint8_input` takes N×H×W×3 pixels with preprocessing inside; `features_only` gives
+    the four stage outputs instead of logits. `file_format` is a row of export/formats.toml, `told`
+    its options by name.
     """
 
-    form: str = form_for(DEFAULT_TARGET)
-    target: str = DEFAULT_TARGET
+    form: str = ""
+    target: str = ""
     batch: int | None = 1
-    opset: int = DEFAULT_OPSET
+    opset: int | None = None
     uint8_input: bool = False
     features_only: bool = False
+    file_format: str = "onnx"
+    told: Mapping[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,15 @@ class TensorSpec(Record):
 
     name: str
     shape: tuple[int, ...]
-    dtype: Literal["float32", "uint8"]
+    dtype: Literal["float32", "float16", "uint8", "int8", "int16"]
+    scale: float | None = None
+    zero_point: int | None = None
+    """Of integers that stand for numbers: value = scale · (stored − zero_point)."""
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether images lie as N×H×W×3."""
+        return len(self.shape) == 4 and self.shape[3] == 3
 
 
 class SubsetInfo(Record):
@@ -96,12 +104,33 @@ class Parity(Record):
     stages: dict[str, float] = Field(default_factory=dict)
 
 
+class Conversion(Record):
+    """How a file was converted from its ONNX deployment graph.
+
+    `seconds` and `peak_mb` (MiB) are those of the converter's process. `operators` counts the
+    file's operators by type, constants apart; `partitions` is how many pieces the runtime's
+    accelerated kernels take the graph in, None where nobody can tell.
+    """
+
+    converter: str
+    seconds: float
+    peak_mb: float
+    operators: dict[str, int] = Field(default_factory=dict)
+    partitions: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def transposes(self) -> int:
+        """Operators that move data for the layout's sake."""
+        return sum(n for op, n in self.operators.items() if op.lower() == "transpose")
+
+
 class Manifest(Record):
     """What stands beside every artifact: how it was made and how to feed it."""
 
     schema_version: int = 1
     file: str
-    format: Literal["onnx"]
+    format: str
     scheme: str
     """`fp32` or a quantization scheme such as `w8a8-static`."""
     form: str
@@ -113,7 +142,8 @@ class Manifest(Record):
     eval: EvalTransform
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
-    opset: int
+    opset: int | None = None
+    """Of an ONNX file."""
     sha256: str
     size_bytes: int
     source: dict[str, str]
@@ -128,6 +158,10 @@ class Manifest(Record):
     """Sites of a quantized file that stayed in float, each with its reason."""
     warnings: tuple[str, ...] = ()
     """What spoke against the calibration, with the evidence."""
+    conversion: Conversion | None = None
+    """How a file that is no ONNX was made."""
+    sites: dict[str, str] = Field(default_factory=dict)
+    """Site of the network → the tensor of the file that holds its output."""
 
 
 class ExportResult(Record):
@@ -144,6 +178,7 @@ class ExportResult(Record):
     form: str = ""
     engine: str = ""
     warnings: tuple[str, ...] = ()
+    conversion: Conversion | None = None
 
 
 class EvalResult(Record):

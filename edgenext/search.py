@@ -24,8 +24,8 @@ from edgenext.benchmark.statistics import images_needed
 from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import DataError, UsageError, unknown_name
 from edgenext.evaluation import Progress, images_for, quiet
-from edgenext.export.artifacts import Graph, write_artifact
-from edgenext.export.parity import measure_parity, onnx_reference
+from edgenext.export.artifacts import Content, Graph, write_artifact
+from edgenext.export.parity import onnx_reference
 from edgenext.files import write_text
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.artifacts import PARITY_IMAGES, PreparedBatches, write_quantized
@@ -177,8 +177,7 @@ def _artifacts(
     def export() -> list[Path]:
         model = task.graph.model
         images = task.calibration.images[:PARITY_IMAGES]
-        parity = measure_parity(model, onnx_reference(model), images, task.graph.transform)
-        return _files(write_artifact(task.graph, base, scheme="fp32", parity=parity))
+        return _files(write_artifact(task.graph, base, images, onnx_reference(model), Content()))
 
     paths = [stages.stage("float", inputs, export)[0]]
     prepared: list[Prepared] = []

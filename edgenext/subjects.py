@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgenext.artifact import Artifact, is_artifact, open_artifact
 from edgenext.errors import ArtifactError, UsageError
+from edgenext.export.formats import FORMATS
 from edgenext.models.checkpoint import Checkpoint, load_checkpoint
 from edgenext.options import ModelOptions
 from edgenext.runtimes import open_session
@@ -16,6 +17,9 @@ from edgenext.schema import Calibration, EvalTransform
 
 if TYPE_CHECKING:
     from edgenext.runtimes.base import Session
+
+
+ENDINGS = {kind.ending for kind in FORMATS.values()}
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def open_subject(what: str, options: ModelOptions) -> Subject:
         raise ArtifactError(
             f"{what} is no artifact", "Weights are given as edgenext_… --weights FILE"
         )
-    if path.suffix == ".onnx" or os.sep in what:
+    if path.suffix in ENDINGS or os.sep in what:
         raise ArtifactError(f"no artifact at {what}")
     return Subject(checkpoint=load(what, options))
 

@@ -10,6 +10,7 @@ import typer
 
 from edgenext.cli import build as build
 from edgenext.cli import explain as explain
+from edgenext.cli import export as export
 from edgenext.cli import judge as judge
 from edgenext.cli.app import app as app
 from edgenext.errors import INTERRUPTED, EdgenextError, UsageError

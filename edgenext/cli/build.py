@@ -22,6 +22,7 @@ from edgenext.cli.options import (
     takes_model,
 )
 from edgenext.errors import UsageError
+from edgenext.models.zoo import DEFAULT_MODEL
 from edgenext.options import ModelOptions
 
 
@@ -50,51 +51,6 @@ def fetch(name: Annotated[str, typer.Argument(help="A published checkpoint.")]) 
 
 @app.command()
 @takes_model
-def export(
-    *,
-    model: Annotated[str | None, typer.Argument(help="Default: edgenext_small.")] = None,
-    format: Annotated[str, typer.Option(help="Format of the file.")] = "onnx",  # noqa: A002 - the option's name
-    target: Target = "cpu-onnxruntime",
-    opset: Annotated[int, typer.Option(help="ONNX opset, 13 to 23.")] = 20,
-    batch: Batch = "1",
-    uint8_input: Uint8 = False,
-    no_fold: Annotated[
-        bool, typer.Option("--no-fold", help="The plain graph, for comparison.")
-    ] = False,
-    features: Annotated[
-        bool, typer.Option("--features", help="A backbone: the four stage outputs.")
-    ] = False,
-    data: Annotated[
-        str | None, typer.Option(help="Images to compare with PyTorch on; default: digits.")
-    ] = None,
-    options: ModelOptions,
-    out: Out = Path(),
-    json: Json = False,
-) -> None:
-    """Export a model to a file that agrees with PyTorch.
-
-    The file is executed and compared, stage by stage, before it is written.
-    """
-    from edgenext import api
-    from edgenext.graph.targets import form_for
-    from edgenext.options import ExportOptions
-
-    how = ExportOptions(
-        form="naive" if no_fold else form_for(target),
-        target=target,
-        batch=batch_size(batch),
-        opset=opset,
-        uint8_input=uint8_input,
-        features_only=features,
-    )
-    with console.busy("exporting and comparing with PyTorch"):
-        artifact = api.export(model, options, how, out=out, data=data, export_format=format)
-    result = artifact.result()
-    console.print_json(result.model_dump(mode="json")) if json else console.show_export(result)
-
-
-@app.command()
-@takes_model
 def quantize(
     *,
     what: Annotated[
@@ -108,6 +64,9 @@ def quantize(
         typer.Option(help="w8a8-static, w8a8-dynamic, w8a16-static, w8-weight-only, fp16 or bf16."),
     ] = "w8a8-static",
     target: Target = "cpu-onnxruntime",
+    format: Annotated[  # noqa: A002 - the option's name
+        str | None, typer.Option(help="Format of the file; default: the target's own.")
+    ] = None,
     engine: Annotated[
         str, typer.Option(help="`edgenext`, or `onnxruntime` or `nncf` to compare with.")
     ] = "edgenext",
@@ -132,11 +91,16 @@ def quantize(
     With --max-drop, search for the fastest file under a budget; stopped, it goes on later.
     """
     from edgenext import api
-    from edgenext.models.zoo import DEFAULT_MODEL
+    from edgenext.graph.targets import require_target
     from edgenext.options import ExportOptions, QuantizeOptions
 
     how = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed)
-    graph = ExportOptions(target=target, batch=batch_size(batch), uint8_input=uint8_input)
+    graph = ExportOptions(
+        target=target,
+        batch=batch_size(batch),
+        uint8_input=uint8_input,
+        file_format=format or require_target(target).format,
+    )
     name = what or DEFAULT_MODEL
     if max_drop is None:
         with console.progress() as progress:

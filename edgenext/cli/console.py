@@ -105,6 +105,13 @@ def show_export(result: ExportResult) -> None:
             f"agrees with its float network on {p.n} images: logits {p.sqnr_db:.1f} dB SQNR, "
             f"largest difference {p.max_abs:.2g}, same top-1 {p.agreement:.1f} %"
         )
+    if result.conversion:
+        c = result.conversion
+        pieces = "" if c.partitions is None else f", {c.partitions} accelerated pieces"
+        out.print(
+            f"{c.converter}: {c.seconds:.0f} s, {c.peak_mb:.0f} MiB; {sum(c.operators.values())} "
+            f"operators, {c.transposes} transposes{pieces}"
+        )
     for warning in result.warnings:
         err.print(f"warning: {warning}", soft_wrap=True)
 

@@ -6,7 +6,7 @@ import functools
 import inspect
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -39,6 +39,17 @@ Uint8 = Annotated[
     bool, typer.Option("--uint8-input", help="Take N×H×W×3 uint8; preprocessing goes inside.")
 ]
 Batch = Annotated[str, typer.Option(help="Images a call: a number, or `dynamic`.")]
+
+Ios = Annotated[str | None, typer.Option(help="Core ML: the oldest iOS, 15 to 18; default 16.")]
+ImageInput = Annotated[
+    bool, typer.Option("--image-input", help="Core ML: takes an image, gives class labels.")
+]
+Jetpack = Annotated[
+    str | None, typer.Option(help="TensorRT: the JetPack generation, 4, 5 or 6; default 6.")
+]
+Backend = Annotated[
+    str | None, typer.Option(help="ExecuTorch: xnnpack or coreml; default xnnpack.")
+]
 
 MODEL_OPTIONS: dict[str, tuple[str, Any]] = {
     "weights": ("weights", Weights),
@@ -95,6 +106,26 @@ def batch_size(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"--batch {text} is no number of images", "Use 1 or more, or dynamic")
     return int(text)
+
+
+def told_options(
+    formats: Sequence[str], given: Mapping[str, str | bool | None]
+) -> dict[str, dict[str, str | bool]]:
+    """Format → the options of its own that were given.
+
+    Raises:
+        UsageError: an unknown format, or an option that none of the formats has.
+    """
+    from edgenext.export.formats import require_format
+
+    kinds = {name: require_format(name) for name in formats}
+    for option, value in given.items():
+        if value is not None and not any(option in kind.options for kind in kinds.values()):
+            raise UsageError(f"{' and '.join(formats)} has no option {option}", "Leave it out")
+    return {
+        name: {k: v for k, v in given.items() if v is not None and k in kind.options}
+        for name, kind in kinds.items()
+    }
 
 
 def command_line() -> str:

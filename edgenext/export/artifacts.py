@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.artifact import Artifact, save_artifact
-from edgenext.errors import ArtifactError
-from edgenext.export.onnx import onnx_graph, tensor_spec
-from edgenext.export.parity import measure_parity, require_parity, torch_reference
+from edgenext.artifact import Artifact, new_artifact, save_artifact
+from edgenext.errors import ArtifactError, UsageError
+from edgenext.export.conversion import convert
+from edgenext.export.formats import require_format
+from edgenext.export.onnx import call_size, onnx_graph, tensor_spec
+from edgenext.export.parity import (
+    Reference,
+    measure_parity,
+    require_parity,
+    session_parity,
+    torch_reference,
+)
+from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
-from edgenext.options import ExportOptions
+from edgenext.options import DEFAULT_OPSET, ExportOptions
+from edgenext.runtimes import open_session
 from edgenext.runtimes.base import Images, normalise
-from edgenext.schema import Calibration, EvalTransform, Parity
+from edgenext.runtimes.onnxruntime import trace
+from edgenext.schema import Calibration, EvalTransform
 
 if TYPE_CHECKING:
     import onnx
@@ -59,7 +72,7 @@ def graph_of(checkpoint: Checkpoint, options: ExportOptions) -> Graph:
         options.form,
         (transform.size, transform.size),
         batch=options.batch,
-        opset=options.opset,
+        opset=options.opset or DEFAULT_OPSET,
         pixels=transform if options.uint8_input else None,
     )
     return Graph(
@@ -92,64 +105,143 @@ def read_graph(artifact: Artifact) -> Graph:
     return Graph(model, m.arch, m.num_classes, m.labels, m.eval, m.form, m.target, source)
 
 
+@dataclass(frozen=True)
+class Content:
+    """What goes into a file besides its graph: the float graph it stands for, and how it was made.
+
+    `told` are options of the format, by name.
+    """
+
+    scheme: str = "fp32"
+    reference: onnx.ModelProto | None = None
+    file_format: str = "onnx"
+    told: Mapping[str, str | bool] = field(default_factory=dict)
+    recipe: dict[str, object] | None = None
+    calibration: Calibration | None = None
+    engine: str = ""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+    @property
+    def checked(self) -> bool:
+        """Whether the file must agree with its reference: other quantizers' may do as they like."""
+        return self.engine in ("", "edgenext")
+
+
 def write_artifact(
-    graph: Graph,
-    path: Path,
-    *,
-    scheme: str,
-    parity: Parity,
-    recipe: dict[str, object] | None = None,
-    calibration: Calibration | None = None,
-    engine: str = "",
-    kept: Mapping[str, str] = MappingProxyType({}),
-    warnings: Sequence[str] = (),
+    graph: Graph, path: Path, images: Images, reference: Reference, content: Content
 ) -> Artifact:
-    """Write a graph and its manifest.
+    """Convert a graph to its format, run the file, compare it and write it with its manifest.
+
+    Args:
+        graph: float or Q/DQ.
+        path: of the file or folder.
+        images: N×H×W×3 uint8, to compare on.
+        reference: what the file should agree with.
+        content: how it was made.
 
     Raises:
+        ParityError: the file does not agree; nothing is written.
+        MissingDependencyError: a converter or runtime that is not installed.
+        RuntimeFailedError: the converter failed, or the runtime refuses its file.
         OutputError: the folder cannot be written; nothing is left behind.
     """
     about = {
-        "format": "onnx",
-        "scheme": scheme,
+        "format": content.file_format,
+        "scheme": content.scheme,
         "form": graph.form,
         "target": graph.target,
         "arch": graph.arch,
         "num_classes": graph.num_classes,
         "labels": graph.labels,
         "eval": graph.transform,
+        "source": graph.source,
+        "recipe": content.recipe,
+        "calibration": content.calibration,
+        "engine": content.engine,
+        "kept_float": dict(content.kept),
+        "warnings": tuple(content.warnings),
+        "tools": {name: version(name) for name in TOOLS},
+    }
+    if require_format(content.file_format).converter:
+        return _converted(graph, path, images, reference, content, about)
+    parity = measure_parity(graph.model, reference, images, graph.transform)
+    if content.checked and content.scheme == "fp32":
+        require_parity(parity, content.scheme, path.name)
+    about |= {
         "input": tensor_spec(graph.model.graph.input[0]),
         "outputs": tuple(tensor_spec(o) for o in graph.model.graph.output),
         "opset": graph.model.opset_import[0].version,
-        "source": graph.source,
-        "recipe": recipe,
-        "calibration": calibration,
-        "engine": engine,
-        "kept_float": dict(kept),
-        "warnings": tuple(warnings),
         "parity": parity,
-        "tools": {name: version(name) for name in TOOLS},
+        "sites": _present(site_tensors(content.reference or graph.model), graph.model),
     }
     return save_artifact(path, graph.model.SerializeToString(deterministic=True), about)
 
 
-def export_onnx(
+def _present(sites: dict[str, str], model: onnx.ModelProto) -> dict[str, str]:
+    made = {name for node in model.graph.node for name in node.output}
+    return {site: tensor for site, tensor in sites.items() if tensor in made}
+
+
+def _converted(
+    graph: Graph,
+    path: Path,
+    images: Images,
+    reference: Reference,
+    content: Content,
+    about: dict[str, Any],
+) -> Artifact:
+    """Convert, read back, run and compare; see `write_artifact`."""
+    kind = require_format(content.file_format)
+    if call_size(graph.model) != tensor_spec(graph.model.graph.input[0]).shape[0]:
+        raise UsageError(f"{content.file_format} takes a fixed batch", "Give --batch a number")
+    runtime = import_module(kind.runtime)
+    runtime.preload()  # a missing one is told before the work, not after it
+    options = {
+        "scheme": content.scheme,
+        "arch": graph.arch,
+        "labels": graph.labels,
+        "eval": graph.transform.model_dump(),
+        **kind.options,
+        **content.told,
+    }
+    with new_artifact(path) as (staged, describe):
+        conversion, made = convert(graph.model, staged, kind.converter, kind.needs, options)
+        seen = runtime.inspect(staged)
+        known = {"operators": seen.operators, "partitions": seen.partitions}
+        about |= {
+            "input": seen.input,
+            "outputs": seen.outputs,
+            "conversion": conversion.model_copy(update=known),
+            "tools": about["tools"] | made.get("tools", {}),
+        }
+        session = open_session(describe(about), os.cpu_count() or 1)
+        first = graph.prepare(np.resize(images, (call_size(graph.model), *images.shape[1:])))
+        float_graph = content.reference or graph.model
+        tensors = trace(float_graph, first)
+        sites = {s: tensors[t] for s, t in site_tensors(float_graph).items() if t in tensors}
+        parity, found = session_parity(session, reference, images, graph.transform, sites)
+        require_parity(parity, content.scheme, path.name)
+        artifact = describe(about | {"parity": parity, "sites": found})
+    return Artifact(path, artifact.manifest)
+
+
+def export_network(
     checkpoint: Checkpoint, path: Path, images: Images, options: ExportOptions
 ) -> Artifact:
-    """Export a checkpoint to a float ONNX artifact that has run and agrees with PyTorch.
+    """Export a checkpoint to a float artifact that has run and agrees with PyTorch.
 
     Args:
         checkpoint: the weights; its evaluation transform becomes the artifact's.
         path: of the file to write.
         images: N×H×W×3 uint8 images of the transform's size, to compare on.
-        options: how the graph is made.
+        options: how the graph is made, and in which format.
 
     Raises:
-        ParityError: the graph does not agree; nothing is written.
+        ParityError: the file does not agree; nothing is written.
         OutputError: the folder cannot be written.
     """
     graph = graph_of(checkpoint, options)
-    network = checkpoint.network(features_only=options.features_only)
-    parity = measure_parity(graph.model, torch_reference(network), images, checkpoint.eval)
-    require_parity(parity, "fp32", path.name)
-    return write_artifact(graph, path, scheme="fp32", parity=parity)
+    reference = torch_reference(checkpoint.network(features_only=options.features_only))
+    content = Content(file_format=options.file_format, told=options.told)
+    return write_artifact(graph, path, images, reference, content)

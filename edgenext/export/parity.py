@@ -1,8 +1,10 @@
-"""Parity: does an exported graph agree with the PyTorch network, stage by stage, on real images?"""
+"""Parity: does an exported file agree with the PyTorch network, stage by stage, on real images?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +12,8 @@ from numpy.typing import NDArray
 
 from edgenext.errors import ParityError
 from edgenext.export.onnx import STAGES, call_size, tensor_spec, with_stage_outputs
-from edgenext.runtimes.base import Images, normalise
+from edgenext.graph.tensors import locate, noise
+from edgenext.runtimes.base import Images, Session, Traceable, logits, normalise
 from edgenext.runtimes.fidelity import fidelity, sqnr_db
 from edgenext.runtimes.onnxruntime import inference_session
 from edgenext.schema import EvalTransform, Parity
@@ -20,20 +23,19 @@ if TYPE_CHECKING:
 
     from edgenext.models.network import EdgeNeXt
 
-MIN_SQNR_DB = {"fp32": 80.0}
-"""Least SQNR of any stage. FP32 graphs that reorder sums stand at 120–130 dB (float32's epsilon is
-138 dB below one, and some hundred operations add to it); a wrong epsilon in a norm gives 50."""
-
 Array = NDArray[np.float32]
 
 Reference = Callable[[Images, Array], dict[str, Array]]
 """From images, and the same normalised to N×3×H×W, to the tensors `STAGES` and `logits`."""
 
 
-def _sqnr_db(reference: Array, other: Array) -> float:
-    """SQNR of a whole tensor in dB."""
-    wide = reference.astype(np.float64)
-    return sqnr_db(float(np.square(wide).sum()), float(np.square(other - wide).sum()))
+def _thresholds() -> dict[str, float]:
+    text = resources.files("edgenext.export").joinpath("parity.toml").read_text("utf-8")
+    return {name: row["least_db"] for name, row in tomllib.loads(text).items()}
+
+
+MIN_SQNR_DB = _thresholds()
+"""Scheme → least SQNR of any stage in dB; parity.toml derives them."""
 
 
 def torch_reference(network: EdgeNeXt) -> Reference:
@@ -87,37 +89,80 @@ def measure_parity(
     probe = _Probe(model)
     ours: dict[str, list[Array]] = {n: [] for n in probe.names}
     theirs: dict[str, list[Array]] = {n: [] for n in probe.names}
-    for start in range(0, len(images), probe.batch):
-        batch = np.asarray(images[start : start + probe.batch])
-        if len(batch) < probe.batch:
-            batch = np.resize(batch, (probe.batch, *batch.shape[1:]))
+    for batch in _batches(images, probe.batch):
         inputs = normalise(batch, transform)
         expected = reference(batch, inputs)
         for name, value in probe.run(batch, inputs).items():
             ours[name].append(value)
             theirs[name].append(expected[name])
     joined = {n: (np.concatenate(theirs[n]), np.concatenate(ours[n])) for n in probe.names}
-    base, other = joined[probe.outputs[-1]]
+    stages = {n: sqnr_db(*noise(*joined[n])) for n in STAGES if n in joined}
+    return _parity(*joined[probe.outputs[-1]], stages)
+
+
+def session_parity(
+    session: Session,
+    reference: Reference,
+    images: Images,
+    transform: EvalTransform,
+    sites: Mapping[str, Array],
+) -> tuple[Parity, dict[str, str]]:
+    """Run a file of any format and its reference on the same images.
+
+    Its tensors have other names and layouts: those of the stages and sites are found by value, on
+    the first image. A file whose runtime shows no tensors is judged by its logits alone.
+
+    Args:
+        session: the file, loaded.
+        reference: what it should agree with.
+        images: N×H×W×3 uint8.
+        transform: the normalisation.
+        sites: the reference's tensors for the first batch, by site.
+
+    Returns:
+        The parity, and the file's tensor for every site.
+    """
+    size = session.batch or 1
+    parts = list(_batches(images, size))
+    expected = [reference(part, normalise(part, transform)) for part in parts]
+    base = np.concatenate([e["logits"] for e in expected])[: len(images)]
+    other = np.concatenate(list(logits(session, images, size)))
+    if not isinstance(session, Traceable):
+        return _parity(base, other, {}), {}
+    wanted, traced = expected[0], session.trace(session.prepare(parts[0]))
+    at = locate(wanted, traced)
+    stages = {n: sqnr_db(*noise(wanted[n], traced[at[n]])) for n in STAGES if n in at}
+    return _parity(base, other, stages), locate(sites, traced)
+
+
+def _batches(images: Images, size: int) -> Iterator[Images]:
+    """Images in batches of one size; the last is filled by repetition."""
+    for start in range(0, len(images), size):
+        batch = np.asarray(images[start : start + size])
+        yield np.resize(batch, (size, *batch.shape[1:])) if len(batch) < size else batch
+
+
+def _parity(base: Array, other: Array, stages: dict[str, float]) -> Parity:
     near = fidelity(base.reshape(len(base), -1), other.reshape(len(other), -1))
     return Parity(
-        n=len(images),
+        n=len(base),
         max_abs=float(np.abs(base - other).max()),
         sqnr_db=round(near.sqnr_db, 2),
         agreement=near.agreement,
-        stages={n: round(_sqnr_db(*joined[n]), 2) for n in STAGES if n in joined},
+        stages={name: round(value, 2) for name, value in stages.items()},
     )
 
 
-def require_parity(parity: Parity, precision: str, name: str) -> None:
-    """Refuse a graph that left the network's path.
+def require_parity(parity: Parity, scheme: str, name: str) -> None:
+    """Refuse a file that left the network's path.
 
     Raises:
         ParityError: naming the first stage that diverges.
     """
-    least = MIN_SQNR_DB[precision]
+    least = MIN_SQNR_DB[scheme]
     for stage, value in (*parity.stages.items(), ("logits", parity.sqnr_db)):
         if not value >= least:  # NaN is a failure too
             raise ParityError(
-                f"{name} does not agree with PyTorch: {stage} is the first to diverge, at "
-                f"{value:.1f} dB SQNR (at least {least:.0f} dB are needed)"
+                f"{name} does not agree with its float network: {stage} is the first to diverge, "
+                f"at {value:.1f} dB SQNR (at least {least:.0f} dB are needed for {scheme})"
             )

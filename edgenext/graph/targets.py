@@ -14,10 +14,14 @@ DEFAULT_TARGET = "cpu-onnxruntime"
 
 @dataclass(frozen=True)
 class Target:
-    """Where a file will run. `refuses` maps a scheme to the reason why it cannot run there."""
+    """Where a file will run, and in which format.
+
+    `refuses` maps a scheme to the reason why it cannot run there.
+    """
 
     form: str
     about: str
+    format: str = "onnx"
     refuses: dict[str, str] = field(default_factory=dict)
 
 

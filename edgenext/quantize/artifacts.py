@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from edgenext.artifact import Artifact
 from edgenext.data import ImageSet
 from edgenext.errors import ArtifactError, UsageError, unknown_name
-from edgenext.export.artifacts import Graph, write_artifact
+from edgenext.export.artifacts import Content, Graph, write_artifact
+from edgenext.export.formats import require_format
 from edgenext.export.onnx import call_size
-from edgenext.export.parity import measure_parity, onnx_reference
+from edgenext.export.parity import onnx_reference
 from edgenext.quantize import cast, dynamic, rivals
 from edgenext.quantize.calibrate import Batches
 from edgenext.quantize.checks import calibration_warnings, clipping_warnings, require_finite
@@ -76,6 +78,8 @@ def quantize_graph(
     *,
     engine: str = "edgenext",
     seed: int = 0,
+    file_format: str = "onnx",
+    told: Mapping[str, str | bool] = MappingProxyType({}),
     progress: Callable[[int, int], None] | None = None,
 ) -> Artifact:
     """Quantize a float graph, run the result and write it with its manifest.
@@ -89,6 +93,8 @@ def quantize_graph(
         recipe: what is quantized, and how (our engine's).
         engine: one of `ENGINES`.
         seed: of the values sampled for the range search.
+        file_format: of the file; other than ONNX it is converted from the quantized graph.
+        told: options of the format, by name.
         progress: called with the batches that are done and how many there are.
 
     Raises:
@@ -105,8 +111,11 @@ def quantize_graph(
             "Export it without --no-fold, or quantize the model itself",
         )
     batches = PreparedBatches(graph, images.images)
-    made = _quantized(graph.model, batches, recipe, engine, seed, progress)
-    return write_quantized(graph, made, images, path, recipe, engine)
+    if recipe.scheme in require_format(file_format).converts:
+        made = Quantized(graph.model, graph.model, {}, {})
+    else:
+        made = _quantized(graph.model, batches, recipe, engine, seed, progress)
+    return write_quantized(graph, made, images, path, recipe, engine, file_format, told)
 
 
 def write_quantized(
@@ -116,26 +125,32 @@ def write_quantized(
     path: Path,
     recipe: Recipe,
     engine: str = "edgenext",
+    file_format: str = "onnx",
+    told: Mapping[str, str | bool] = MappingProxyType({}),
 ) -> Artifact:
     """Check a quantized graph, run it and write it with its manifest; see `quantize_graph`."""
     onnx.checker.check_model(made.model, full_check=True)
-    parity = measure_parity(
-        made.model, onnx_reference(made.reference), images.images[:PARITY_IMAGES], graph.transform
-    )
     calibrated = recipe.scheme in STATIC
     warnings: list[str] = []
     if calibrated:
         warnings = [*calibration_warnings(images), *clipping_warnings(made.clipped)]
-    return write_artifact(
-        replace(graph, model=made.model),
-        path,
+    content = Content(
         scheme=recipe.scheme,
-        parity=parity,
+        reference=made.reference,
+        file_format=file_format,
+        told=told,
         recipe=recipe.model_dump(mode="json") if engine == "edgenext" else None,
         calibration=images.calibration() if calibrated else None,
         engine=engine,
         kept=made.kept,
         warnings=warnings,
+    )
+    return write_artifact(
+        replace(graph, model=made.model),
+        path,
+        images.images[:PARITY_IMAGES],
+        onnx_reference(made.reference),
+        content,
     )
 
 

@@ -16,9 +16,9 @@ from scipy.optimize import minimize
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from edgenext.graph.sites import find_sites
 from edgenext.quantize.calibrate import Floats, TensorStats
 from edgenext.quantize.ranges import snap
-from edgenext.quantize.sites import find_sites
 
 NORM_EXPONENTS = (0.25, 0.5, 0.75, 1.0)
 """How much of a norm's unevenness may go into the weights behind it, as tried."""

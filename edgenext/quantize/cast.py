@@ -6,9 +6,9 @@ import ml_dtypes
 import onnx
 import onnx_ir as ir
 
+from edgenext.graph.sites import LAYERS
 from edgenext.quantize.qdq import Editor, drop_unused_constants
 from edgenext.quantize.recipe import Recipe
-from edgenext.quantize.sites import LAYERS
 
 LEAST_ELEMENTS = 64
 """Smaller constants stay float32: they are no size, and epsilons would vanish."""

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from edgenext.graph.sites import LAYERS, find_sites
 from edgenext.quantize.plan import chosen_sites
 from edgenext.quantize.qdq import (
     Editor,
@@ -16,7 +17,6 @@ from edgenext.quantize.qdq import (
 )
 from edgenext.quantize.recipe import Recipe
 from edgenext.quantize.rounding import constant
-from edgenext.quantize.sites import LAYERS, find_sites
 
 FULL = 127
 """The last level of int8 weights."""

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from edgenext.errors import ArtifactError
+from edgenext.graph.sites import read
 from edgenext.quantize import gate, qdq
 from edgenext.quantize.calibrate import Batches, TensorStats, calibrate
 from edgenext.quantize.dynamic import store_rounded
@@ -18,7 +19,6 @@ from edgenext.quantize.plan import Plan, choose_ranges, make_plan
 from edgenext.quantize.ranges import QParams, clipped
 from edgenext.quantize.recipe import Recipe
 from edgenext.quantize.rounding import layer_weights
-from edgenext.quantize.sites import read
 
 Progress = Callable[[int, int], None]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from edgenext.graph.sites import ACTIVATIONS, LAYERS, Site, exceptions, find_sites, read
 from edgenext.quantize import gate
 from edgenext.quantize.calibrate import TensorStats
 from edgenext.quantize.ranges import QParams, choose
 from edgenext.quantize.recipe import Recipe, Sites
-from edgenext.quantize.sites import ACTIVATIONS, LAYERS, Site, exceptions, find_sites, read
 
 MOVES = ("Split", "Reshape", "Transpose")
 """Operators whose outputs are their input's values: they keep its scale, and need it quantized."""

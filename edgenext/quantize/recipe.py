@@ -14,8 +14,8 @@ from pydantic import Field
 
 from edgenext.config import validated
 from edgenext.errors import InputError, UsageError, unknown_name
+from edgenext.graph.sites import Kind
 from edgenext.graph.targets import TARGETS, require_target
-from edgenext.quantize.sites import Kind
 from edgenext.schema import Record
 
 SCHEMES = ("w8a8-static", "w8a8-dynamic", "w8a16-static", "w8-weight-only", "fp16", "bf16")

@@ -23,13 +23,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgenext.errors import ArtifactError
+from edgenext.graph.sites import is_depthwise, read
 from edgenext.quantize import gate
 from edgenext.quantize.calibrate import Batches, Floats, reader
 from edgenext.quantize.plan import Plan
 from edgenext.quantize.qdq import LayerWeights, weight_scales
 from edgenext.quantize.ranges import QParams
 from edgenext.quantize.recipe import Recipe, Weights
-from edgenext.quantize.sites import is_depthwise, read
 
 ROWS = 256
 """Positions of each image that are looked at: neighbours say nearly the same."""

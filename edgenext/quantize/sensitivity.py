@@ -23,11 +23,11 @@ from pydantic import ValidationError
 
 from edgenext.errors import UsageError
 from edgenext.files import write_text
+from edgenext.graph.sites import KINDS, find_sites, match
 from edgenext.quantize.calibrate import Batches
 from edgenext.quantize.engine import Prepared, place, prepare
 from edgenext.quantize.plan import chosen_sites
 from edgenext.quantize.recipe import STATIC, Recipe, Sites
-from edgenext.quantize.sites import KINDS, find_sites, match
 from edgenext.runtimes.fidelity import fidelity
 from edgenext.runtimes.onnxruntime import inference_session
 from edgenext.schema import SiteEffect, SiteRow

@@ -9,9 +9,9 @@ from math import prod
 import onnx
 import onnx_ir as ir
 
+from edgenext.graph.sites import LAYERS, Site, find_sites
 from edgenext.quantize.plan import chosen_sites
 from edgenext.quantize.recipe import Recipe
-from edgenext.quantize.sites import LAYERS, Site, find_sites
 
 STEPS = (1, 2, 4, 8, 16, 32)
 """How many sites are left in float: each step doubles what it may cost."""

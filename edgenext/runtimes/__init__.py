@@ -18,6 +18,11 @@ ANY = "*"
 RUNTIMES = {
     ("onnx", "cpu-openvino"): "edgenext.runtimes.openvino",
     ("onnx", ANY): "edgenext.runtimes.onnxruntime",
+    ("tensorrt", ANY): "edgenext.runtimes.onnxruntime",
+    ("openvino", ANY): "edgenext.runtimes.openvino",
+    ("tflite", ANY): "edgenext.runtimes.tflite",
+    ("coreml", ANY): "edgenext.runtimes.coreml",
+    ("executorch", ANY): "edgenext.runtimes.executorch",
 }
 """Format and target → the module that runs them, by `preload` and `open_artifact`: one row each."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.schema import EvalTransform, Evidence
+from edgenext.schema import EvalTransform, Evidence, Manifest, TensorSpec
 
 Images = NDArray[np.uint8]
 """N×H×W×3 uint8, decoded, resized and cropped; not yet normalised."""
@@ -31,6 +32,59 @@ class Session(Protocol):
     def infer(self, prepared: NDArray[Any]) -> Logits:
         """Logits of one prepared batch: the call that is timed."""
         ...
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """A session that shows what is inside."""
+
+    def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Every tensor that one prepared batch produces, by the file's own names, as numbers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a file says of itself: its input and outputs, and its operators by type.
+
+    `partitions` is how many pieces the runtime's accelerated kernels take the graph in.
+    """
+
+    input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
+    operators: dict[str, int]
+    partitions: int | None = None
+
+
+class ArtifactSession:
+    """What sessions of artifacts share: the manifest says how the file is fed."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.batch = manifest.input.shape[0] if manifest.input.shape[0] > 0 else None
+
+    def prepare(self, images: Images) -> NDArray[Any]:
+        """The input tensor of N×H×W×3 uint8 images, in the file's layout and type."""
+        spec = self.manifest.input
+        if spec.dtype == "uint8":
+            return np.ascontiguousarray(images)
+        x = normalise(images, self.manifest.eval)
+        if spec.channels_last:
+            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        return x if spec.scale is None else quantized(x, spec)
+
+
+def quantized(x: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+    """Numbers as the integers that stand for them in a quantized input."""
+    assert spec.scale is not None  # noqa: S101 - only quantized inputs come here
+    limits = np.iinfo(spec.dtype)
+    levels = np.round(x / spec.scale) + (spec.zero_point or 0)
+    return np.clip(levels, limits.min, limits.max).astype(spec.dtype)
+
+
+def dequantized(x: NDArray[Any], scale: float, zero_point: int) -> NDArray[np.float32]:
+    """What quantized integers stand for."""
+    return ((x.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
 
 
 def normalise(images: Images, transform: EvalTransform) -> NDArray[np.float32]:

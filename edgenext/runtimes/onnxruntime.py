@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import RuntimeFailedError
-from edgenext.runtimes.base import Images, Logits, normalise
+from edgenext.runtimes.base import ArtifactSession, Logits
 from edgenext.schema import Evidence, Manifest
 
 if TYPE_CHECKING:
+    import onnx
+
     from edgenext.artifact import Artifact
 
 
@@ -43,25 +45,19 @@ def inference_session(model: bytes | str, threads: int) -> Any:
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-class OnnxSession:
+class OnnxSession(ArtifactSession):
     """An ONNX artifact, loaded."""
 
     runtime = "onnxruntime"
     evidence: Evidence = "host"
 
     def __init__(self, model: bytes | str, manifest: Manifest, threads: int) -> None:
-        self.manifest = manifest
-        self.batch = manifest.input.shape[0] if manifest.input.shape[0] > 0 else None
+        super().__init__(manifest)
+        self._model = model
         try:
             self._session = inference_session(model, threads)
         except Exception as e:  # onnxruntime's exceptions share no public base class
             raise RuntimeFailedError(f"onnxruntime cannot load {manifest.file}: {e}") from e
-
-    def prepare(self, images: Images) -> NDArray[Any]:
-        """The input tensor of N×H×W×3 uint8 images: as they are, or normalised N×3×H×W."""
-        if self.manifest.input.dtype == "uint8":
-            return np.ascontiguousarray(images)
-        return normalise(images, self.manifest.eval)
 
     def infer(self, prepared: NDArray[Any]) -> Logits:
         """Logits of one prepared batch."""
@@ -72,6 +68,32 @@ class OnnxSession:
         except Exception as e:
             raise RuntimeFailedError(f"onnxruntime cannot run {self.manifest.file}: {e}") from e
         return outputs[0]
+
+    def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Every float tensor of one prepared batch, by name."""
+        import onnx
+
+        if isinstance(self._model, bytes):
+            return trace(onnx.load_from_string(self._model), prepared)
+        return trace(onnx.load(self._model), prepared)
+
+
+def trace(model: onnx.ModelProto, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    """Every float tensor that a graph's nodes make of one prepared batch, by name."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model)
+    made = {name for node in inferred.graph.node for name in node.output}
+    floats = [
+        value
+        for value in inferred.graph.value_info
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.name in made
+    ]
+    inferred.graph.output.extend(floats)
+    session = inference_session(inferred.SerializeToString(), 0)
+    names = [o.name for o in session.get_outputs()]
+    values = session.run(names, {model.graph.input[0].name: prepared})
+    return dict(zip(names, values, strict=True))
 
 
 def open_artifact(artifact: Artifact, threads: int) -> OnnxSession:

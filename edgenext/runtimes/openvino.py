@@ -1,4 +1,4 @@
-"""ONNX files on this machine's CPU through OpenVINO, which reads them as they are."""
+"""OpenVINO's IR, and ONNX files as they are, on this machine's CPU through OpenVINO."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import MissingDependencyError, RuntimeFailedError
-from edgenext.runtimes.base import Images, Logits, normalise
+from edgenext.runtimes.base import ArtifactSession, Logits
 from edgenext.schema import Evidence, Manifest
 
 if TYPE_CHECKING:
@@ -82,27 +82,21 @@ def compiled_model(model: bytes | str, threads: int, precision: str = "f32") -> 
     return core.compile_model(core.read_model(model), "CPU", config)
 
 
-class OpenVinoSession:
-    """An ONNX artifact for OpenVINO, loaded."""
+class OpenVinoSession(ArtifactSession):
+    """An artifact for OpenVINO, loaded."""
 
     runtime = "openvino"
     evidence: Evidence = "host"
 
     def __init__(self, model: bytes | str, manifest: Manifest, threads: int) -> None:
-        self.manifest = manifest
-        self.batch = manifest.input.shape[0] if manifest.input.shape[0] > 0 else None
+        super().__init__(manifest)
+        self._model = model
         try:
             compiled = compiled_model(model, threads, precision(manifest))
             self._output = compiled.output(manifest.outputs[0].name)
             self._request = compiled.create_infer_request()
         except RuntimeError as e:
             raise RuntimeFailedError(f"OpenVINO cannot load {manifest.file}: {e}") from e
-
-    def prepare(self, images: Images) -> NDArray[Any]:
-        """The input tensor of N×H×W×3 uint8 images: as they are, or normalised N×3×H×W."""
-        if self.manifest.input.dtype == "uint8":
-            return np.ascontiguousarray(images)
-        return normalise(images, self.manifest.eval)
 
     def infer(self, prepared: NDArray[Any]) -> Logits:
         """Logits of one prepared batch."""
@@ -113,9 +107,26 @@ class OpenVinoSession:
         # a shared output is overwritten by the next inference
         return np.array(outputs[self._output])
 
+    def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Every float tensor of one prepared batch, by name."""
+        core = preload().Core()
+        model = core.read_model(self._model)
+        outputs = [
+            out
+            for op in model.get_ordered_ops()
+            if op.get_type_name() not in ("Constant", "Result", "Parameter")
+            for out in op.outputs()
+            if out.get_element_type().to_string() == "f32" and out.get_names()
+        ]
+        known = {name for out in model.outputs for name in out.get_names()}
+        model.add_outputs([o for o in outputs if not (o.get_names() & known)])
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        values = compiled([prepared])
+        return {name: np.array(value) for out, value in values.items() for name in out.get_names()}
+
 
 def open_artifact(artifact: Artifact, threads: int) -> OpenVinoSession:
-    """Load an ONNX artifact.
+    """Load an artifact for OpenVINO.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.

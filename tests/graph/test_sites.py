@@ -6,7 +6,7 @@ from quantized_graphs import float_graph, network
 
 from edgenext.errors import UsageError
 from edgenext.models import zoo
-from edgenext.quantize.sites import exceptions, find_sites, match, module_path
+from edgenext.graph.sites import exceptions, find_sites, match, module_path
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""Formats: what can be exported, and what it takes."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from typing import Any
+
+from edgenext.errors import UsageError, unknown_name
+from edgenext.graph.targets import form_for
+from edgenext.options import ExportOptions
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row of `formats.toml`.
+
+    The converter makes the `converts` schemes itself, from the float graph; the others come to it
+    as Q/DQ in the graph. `options` are what it can be told: name → default.
+    """
+
+    ending: str
+    target: str
+    about: str
+    converter: str = ""
+    needs: str = ""
+    converts: tuple[str, ...] = ()
+    options: dict[str, str | bool] = field(default_factory=dict)
+
+    @property
+    def runtime(self) -> str:
+        """The module of `edgenext.runtimes` that reads a file back, where it is converted."""
+        return f"edgenext.runtimes.{self.converter}"
+
+
+@dataclass(frozen=True)
+class Jetpack:
+    """One row of `jetpack.toml`: what the TensorRT of a JetPack generation takes."""
+
+    tensorrt: str
+    opset: int
+    form: str
+    lacks: tuple[str, ...]
+    why: str
+
+
+def _read(name: str) -> dict[str, dict[str, Any]]:
+    return tomllib.loads(resources.files("edgenext.export").joinpath(name).read_text("utf-8"))
+
+
+FORMATS = {name: Format(**values) for name, values in _read("formats.toml").items()}
+JETPACKS = {name: Jetpack(**values) for name, values in _read("jetpack.toml").items()}
+
+
+def require_format(name: str) -> Format:
+    """A format by name.
+
+    Raises:
+        UsageError: no such format; the nearest names are suggested.
+    """
+    if name not in FORMATS:
+        raise unknown_name("format", name, FORMATS)
+    return FORMATS[name]
+
+
+def resolved(how: ExportOptions) -> ExportOptions:
+    """The same options with everything decided that follows from the format.
+
+    Raises:
+        UsageError: no such format, target or JetPack generation; an option that is not the
+            format's; a backbone or a free batch in a format that has none.
+    """
+    kind = require_format(how.file_format)
+    for name in how.told:
+        if name not in kind.options:
+            raise unknown_name(f"option of {how.file_format}", name, kind.options)
+    if kind.converter and how.features_only:
+        raise UsageError(f"a backbone cannot be {how.file_format}", "Use --format onnx")
+    if kind.converter and how.batch is None:
+        raise UsageError(f"{how.file_format} takes a fixed batch", "Give --batch a number")
+    target = how.target or kind.target
+    if target != kind.target and how.file_format != "onnx":
+        raise UsageError(
+            f"{how.file_format} is for {kind.target}, not {target}", "Leave --target out"
+        )
+    form, opset = how.form or form_for(target), how.opset
+    if "jetpack" in kind.options:
+        generation = str(how.told.get("jetpack", kind.options["jetpack"])).split(".")[0]
+        if generation not in JETPACKS:
+            raise unknown_name("JetPack generation", generation, JETPACKS)
+        jetpack = JETPACKS[generation]
+        form, opset = how.form or jetpack.form, opset or jetpack.opset
+        if opset > jetpack.opset:
+            raise UsageError(
+                f"TensorRT {jetpack.tensorrt} of JetPack {generation} takes opset "
+                f"{jetpack.opset} at most, not {opset}",
+                "Leave --opset out",
+            )
+    return replace(how, target=target, form=form, opset=opset)

@@ -1,0 +1,123 @@
+"""ONNX deployment graph → TFLite through litert-torch, channels last.
+
+Q/DQ become the converter's quantized types, so that its integer operators carry the scales our
+quantizer chose. float16 weights and dynamic ranges are put in afterwards by ai-edge-quantizer.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx
+
+STATIC = ("w8a8-static", "w8a16-static", "w8-weight-only")
+"""Schemes that the graph itself has in Q/DQ."""
+
+
+def convert(job: dict[str, Any]) -> dict[str, Any]:
+    """Write a .tflite file.
+
+    Args:
+        job: `graph` and `out` are paths, `scheme` a quantization scheme or `fp32`.
+    """
+    import onnx
+
+    from edgenext.export.torch_graph import torch_graph
+
+    model = onnx.load(job["graph"])
+    graph = torch_graph(model, written_norms=True, float_weights=True)
+    given = model.graph.input[0].type.tensor_type
+    shape = [d.dim_value for d in given.shape.dim]
+    pixels = given.elem_type == onnx.TensorProto.UINT8
+    content = _convert(graph, shape, pixels, job["scheme"] in STATIC)
+    if job["scheme"] == "fp16":
+        content = _half_weights(content)
+    elif job["scheme"] == "w8a8-dynamic":
+        content = _dynamic(content)
+    Path(job["out"]).write_bytes(content)
+    return {"tool": f"litert-torch {version('litert-torch')}"}
+
+
+def _convert(graph: fx.GraphModule, shape: list[int], pixels: bool, static: bool) -> bytes:
+    import litert_torch
+    import torch
+    from litert_torch.quantize.pt2e_quantizer import (
+        PT2EQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from litert_torch.quantize.quant_config import QuantConfig
+
+    if pixels:
+        module: torch.nn.Module = graph
+        example = torch.zeros(shape, dtype=torch.uint8)
+    else:
+        module = _channels_last(graph)
+        example = torch.zeros([shape[0], *shape[2:], shape[1]])
+    config = None
+    if static:  # the quantizer itself is not run: it tells the converter that Q/DQ are static
+        quantizer = PT2EQuantizer().set_global(get_symmetric_quantization_config())
+        config = QuantConfig(pt2e_quantizer=quantizer)
+    edge = litert_torch.convert(module.eval(), (example,), quant_config=config)
+    content: bytes = edge.model_content()
+    return content
+
+
+def _channels_last(graph: fx.GraphModule) -> torch.nn.Module:
+    import torch
+
+    class ChannelsLast(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = graph
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.network(image.permute(0, 3, 1, 2))
+            return result
+
+    return ChannelsLast()
+
+
+def _half_weights(content: bytes) -> bytes:
+    """Weights in float16, widened when the file is loaded."""
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    config = qtyping.OpQuantizationConfig(
+        weight_tensor_config=half,
+        compute_precision=qtyping.ComputePrecision.FLOAT,
+        explicit_dequantize=True,
+    )
+    return _quantized(content, ("*",), config, AlgorithmName.FLOAT_CASTING)
+
+
+def _dynamic(content: bytes) -> bytes:
+    """int8 weights; the ranges of what convolutions read are found at run time."""
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    weights = qtyping.TensorQuantizationConfig(
+        num_bits=8, symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
+    )
+    config = qtyping.OpQuantizationConfig(
+        weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.INTEGER
+    )
+    return _quantized(
+        content, ("CONV_2D", "FULLY_CONNECTED"), config, AlgorithmName.MIN_MAX_UNIFORM_QUANT
+    )
+
+
+def _quantized(content: bytes, operators: tuple[str, ...], config: Any, algorithm: Any) -> bytes:
+    from ai_edge_quantizer import qtyping, quantizer, recipe_manager
+
+    recipes = recipe_manager.RecipeManager()
+    for name in operators:
+        recipes.add_quantization_config(
+            ".*", qtyping.TFLOperationName(name), config, algorithm_key=algorithm
+        )
+    work = quantizer.Quantizer(bytearray(content), recipes.get_quantization_recipe())
+    return bytes(work.quantize().quantized_model)

@@ -1,0 +1,219 @@
+"""An exported ONNX graph as a torch module, for converters that start from PyTorch.
+
+Every format is made from the same graph: what the quantizer decided is not decided again. Q/DQ
+become the operators of `torch.ops.quantized_decomposed`, which the converters know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import torch
+import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
+from onnx import numpy_helper
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from edgenext.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Attributes = dict[str, Any]
+Operator = Callable[..., Any]
+
+QUANTIZED = {
+    np.dtype(np.int8): (-128, 127, torch.int8),
+    np.dtype(np.uint8): (0, 255, torch.uint8),
+    np.dtype(np.int16): (-32768, 32767, torch.int16),
+}
+
+
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, **a: Any) -> Tensor:
+    pads = a.get("pads", [0, 0, 0, 0])
+    return F.conv2d(x, weight, bias, a["strides"], pads[:2], a["dilations"], a["group"])
+
+
+def _gemm(x: Tensor, weight: Tensor, bias: Tensor | None = None, **a: Any) -> Tensor:
+    return F.linear(x, weight if a.get("transB") else weight.t(), bias)
+
+
+def _mean(x: Tensor, axes: list[int], **a: Any) -> Tensor:
+    return x.mean(axes, keepdim=bool(a.get("keepdims", 1)))
+
+
+def _length(x: Tensor, axes: list[int], **a: Any) -> Tensor:
+    # written out: converters disagree on how to take torch's norm apart
+    return (x * x).sum(axes, keepdim=bool(a.get("keepdims", 1))).sqrt()
+
+
+def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None = None, **a: Any) -> Tensor:
+    return F.layer_norm(x, weight.shape, weight, bias, a["epsilon"])
+
+
+def _normalised(x: Tensor, epsilon: float) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    return centred * torch.rsqrt((centred * centred).mean(-1, keepdim=True) + epsilon)
+
+
+def _clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    return torch.clamp(x, low, high)
+
+
+OPERATORS: dict[str, Operator] = {
+    "Add": torch.add,
+    "Clip": _clip,
+    "Concat": lambda *parts, axis: torch.cat(parts, axis),
+    "Conv": _conv,
+    "Div": torch.div,
+    "Gelu": lambda x, **_: F.gelu(x),
+    "Gemm": _gemm,
+    "HardSwish": F.hardswish,
+    "LayerNormalization": _layer_norm,
+    "MatMul": torch.matmul,
+    "Mul": torch.mul,
+    "ReduceL2": _length,
+    "ReduceMean": _mean,
+    "Reshape": lambda x, shape, **_: torch.reshape(x, shape),
+    "Softmax": lambda x, axis: torch.softmax(x, axis),
+    "Split": lambda x, sizes, axis: torch.split(x, sizes, axis),
+    "Sqrt": torch.sqrt,
+    "Sub": torch.sub,
+    "Transpose": lambda x, perm: torch.permute(x, perm),
+    "Cast": lambda x, **_: x.to(torch.float32),
+}
+"""What deployment graphs consist of; inputs that are not tensors are Python values."""
+
+PLAIN = {"Clip": (1, 2), "ReduceL2": (1,), "ReduceMean": (1,), "Reshape": (1,), "Split": (1,)}
+"""Inputs that are lists or numbers and not tensors."""
+
+
+def torch_graph(
+    model: onnx.ModelProto, *, written_norms: bool = False, float_weights: bool = False
+) -> fx.GraphModule:
+    """A module that computes what a deployment graph does.
+
+    Args:
+        model: float or Q/DQ ONNX graph with a fixed batch, in a deployment form.
+        written_norms: LayerNorm as means over the last axis, not as one operator.
+        float_weights: quantized weights as float ones that pass through Q/DQ.
+
+    Returns:
+        A module in evaluation mode with the graph's input; it gives a tensor, or a tuple where
+        there are several outputs.
+
+    Raises:
+        ArtifactError: an operator that no deployment graph has.
+    """
+    return _Translation(model, written_norms, float_weights).module()
+
+
+class _Translation:
+    def __init__(self, model: onnx.ModelProto, written_norms: bool, float_weights: bool) -> None:
+        self.source = model.graph
+        self.written_norms, self.float_weights = written_norms, float_weights
+        self.root = nn.Module()
+        self.graph = fx.Graph()
+        self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        self.values: dict[str, fx.Node] = {}
+
+    def module(self) -> fx.GraphModule:
+        given = self.source.input[0].name
+        self.values[given] = self.graph.placeholder(given)
+        for node in self.source.node:
+            self._translate(node)
+        values = tuple(self.values[o.name] for o in self.source.output)
+        self.graph.output(values if len(values) > 1 else values[0])
+        return fx.GraphModule(self.root, self.graph, "EdgeNeXt").eval().requires_grad_(False)
+
+    def _translate(self, node: onnx.NodeProto) -> None:
+        if node.op_type == "Constant":
+            self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type == "QuantizeLinear":
+            self._quantize(node)
+        elif node.op_type == "DequantizeLinear":
+            self._dequantize(node)
+        elif node.op_type == "LayerNormalization" and self.written_norms:
+            self._written_norm(node)
+        elif node.op_type in OPERATORS:
+            self._call(node)
+        else:
+            raise ArtifactError(f"the operator {node.op_type} ({node.name}) is not known here")
+
+    def _call(self, node: onnx.NodeProto) -> None:
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type in ("Softmax", "Reshape", "Gelu", "Cast"):
+            attributes = {k: v for k, v in attributes.items() if k == "axis"}
+        plain = PLAIN.get(node.op_type, ())
+        inputs = [
+            self._plain(name) if i in plain else self._tensor(name)
+            for i, name in enumerate(node.input)
+        ]
+        result = self.graph.call_function(OPERATORS[node.op_type], tuple(inputs), attributes)
+        if len(node.output) == 1:
+            self.values[node.output[0]] = result
+            return
+        for i, name in enumerate(node.output):
+            self.values[name] = self.graph.call_function(_part, (result, i))
+
+    def _written_norm(self, node: onnx.NodeProto) -> None:
+        epsilon = next(a.f for a in node.attribute if a.name == "epsilon")
+        value = self.graph.call_function(_normalised, (self._tensor(node.input[0]), epsilon))
+        for name, op, neutral in zip(node.input[1:], (torch.mul, torch.add), (1, 0), strict=False):
+            if (self.constants[name] != neutral).any():
+                value = self.graph.call_function(op, (value, self._tensor(name)))
+        self.values[node.output[0]] = value
+
+    def _plain(self, name: str) -> Any:
+        return self.constants[name].tolist() if name else None
+
+    def _tensor(self, name: str) -> fx.Node | None:
+        if not name:
+            return None
+        if name not in self.values:
+            self.values[name] = self._buffer(name, self.constants[name])
+        return self.values[name]
+
+    def _buffer(self, name: str, array: NDArray[Any]) -> fx.Node:
+        attribute = "".join(c if c.isalnum() else "_" for c in f"c_{name}")
+        self.root.register_buffer(attribute, torch.from_numpy(np.array(array)))
+        return self.graph.get_attr(attribute)
+
+    def _quantize(self, node: onnx.NodeProto) -> None:
+        scale, zero = (self.constants[name] for name in node.input[1:])
+        low, high, dtype = QUANTIZED[zero.dtype]
+        arguments = (self._tensor(node.input[0]), float(scale), int(zero), low, high, dtype)
+        op = torch.ops.quantized_decomposed.quantize_per_tensor.default
+        self.values[node.output[0]] = self.graph.call_function(op, arguments)
+
+    def _dequantize(self, node: onnx.NodeProto) -> None:
+        name, output = node.input[0], node.output[0]
+        scale, zero = (self.constants[name] for name in node.input[1:])
+        if name in self.constants and self.constants[name].dtype == np.int32:
+            self.constants[output] = (self.constants[name] * scale).astype(np.float32)
+            return
+        low, high, dtype = QUANTIZED[zero.dtype]
+        operators = torch.ops.quantized_decomposed
+        if scale.ndim == 0:
+            kind, parameters = "per_tensor", (float(scale), int(zero), low, high, dtype)
+        else:
+            axis = next(a.i for a in node.attribute if a.name == "axis")
+            scales = self._buffer(node.input[1], scale)
+            zeros = self._buffer(node.input[2], zero.astype(np.int64))
+            kind, parameters = "per_channel", (scales, zeros, axis, low, high, dtype)
+        value = self._tensor(name)
+        if self.float_weights and name in self.constants:
+            wide = (self.constants[name].astype(np.float32).T * scale).T
+            value = self.graph.call_function(
+                getattr(operators, f"quantize_{kind}").default,
+                (self._buffer(f"{name}_float", wide), *parameters),
+            )
+        op = getattr(operators, f"dequantize_{kind}").default
+        self.values[output] = self.graph.call_function(op, (value, *parameters))
+
+
+def _part(parts: tuple[Tensor, ...], index: int) -> Tensor:
+    return parts[index]

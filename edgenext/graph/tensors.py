@@ -1,0 +1,68 @@
+"""Which tensor holds what a site gives, and how to find it again in another file by its values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgenext.graph.sites import find_sites
+
+Array = NDArray[Any]
+
+SAMPLED = 4096
+"""Values by which candidates are judged before the best is compared in whole."""
+
+
+def site_tensors(model: onnx.ModelProto) -> dict[str, str]:
+    """Site → the tensor with its output, of a float deployment graph, in graph order."""
+    sites = find_sites(ir.from_proto(model).graph)
+    return {name: str(site.nodes[-1].outputs[0].name) for name, site in sites.items()}
+
+
+def layouts(value: Array) -> Iterable[Array]:
+    """A tensor's values in order, and with the channels moved last and first."""
+    yield value.reshape(-1)
+    if value.ndim > 2:
+        yield np.moveaxis(value, 1, -1).reshape(-1)
+        yield np.moveaxis(value, -1, 1).reshape(-1)
+
+
+def noise(reference: Array, other: Array) -> tuple[float, float]:
+    """Energy of a tensor and of another's difference from it, in the layout that fits best."""
+    flat = other.reshape(-1).astype(np.float64)
+    return min(
+        (
+            (float(np.square(wide := x.astype(np.float64)).sum()),
+             float(np.square(wide - flat).sum()))
+            for x in layouts(reference)
+        ),
+        key=lambda pair: pair[1],
+    )  # fmt: skip
+
+
+def locate(wanted: Mapping[str, Array], traced: Mapping[str, Array]) -> dict[str, str]:
+    """Each wanted tensor → the traced tensor whose values are nearest, whatever its layout.
+
+    What no traced tensor has the size of is left out; of equals the first is taken.
+    """
+    by_size: dict[int, list[tuple[str, Array]]] = {}
+    for name, value in traced.items():
+        by_size.setdefault(value.size, []).append((name, value.reshape(-1)))
+    found = {}
+    for name, value in wanted.items():
+        candidates = by_size.get(value.size)
+        if not candidates:
+            continue
+        step = max(value.size // SAMPLED, 1)
+        views = [x[::step].astype(np.float64) for x in layouts(value)]
+        distances = [
+            min(float(np.square(view - flat[::step]).sum()) for view in views)
+            for _, flat in candidates
+        ]
+        found[name] = candidates[int(np.argmin(distances))][0]
+    return found

@@ -1,0 +1,26 @@
+"""What native code prints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def native_output_hidden() -> Iterator[None]:
+    """Keep what native code writes to file descriptors 1 and 2 off the terminal."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as sink:
+        saved = os.dup(1), os.dup(2)
+        try:
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+            yield
+        finally:
+            for descriptor, keep in zip((1, 2), saved, strict=True):
+                os.dup2(keep, descriptor)
+                os.close(keep)
