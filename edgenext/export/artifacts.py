@@ -201,6 +201,7 @@ def _converted(
         "scheme": content.scheme,
         "arch": graph.arch,
         "labels": graph.labels,
+        "num_classes": graph.num_classes,
         "eval": graph.transform.model_dump(),
         **kind.options,
         **content.told,
@@ -213,7 +214,7 @@ def _converted(
             "input": seen.input,
             "outputs": seen.outputs,
             "conversion": conversion.model_copy(update=known),
-            "tools": about["tools"] | made.get("tools", {}),
+            "labels": made.get("labels", about["labels"]),
         }
         session = open_session(describe(about), os.cpu_count() or 1)
         first = graph.prepare(np.resize(images, (call_size(graph.model), *images.shape[1:])))

@@ -97,4 +97,5 @@ def resolved(how: ExportOptions) -> ExportOptions:
                 f"{jetpack.opset} at most, not {opset}",
                 "Leave --opset out",
             )
-    return replace(how, target=target, form=form, opset=opset)
+    pixels = how.uint8_input or bool(how.told.get("image"))
+    return replace(how, target=target, form=form, opset=opset, uint8_input=pixels)

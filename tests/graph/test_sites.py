@@ -5,8 +5,8 @@ import pytest
 from quantized_graphs import float_graph, network
 
 from edgenext.errors import UsageError
-from edgenext.models import zoo
 from edgenext.graph.sites import exceptions, find_sites, match, module_path
+from edgenext.models import zoo
 
 
 @pytest.mark.parametrize(
