@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from edgenext.errors import UsageError
 from edgenext.evaluation import (
+    SAMPLE_IMAGES,
     Progress,
     calibration_images,
     comparison,
@@ -40,7 +41,13 @@ if TYPE_CHECKING:
     from edgenext.export.artifacts import Graph
     from edgenext.models.checkpoint import Checkpoint
     from edgenext.quantize.recipe import Recipe
-    from edgenext.schema import BenchReport, CompareReport, EvalReport, SensitivityReport
+    from edgenext.schema import (
+        BenchReport,
+        CompareReport,
+        DiffReport,
+        EvalReport,
+        SensitivityReport,
+    )
     from edgenext.train import TrainRecipe, TrainResult
 
 _log = logging.getLogger(__name__)
@@ -115,13 +122,17 @@ def tuned(
 def file_name(stem: str, scheme: str, how: ExportOptions, engine: str = "") -> str:
     """What a file is called: its network and size, what is unusual about it, scheme and format."""
     kind = require_format(how.file_format)
-    told = [value for name, value in how.told.items() if value is not kind.options[name]]
+    told = [
+        name if value is True else str(value)
+        for name, value in how.told.items()
+        if value != kind.options[name]
+    ]
     parts = [
         stem,
         "features" if how.features_only else "",
         how.target if how.target not in (DEFAULT_TARGET, kind.target) else "",
         how.file_format if kind.ending == ".onnx" and how.file_format != "onnx" else "",
-        *(str(value) for value in told if value is not True),
+        *told,
         scheme,
         "plain" if how.form == "naive" and not engine else "",
         "" if engine == "edgenext" else engine,
@@ -288,6 +299,33 @@ def compare(
     """The paired drop of others against a base: see `edgenext compare`."""
     whats = [base, *others]
     return comparison(measure(whats, data, options, limit=limit, seed=seed, progress=progress))
+
+
+def diff(
+    a: str,
+    b: str,
+    data: str | Path,
+    options: ModelOptions = MODEL,
+    *,
+    limit: int | None = SAMPLE_IMAGES,
+    seed: int = 0,
+    threshold_db: float = 30.0,
+    progress: Progress = quiet,
+) -> DiffReport:
+    """Where two models or artifacts part, site by site: see `edgenext diff`."""
+    from edgenext.divergence import compare_sites, open_sides
+
+    if not math.isfinite(threshold_db):
+        raise UsageError(f"{threshold_db} dB is no threshold", "Use a number, such as 30")
+    subjects = (open_subject(a, options), open_subject(b, options))
+    sides = open_sides(*subjects)
+    images = [
+        images_for(subject, data, "val", limit=limit, seed=seed, progress=progress)
+        for subject in subjects
+    ]
+    return compare_sites(
+        *sides, (images[0], images[1]), threshold_db, partial(progress, "comparing site by site")
+    )
 
 
 def bench(

@@ -18,6 +18,7 @@ from rich.table import Table
 from edgenext.schema import (
     BenchReport,
     CompareReport,
+    DiffReport,
     EvalReport,
     ExportResult,
     ModelCard,
@@ -200,6 +201,43 @@ def show_sensitivity(report: SensitivityReport, every: bool) -> None:
         "float site quantized",
         soft_wrap=True,
     )
+
+
+def show_diff(report: DiffReport) -> None:
+    """Where two files part, the network's sites in order."""
+    out.print(report.sentence, soft_wrap=True)
+    largest = "not a number" if report.max_abs is None else f"{report.max_abs:.2g}"
+    out.print(
+        f"logits: {report.logits_db:.1f} dB SQNR, same top-1 {report.agreement:.1f} % of "
+        f"{report.n} images, largest difference {largest}"
+    )
+    rows = [
+        (
+            f"{'> ' if r.site == report.first else '  '}{r.site}",
+            r.kind,
+            f"{r.sqnr_db:.1f}",
+            "" if r.loss_db is None else f"{r.loss_db:+.1f}",
+        )
+        for r in report.sites
+    ]
+    if rows and not report.equal:
+        _table("", ("  site", "kind", "dB", "loss dB"), rows)
+    if report.fitted:
+        out.print(
+            f"fitted: each channel's {report.fitted}, in which the files differ by design",
+            soft_wrap=True,
+        )
+    for name in report.untraced:
+        out.print(f"{name}: its runtime shows no tensors", soft_wrap=True)
+    left = (
+        (report.only_a, f"only {report.a} shows"),
+        (report.only_b, f"only {report.b} shows"),
+        (report.unlike, "of another size in each"),
+    )
+    said = [f"{what} {len(sites)}" for sites, what in left if sites]
+    if said:
+        out.print(f"sites not compared: {', '.join(said)} (names with --json)", soft_wrap=True)
+    _show_data(report.images)
 
 
 def show_eval(report: EvalReport) -> None:

@@ -1,4 +1,4 @@
-"""Commands that explain: where quantization hurts."""
+"""Commands that explain: where quantization hurts, where two files part."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
-from edgenext.cli.options import Json, Seed, Target, takes_model
+from edgenext.cli.options import Data, Json, Seed, Target, takes_model
 from edgenext.options import ModelOptions
 
 
@@ -71,3 +71,29 @@ def sensitivity(
         console.show_sensitivity(report, every)
         for file in files:
             console.out.print(str(file))
+
+
+@app.command()
+@takes_model
+def diff(
+    *,
+    a: Annotated[str, typer.Argument(metavar="A", help="A model or artifact.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another of the same network.")],
+    data: Data,
+    limit: Annotated[int, typer.Option(help="Images, drawn from all classes.")] = 16,
+    seed: Seed = 0,
+    threshold: Annotated[float, typer.Option(help="dB of SQNR below which B has parted.")] = 30.0,
+    options: ModelOptions,
+    json: Json = False,
+) -> None:
+    """Show where two files of a network part, site by site.
+
+    They may be of any two formats; a model is its PyTorch network.
+    """
+    from edgenext import api
+
+    with console.progress() as progress:
+        report = api.diff(
+            a, b, data, options, limit=limit, seed=seed, threshold_db=threshold, progress=progress
+        )
+    console.print_json(report.model_dump(mode="json")) if json else console.show_diff(report)

@@ -109,13 +109,15 @@ def read_graph(artifact: Artifact) -> Graph:
 class Content:
     """What goes into a file besides its graph: the float graph it stands for, and how it was made.
 
-    `told` are options of the format, by name.
+    `told` are options of the format, by name; `samples` images for a converter that calibrates by
+    itself, N×H×W×3 uint8.
     """
 
     scheme: str = "fp32"
     reference: onnx.ModelProto | None = None
     file_format: str = "onnx"
     told: Mapping[str, str | bool] = field(default_factory=dict)
+    samples: Images | None = None
     recipe: dict[str, object] | None = None
     calibration: Calibration | None = None
     engine: str = ""
@@ -206,8 +208,11 @@ def _converted(
         **kind.options,
         **content.told,
     }
+    samples = None if content.samples is None else _channels_last(graph, content.samples)
     with new_artifact(path) as (staged, describe):
-        conversion, made = convert(graph.model, staged, kind.converter, kind.needs, options)
+        conversion, made = convert(
+            graph.model, staged, kind.converter, kind.needs, options, samples=samples
+        )
         seen = runtime.inspect(staged)
         known = {"operators": seen.operators, "partitions": seen.partitions}
         about |= {
@@ -225,6 +230,12 @@ def _converted(
         require_parity(parity, content.scheme, path.name)
         artifact = describe(about | {"parity": parity, "sites": found})
     return Artifact(path, artifact.manifest)
+
+
+def _channels_last(graph: Graph, images: Images) -> NDArray[Any]:
+    """Images as the inputs of a file whose channels come last."""
+    inputs = graph.prepare(images)
+    return inputs if inputs.shape[-1] == 3 else inputs.transpose(0, 2, 3, 1)
 
 
 def export_network(

@@ -9,6 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgenext import errors
 from edgenext.environments import lent_package, python_for
 from edgenext.errors import EdgenextError, RuntimeFailedError
@@ -29,6 +32,7 @@ def convert(
     needs: str,
     options: dict[str, Any],
     *,
+    samples: NDArray[Any] | None = None,
     environment: str = "",
 ) -> tuple[Conversion, dict[str, Any]]:
     """Convert a deployment graph to another format.
@@ -39,6 +43,7 @@ def convert(
         converter: module of `edgenext.export` with a function `convert`.
         needs: the package that it cannot do without.
         options: what the converter is told besides; plain JSON.
+        samples: inputs for a converter that calibrates by itself.
         environment: private environment it may run in; the converter's own name unless given.
 
     Returns:
@@ -55,6 +60,9 @@ def convert(
         graph, job, result = (Path(folder, n) for n in ("graph.onnx", "job.json", "result.json"))
         graph.write_bytes(model.SerializeToString(deterministic=True))
         given = {"converter": converter, "graph": str(graph), "out": str(out.absolute())}
+        if samples is not None:
+            given["samples"] = str(Path(folder, "samples.npy"))
+            np.save(given["samples"], samples)
         job.write_text(json.dumps(given | options))
         start = time.monotonic()
         command = [python, "-m", "edgenext.export.worker", str(job), str(result)]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import uuid
 import warnings
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +54,8 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
             pass_pipeline=_passes(),
             skip_model_load=True,
         )
-    if scheme in PALETTES:
-        package = _palettized(package, PALETTES[scheme])
+    if scheme in COMPRESSIONS:
+        package = COMPRESSIONS[scheme](package)
     _describe(package, job)
     out = Path(job["out"])
     package.save(str(out))
@@ -61,9 +63,6 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {"tool": f"coremltools {version('coremltools')}"}
     return made | ({"labels": _labels(job)} if job["image"] else {})
 
-
-PALETTES = {"w6-palettized": 6, "w4-palettized": 4}
-"""Scheme → bits of an index into a layer's table of weights."""
 
 QUANTIZED_SINCE = 17
 """The first iOS whose programs have quantized activations."""
@@ -116,12 +115,28 @@ def _classifier(graph: fx.GraphModule) -> torch.nn.Module:
 
 def _palettized(package: Any, bits: int) -> Any:
     """Each layer's weights as indices into a table that k-means has chosen."""
-    import coremltools.optimize as cto
+    from coremltools.optimize import coreml as optimize
 
-    config = cto.coreml.OpPalettizerConfig(mode="kmeans", nbits=bits)
-    return cto.coreml.palettize_weights(
-        package, cto.coreml.OptimizationConfig(global_config=config)
+    config = optimize.OpPalettizerConfig(mode="kmeans", nbits=bits)
+    return optimize.palettize_weights(package, optimize.OptimizationConfig(global_config=config))
+
+
+def _int8_weights(package: Any) -> Any:
+    """Each layer's weights in bytes, a scale an output channel."""
+    from coremltools.optimize import coreml as optimize
+
+    config = optimize.OpLinearQuantizerConfig(mode="linear_symmetric")
+    return optimize.linear_quantize_weights(
+        package, optimize.OptimizationConfig(global_config=config)
     )
+
+
+COMPRESSIONS: dict[str, Callable[[Any], Any]] = {
+    "w8-weight-only": _int8_weights,
+    "w6-palettized": partial(_palettized, bits=6),
+    "w4-palettized": partial(_palettized, bits=4),
+}
+"""Schemes that need no activations → what is done to the float package."""
 
 
 def _describe(package: Any, job: dict[str, Any]) -> None:

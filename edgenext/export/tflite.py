@@ -10,19 +10,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     import torch
     from torch import fx
 
-STATIC = ("w8a8-static", "w8a16-static", "w8-weight-only")
+STATIC = ("w8a8-static", "w8-weight-only")
 """Schemes that the graph itself has in Q/DQ."""
+
+LAYERS = ("CONV_2D", "FULLY_CONNECTED")
 
 
 def convert(job: dict[str, Any]) -> dict[str, Any]:
     """Write a .tflite file.
 
     Args:
-        job: `graph` and `out` are paths, `scheme` a quantization scheme or `fp32`.
+        job: `graph` and `out` are paths, `scheme` a quantization scheme or `fp32`; `samples` the
+            path of calibration inputs, N×H×W×3 float32, for w8a16-static.
     """
     import onnx
 
@@ -38,6 +44,8 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
         content = _half_weights(content)
     elif job["scheme"] == "w8a8-dynamic":
         content = _dynamic(content)
+    elif job["scheme"] == "w8a16-static":
+        content = _wide_activations(content, np.load(job["samples"], mmap_mode="r"))
     Path(job["out"]).write_bytes(content)
     return {"tool": f"litert-torch {version('litert-torch')}"}
 
@@ -106,9 +114,33 @@ def _dynamic(content: bytes) -> bytes:
     config = qtyping.OpQuantizationConfig(
         weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.INTEGER
     )
-    return _quantized(
-        content, ("CONV_2D", "FULLY_CONNECTED"), config, AlgorithmName.MIN_MAX_UNIFORM_QUANT
-    )
+    return _quantized(content, LAYERS, config, AlgorithmName.MIN_MAX_UNIFORM_QUANT)
+
+
+def _wide_activations(content: bytes, samples: NDArray[Any]) -> bytes:
+    """int16 activations and int8 weights in the dense layers; GELU has no 16-bit kernel.
+
+    Ranges are the least and greatest values of all samples. The library's own moving average
+    would clip them.
+    """
+    from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
+
+    def widest(so_far: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        if not so_far:
+            return new
+        return {"min": np.minimum(so_far["min"], new["min"]),
+                "max": np.maximum(so_far["max"], new["max"])}  # fmt: skip
+
+    recipes = recipe_manager.RecipeManager()
+    for name in LAYERS:
+        recipes.add_static_config(
+            ".*", qtyping.TFLOperationName(name), activation_num_bits=16, weight_num_bits=8
+        )
+    seen = calibrator.Calibrator(bytearray(content), qsv_update_func=widest)
+    inputs = [{"args_0": np.ascontiguousarray(sample[None])} for sample in samples]
+    seen.calibrate({"serving_default": inputs}, recipes)
+    work = quantizer.Quantizer(bytearray(content), recipes.get_quantization_recipe())
+    return bytes(work.quantize(seen.get_model_qsvs()).quantized_model)
 
 
 def _quantized(content: bytes, operators: tuple[str, ...], config: Any, algorithm: Any) -> bytes:

@@ -131,6 +131,7 @@ def write_quantized(
     """Check a quantized graph, run it and write it with its manifest; see `quantize_graph`."""
     onnx.checker.check_model(made.model, full_check=True)
     calibrated = recipe.scheme in STATIC
+    own = recipe.scheme in require_format(file_format).converts
     warnings: list[str] = []
     if calibrated:
         warnings = [*calibration_warnings(images), *clipping_warnings(made.clipped)]
@@ -139,6 +140,7 @@ def write_quantized(
         reference=made.reference,
         file_format=file_format,
         told=told,
+        samples=images.images if calibrated and own else None,
         recipe=recipe.model_dump(mode="json") if engine == "edgenext" else None,
         calibration=images.calibration() if calibrated else None,
         engine=engine,

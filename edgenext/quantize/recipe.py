@@ -18,7 +18,16 @@ from edgenext.graph.sites import Kind
 from edgenext.graph.targets import TARGETS, require_target
 from edgenext.schema import Record
 
-SCHEMES = ("w8a8-static", "w8a8-dynamic", "w8a16-static", "w8-weight-only", "fp16", "bf16")
+SCHEMES = (
+    "w8a8-static",
+    "w8a8-dynamic",
+    "w8a16-static",
+    "w8-weight-only",
+    "w6-palettized",
+    "w4-palettized",
+    "fp16",
+    "bf16",
+)
 STATIC = ("w8a8-static", "w8a16-static")
 """Schemes whose ranges come from calibration images."""
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import MissingDependencyError, RuntimeFailedError
-from edgenext.runtimes.base import ArtifactSession, Logits
-from edgenext.schema import Evidence, Manifest
+from edgenext.runtimes.base import ArtifactSession, Inspection, Logits
+from edgenext.schema import Evidence, Manifest, TensorSpec
+from edgenext.silence import native_output_hidden
 
 if TYPE_CHECKING:
     from edgenext.artifact import Artifact
@@ -58,6 +61,13 @@ def precision(manifest: Manifest) -> str:
     return "bf16" if "bf16" in (manifest.scheme, rest) else "f32"
 
 
+PLUMBING = ("Constant", "Parameter", "Result")
+"""Nodes of a model that compute nothing."""
+
+DTYPES = {"f32": "float32", "u8": "uint8"}
+"""OpenVINO's names of the types that inputs and outputs have."""
+
+
 def compiled_model(model: bytes | str, threads: int, precision: str = "f32") -> Any:
     """A compiled model on the CPU, for one inference at a time.
 
@@ -92,18 +102,20 @@ class OpenVinoSession(ArtifactSession):
         super().__init__(manifest)
         self._model = model
         try:
-            compiled = compiled_model(model, threads, precision(manifest))
+            with native_output_hidden():  # other formats' readers complain of what is not theirs
+                compiled = compiled_model(model, threads, precision(manifest))
             self._output = compiled.output(manifest.outputs[0].name)
             self._request = compiled.create_infer_request()
         except RuntimeError as e:
-            raise RuntimeFailedError(f"OpenVINO cannot load {manifest.file}: {e}") from e
+            raise RuntimeFailedError(f"OpenVINO cannot load {manifest.file}: {_reason(e)}") from e
 
     def infer(self, prepared: NDArray[Any]) -> Logits:
         """Logits of one prepared batch."""
         try:
             outputs = self._request.infer([prepared], share_inputs=True, share_outputs=True)
         except RuntimeError as e:
-            raise RuntimeFailedError(f"OpenVINO cannot run {self.manifest.file}: {e}") from e
+            file = self.manifest.file
+            raise RuntimeFailedError(f"OpenVINO cannot run {file}: {_reason(e)}") from e
         # a shared output is overwritten by the next inference
         return np.array(outputs[self._output])
 
@@ -114,7 +126,7 @@ class OpenVinoSession(ArtifactSession):
         outputs = [
             out
             for op in model.get_ordered_ops()
-            if op.get_type_name() not in ("Constant", "Result", "Parameter")
+            if op.get_type_name() not in PLUMBING
             for out in op.outputs()
             if out.get_element_type().to_string() == "f32" and out.get_names()
         ]
@@ -123,6 +135,37 @@ class OpenVinoSession(ArtifactSession):
         compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         values = compiled([prepared])
         return {name: np.array(value) for out, value in values.items() for name in out.get_names()}
+
+
+def inspect(path: Path) -> Inspection:
+    """What a file says of itself.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+        RuntimeFailedError: OpenVINO refuses the file.
+    """
+    core = preload().Core()
+    try:
+        with native_output_hidden():
+            model = core.read_model(str(path))
+    except RuntimeError as e:
+        raise RuntimeFailedError(f"OpenVINO cannot load {path.name}: {_reason(e)}") from e
+    counted = Counter(op.get_type_name() for op in model.get_ordered_ops())
+    operators = {name: n for name, n in counted.most_common() if name not in PLUMBING}
+    return Inspection(_spec(model.input()), tuple(map(_spec, model.outputs)), operators)
+
+
+def _spec(port: Any) -> TensorSpec:
+    return TensorSpec(
+        name=port.get_any_name(),
+        shape=tuple(d.get_length() if d.is_static else -1 for d in port.get_partial_shape()),
+        dtype=DTYPES[port.get_element_type().to_string()],  # type: ignore[arg-type]
+    )
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of what OpenVINO says: the others are places in its source."""
+    return str(error).strip().rpartition("\n")[2]
 
 
 def open_artifact(artifact: Artifact, threads: int) -> OpenVinoSession:

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from golden import weights as golden
+
+from edgenext.errors import DataError, InputError, UsageError
+from edgenext.export.tensorflow import SCHEMES, STATIC, convert
+from edgenext.graph.canonical import canonicalise_attention
+from edgenext.graph.fold import fold
+from edgenext.graph.forms import Deployed
+from edgenext.models import zoo
+from edgenext.models.network import EdgeNeXt
+from edgenext.runtimes.base import normalise
+from edgenext.runtimes.fidelity import fidelity
+from edgenext.schema import EvalTransform
+
+ROOT = Path(__file__).parents[2]
+SIZE = 64
+TRANSFORM = EvalTransform(size=SIZE, crop_pct=1.0)
+XXS = "edgenext_xx_small"
+ARCHS = list(zoo.arch_table())
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+WORK = """
+import json, sys
+from edgenext.export.tensorflow import convert
+for job in json.load(sys.stdin):
+    print(json.dumps(convert(job)))
+"""
+
+litert = pytest.importorskip("ai_edge_litert.interpreter")
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """The interpreter that has tensorflow."""
+    found = os.environ.get("EDGENEXT_TENSORFLOW_PYTHON")
+    if not found:
+        pytest.skip("no interpreter with tensorflow (set EDGENEXT_TENSORFLOW_PYTHON)")
+    return found
+
+
+def network(arch: str) -> EdgeNeXt:
+    net = zoo.create_model(arch)
+    net.load_state_dict(golden.state(arch))
+    return net.eval()
+
+
+def images(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, SIZE, SIZE, 3), np.uint8)
+
+
+def channel_last(pictures: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(normalise(pictures, TRANSFORM).transpose(0, 2, 3, 1))
+
+
+def job(folder: Path, arch: str = XXS, scheme: str = "fp32", **options: Any) -> dict[str, Any]:
+    pixels = bool(options.get("pixels"))
+    weights = folder / f"{arch}{'-pixels' * pixels}.npz"
+    net = network(arch)
+    if not weights.exists():
+        folded = fold(net, SIZE, SIZE, TRANSFORM if pixels else None)
+        canonicalise_attention(folded)
+        state = Deployed(folded, "convC").state_dict()
+        np.savez(weights, **{k: v.numpy() for k, v in state.items()})
+    calibration = folder / f"calibration{'-pixels' * pixels}.npy"
+    pictures = images(32, seed=1)
+    np.save(calibration, pictures.astype(np.float32) if pixels else channel_last(pictures))
+    return {
+        "weights": str(weights),
+        "arch": dataclasses.asdict(net.arch),
+        "num_classes": net.num_classes,
+        "size": [SIZE, SIZE],
+        "batch": 1,
+        "scheme": scheme,
+        "calibration": str(calibration) if scheme in STATIC else None,
+        "int8_io": False,
+        "pixels": False,
+        "out": str(folder / f"{arch}-{scheme}-{'-'.join(options)}.tflite"),
+    } | options
+
+
+def run_jobs(python: str, *jobs: dict[str, Any]) -> list[Path]:
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [python, "-c", WORK],
+        input=json.dumps(jobs),
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count('"converter": "tensorflow ') == len(jobs)
+    return [Path(j["out"]) for j in jobs]
+
+
+def interpreter(file: Path, delegate: bool = True) -> Any:
+    kinds = litert.OpResolverType
+    kind = kinds.AUTO if delegate else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    made = litert.Interpreter(str(file), num_threads=1, experimental_op_resolver_type=kind)
+    made.allocate_tensors()
+    return made
+
+
+def operators(file: Path, delegate: bool = False) -> Counter[str]:
+    return Counter(o["op_name"] for o in interpreter(file, delegate)._get_ops_details())
+
+
+def logits(file: Path, inputs: np.ndarray) -> np.ndarray:
+    """N×K, from a file that takes `inputs` in its own type, dequantized if it gives integers."""
+    runner = interpreter(file)
+    (source,), (target,) = runner.get_input_details(), runner.get_output_details()
+    scale, zero = source["quantization"]
+    if source["dtype"] == np.int8:
+        inputs = np.clip(np.round(inputs / scale) + zero, -128, 127).astype(np.int8)
+    outputs = []
+    for start in range(0, len(inputs), source["shape"][0]):
+        runner.set_tensor(source["index"], inputs[start : start + source["shape"][0]])
+        runner.invoke()
+        outputs.append(runner.get_tensor(target["index"]))
+    values = np.concatenate(outputs)
+    scale, zero = target["quantization"]
+    return (values.astype(np.float32) - zero) * scale if target["dtype"] == np.int8 else values
+
+
+def sqnr_db(file: Path, arch: str = XXS, n: int = 8) -> float:
+    pictures = images(n)
+    raw = interpreter(file).get_input_details()[0]["dtype"] == np.uint8
+    with torch.no_grad():
+        expected = network(arch)(torch.from_numpy(normalise(pictures, TRANSFORM))).numpy()
+    return fidelity(expected, logits(file, pictures if raw else channel_last(pictures))).sqnr_db
+
+
+def mismatched_biases(file: Path) -> list[int]:
+    """Layers whose bias has another scale than input × kernel."""
+    runner = interpreter(file, delegate=False)
+    scales = {
+        t["index"]: t["quantization_parameters"]["scales"] for t in runner.get_tensor_details()
+    }
+    layers = [o for o in runner._get_ops_details() if o["op_name"] in LAYERS]
+    quantized = [tuple(o["inputs"]) for o in layers if len(scales[o["inputs"][2]])]
+    assert quantized
+    return [
+        int(b)
+        for x, w, b in quantized
+        if not np.allclose(scales[b], scales[x] * scales[w], rtol=1e-4, atol=0)
+    ]
+
+
+@pytest.mark.slow
+def test_every_architecture_agrees_with_torch(python: str, tmp_path: Path) -> None:
+    files = run_jobs(python, *(job(tmp_path, arch) for arch in ARCHS))
+    for arch, file in zip(ARCHS, files, strict=True):
+        assert sqnr_db(file, arch) > 110, arch
+        counts, built = operators(file), network(arch).arch
+        assert operators(file, delegate=True)["DELEGATE"] == 1
+        assert counts["TRANSPOSE"] == 2 * 3  # into each attention and out of it
+        assert counts["HARD_SWISH" if built.batch_norm else "GELU"] == sum(built.depths)
+
+
+@pytest.mark.slow
+def test_every_architecture_runs_in_integers(python: str, tmp_path: Path) -> None:
+    files = run_jobs(python, *(job(tmp_path, arch, "w8a8-static") for arch in ARCHS))
+    for arch, file in zip(ARCHS, files, strict=True):
+        assert sqnr_db(file, arch) > 15, arch
+        assert operators(file, delegate=True)["DELEGATE"] == 1
+        assert not mismatched_biases(file)
+
+
+@pytest.mark.slow
+def test_schemes(python: str, tmp_path: Path) -> None:
+    files = dict(
+        zip(SCHEMES, run_jobs(python, *(job(tmp_path, XXS, s) for s in SCHEMES)), strict=True)
+    )
+    db = {scheme: sqnr_db(file) for scheme, file in files.items()}
+    size = {scheme: file.stat().st_size for scheme, file in files.items()}
+    assert db["fp32"] > 110 and db["fp16"] > 50
+    assert db["w8a16-static"] > db["w8a8-static"] + 3
+    assert db["w8-weight-only"] > db["w8a8-dynamic"] > db["w8a8-static"] > 20
+    assert size["fp16"] < 0.55 * size["fp32"]
+    assert max(size[s] for s in SCHEMES[2:]) < 0.35 * size["fp32"]
+    for scheme in set(SCHEMES) - {"w8a16-static"}:
+        assert operators(files[scheme], delegate=True)["DELEGATE"] == 1, scheme
+    assert not mismatched_biases(files["w8a16-static"])
+    assert not operators(files["w8a8-dynamic"])["QUANTIZE"]
+
+
+@pytest.mark.slow
+def test_the_same_job_gives_the_same_bytes(python: str, tmp_path: Path) -> None:
+    first = [job(tmp_path, scheme=s) for s in ("fp32", "w8a8-static")]
+    again = [j | {"out": j["out"].replace(".tflite", "-again.tflite")} for j in first]
+    before, after = run_jobs(python, *first, *first), run_jobs(python, *again)
+    assert [f.read_bytes() for f in before[:2]] == [f.read_bytes() for f in after]
+
+
+@pytest.mark.slow
+def test_inputs_and_outputs(python: str, tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, pixels=True),
+        job(tmp_path, scheme="w8a8-static", pixels=True),
+        job(tmp_path, scheme="w8a8-static", int8_io=True),
+        job(tmp_path, scheme="w8a8-static", int8_io=True, pixels=True),
+        job(tmp_path, scheme="w8a8-static", batch=4),
+    ]
+    kinds = [(np.uint8, np.float32)] * 2 + [(np.int8, np.int8), (np.uint8, np.int8)]
+    least = [110, 20, 20, 20, 20]
+    for file, kind, db in zip(
+        run_jobs(python, *jobs), [*kinds, (np.float32,) * 2], least, strict=True
+    ):
+        runner = interpreter(file)
+        (source,), (target,) = runner.get_input_details(), runner.get_output_details()
+        assert (source["dtype"], target["dtype"]) == kind
+        assert list(runner.get_signature_list()["serving_default"].values()) == [
+            ["input"],
+            ["logits"],
+        ]
+        assert sqnr_db(file) > db
+    assert list(source["shape"]) == [4, SIZE, SIZE, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"scheme": "w4"}, UsageError, "unknown scheme 'w4'"),
+        ({"scheme": "w8a8-static"}, UsageError, "needs calibration images"),
+        ({"int8_io": True}, UsageError, "fp32 has no integer input"),
+        ({"num_classes": 7}, InputError, "no head of 7×168"),
+        ({"weights": "absent.npz"}, InputError, "cannot read the weights absent.npz"),
+        ({"scheme": "w8a8-static", "calibration": "small.npy"}, DataError, "are 2×32×32×3, not"),
+    ],
+)
+def test_bad_jobs(
+    change: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    if "calibration" in change:
+        change = {**change, "calibration": str(tmp_path / "small.npy")}
+        np.save(change["calibration"], np.zeros((2, 32, 32, 3), np.float32))
+    with pytest.raises(error, match=message):
+        convert(job(tmp_path) | change)
