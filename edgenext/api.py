@@ -79,6 +79,8 @@ def export(
     from edgenext.export.artifacts import export_network
 
     how = resolved(how)
+    if how.told.get("integer_io"):
+        raise UsageError("a float file has no integer inputs", "Give --scheme w8a8-static")
     checkpoint = load(model, options)
     images = sample_set(Subject(checkpoint=checkpoint), data).images
     stem = f"{checkpoint.name}-{checkpoint.eval.size}"
@@ -151,9 +153,12 @@ def quantize(
 ) -> Artifact:
     """Quantize a model or a float artifact after training: see `edgenext quantize`."""
     from edgenext.quantize.artifacts import quantize_graph, require_engine
+    from edgenext.quantize.recipe import with_integer_io
 
     recipe = recipe_of(how)
     require_engine(how.engine, recipe.scheme)
+    if export_options.told.get("integer_io"):
+        recipe = with_integer_io(recipe)
     export_options = resolved(replace(export_options, target=recipe.target))
     subject = open_subject(what, options)
     images = scheme_images(subject, how, recipe.scheme, progress)

@@ -13,6 +13,7 @@ from edgenext.cli.options import (
     Backend,
     Batch,
     ImageInput,
+    IntegerIo,
     Ios,
     Jetpack,
     Json,
@@ -48,6 +49,7 @@ def export(
     uint8_input: Uint8 = False,
     ios: Ios = None,
     image_input: ImageInput = False,
+    integer_io: IntegerIo = False,
     jetpack: Jetpack = None,
     backend: Backend = None,
     no_fold: Annotated[
@@ -75,7 +77,13 @@ def export(
     from edgenext.options import ExportOptions, QuantizeOptions
 
     formats = list(dict.fromkeys(format or ["onnx"]))
-    given = {"ios": ios, "image": image_input or None, "jetpack": jetpack, "backend": backend}
+    given = {
+        "ios": ios,
+        "image": image_input or None,
+        "integer_io": integer_io or None,
+        "jetpack": jetpack,
+        "backend": backend,
+    }
     told = told_options(formats, given)
     results = []
     for name in formats:

@@ -44,6 +44,9 @@ Ios = Annotated[str | None, typer.Option(help="Core ML: the oldest iOS, 15 to 18
 ImageInput = Annotated[
     bool, typer.Option("--image-input", help="Core ML: takes an image, gives class labels.")
 ]
+IntegerIo = Annotated[
+    bool, typer.Option("--integer-io", help="TFLite: int8 input and output, not float.")
+]
 Jetpack = Annotated[
     str | None, typer.Option(help="TensorRT: the JetPack generation, 4, 5 or 6; default 6.")
 ]

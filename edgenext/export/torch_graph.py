@@ -162,7 +162,8 @@ class _Translation:
     def _written_norm(self, node: onnx.NodeProto) -> None:
         epsilon = next(a.f for a in node.attribute if a.name == "epsilon")
         value = self.graph.call_function(_normalised, (self._tensor(node.input[0]), epsilon))
-        for name, op, neutral in zip(node.input[1:], (torch.mul, torch.add), (1, 0), strict=False):
+        affine: tuple[tuple[Operator, int], ...] = ((torch.mul, 1), (torch.add, 0))
+        for name, (op, neutral) in zip(node.input[1:], affine, strict=False):
             if (self.constants[name] != neutral).any():
                 value = self.graph.call_function(op, (value, self._tensor(name)))
         self.values[node.output[0]] = value
@@ -198,7 +199,8 @@ class _Translation:
         low, high, dtype = QUANTIZED[zero.dtype]
         operators = torch.ops.quantized_decomposed
         if scale.ndim == 0:
-            kind, parameters = "per_tensor", (float(scale), int(zero), low, high, dtype)
+            kind = "per_tensor"
+            parameters: tuple[Any, ...] = (float(scale), int(zero), low, high, dtype)
         else:
             axis = next(a.i for a in node.attribute if a.name == "axis")
             scales = self._buffer(node.input[1], scale)

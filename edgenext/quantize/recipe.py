@@ -121,6 +121,27 @@ class Recipe(Record):
     """What the sites that stay float are computed in, where the runtime can choose."""
 
 
+def with_integer_io(recipe: Recipe) -> Recipe:
+    """The same recipe for a file that takes and gives integers: its first and last layer too.
+
+    Raises:
+        UsageError: a scheme without integer activations.
+    """
+    if recipe.sites is None or recipe.scheme != "w8a8-static":
+        raise UsageError(f"{recipe.scheme} has no integer inputs", "Use w8a8-static")
+    ends: tuple[Kind, ...] = ("stem", "head")
+    inner = tuple(kind for kind in recipe.sites.quantize if kind not in ends)
+    sites = recipe.sites.model_copy(
+        update={
+            "quantize": (ends[0], *inner, ends[1]),
+            "weights_only": tuple(k for k in recipe.sites.weights_only if k not in ends),
+            "float_kinds": {k: v for k, v in recipe.sites.float_kinds.items() if k not in ends},
+            "graph_outputs": True,
+        }
+    )
+    return recipe.model_copy(update={"sites": sites})
+
+
 def schemes(target: str) -> list[str]:
     """Schemes with a recipe for a target.
 

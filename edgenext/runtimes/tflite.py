@@ -128,7 +128,7 @@ def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
     return TensorSpec(
         name=name,
         shape=tuple(int(d) for d in detail["shape"]),
-        dtype=np.dtype(detail["dtype"]).name,  # type: ignore[arg-type] # checked by pydantic
+        dtype=np.dtype(detail["dtype"]).name,
         scale=float(scale) if integer else None,
         zero_point=int(zero) if integer else None,
     )
