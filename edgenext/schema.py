@@ -489,9 +489,9 @@ class SiteDifference(Record):
 class DiffReport(Record):
     """`diff --json`: where the file `b` parts from the file `a`, sites in the network's order.
 
-    `first` is the first site below `threshold_db`, empty if none is; `most` are those that add
-    most noise for their signal. `logits_db` is the SQNR of the centred logits, `agreement` the percent of equal top-1,
-    `max_abs` the largest difference of a logit, None where one is no number.
+    `first` is the first site below `threshold_db`, empty if none is; `most` are those that add most
+    noise for their signal. `logits_db` is the SQNR of the centred logits, `agreement` the percent
+    of equal top-1, `max_abs` the largest difference of a logit, None where one is no number.
     """
 
     a: str

@@ -17,11 +17,13 @@ from typing import Any
 
 from ablation import ablation
 from accuracy import accuracy, fidelity
+from formats import formats
+from formats import show as show_formats
 from latency import calibration_seconds, latency
 
 from edgenext.benchmark.environment import environment, isa_label
 
-NEED_DATA = ("accuracy", "ablation", "fidelity", "seconds")
+NEED_DATA = ("accuracy", "ablation", "fidelity", "seconds", "formats")
 MODELS = ("edgenext_xx_small", "edgenext_small")
 
 
@@ -45,6 +47,7 @@ def main() -> None:
             "accuracy": lambda: accuracy(asked.data, asked.weights, folder),
             "ablation": lambda: ablation(asked.data, asked.weights, folder),
             "fidelity": lambda: fidelity(asked.data, folder),
+            "formats": lambda: formats(asked.data, asked.weights, folder),
         }
         for part, measure in parts.items():
             ready = part not in NEED_DATA or (asked.data and asked.weights)
@@ -77,6 +80,8 @@ def show(found: dict[str, Any]) -> None:
                 f"({low:.2f} to {high:.2f}) | {r['size_bytes'] / 1e6:.2f} |{valid}"
             )
     print("### seconds", found.get("seconds"))
+    if "formats" in found:
+        show_formats(found["formats"])
 
 
 def _row(row: dict[str, Any]) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edgenext.files import cache_folder
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch starts
 
 ROOT = Path(__file__).parents[1]
@@ -31,5 +33,6 @@ def one_thread() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep tests away from the user's cache."""
+    """Keep tests away from the user's cache, but for the converters' environments: gigabytes."""
+    os.environ.setdefault("EDGENEXT_ENVIRONMENTS", str(cache_folder("environments")))
     os.environ["EDGENEXT_CACHE"] = str(tmp_path_factory.mktemp("cache"))

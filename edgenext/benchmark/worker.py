@@ -28,11 +28,13 @@ import psutil
 
 from edgenext.artifact import Artifact
 from edgenext.benchmark.memory import MIB, empty_rss, peak_rss
-from edgenext.errors import EdgenextError, RuntimeFailedError
+from edgenext.errors import EdgenextError, RuntimeFailedError, UsageError
 from edgenext.runtimes import open_session, runtime_of
 from edgenext.runtimes.base import Images
 from edgenext.schema import Evidence, Manifest
 
+TIMED = ("host", "device")
+"""Evidence of runtimes whose time is that of the machine they run on."""
 MIN_WARMUP = 10
 """Inferences before a running median means anything."""
 WINDOW = MIN_WARMUP // 2
@@ -104,7 +106,7 @@ def random_images(manifest: Manifest, batch: int, seed: int) -> Images:
 def input_size(manifest: Manifest) -> tuple[int, int]:
     """Height and width an artifact takes; the evaluation size where it takes any."""
     shape = manifest.input.shape
-    height, width = shape[1:3] if manifest.input.dtype == "uint8" else shape[2:4]
+    height, width = shape[1:3] if manifest.input.channels_last else shape[2:4]
     size = manifest.eval.size
     return (height if height > 0 else size), (width if width > 0 else size)
 
@@ -133,6 +135,12 @@ class Runner:
         start = time.perf_counter_ns()
         session = open_session(artifact, job.threads)
         load_ms = (time.perf_counter_ns() - start) / 1e6
+        if session.evidence not in TIMED:
+            raise UsageError(
+                f"{manifest.file} runs in {session.runtime} here, which is {session.evidence}: its "
+                "time says nothing of a device",
+                "Measure accuracy with it",
+            )
         batch = session.batch or job.batch
         prepared = session.prepare(random_images(manifest, batch, job.seed))
         self._infer: Callable[[], object] = lambda: session.infer(prepared)

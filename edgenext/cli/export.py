@@ -12,6 +12,7 @@ from edgenext.cli.app import app
 from edgenext.cli.options import (
     Backend,
     Batch,
+    Engine,
     ImageInput,
     IntegerIo,
     Ios,
@@ -50,6 +51,7 @@ def export(
     ios: Ios = None,
     image_input: ImageInput = False,
     integer_io: IntegerIo = False,
+    engine: Engine = None,
     jetpack: Jetpack = None,
     backend: Backend = None,
     no_fold: Annotated[
@@ -81,6 +83,7 @@ def export(
         "ios": ios,
         "image": image_input or None,
         "integer_io": integer_io or None,
+        "engine": engine,
         "jetpack": jetpack,
         "backend": backend,
     }

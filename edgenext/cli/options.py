@@ -47,6 +47,7 @@ ImageInput = Annotated[
 IntegerIo = Annotated[
     bool, typer.Option("--integer-io", help="TFLite: int8 input and output, not float.")
 ]
+Engine = Annotated[str | None, typer.Option(help="TFLite: litert or tensorflow; default litert.")]
 Jetpack = Annotated[
     str | None, typer.Option(help="TensorRT: the JetPack generation, 4, 5 or 6; default 6.")
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from edgenext.export.parity import (
     session_parity,
     torch_reference,
 )
+from edgenext.graph.forms import deployed_arrays
 from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET, ExportOptions
@@ -52,6 +53,8 @@ class Graph:
     form: str
     target: str
     source: dict[str, str]
+    checkpoint: Checkpoint | None = None
+    """What it was made from, where that is at hand."""
 
     def prepare(self, images: Images) -> NDArray[Any]:
         """The input tensor of N×H×W×3 uint8 images."""
@@ -84,6 +87,7 @@ def graph_of(checkpoint: Checkpoint, options: ExportOptions) -> Graph:
         options.form,
         options.target,
         {"weights": Path(checkpoint.source).name, "sha256": checkpoint.sha256},
+        checkpoint,
     )
 
 
@@ -194,10 +198,10 @@ def _converted(
     about: dict[str, Any],
 ) -> Artifact:
     """Convert, read back, run and compare; see `write_artifact`."""
-    kind = require_format(content.file_format)
+    kind = require_format(content.file_format).made_by(content.told)
     if call_size(graph.model) != tensor_spec(graph.model.graph.input[0]).shape[0]:
         raise UsageError(f"{content.file_format} takes a fixed batch", "Give --batch a number")
-    runtime = import_module(kind.runtime)
+    runtime = import_module(f"edgenext.runtimes.{kind.runtime}")
     runtime.preload()  # a missing one is told before the work, not after it
     options = {
         "scheme": content.scheme,
@@ -209,9 +213,19 @@ def _converted(
         **content.told,
     }
     samples = None if content.samples is None else _channels_last(graph, content.samples)
+    arrays = None
+    if kind.converter == "tensorflow":
+        options |= _network_options(graph)
+        arrays = _network_arrays(graph)
     with new_artifact(path) as (staged, describe):
         conversion, made = convert(
-            graph.model, staged, kind.converter, kind.needs, options, samples=samples
+            graph.model,
+            staged,
+            kind.converter,
+            kind.needs,
+            options,
+            samples=samples,
+            arrays=arrays,
         )
         seen = runtime.inspect(staged)
         known = {"operators": seen.operators, "partitions": seen.partitions}
@@ -233,9 +247,31 @@ def _converted(
 
 
 def _channels_last(graph: Graph, images: Images) -> NDArray[Any]:
-    """Images as the inputs of a file whose channels come last."""
-    inputs = graph.prepare(images)
+    """Images as the inputs of a file whose channels come last, float32."""
+    inputs = graph.prepare(images).astype(np.float32, copy=False)
     return inputs if inputs.shape[-1] == 3 else inputs.transpose(0, 2, 3, 1)
+
+
+def _network_options(graph: Graph) -> dict[str, Any]:
+    """What a converter that builds the network by itself is told."""
+    if graph.checkpoint is None:
+        raise UsageError("this engine builds the network by itself", "Give it a model, not a file")
+    given = tensor_spec(graph.model.graph.input[0])
+    pixels = given.dtype == "uint8"
+    return {
+        "arch": asdict(graph.checkpoint.network().arch),
+        "size": given.shape[1:3] if pixels else given.shape[2:4],
+        "batch": given.shape[0],
+        "pixels": pixels,
+    }
+
+
+def _network_arrays(graph: Graph) -> dict[str, NDArray[Any]]:
+    assert graph.checkpoint  # noqa: S101 - _network_options has seen to it
+    given = tensor_spec(graph.model.graph.input[0])
+    pixels = graph.transform if given.dtype == "uint8" else None
+    height, width = given.shape[1:3] if pixels else given.shape[2:4]
+    return deployed_arrays(graph.checkpoint.network(), height, width, pixels)
 
 
 def export_network(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ def convert(
     options: dict[str, Any],
     *,
     samples: NDArray[Any] | None = None,
+    arrays: Mapping[str, NDArray[Any]] | None = None,
     environment: str = "",
 ) -> tuple[Conversion, dict[str, Any]]:
     """Convert a deployment graph to another format.
@@ -44,6 +46,7 @@ def convert(
         needs: the package that it cannot do without.
         options: what the converter is told besides; plain JSON.
         samples: inputs for a converter that calibrates by itself.
+        arrays: the folded network's tensors, for one that builds it by itself.
         environment: private environment it may run in; the converter's own name unless given.
 
     Returns:
@@ -63,6 +66,9 @@ def convert(
         if samples is not None:
             given["samples"] = str(Path(folder, "samples.npy"))
             np.save(given["samples"], samples)
+        if arrays is not None:
+            given["weights"] = str(Path(folder, "weights.npz"))
+            np.savez(given["weights"], allow_pickle=False, **arrays)
         job.write_text(json.dumps(given | options))
         start = time.monotonic()
         command = [python, "-m", "edgenext.export.worker", str(job), str(result)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
@@ -17,7 +18,8 @@ class Format:
     """One row of `formats.toml`.
 
     The converter makes the `converts` schemes itself, from the float graph; the others come to it
-    as Q/DQ in the graph. `options` are what it can be told: name → default.
+    as Q/DQ in the graph. `options` are what it can be told: name → default. `runtime` is the
+    module of `edgenext.runtimes` that reads a file back; `engines` are other converters.
     """
 
     ending: str
@@ -27,11 +29,21 @@ class Format:
     needs: str = ""
     converts: tuple[str, ...] = ()
     options: dict[str, str | bool] = field(default_factory=dict)
+    runtime: str = ""
+    engines: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @property
-    def runtime(self) -> str:
-        """The module of `edgenext.runtimes` that reads a file back, where it is converted."""
-        return f"edgenext.runtimes.{self.converter}"
+    def made_by(self, told: Mapping[str, str | bool]) -> Format:
+        """The format with the converter that its options name.
+
+        Raises:
+            UsageError: no such engine.
+        """
+        name = told.get("engine", self.options.get("engine"))
+        if name == self.options.get("engine"):
+            return self
+        if name not in self.engines:
+            raise unknown_name("engine", str(name), [str(self.options["engine"]), *self.engines])
+        return replace(self, **self.engines[str(name)])
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ def resolved(how: ExportOptions) -> ExportOptions:
         UsageError: no such format, target or JetPack generation; an option that is not the
             format's; a backbone or a free batch in a format that has none.
     """
-    kind = require_format(how.file_format)
+    kind = require_format(how.file_format).made_by(how.told)
     for name in how.told:
         if name not in kind.options:
             raise unknown_name(f"option of {how.file_format}", name, kind.options)

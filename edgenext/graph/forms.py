@@ -10,9 +10,10 @@ the channels, which OpenVINO fuses into one operator.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -205,6 +206,16 @@ class Deployed(nn.Module):
         """Logits of the last stage's output."""
         logits: Tensor = self.head(self.norm(x.mean((-2, -1))))
         return logits
+
+
+def deployed_arrays(
+    network: EdgeNeXt, height: int, width: int, pixels: EvalTransform | None = None
+) -> dict[str, NDArray[Any]]:
+    """The tensors of a folded network by their PyTorch names, for who builds it anew."""
+    folded = fold(network, height, width, pixels)
+    canonicalise_attention(folded)
+    state = Deployed(folded, "convC").state_dict()
+    return {name: value.numpy() for name, value in state.items()}
 
 
 class Deployable(nn.Module):

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 from golden import weights as golden
+from private import private_python
 
 from edgenext.errors import DataError, InputError, UsageError
 from edgenext.export.tensorflow import SCHEMES, STATIC, convert
-from edgenext.graph.canonical import canonicalise_attention
-from edgenext.graph.fold import fold
-from edgenext.graph.forms import Deployed
+from edgenext.graph.forms import deployed_arrays
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
 from edgenext.runtimes.base import normalise
@@ -43,10 +42,7 @@ litert = pytest.importorskip("ai_edge_litert.interpreter")
 @pytest.fixture(scope="session")
 def python() -> str:
     """The interpreter that has tensorflow."""
-    found = os.environ.get("EDGENEXT_TENSORFLOW_PYTHON")
-    if not found:
-        pytest.skip("no interpreter with tensorflow (set EDGENEXT_TENSORFLOW_PYTHON)")
-    return found
+    return private_python("tensorflow")
 
 
 def network(arch: str) -> EdgeNeXt:
@@ -68,10 +64,7 @@ def job(folder: Path, arch: str = XXS, scheme: str = "fp32", **options: Any) -> 
     weights = folder / f"{arch}{'-pixels' * pixels}.npz"
     net = network(arch)
     if not weights.exists():
-        folded = fold(net, SIZE, SIZE, TRANSFORM if pixels else None)
-        canonicalise_attention(folded)
-        state = Deployed(folded, "convC").state_dict()
-        np.savez(weights, **{k: v.numpy() for k, v in state.items()})
+        np.savez(weights, **deployed_arrays(net, SIZE, SIZE, TRANSFORM if pixels else None))
     calibration = folder / f"calibration{'-pixels' * pixels}.npy"
     pictures = images(32, seed=1)
     np.save(calibration, pictures.astype(np.float32) if pixels else channel_last(pictures))
@@ -82,8 +75,8 @@ def job(folder: Path, arch: str = XXS, scheme: str = "fp32", **options: Any) -> 
         "size": [SIZE, SIZE],
         "batch": 1,
         "scheme": scheme,
-        "calibration": str(calibration) if scheme in STATIC else None,
-        "int8_io": False,
+        "samples": str(calibration) if scheme in STATIC else None,
+        "integer_io": False,
         "pixels": False,
         "out": str(folder / f"{arch}-{scheme}-{'-'.join(options)}.tflite"),
     } | options
@@ -100,7 +93,7 @@ def run_jobs(python: str, *jobs: dict[str, Any]) -> list[Path]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count('"converter": "tensorflow ') == len(jobs)
+    assert done.stdout.count('"tool": "tensorflow ') == len(jobs)
     return [Path(j["out"]) for j in jobs]
 
 
@@ -208,8 +201,8 @@ def test_inputs_and_outputs(python: str, tmp_path: Path) -> None:
     jobs = [
         job(tmp_path, pixels=True),
         job(tmp_path, scheme="w8a8-static", pixels=True),
-        job(tmp_path, scheme="w8a8-static", int8_io=True),
-        job(tmp_path, scheme="w8a8-static", int8_io=True, pixels=True),
+        job(tmp_path, scheme="w8a8-static", integer_io=True),
+        job(tmp_path, scheme="w8a8-static", integer_io=True, pixels=True),
         job(tmp_path, scheme="w8a8-static", batch=4),
     ]
     kinds = [(np.uint8, np.float32)] * 2 + [(np.int8, np.int8), (np.uint8, np.int8)]
@@ -233,17 +226,17 @@ def test_inputs_and_outputs(python: str, tmp_path: Path) -> None:
     [
         ({"scheme": "w4"}, UsageError, "unknown scheme 'w4'"),
         ({"scheme": "w8a8-static"}, UsageError, "needs calibration images"),
-        ({"int8_io": True}, UsageError, "fp32 has no integer input"),
+        ({"integer_io": True}, UsageError, "fp32 has no integer input"),
         ({"num_classes": 7}, InputError, "no head of 7×168"),
         ({"weights": "absent.npz"}, InputError, "cannot read the weights absent.npz"),
-        ({"scheme": "w8a8-static", "calibration": "small.npy"}, DataError, "are 2×32×32×3, not"),
+        ({"scheme": "w8a8-static", "samples": "small.npy"}, DataError, "are 2×32×32×3, not"),
     ],
 )
 def test_bad_jobs(
     change: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
-    if "calibration" in change:
-        change = {**change, "calibration": str(tmp_path / "small.npy")}
-        np.save(change["calibration"], np.zeros((2, 32, 32, 3), np.float32))
+    if "samples" in change:
+        change = {**change, "samples": str(tmp_path / "small.npy")}
+        np.save(change["samples"], np.zeros((2, 32, 32, 3), np.float32))
     with pytest.raises(error, match=message):
         convert(job(tmp_path) | change)
