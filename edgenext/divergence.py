@@ -9,10 +9,10 @@ Where the manifests say so, each channel is first fitted to its counterpart.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -25,18 +25,18 @@ from edgenext.export.artifacts import Graph, graph_of, read_graph
 from edgenext.export.formats import resolved
 from edgenext.export.onnx import call_size
 from edgenext.graph.sites import find_sites
-from edgenext.graph.tensors import noise, site_tensors
+from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import ExportOptions
+from edgenext.runtimes.alignment import Fit, Tally
 from edgenext.runtimes.base import Images, Logits, Session, Traceable, logits
-from edgenext.runtimes.fidelity import MOST_DB, fidelity, sqnr_db
+from edgenext.runtimes.fidelity import MOST_DB, fidelity
 from edgenext.runtimes.onnxruntime import trace
 from edgenext.runtimes.torch import TorchSession
 from edgenext.schema import DiffReport, Manifest, SiteDifference
 from edgenext.subjects import Subject
 
 Array = NDArray[Any]
-Fit = Literal["", "scale", "scale and offset"]
 
 LEAST_IMAGES = 8
 """Images below which fitting every channel of a pooled tensor would explain its noise away."""
@@ -146,7 +146,7 @@ def _kinds(graph: Graph) -> dict[str, str]:
 
 def differing_units(a: Side, b: Side) -> Fit:
     """What the channels of two files that compute the same may differ in."""
-    if a.form != b.form:
+    if _one_is_plain(a, b):
         return "scale and offset"
     mine, other = a.manifest, b.manifest
     if mine and other:
@@ -154,6 +154,11 @@ def differing_units(a: Side, b: Side) -> Fit:
         if made[0] == made[1]:
             return ""
     return "scale" if any(m and _equalised(m) for m in (mine, other)) else ""
+
+
+def _one_is_plain(a: Side, b: Side) -> bool:
+    """Whether only one has the network's affines and scales where PyTorch has them."""
+    return (a.form == "naive") != (b.form == "naive")
 
 
 def _equalised(manifest: Manifest) -> bool:
@@ -257,10 +262,10 @@ def _compare(
             side.tensors(_filled(part[start : start + n], size))
             for side, part in zip((a, b), images, strict=True)
         )
-        if a.form != b.form:
+        if _one_is_plain(a, b):
             mine, other = _same_meaning(mine, a.form), _same_meaning(other, b.form)
         lone = (mine.keys() - other.keys(), other.keys() - mine.keys())
-        for site in mine.keys() & other.keys():
+        for site in (s for s in mine if s in other):
             tally = tallies.setdefault(site, Tally(fit))
             tally.add(_rows_of(mine[site], n, size), _rows_of(other[site], n, size))
         if progress:
@@ -283,77 +288,6 @@ def _same_meaning(tensors: dict[str, Array], form: str) -> dict[str, Array]:
     if form != "naive":
         return tensors
     return {site: value for site, value in tensors.items() if not site.endswith(".add")}
-
-
-@dataclass
-class Tally:
-    """What is summed over the images of one site."""
-
-    fit: Fit
-    signal: float = 0.0
-    noise: float = 0.0
-    broken: bool = False
-    """A value is no number."""
-    unlike: bool = False
-    """The tensors differ in size."""
-    sums: dict[tuple[int, int, int], Array] = field(default_factory=dict)
-    """How the channels may lie → five sums over each of them."""
-
-    def add(self, a: Array, b: Array) -> None:
-        """Take in some images."""
-        self.unlike |= a.size != b.size
-        self.broken |= not (np.isfinite(a).all() and np.isfinite(b).all())
-        if self.unlike or self.broken:
-            return
-        if not self.fit:
-            signal, error = noise(a, b)
-            self.signal, self.noise = self.signal + signal, self.noise + error
-            return
-        for way, x, y in _channels(a, b):
-            self.sums[way] = self.sums.get(way, 0) + _moments(x, y)
-
-    def sqnr_db(self) -> float:
-        """Of everything so far; fitted, in the layout that leaves least noise."""
-        if self.broken:
-            return -MOST_DB
-        if self.fit:
-            left = [_residual(sums, self.fit) for sums in self.sums.values()]
-            self.signal, self.noise = min(left, key=lambda pair: pair[1])
-        return round(sqnr_db(self.signal, self.noise), 2)
-
-
-def _channels(a: Array, b: Array) -> Iterator[tuple[tuple[int, int, int], Array, Array]]:
-    """Both tensors as outer×channels×inner, in every way in which their channels may lie."""
-    wide, flat = a.astype(np.float64), b.astype(np.float64)
-    orders = [wide]
-    if a.ndim > 2:
-        orders += [np.moveaxis(wide, 1, -1), np.moveaxis(wide, -1, 1)]
-    for order, value in enumerate(orders):
-        ways = {
-            (shape[axis], math.prod(shape[axis + 1 :]))
-            for shape in (value.shape, b.shape)
-            for axis in (min(1, len(shape) - 1), len(shape) - 1)
-        }
-        for count, inner in sorted(ways):
-            as_channels = (-1, count, inner)
-            yield (order, count, inner), value.reshape(as_channels), flat.reshape(as_channels)
-
-
-def _moments(x: Array, y: Array) -> Array:
-    """Per channel: how many values, the sums of both, and of their squares and product."""
-    count = np.full(x.shape[1], x.shape[0] * x.shape[2], np.float64)
-    products = [np.einsum("oci,oci->c", *pair) for pair in ((x, x), (x, y), (y, y))]
-    return np.stack([count, x.sum((0, 2)), y.sum((0, 2)), *products])
-
-
-def _residual(sums: Array, fit: Fit) -> tuple[float, float]:
-    """Energy of the first tensor, and of what the second leaves of it after the fit."""
-    count, x, y, xx, xy, yy = sums
-    signal = float(xx.sum())
-    if fit == "scale and offset":
-        xx, xy, yy = xx - x * x / count, xy - x * y / count, yy - y * y / count
-    explained = np.divide(xy * xy, yy, out=np.zeros_like(yy), where=yy > 0)
-    return signal, float(np.maximum(xx - explained, 0).sum())
 
 
 def _rows(decibels: Mapping[str, float], kinds: Mapping[str, str]) -> tuple[SiteDifference, ...]:

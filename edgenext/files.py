@@ -103,28 +103,24 @@ def publish(staged: Path) -> None:
     It takes the place of what has the same name.
 
     Raises:
-        OutputError: it cannot be moved; what was there before is still there.
+        OutputError: a file stands where a folder should, or the other way round, and nothing is
+            moved; or the disk fails.
     """
-    for source in sorted(staged.iterdir()):
-        target, old = staged.parent / source.name, staged / f"{source.name}.old"
-        try:
-            for file in source.rglob("*") if source.is_dir() else (source,):
-                if file.is_file():
-                    with file.open("rb+") as f:
-                        os.fsync(f.fileno())
-            if target.is_dir() != source.is_dir() and target.exists():
-                what = errno.EISDIR if target.is_dir() else errno.ENOTDIR
-                raise OSError(what, os.strerror(what))
-            if target.is_dir():  # a folder cannot be renamed onto another
-                target.replace(old)
-            source.replace(target)
-        except OSError as e:
-            if old.exists() and not target.exists():
-                old.replace(target)
+    moves = [(source, staged.parent / source.name) for source in sorted(staged.iterdir())]
+    for source, target in moves:
+        if target.exists() and target.is_dir() != source.is_dir():
+            what = errno.EISDIR if target.is_dir() else errno.ENOTDIR
             raise OutputError(
-                f"cannot write {target}: {e.strerror or e}",
-                "Choose another place or free some space",
-            ) from e
+                f"cannot write {target}: {os.strerror(what)}", "Choose another place or remove it"
+            )
+    for source, target in moves:
+        for file in source.rglob("*") if source.is_dir() else (source,):
+            if file.is_file():
+                with file.open("rb+") as f:
+                    os.fsync(f.fileno())
+        if target.is_dir():  # a folder cannot be renamed onto another
+            target.replace(staged / f"{source.name}.old")
+        source.replace(target)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

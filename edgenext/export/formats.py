@@ -10,7 +10,7 @@ from typing import Any
 
 from edgenext.errors import UsageError, unknown_name
 from edgenext.graph.targets import form_for
-from edgenext.options import ExportOptions
+from edgenext.options import DEFAULT_OPSET, ExportOptions
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ def resolved(how: ExportOptions) -> ExportOptions:
         raise UsageError(f"a backbone cannot be {how.file_format}", "Use --format onnx")
     if kind.converter and how.batch is None:
         raise UsageError(f"{how.file_format} takes a fixed batch", "Give --batch a number")
+    if kind.converter and how.opset is not None and how.opset != DEFAULT_OPSET:
+        raise UsageError(f"{how.file_format} has no opset", "Leave --opset out")
     target = how.target or kind.target
     if target != kind.target and how.file_format != "onnx":
         raise UsageError(

@@ -81,13 +81,21 @@ OPERATORS: dict[str, Operator] = {
     "Softmax": lambda x, axis: torch.softmax(x, axis),
     "Split": lambda x, sizes, axis: torch.split(x, sizes, axis),
     "Sqrt": torch.sqrt,
+    "Squeeze": lambda x, axes: x.squeeze(tuple(axes)),
     "Sub": torch.sub,
     "Transpose": lambda x, perm: torch.permute(x, perm),
     "Cast": lambda x, **_: x.to(torch.float32),
 }
 """What deployment graphs consist of; inputs that are not tensors are Python values."""
 
-PLAIN = {"Clip": (1, 2), "ReduceL2": (1,), "ReduceMean": (1,), "Reshape": (1,), "Split": (1,)}
+PLAIN = {
+    "Clip": (1, 2),
+    "ReduceL2": (1,),
+    "ReduceMean": (1,),
+    "Reshape": (1,),
+    "Split": (1,),
+    "Squeeze": (1,),
+}
 """Inputs that are lists or numbers and not tensors."""
 
 
@@ -206,13 +214,14 @@ class _Translation:
             scales = self._buffer(node.input[1], scale)
             zeros = self._buffer(node.input[2], zero.astype(np.int64))
             kind, parameters = "per_channel", (scales, zeros, axis, low, high, dtype)
-        value = self._tensor(name)
         if self.float_weights and name in self.constants:
             wide = (self.constants[name].astype(np.float32).T * scale).T
-            value = self.graph.call_function(
+            value: fx.Node | None = self.graph.call_function(
                 getattr(operators, f"quantize_{kind}").default,
                 (self._buffer(f"{name}_float", wide), *parameters),
             )
+        else:
+            value = self._tensor(name)
         op = getattr(operators, f"dequantize_{kind}").default
         self.values[output] = self.graph.call_function(op, (value, *parameters))
 

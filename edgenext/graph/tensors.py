@@ -20,8 +20,11 @@ SAMPLED = 4096
 
 def site_tensors(model: onnx.ModelProto) -> dict[str, str]:
     """Site → the tensor with its output, of a float deployment graph, in graph order."""
-    sites = find_sites(ir.from_proto(model).graph)
-    return {name: str(site.nodes[-1].outputs[0].name) for name, site in sites.items()}
+    graph = ir.from_proto(model).graph
+    place = {node: i for i, node in enumerate(graph)}
+    last = {name: site.nodes[-1] for name, site in find_sites(graph).items()}
+    ordered = sorted(last.items(), key=lambda item: place[item[1]])
+    return {name: str(node.outputs[0].name) for name, node in ordered}
 
 
 def layouts(value: Array) -> Iterable[Array]:

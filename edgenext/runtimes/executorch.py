@@ -131,7 +131,7 @@ def kernels(program: bytes) -> dict[str, int]:
 
 def _spec(name: str, meta: Any) -> TensorSpec:
     shape = tuple(int(size) for size in meta.sizes())
-    return TensorSpec(name=name, shape=shape, dtype=DTYPES[meta.dtype()])  # type: ignore[arg-type]
+    return TensorSpec(name=name, shape=shape, dtype=DTYPES[meta.dtype()])
 
 
 def _one_line(error: Exception) -> str:

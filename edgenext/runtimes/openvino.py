@@ -159,7 +159,7 @@ def _spec(port: Any) -> TensorSpec:
     return TensorSpec(
         name=port.get_any_name(),
         shape=tuple(d.get_length() if d.is_static else -1 for d in port.get_partial_shape()),
-        dtype=DTYPES[port.get_element_type().to_string()],  # type: ignore[arg-type]
+        dtype=DTYPES[port.get_element_type().to_string()],
     )
 
 

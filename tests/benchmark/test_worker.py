@@ -202,10 +202,9 @@ def test_an_error_keeps_its_class_across_the_pipe(make_artifact: Callable[..., A
     odd = artifact.manifest.model_copy(update={"format": "abacus"})
     asked = json.dumps(asdict(job(replace(artifact, manifest=odd))))
     answers = io.StringIO()
-    # A manifest with an unknown format does not even validate: pydantic's error is ours to wrap.
     assert serve(io.StringIO(asked + "\n"), answers) == 1
     told = json.loads(answers.getvalue())["error"]
-    assert told["kind"] == "RuntimeFailedError"
+    assert told["kind"] == "ArtifactError"
     assert "abacus" in told["message"]
 
     told = {"kind": "ArtifactError", "message": "two\nlines", "remedy": "look"}

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from golden import weights as golden
+
+from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError
+from edgenext.export.conversion import convert
+from edgenext.export.onnx import onnx_graph
+from edgenext.models import zoo
+
+pytest.importorskip("coremltools", reason="no coremltools (pip install 'edgenext[coreml]')")
+
+OPTIONS = {
+    "scheme": "fp32",
+    "ios": "16",
+    "image": False,
+    "arch": "edgenext_xx_small",
+    "labels": None,
+    "num_classes": 1000,
+    "eval": {"size": 32, "crop_pct": 0.875},
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> onnx.ModelProto:
+    net = zoo.create_model("edgenext_xx_small")
+    net.load_state_dict(golden.state("edgenext_xx_small"))
+    return onnx_graph(net.eval(), "convT", (32, 32))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EDGENEXT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_time_and_memory_are_recorded_and_chatter_goes_to_a_log(
+    model: onnx.ModelProto, tmp_path: Path, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "it.mlpackage"
+    conversion, _ = convert(model, out, "coreml", "coremltools", OPTIONS)
+    assert out.is_dir()
+    assert conversion.converter.startswith("coremltools ")
+    assert conversion.seconds > 0.5 and conversion.peak_mb > 100
+    assert capfd.readouterr() == ("", "")
+    assert "Torch version" in (cache / "logs" / "it.mlpackage.log").read_text()
+
+
+def test_an_error_of_ours_comes_through_with_its_class(
+    model: onnx.ModelProto, tmp_path: Path, cache: Path
+) -> None:
+    odd = onnx.ModelProto.FromString(model.SerializeToString())
+    next(n for n in odd.graph.node if n.op_type == "Softmax").op_type = "Hardmax"
+    with pytest.raises(ArtifactError, match="Hardmax"):
+        convert(odd, tmp_path / "it.mlpackage", "coreml", "coremltools", OPTIONS)
+
+
+def test_a_converter_that_fails_names_its_log(
+    model: onnx.ModelProto, tmp_path: Path, cache: Path
+) -> None:
+    with pytest.raises(RuntimeFailedError, match=r"AttributeError.*logs/it\.mlpackage\.log"):
+        convert(model, tmp_path / "it.mlpackage", "coreml", "coremltools", OPTIONS | {"ios": "99"})
+    assert "Traceback" in (cache / "logs" / "it.mlpackage.log").read_text()
+
+
+def test_a_missing_package_is_told_before_anything_runs(
+    model: onnx.ModelProto, tmp_path: Path
+) -> None:
+    with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[coreml\]'"):
+        convert(model, tmp_path / "it", "coreml", "no_such_package", OPTIONS)
+
+
+def test_too_little_memory_is_said(
+    model: onnx.ModelProto, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr("edgenext.export.conversion.python_for", lambda *_: str(killed))
+    with pytest.raises(RuntimeFailedError, match="signal 9: too little memory"):
+        convert(model, tmp_path / "it", "coreml", "coremltools", OPTIONS)
+
+
+def test_arrays_and_samples_reach_the_converter(
+    model: onnx.ModelProto, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen.json"
+    spy = tmp_path / "python"
+    spy.write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path}/spy.py $3 $4\n")
+    spy.chmod(0o755)
+    (tmp_path / "spy.py").write_text(
+        "import json, sys, numpy as np\n"
+        "job = json.load(open(sys.argv[1]))\n"
+        "shape = np.load(job['samples']).shape, sorted(np.load(job['weights']).files)\n"
+        f"json.dump(shape, open({str(seen)!r}, 'w'))\n"
+        "json.dump({'tool': 'spy 1', 'peak_mb': 1.0}, open(sys.argv[2], 'w'))\n"
+    )
+    monkeypatch.setattr("edgenext.export.conversion.python_for", lambda *_: str(spy))
+    samples = np.zeros((2, 4, 4, 3), np.float32)
+    conversion, _ = convert(
+        model, tmp_path / "it", "spy", "spy", {}, samples=samples, arrays={"a": samples}
+    )
+    assert conversion.converter == "spy 1"
+    assert seen.read_text() == '[[2, 4, 4, 3], ["a"]]'

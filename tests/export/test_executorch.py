@@ -1,0 +1,142 @@
+"""ExecuTorch programs: what is written, that it is the same again, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from edgenext import api
+from edgenext.artifact import Artifact, open_artifact
+from edgenext.errors import RuntimeFailedError, UsageError
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.runtimes import executorch, open_session
+from edgenext.runtimes.base import logits
+from edgenext.runtimes.executorch import ExecutorchSession
+from edgenext.schema import EvalTransform, Manifest, TensorSpec
+
+pytestmark = pytest.mark.skipif(find_spec("executorch") is None, reason="no executorch")
+
+XXS = "edgenext_xx_small"
+RANDOM = ModelOptions(random_weights=True, size=64)
+PROGRAM = ExportOptions(file_format="executorch")
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A program of one convolution, a pooling and nothing else."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten()).eval()
+    path = tmp_path_factory.mktemp("pte") / "small.pte"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        program = torch.export.export(network, (torch.zeros(1, 3, 8, 8),))
+        edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        path.write_bytes(edge.to_executorch().buffer)
+    seen = executorch.inspect(path)
+    manifest = Manifest(
+        file=path.name,
+        format="executorch",
+        scheme="fp32",
+        form="convT",
+        target="executorch",
+        arch=XXS,
+        num_classes=4,
+        eval=EvalTransform(size=8),
+        input=seen.input,
+        outputs=seen.outputs,
+        sha256="",
+        size_bytes=0,
+        source={},
+        tools={},
+    )
+    return Artifact(path, manifest)
+
+
+def test_what_a_program_says_of_itself(small: Artifact) -> None:
+    seen = executorch.inspect(small.path)
+    assert seen.input == TensorSpec(name="image", shape=(1, 3, 8, 8), dtype="float32")
+    assert seen.outputs == (TensorSpec(name="logits", shape=(1, 4), dtype="float32"),)
+    assert seen.partitions == seen.operators["XnnpackBackend"] == 1
+
+
+def test_logits_are_the_networks_and_outlive_the_next_inference(small: Artifact) -> None:
+    session = open_session(small)
+    assert isinstance(session, ExecutorchSession)
+    assert (session.runtime, session.evidence, session.batch) == ("executorch", "host", 1)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten()).eval()
+    with torch.no_grad():
+        expected = [network(torch.from_numpy(session.prepare(p[None]))).numpy() for p in PICTURES]
+    found = np.concatenate(list(logits(session, PICTURES)))
+    assert found == pytest.approx(np.concatenate(expected), abs=1e-5)
+    assert found.dtype == np.float32
+
+
+def test_an_input_of_another_size_is_refused(small: Artifact) -> None:
+    with pytest.raises(RuntimeFailedError, match=r"ExecuTorch cannot run small\.pte: "):
+        open_session(small).infer(np.zeros((1, 3, 4, 8), np.float32))
+
+
+@pytest.mark.parametrize("content", [b"", 8, 40, 1000, -1, "half", "flipped", b"\x08\x09 no", None])
+def test_broken_files_are_refused_in_one_line(
+    small: Artifact, tmp_path: Path, content: bytes | int | str | None
+) -> None:
+    whole = small.path.read_bytes()
+    wrong = {"half": whole[: len(whole) // 2], "flipped": whole[:64] + bytes(len(whole) - 64)}
+    bad = whole[:content] if isinstance(content, int) else wrong.get(str(content), content)
+    broken = Artifact(tmp_path / "it.pte", small.manifest)
+    if isinstance(bad, bytes):
+        broken.path.write_bytes(bad)
+    for refuse in (lambda: open_session(broken), lambda: executorch.inspect(broken.path)):
+        with pytest.raises(RuntimeFailedError, match=r"it\.pte") as e:
+            refuse()
+        assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [("coreml", "no CoreMLBackend on this machine.*--format coreml"), ("xnnpak", "mean xnnpack")],
+)
+def test_backends_that_cannot_be(backend: str, why: str, tmp_path: Path) -> None:
+    how = ExportOptions(file_format="executorch", told={"backend": backend})
+    with pytest.raises(UsageError, match=why):
+        api.export(XXS, RANDOM, how, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_it_agrees_and_is_the_same_again(tmp_path: Path) -> None:
+    made, again = (api.export(XXS, RANDOM, PROGRAM, out=tmp_path / n) for n in ("one", "two"))
+    assert made.path.read_bytes() == again.path.read_bytes()
+    m = made.manifest
+    assert open_artifact(made.path).manifest == m
+    assert (m.format, m.target, m.form, m.input.name) == ("executorch",) * 2 + ("convT", "image")
+    assert m.parity is not None and m.parity.sqnr_db > 100
+    assert m.conversion is not None and m.conversion.converter.startswith("executorch 1")
+    assert m.conversion.notes == ("xnnpack computes 49 convolution, 1 linear",)
+    assert m.conversion.partitions == m.conversion.operators["XnnpackBackend"]
+    assert not any("convolution" in name for name in m.conversion.operators)
+
+
+@pytest.mark.slow
+def test_pointwise_convolutions_are_integer(tmp_path: Path) -> None:
+    folder = tmp_path / "images" / "0"
+    folder.mkdir(parents=True)
+    for i, picture in enumerate(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)):
+        Image.fromarray(picture).resize((64, 64)).save(folder / f"{i}.png")
+    how = QuantizeOptions("w8a8-static", "executorch", calib=folder.parent, n=4)
+    made = api.quantize(XXS, how, RANDOM, PROGRAM, out=tmp_path)
+    assert made.manifest.parity is not None and made.manifest.parity.sqnr_db > 12
+    assert made.manifest.conversion is not None
+    (note,) = made.manifest.conversion.notes
+    assert note == "xnnpack computes 30 int8 convolution, 19 convolution, 1 linear"

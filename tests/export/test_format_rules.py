@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from edgenext.errors import UsageError
+from edgenext.export.formats import FORMATS, JETPACKS, require_format, resolved
+from edgenext.graph.targets import FORMS, TARGETS
+from edgenext.options import ExportOptions
+from edgenext.runtimes import RUNTIMES
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_a_target_and_a_runtime(name: str) -> None:
+    kind = FORMATS[name]
+    assert kind.target in TARGETS
+    assert (name, "*") in RUNTIMES
+    assert bool(kind.converter) == bool(kind.runtime) == bool(kind.needs)
+
+
+def test_targets_name_formats_that_are_there() -> None:
+    assert {target.format for target in TARGETS.values()} <= set(FORMATS)
+
+
+def test_what_is_left_open_follows_from_the_format() -> None:
+    assert resolved(ExportOptions()).target == "cpu-onnxruntime"
+    assert resolved(ExportOptions()).form == "convT"
+    assert resolved(ExportOptions(file_format="openvino")).form == "convC"
+    assert resolved(ExportOptions(target="cpu-openvino")).form == "convC"
+    assert resolved(ExportOptions(form="naive")).form == "naive"
+
+
+def test_an_image_input_takes_pixels() -> None:
+    assert resolved(ExportOptions(file_format="coreml", told={"image": True})).uint8_input
+
+
+@pytest.mark.parametrize("generation", JETPACKS)
+def test_generations_of_jetpack(generation: str) -> None:
+    jetpack = JETPACKS[generation]
+    how = resolved(ExportOptions(file_format="tensorrt", told={"jetpack": generation}))
+    assert (how.opset, how.form) == (jetpack.opset, jetpack.form)
+    assert jetpack.form in FORMS and jetpack.why and jetpack.tensorrt
+    lower = ExportOptions(file_format="tensorrt", told={"jetpack": generation}, opset=13)
+    assert resolved(lower).opset == 13
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        (ExportOptions(file_format="tflit"), "Did you mean tflite"),
+        (ExportOptions(file_format="tflite", batch=None), "fixed batch"),
+        (ExportOptions(file_format="coreml", features_only=True), "backbone"),
+        (ExportOptions(file_format="tflite", target="jetson"), "is for tflite"),
+        (ExportOptions(file_format="tflite", told={"ios": "16"}), "option of tflite"),
+        (ExportOptions(file_format="tflite", told={"engine": "tensorflo"}), "tensorflow"),
+        (ExportOptions(file_format="tensorrt", told={"jetpack": "7"}), "JetPack generation '7'"),
+        (ExportOptions(file_format="tensorrt", opset=20), "takes opset 17 at most, not 20"),
+        (ExportOptions(file_format="tflite", opset=13), "tflite has no opset"),
+    ],
+)
+def test_what_a_format_cannot_have(how: ExportOptions, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        resolved(how)
+
+
+def test_engines_have_converters_of_their_own() -> None:
+    tflite = require_format("tflite")
+    other = tflite.made_by({"engine": "tensorflow"})
+    assert (tflite.converter, other.converter) == ("tflite", "tensorflow")
+    assert other.runtime == tflite.runtime
+    assert "w8a8-static" in other.converts and "w8a8-static" not in tflite.converts

@@ -1,0 +1,159 @@
+"""OpenVINO's IR: what is written, that it is the same again, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenext import api
+from edgenext.artifact import Artifact, content_size, open_artifact
+from edgenext.errors import ArtifactError, RuntimeFailedError
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.runtimes import open_session, openvino
+from edgenext.runtimes.base import logits
+
+pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
+
+XXS = "edgenext_xx_small"
+RANDOM = ModelOptions(random_weights=True, size=64)
+IR = ExportOptions(file_format="openvino")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return api.export(XXS, RANDOM, IR, out=tmp_path_factory.mktemp("ir"))
+
+
+def both_files(made: Artifact) -> tuple[bytes, bytes]:
+    return made.path.read_bytes(), made.path.with_suffix(".bin").read_bytes()
+
+
+def test_it_agrees_and_says_what_it_is(plain: Artifact) -> None:
+    m = plain.manifest
+    assert open_artifact(plain.path).manifest == m
+    assert plain.path.name == "edgenext_xx_small-64-fp32.xml"
+    assert (m.format, m.target, m.form) == ("openvino", "cpu-openvino", "convC")
+    assert (m.input.name, m.input.shape) == ("input", (1, 3, 64, 64))
+    assert [(o.name, o.shape, o.dtype) for o in m.outputs] == [("logits", (1, 1000), "float32")]
+    assert m.parity is not None and m.parity.sqnr_db > 100
+    assert min(m.parity.stages.values()) > 100 and len(m.parity.stages) == 5
+    assert m.size_bytes == content_size(plain.path) == sum(map(len, both_files(plain)))
+    assert m.conversion is not None and m.conversion.converter.startswith("openvino 20")
+    assert m.conversion.operators["Convolution"] + m.conversion.operators["GroupConvolution"] == 49
+    assert not {"Constant", "Parameter", "Result", "ShapeOf"} & m.conversion.operators.keys()
+
+
+def test_the_same_bytes_again_with_nothing_of_this_machine(plain: Artifact, tmp_path: Path) -> None:
+    again = api.export(XXS, RANDOM, IR, out=tmp_path)
+    assert both_files(again) == both_files(plain)
+    xml = plain.path.read_text()
+    assert "onnxsim" not in xml and str(plain.path.parent) not in xml and "/tmp" not in xml  # noqa: S108
+
+
+def test_names_do_not_depend_on_what_was_made_before(tmp_path: Path) -> None:
+    code = (
+        "import sys; from edgenext.export.openvino import convert\n"
+        "for out in sys.argv[2:]: convert({'graph': sys.argv[1], 'out': out, 'scheme': 'fp32'})"
+    )
+    graph = api.export(XXS, RANDOM, ExportOptions(target="cpu-openvino"), out=tmp_path).path
+    outs = [str(tmp_path / f"{n}.xml") for n in ("first", "second")]
+    subprocess.run([sys.executable, "-c", code, str(graph), *outs], check=True)
+    first, second = (Path(out).read_bytes() for out in outs)
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("scheme", "least", "most"), [("fp16", 40, 90), ("bf16", 20, 60), ("w8-weight-only", 20, 60)]
+)
+def test_other_precisions(scheme: str, least: float, most: float, tmp_path: Path) -> None:
+    made = api.quantize(XXS, QuantizeOptions(scheme, "cpu-openvino"), RANDOM, IR, out=tmp_path)
+    assert made.manifest.parity is not None
+    assert least < made.manifest.parity.sqnr_db < most
+
+
+@pytest.mark.parametrize(("scheme", "share"), [("fp16", 0.51), ("w8-weight-only", 0.3)])
+def test_weights_are_stored_as_the_scheme_says(
+    plain: Artifact, scheme: str, share: float, tmp_path: Path
+) -> None:
+    made = api.quantize(XXS, QuantizeOptions(scheme, "cpu-openvino"), RANDOM, IR, out=tmp_path)
+    assert len(both_files(made)[1]) < share * len(both_files(plain)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["edgenext", "nncf"])
+def test_int8(engine: str, tmp_path: Path, images: Path) -> None:
+    if engine == "nncf":
+        pytest.importorskip("nncf")
+    how = QuantizeOptions("w8a8-static", "cpu-openvino", engine, calib=images, n=8)
+    made = api.quantize(XXS, how, RANDOM, IR, out=tmp_path)
+    assert made.manifest.parity is not None and made.manifest.parity.sqnr_db > 12
+    assert made.manifest.conversion is not None
+    assert made.manifest.conversion.operators["FakeQuantize"] > 20
+    assert len(both_files(made)[1]) < 1_900_000
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        folder = tmp_path / "images" / str(i % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(folder / f"{i}.png")
+    return tmp_path / "images"
+
+
+def test_pixels_and_batches(tmp_path: Path) -> None:
+    how = ExportOptions(file_format="openvino", batch=2, uint8_input=True)
+    made = api.export(XXS, RANDOM, how, out=tmp_path)
+    spec = made.manifest.input
+    assert (spec.shape, spec.dtype) == ((2, 64, 64, 3), "uint8")
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    found = np.concatenate(list(logits(open_session(made), pictures)))
+    assert found.shape == (3, 1000) and np.isfinite(found).all()
+
+
+@pytest.mark.parametrize(
+    ("which", "content"),
+    [
+        (".bin", None),
+        (".bin", b""),
+        (".bin", 1000),
+        (".bin", -8),
+        (".xml", 5000),
+        (".xml", -40),
+        (".xml", b""),
+        (".xml", b"hello"),
+        (".xml", b"<?xml version='1.0'?><a><b/></a>"),
+    ],
+)
+def test_broken_files_are_refused_in_one_line(
+    plain: Artifact, tmp_path: Path, which: str, content: bytes | int | None
+) -> None:
+    broken = Artifact(tmp_path / plain.path.name, plain.manifest)
+    for ending in (".xml", ".bin"):
+        whole = plain.path.with_suffix(ending).read_bytes()
+        bad = whole[:content] if isinstance(content, int) else content
+        written = bad if ending == which else whole
+        if written is not None:
+            broken.path.with_suffix(ending).write_bytes(written)
+    for refuse in (lambda: open_session(broken), lambda: openvino.inspect(broken.path)):
+        with pytest.raises(RuntimeFailedError, match=r"OpenVINO cannot load .*\.xml: ") as e:
+            refuse()
+        assert "\n" not in str(e.value)
+
+
+def test_another_bin_is_not_the_artifacts(tmp_path: Path) -> None:
+    made = api.export(XXS, RANDOM, IR, out=tmp_path)
+    content = bytearray(both_files(made)[1])
+    content[1000] ^= 1
+    made.path.with_suffix(".bin").write_bytes(content)
+    with pytest.raises(ArtifactError, match="is not the file of its manifest"):
+        open_artifact(made.path)

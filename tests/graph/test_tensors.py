@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+from golden import weights as golden
+
+from edgenext.export.onnx import onnx_graph
+from edgenext.graph.tensors import locate, noise, site_tensors
+from edgenext.models import zoo
+from edgenext.runtimes.onnxruntime import trace
+
+RNG = np.random.default_rng(0)
+
+
+def test_tensors_are_found_in_other_layouts_and_precisions() -> None:
+    wanted = {f"s{i}": RNG.standard_normal((2, 8, 4, 6)).astype(np.float32) for i in range(5)}
+    traced = {
+        "last": np.moveaxis(wanted["s0"], 1, -1),
+        "flat": wanted["s1"].reshape(2, 8, 24),
+        "half": wanted["s2"].astype(np.float16),
+        "noisy": wanted["s3"] + 0.1 * RNG.standard_normal((2, 8, 4, 6)).astype(np.float32),
+        "other": RNG.standard_normal((2, 8, 4, 6)),
+        "of another size": RNG.standard_normal(7),
+    }
+    found = locate(wanted, traced)
+    assert [found[f"s{i}"] for i in range(4)] == ["last", "flat", "half", "noisy"]
+
+
+def test_what_has_no_tensor_of_its_size_is_left_out() -> None:
+    assert locate({"a": np.ones(3)}, {"b": np.ones(4)}) == {}
+
+
+def test_noise_sees_through_layouts() -> None:
+    x = RNG.standard_normal((1, 3, 4, 5))
+    signal, none = noise(x, np.moveaxis(x, 1, -1))
+    assert none == 0 and np.isclose(signal, np.square(x).sum())
+    _, some = noise(x, np.moveaxis(x, 1, -1) + 0.5)
+    assert np.isclose(some, 0.25 * x.size)
+
+
+def test_every_site_has_a_tensor_that_can_be_traced() -> None:
+    net = zoo.create_model("edgenext_xx_small")
+    net.load_state_dict(golden.state("edgenext_xx_small"))
+    model = onnx_graph(net.eval(), "convT", (64, 64))
+    tensors = site_tensors(model)
+    values = trace(model, np.zeros((1, 3, 64, 64), np.float32))
+    assert set(tensors.values()) <= set(values)
+    assert {"downsample_layers.0.0", "stages.2.5.pwconv2", "stages.3.1.xca.add", "head"} <= set(
+        tensors
+    )
+    assert values[tensors["head"]].shape == (1, 1000)

@@ -1,0 +1,100 @@
+"""What is made for each JetPack generation is what its TensorRT takes."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import nvidia
+import onnx
+import pytest
+import torch
+from golden import weights as golden
+from onnx import numpy_helper
+
+from edgenext.export.formats import JETPACKS
+from edgenext.export.onnx import onnx_graph
+from edgenext.models import zoo
+from edgenext.quantize import cast
+from edgenext.quantize.engine import quantize_static
+from edgenext.quantize.recipe import load_recipe
+
+ARCHS = list(zoo.arch_table())
+SCHEMES = ["fp32", "fp16", "w8a8-static"]
+XXS = "edgenext_xx_small"
+
+
+@cache
+def made(arch: str, generation: str, scheme: str) -> onnx.ModelProto:
+    """A file for a generation, from what `jetpack.toml` says of it."""
+    jetpack = JETPACKS[generation]
+    network = zoo.create_model(arch)
+    network.load_state_dict(golden.state(arch))
+    graph = onnx_graph(network.eval(), jetpack.form, (64, 64), opset=jetpack.opset)
+    if scheme == "fp32":
+        return graph
+    recipe = load_recipe("jetson", scheme)
+    recipe = recipe.model_copy(update={"opset": min(recipe.opset, jetpack.opset)})
+    if scheme == "fp16":
+        return cast.to_fp16(graph, recipe)
+    nearest = recipe.weights.model_copy(update={"rounding": "nearest", "fit": 0.0})
+    recipe = recipe.model_copy(update={"weights": nearest})
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 1, 3, 64, 64, generator=generator).numpy()
+    return quantize_static(graph, list(images), recipe).model
+
+
+def zero_points(model: onnx.ModelProto, operator: str) -> list[np.ndarray]:
+    constants = {t.name: t for t in model.graph.initializer}
+    nodes = (n for n in model.graph.node if n.op_type == operator)
+    return [numpy_helper.to_array(constants[n.input[2]]) for n in nodes]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("generation", JETPACKS)
+def test_opset_and_operators_are_those_of_the_generation(generation: str, scheme: str) -> None:
+    for arch in (XXS, "edgenext_xx_small_bn_hs"):
+        model = made(arch, generation, scheme)
+        onnx.checker.check_model(model, full_check=True)
+        (domain,) = model.opset_import
+        assert (domain.domain, domain.version) == ("", JETPACKS[generation].opset)
+        used = {node.op_type for node in model.graph.node}
+        assert used.isdisjoint(JETPACKS[generation].lacks)
+
+
+@pytest.mark.parametrize("generation", JETPACKS)
+def test_integers_are_signed_and_centred_and_biases_float(generation: str) -> None:
+    model = made(XXS, generation, "w8a8-static")
+    activations = zero_points(model, "QuantizeLinear")
+    both = zero_points(model, "DequantizeLinear")
+    assert len(activations) == 50 and len(both) == 100
+    assert {z.dtype for z in both} == {np.dtype(np.int8)}
+    assert not any(z.any() for z in both)
+    assert sum(z.ndim == 1 for z in both) == 50  # a scale for each channel of the weights
+    constants = {t.name: t.data_type for t in model.graph.initializer}
+    layers = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm")]
+    assert {constants[n.input[2]] for n in layers} == {onnx.TensorProto.FLOAT}
+
+
+@nvidia.needed
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("generation", JETPACKS)
+@pytest.mark.parametrize("arch", ARCHS)
+def test_nvidias_parser_and_builder_take_it(
+    arch: str, generation: str, scheme: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "it.onnx"
+    onnx.save(made(arch, generation, scheme), path)
+    assert nvidia.build(path) == []
+
+
+@nvidia.needed
+def test_nvidia_refuses_an_operator_that_it_does_not_have(tmp_path: Path) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(made(XXS, "6", "fp32"))
+    next(n for n in model.graph.node if n.op_type == "Erf").op_type = "Bernoulli"
+    path = tmp_path / "it.onnx"
+    onnx.save(model, path)
+    assert "Bernoulli" in " ".join(nvidia.build(path))
