@@ -1,0 +1,171 @@
+"""Formats other than ONNX, from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from cli_calls import MODEL, Cli
+from private import private_python
+
+from edgenext.artifact import open_artifact
+
+DIGITS = ("--data", "digits", "--limit", "40")
+STATIC = ("--scheme", "w8a8-static", "--calib", "digits", "-n", "16")
+
+
+@pytest.fixture(scope="module")
+def tflite() -> None:
+    private_python("tflite")
+
+
+def content(path: Path) -> dict[str, bytes]:
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return {str(f.relative_to(path)): f.read_bytes() for f in files if f.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tflite")
+def test_several_formats_in_one_call(cli: Cli) -> None:
+    done = cli.does(
+        "export", *MODEL, "--format", "onnx", "--format", "tflite", "--format", "coreml", "--json"
+    )
+    rows = json.loads(done.out)
+    assert [row["format"] for row in rows] == ["onnx", "tflite", "coreml"]
+    for row in rows:
+        path = Path(row["artifact"])
+        assert open_artifact(path).manifest.sha256 == row["sha256"]
+        assert row["parity"]["sqnr_db"] > 90 and row["parity"]["agreement"] == 100
+        assert set(row["parity"]["stages"]) == {"stem", "stage1", "stage2", "stage3", "stage4"}
+    tflite, coreml = rows[1]["conversion"], rows[2]["conversion"]
+    assert tflite["partitions"] == 1 and tflite["operators"]["TRANSPOSE"] <= 12
+    assert tflite["seconds"] > 0 and coreml["peak_mb"] > 0
+    files = [row["artifact"] for row in rows]
+    compared = cli.does("compare", *files, *DIGITS, "--json").json
+    assert [other["agreement"] for other in compared["others"]] == [100, 100]
+    assert [other["evidence"] for other in compared["others"]] == ["host", "emulated"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tflite")
+@pytest.mark.parametrize("kind", ["tflite", "coreml"])
+def test_quantized_files_are_the_same_each_time(cli: Cli, kind: str) -> None:
+    made = []
+    for folder in ("a", "b"):
+        done = cli.does("export", *MODEL, "--format", kind, *STATIC, "-o", folder, "--json").json
+        made.append(Path(done["artifact"]))
+        assert done["parity"]["sqnr_db"] > 20
+    assert content(made[0]) == content(made[1])
+    manifest = open_artifact(made[0]).manifest
+    assert manifest.calibration and manifest.recipe and manifest.engine == "edgenext"
+    assert len(manifest.sites) > 60
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tflite")
+def test_integers_at_both_ends(cli: Cli) -> None:
+    row = cli.does("export", *MODEL, "--format", "tflite", "--integer-io", *STATIC, "--json").json
+    manifest = open_artifact(Path(row["artifact"])).manifest
+    assert (manifest.input.dtype, manifest.outputs[0].dtype) == ("int8", "int8")
+    assert manifest.input.scale and manifest.input.channels_last
+    assert cli.does("eval", row["artifact"], *DIGITS).code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tflite")
+@pytest.mark.parametrize("scheme", ["fp16", "w8-weight-only", "w8a8-dynamic"])
+def test_schemes_of_tflite_without_calibration(cli: Cli, scheme: str) -> None:
+    row = cli.does("export", *MODEL, "--format", "tflite", "--scheme", scheme, "--json").json
+    assert row["parity"]["sqnr_db"] > 25
+    assert row["scheme"] == scheme
+
+
+@pytest.mark.slow
+def test_an_image_in_and_labels_out(cli: Cli) -> None:
+    (cli.folder / "labels.txt").write_text("".join(f"n{i} same\n" for i in range(10)))
+    row = cli.does(
+        "export", *MODEL, "--labels", "labels.txt", "--format", "coreml", "--image-input",
+        "--scheme", "fp16", "--json",
+    ).json  # fmt: skip
+    manifest = open_artifact(Path(row["artifact"])).manifest
+    assert manifest.input.dtype == "uint8"
+    assert manifest.labels and len(set(manifest.labels)) == 10
+    assert row["parity"]["agreement"] == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["w8-weight-only", "w6-palettized", "w4-palettized"])
+def test_compressed_weights_of_core_ml(cli: Cli, scheme: str) -> None:
+    row = cli.does("export", *MODEL, "--format", "coreml", "--scheme", scheme, "--json").json
+    whole = cli.does("export", *MODEL, "--format", "coreml", "--json").json
+    assert row["size_bytes"] < 0.3 * whole["size_bytes"]
+
+
+def test_the_time_of_an_interpreter_is_no_latency(cli: Cli) -> None:
+    row = cli.does("export", *MODEL, "--format", "coreml", "--scheme", "fp16", "--json").json
+    assert "says nothing of a device" in cli.fails(2, "bench", row["artifact"], "--rounds", "1")
+
+
+def test_formats_and_options_that_cannot_be(cli: Cli) -> None:
+    export = ("export", *MODEL)
+    assert "Did you mean coreml" in cli.fails(2, *export, "--format", "corelm")
+    assert "has no option ios" in cli.fails(2, *export, "--format", "tflite", "--ios", "17")
+    assert "fixed batch" in cli.fails(2, *export, "--format", "coreml", "--batch", "dynamic")
+    assert "backbone" in cli.fails(2, *export, "--format", "tflite", "--features")
+    assert "takes opset 13 at most" in cli.fails(
+        2, *export, "--format", "tensorrt", "--jetpack", "4", "--opset", "17"
+    )
+    assert "cannot run bf16" in cli.fails(2, *export, "--format", "tflite", "--scheme", "bf16")
+    assert "needs calibration images" in cli.fails(
+        2, *export, "--format", "coreml", "--scheme", "w8a8-static"
+    )
+    assert "no integer inputs" in cli.fails(2, *export, "--format", "tflite", "--integer-io")
+
+
+def test_calibration_images_that_nothing_needs_are_said_to_be_ignored(cli: Cli) -> None:
+    done = cli.does("export", *MODEL, "--calib", "digits")
+    assert "fp32 needs no calibration" in done.err
+
+
+def test_a_missing_environment_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGENEXT_ENVIRONMENTS", str(cli.folder / "none"))
+    said = cli.fails(8, "export", *MODEL, "--format", "tflite")
+    assert "edgenext env tflite" in said
+    assert "edgenext env tensorflow" in cli.fails(
+        8, "export", *MODEL, "--format", "tflite", "--engine", "tensorflow"
+    )
+
+
+def test_environments_that_there_are_none_of(cli: Cli) -> None:
+    assert "needs no environment of its own" in cli.fails(2, "env", "coreml")
+    assert "Did you mean tflite" in cli.fails(2, "env", "tflit")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(cli: Cli) -> None:
+    (cli.folder / "locked").mkdir(mode=0o500)
+    cli.fails(6, "export", *MODEL, "--format", "coreml", "-o", "locked")
+
+
+def test_a_package_where_a_file_stands(cli: Cli) -> None:
+    (cli.folder / "edgenext_xx_small-32-fp32.mlpackage").write_text("mine")
+    assert "cannot write" in cli.fails(6, "export", *MODEL, "--format", "coreml")
+
+
+def test_a_package_takes_the_place_of_an_older_one(cli: Cli) -> None:
+    first = cli.does("export", *MODEL, "--format", "coreml", "--json").json
+    Path(first["artifact"], "stray").write_text("left over")
+    assert "is not the file of its manifest" in cli.fails(3, "eval", first["artifact"], *DIGITS)
+    again = cli.does("export", *MODEL, "--format", "coreml", "--json").json
+    assert again["sha256"] == first["sha256"]
+    assert not Path(first["artifact"], "stray").exists()
+
+
+def test_a_file_that_does_not_agree_is_not_left(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgenext.export import parity
+
+    monkeypatch.setitem(parity.MIN_SQNR_DB, "fp32", 1000.0)
+    said = cli.fails(5, "export", *MODEL, "--format", "coreml")
+    assert "stem is the first to diverge" in said

@@ -1,0 +1,75 @@
+"""TFLite files: read back, run, traced, and refused when they are broken."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from private import private_python
+
+from edgenext import api
+from edgenext.artifact import Artifact, open_artifact
+from edgenext.errors import RuntimeFailedError
+from edgenext.options import ExportOptions, ModelOptions
+from edgenext.runtimes import open_session
+from edgenext.runtimes.base import quantized
+from edgenext.runtimes.tflite import inspect
+from edgenext.schema import TensorSpec
+
+pytest.importorskip("ai_edge_litert", reason="no LiteRT (pip install 'edgenext[tflite]')")
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    private_python("tflite")
+    options = ModelOptions(random_weights=True, num_classes=10, size=32)
+    how = ExportOptions(file_format="tflite", batch=2)
+    return api.export("edgenext_xx_small", options, how, out=tmp_path_factory.mktemp("tflite"))
+
+
+def images(n: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.slow
+def test_a_file_says_what_it_takes(artifact: Artifact) -> None:
+    seen = inspect(artifact.path)
+    assert seen.input.shape == (2, 32, 32, 3) and seen.input.channels_last
+    assert [o.shape for o in seen.outputs] == [(2, 10)]
+    assert seen.partitions == 1
+    assert seen.operators == artifact.manifest.conversion.operators  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_the_trace_ends_in_the_logits(artifact: Artifact) -> None:
+    session = open_session(artifact)
+    prepared = session.prepare(images(2))
+    traced = session.trace(prepared)  # type: ignore[attr-defined]
+    head = traced[artifact.manifest.sites["head"]]
+    np.testing.assert_allclose(head, session.infer(prepared), atol=1e-4)
+    assert set(artifact.manifest.sites.values()) <= set(traced)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", [0, 3, 100, 100_000])
+def test_truncated_files(artifact: Artifact, tmp_path: Path, keep: int) -> None:
+    path = tmp_path / artifact.path.name
+    path.write_bytes(artifact.path.read_bytes()[:keep])
+    with pytest.raises(RuntimeFailedError, match="LiteRT cannot load"):
+        open_session(Artifact(path, artifact.manifest))
+
+
+@pytest.mark.slow
+def test_a_file_from_elsewhere_wants_its_manifest(artifact: Artifact, tmp_path: Path) -> None:
+    path = tmp_path / "other.tflite"
+    shutil.copy(artifact.path, path)
+    with pytest.raises(Exception, match="has no manifest"):
+        open_artifact(path)
+
+
+def test_integers_stand_for_numbers() -> None:
+    spec = TensorSpec(name="x", shape=(4,), dtype="int8", scale=0.5, zero_point=-3)
+    got = quantized(np.array([0.0, 1.0, 1000.0, -1000.0]), spec)
+    assert got.dtype == np.int8 and got.tolist() == [-3, -1, 127, -128]
