@@ -143,7 +143,7 @@ def file_name(stem: str, scheme: str, how: ExportOptions, engine: str = "") -> s
 
 
 def quantize(
-    what: str,
+    what: str | None,
     how: QuantizeOptions,
     options: ModelOptions = MODEL,
     export_options: ExportOptions = EXPORT,
@@ -160,7 +160,9 @@ def quantize(
     if export_options.told.get("integer_io"):
         recipe = with_integer_io(recipe)
     export_options = resolved(replace(export_options, target=recipe.target))
-    subject = open_subject(what, options)
+    if export_options.opset and export_options.file_format == "tensorrt":
+        recipe = recipe.model_copy(update={"opset": min(recipe.opset, export_options.opset)})
+    subject = open_subject(what, options) if what else Subject(checkpoint=load(None, options))
     images = scheme_images(subject, how, recipe.scheme, progress)
     graph, stem = float_graph(subject, how, recipe, export_options)
     chosen = replace(export_options, form=graph.form)

@@ -24,7 +24,6 @@ from edgenext.cli.options import (
     takes_model,
     told_options,
 )
-from edgenext.models.zoo import DEFAULT_MODEL
 from edgenext.options import ModelOptions
 
 
@@ -112,9 +111,7 @@ def export(
             place = target or require_format(name).target
             quantizing = QuantizeOptions(scheme, place, calib=calib, n=n)
             with console.progress() as progress:
-                artifact = api.quantize(
-                    model or DEFAULT_MODEL, quantizing, options, how, out=out, progress=progress
-                )
+                artifact = api.quantize(model, quantizing, options, how, out=out, progress=progress)
         results.append(artifact.result())
         if not json:
             console.show_export(results[-1])

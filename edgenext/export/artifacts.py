@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from edgenext.artifact import Artifact, new_artifact, save_artifact
 from edgenext.errors import ArtifactError, UsageError
 from edgenext.export.conversion import convert
 from edgenext.export.formats import require_format
+from edgenext.export.jetpack import JETPACKS, with_float_weights
 from edgenext.export.onnx import call_size, onnx_graph, tensor_spec
 from edgenext.export.parity import (
     Reference,
@@ -171,6 +172,8 @@ def write_artifact(
     }
     if require_format(content.file_format).converter:
         return _converted(graph, path, images, reference, content, about)
+    if _float_weights(content):
+        graph = replace(graph, model=with_float_weights(graph.model))
     parity = measure_parity(graph.model, reference, images, graph.transform)
     if content.checked and content.scheme == "fp32":
         require_parity(parity, content.scheme, path.name)
@@ -182,6 +185,12 @@ def write_artifact(
         "sites": _present(site_tensors(content.reference or graph.model), graph.model),
     }
     return save_artifact(path, graph.model.SerializeToString(deterministic=True), about)
+
+
+def _float_weights(content: Content) -> bool:
+    kind = require_format(content.file_format)
+    generation = content.told.get("jetpack", kind.options.get("jetpack"))
+    return generation in JETPACKS and JETPACKS[str(generation)].float_weights
 
 
 def _present(sites: dict[str, str], model: onnx.ModelProto) -> dict[str, str]:

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from edgenext.errors import UsageError, unknown_name
+from edgenext.export.jetpack import JETPACKS
 from edgenext.graph.targets import form_for
 from edgenext.options import DEFAULT_OPSET, ExportOptions
 
@@ -46,23 +47,12 @@ class Format:
         return replace(self, **self.engines[str(name)])
 
 
-@dataclass(frozen=True)
-class Jetpack:
-    """One row of `jetpack.toml`: what the TensorRT of a JetPack generation takes."""
-
-    tensorrt: str
-    opset: int
-    form: str
-    lacks: tuple[str, ...]
-    why: str
+def _read() -> dict[str, Format]:
+    text = resources.files("edgenext.export").joinpath("formats.toml").read_text("utf-8")
+    return {name: Format(**values) for name, values in tomllib.loads(text).items()}
 
 
-def _read(name: str) -> dict[str, dict[str, Any]]:
-    return tomllib.loads(resources.files("edgenext.export").joinpath(name).read_text("utf-8"))
-
-
-FORMATS = {name: Format(**values) for name, values in _read("formats.toml").items()}
-JETPACKS = {name: Jetpack(**values) for name, values in _read("jetpack.toml").items()}
+FORMATS = _read()
 
 
 def require_format(name: str) -> Format:

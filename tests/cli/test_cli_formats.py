@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from cli_calls import MODEL, Cli
+from cli_calls import MODEL, Cli, Outcome
 from private import private_python
 
 from edgenext.artifact import open_artifact
@@ -21,6 +21,13 @@ def tflite() -> None:
     private_python("tflite")
 
 
+def does(cli: Cli, *args: object) -> Outcome:
+    """A command that must succeed."""
+    done = cli.run(*args)
+    assert done.code == 0, done
+    return done
+
+
 def content(path: Path) -> dict[str, bytes]:
     files = path.rglob("*") if path.is_dir() else (path,)
     return {str(f.relative_to(path)): f.read_bytes() for f in files if f.is_file()}
@@ -29,8 +36,17 @@ def content(path: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("tflite")
 def test_several_formats_in_one_call(cli: Cli) -> None:
-    done = cli.does(
-        "export", *MODEL, "--format", "onnx", "--format", "tflite", "--format", "coreml", "--json"
+    done = does(
+        cli,
+        "export",
+        *MODEL,
+        "--format",
+        "onnx",
+        "--format",
+        "tflite",
+        "--format",
+        "coreml",
+        "--json",
     )
     rows = json.loads(done.out)
     assert [row["format"] for row in rows] == ["onnx", "tflite", "coreml"]
@@ -43,7 +59,7 @@ def test_several_formats_in_one_call(cli: Cli) -> None:
     assert tflite["partitions"] == 1 and tflite["operators"]["TRANSPOSE"] <= 12
     assert tflite["seconds"] > 0 and coreml["peak_mb"] > 0
     files = [row["artifact"] for row in rows]
-    compared = cli.does("compare", *files, *DIGITS, "--json").json
+    compared = does(cli, "compare", *files, *DIGITS, "--json").json
     assert [other["agreement"] for other in compared["others"]] == [100, 100]
     assert [other["evidence"] for other in compared["others"]] == ["host", "emulated"]
 
@@ -54,7 +70,7 @@ def test_several_formats_in_one_call(cli: Cli) -> None:
 def test_quantized_files_are_the_same_each_time(cli: Cli, kind: str) -> None:
     made = []
     for folder in ("a", "b"):
-        done = cli.does("export", *MODEL, "--format", kind, *STATIC, "-o", folder, "--json").json
+        done = does(cli, "export", *MODEL, "--format", kind, *STATIC, "-o", folder, "--json").json
         made.append(Path(done["artifact"]))
         assert done["parity"]["sqnr_db"] > 20
     assert content(made[0]) == content(made[1])
@@ -66,18 +82,18 @@ def test_quantized_files_are_the_same_each_time(cli: Cli, kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("tflite")
 def test_integers_at_both_ends(cli: Cli) -> None:
-    row = cli.does("export", *MODEL, "--format", "tflite", "--integer-io", *STATIC, "--json").json
+    row = does(cli, "export", *MODEL, "--format", "tflite", "--integer-io", *STATIC, "--json").json
     manifest = open_artifact(Path(row["artifact"])).manifest
     assert (manifest.input.dtype, manifest.outputs[0].dtype) == ("int8", "int8")
     assert manifest.input.scale and manifest.input.channels_last
-    assert cli.does("eval", row["artifact"], *DIGITS).code == 0
+    assert does(cli, "eval", row["artifact"], *DIGITS).code == 0
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tflite")
 @pytest.mark.parametrize("scheme", ["fp16", "w8-weight-only", "w8a8-dynamic"])
 def test_schemes_of_tflite_without_calibration(cli: Cli, scheme: str) -> None:
-    row = cli.does("export", *MODEL, "--format", "tflite", "--scheme", scheme, "--json").json
+    row = does(cli, "export", *MODEL, "--format", "tflite", "--scheme", scheme, "--json").json
     assert row["parity"]["sqnr_db"] > 25
     assert row["scheme"] == scheme
 
@@ -85,8 +101,8 @@ def test_schemes_of_tflite_without_calibration(cli: Cli, scheme: str) -> None:
 @pytest.mark.slow
 def test_an_image_in_and_labels_out(cli: Cli) -> None:
     (cli.folder / "labels.txt").write_text("".join(f"n{i} same\n" for i in range(10)))
-    row = cli.does(
-        "export", *MODEL, "--labels", "labels.txt", "--format", "coreml", "--image-input",
+    row = does(
+        cli, "export", *MODEL, "--labels", "labels.txt", "--format", "coreml", "--image-input",
         "--scheme", "fp16", "--json",
     ).json  # fmt: skip
     manifest = open_artifact(Path(row["artifact"])).manifest
@@ -98,13 +114,30 @@ def test_an_image_in_and_labels_out(cli: Cli) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["w8-weight-only", "w6-palettized", "w4-palettized"])
 def test_compressed_weights_of_core_ml(cli: Cli, scheme: str) -> None:
-    row = cli.does("export", *MODEL, "--format", "coreml", "--scheme", scheme, "--json").json
-    whole = cli.does("export", *MODEL, "--format", "coreml", "--json").json
+    row = does(cli, "export", *MODEL, "--format", "coreml", "--scheme", scheme, "--json").json
+    whole = does(cli, "export", *MODEL, "--format", "coreml", "--json").json
     assert row["size_bytes"] < 0.3 * whole["size_bytes"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ios", ["15", "18"])
+def test_every_ios_since_15(cli: Cli, ios: str) -> None:
+    row = does(cli, "export", *MODEL, "--format", "coreml", "--ios", ios, "--json").json
+    assert row["parity"]["sqnr_db"] > 90
+
+
+def test_the_form_is_chosen_by_measuring(cli: Cli) -> None:
+    done = does(cli, "export", *MODEL, "--tune", "--json")
+    taken = done.json["form"]
+    assert taken in ("convT", "convC")
+    assert f"{taken} is taken" in done.err
+    assert "cannot be measured here" in cli.fails(
+        2, "export", *MODEL, "--tune", "--format", "coreml"
+    )
+
+
 def test_the_time_of_an_interpreter_is_no_latency(cli: Cli) -> None:
-    row = cli.does("export", *MODEL, "--format", "coreml", "--scheme", "fp16", "--json").json
+    row = does(cli, "export", *MODEL, "--format", "coreml", "--scheme", "fp16", "--json").json
     assert "says nothing of a device" in cli.fails(2, "bench", row["artifact"], "--rounds", "1")
 
 
@@ -125,7 +158,7 @@ def test_formats_and_options_that_cannot_be(cli: Cli) -> None:
 
 
 def test_calibration_images_that_nothing_needs_are_said_to_be_ignored(cli: Cli) -> None:
-    done = cli.does("export", *MODEL, "--calib", "digits")
+    done = does(cli, "export", *MODEL, "--calib", "digits")
     assert "fp32 needs no calibration" in done.err
 
 
@@ -155,10 +188,10 @@ def test_a_package_where_a_file_stands(cli: Cli) -> None:
 
 
 def test_a_package_takes_the_place_of_an_older_one(cli: Cli) -> None:
-    first = cli.does("export", *MODEL, "--format", "coreml", "--json").json
+    first = does(cli, "export", *MODEL, "--format", "coreml", "--json").json
     Path(first["artifact"], "stray").write_text("left over")
     assert "is not the file of its manifest" in cli.fails(3, "eval", first["artifact"], *DIGITS)
-    again = cli.does("export", *MODEL, "--format", "coreml", "--json").json
+    again = does(cli, "export", *MODEL, "--format", "coreml", "--json").json
     assert again["sha256"] == first["sha256"]
     assert not Path(first["artifact"], "stray").exists()
 

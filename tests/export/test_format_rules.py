@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from edgenext.errors import UsageError
-from edgenext.export.formats import FORMATS, JETPACKS, require_format, resolved
+from edgenext.export.formats import FORMATS, require_format, resolved
+from edgenext.export.jetpack import JETPACKS
 from edgenext.graph.targets import FORMS, TARGETS
 from edgenext.options import ExportOptions
 from edgenext.runtimes import RUNTIMES

@@ -142,3 +142,31 @@ def test_a_size_that_cannot_be() -> None:
     for form in ("naive", "convT"):
         with pytest.raises(UsageError, match="31×64"):
             onnx_graph(network(), form, (31, 64))
+
+
+def pairs_that_cancel(model: onnx.ModelProto) -> list[str]:
+    """Transposes that undo the one before them, with nothing but elementwise operators between."""
+    elementwise = {"Gelu", "HardSwish", "Sqrt", "Clip", "QuantizeLinear", "DequantizeLinear"}
+    makers = {name: node for node in model.graph.node for name in node.output}
+    found = []
+    for node in (n for n in model.graph.node if n.op_type == "Transpose"):
+        before = makers.get(node.input[0])
+        while before is not None and before.op_type in elementwise:
+            before = makers.get(before.input[0])
+        if before is not None and before.op_type == "Transpose":
+            first, second = before.attribute[0].ints, node.attribute[0].ints
+            if [first[i] for i in second] == sorted(first):
+                found.append(node.name)
+    return found
+
+
+@pytest.mark.parametrize("form", ["convT", "convC"])
+@pytest.mark.parametrize("arch", list(zoo.arch_table()))
+def test_no_transposes_cancel(arch: str, form: str) -> None:
+    model = onnx_graph(network(arch), form, (64, 64))
+    assert pairs_that_cancel(model) == []
+    norms = sum(op == "LayerNormalization" for op in operators(model))
+    transposes = sum(op == "Transpose" for op in operators(model))
+    attention = sum(op == "Softmax" for op in operators(model))
+    # two around each norm but the head's, two in each attention for its products
+    assert transposes <= 2 * norms + 2 * attention

@@ -13,7 +13,7 @@ import torch
 from golden import weights as golden
 from onnx import numpy_helper
 
-from edgenext.export.formats import JETPACKS
+from edgenext.export.jetpack import JETPACKS, with_float_weights
 from edgenext.export.onnx import onnx_graph
 from edgenext.models import zoo
 from edgenext.quantize import cast
@@ -42,7 +42,8 @@ def made(arch: str, generation: str, scheme: str) -> onnx.ModelProto:
     recipe = recipe.model_copy(update={"weights": nearest})
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 1, 3, 64, 64, generator=generator).numpy()
-    return quantize_static(graph, list(images), recipe).model
+    model = quantize_static(graph, list(images), recipe).model
+    return with_float_weights(model) if jetpack.float_weights else model
 
 
 def zero_points(model: onnx.ModelProto, operator: str) -> list[np.ndarray]:
@@ -68,13 +69,21 @@ def test_integers_are_signed_and_centred_and_biases_float(generation: str) -> No
     model = made(XXS, generation, "w8a8-static")
     activations = zero_points(model, "QuantizeLinear")
     both = zero_points(model, "DequantizeLinear")
-    assert len(activations) == 50 and len(both) == 100
+    weights = 50 if JETPACKS[generation].float_weights else 0
+    assert len(activations) == 50 + weights and len(both) == 100
     assert {z.dtype for z in both} == {np.dtype(np.int8)}
     assert not any(z.any() for z in both)
     assert sum(z.ndim == 1 for z in both) == 50  # a scale for each channel of the weights
     constants = {t.name: t.data_type for t in model.graph.initializer}
     layers = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm")]
     assert {constants[n.input[2]] for n in layers} == {onnx.TensorProto.FLOAT}
+    stored = {
+        constants[n.input[0]]
+        for n in model.graph.node
+        if n.op_type in ("QuantizeLinear", "DequantizeLinear") and n.input[0] in constants
+    }
+    expected = onnx.TensorProto.FLOAT if weights else onnx.TensorProto.INT8
+    assert stored == {expected}
 
 
 @nvidia.needed
