@@ -32,8 +32,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-$(VENV)/testing: $(VENV)/installed ## other quantizers and runtimes, and the vendors' compilers
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,vendors]'
+$(VENV)/testing: $(VENV)/installed ## every converter and runtime, and the vendors' compilers
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,vendors,coreml,executorch,tflite]'
+	$(BIN)/python -m pip install --quiet --no-deps tflite-support==0.4.4 # its metadata schema, to read ours with
+	$(BIN)/edgenext env tflite
+	$(BIN)/edgenext env tensorflow
 	touch $@
 
 clean:

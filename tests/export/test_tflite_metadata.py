@@ -1,0 +1,63 @@
+"""TFLite metadata, read by the classes that TensorFlow's own schema compiler made."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from private import private_python
+
+from edgenext import api
+from edgenext.options import ExportOptions, ModelOptions
+from edgenext.schema import IMAGENET_MEAN, IMAGENET_STD
+
+official = pytest.importorskip(
+    "tensorflow_lite_support.metadata.metadata_schema_py_generated",
+    reason="no tflite-support (pip install --no-deps tflite-support)",
+)
+schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+
+LABELS = [f"n{i:08} class {i}" for i in range(10)]
+
+
+def metadata(path: Path) -> Any:
+    model = schema.ModelT.InitFromPackedBuf(bytearray(path.read_bytes()), 0)
+    entry = next(m for m in model.metadata if m.name == b"TFLITE_METADATA")
+    content = bytes(bytearray(model.buffers[entry.buffer].data))
+    assert official.ModelMetadata.ModelMetadataBufferHasIdentifier(content, 0)
+    return official.ModelMetadataT.InitFromPackedBuf(content, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pixels", [False, True])
+def test_an_app_finds_labels_and_normalisation(tmp_path: Path, pixels: bool) -> None:
+    private_python("tflite")
+    (tmp_path / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    options = ModelOptions(
+        random_weights=True, num_classes=10, size=32, labels=tmp_path / "labels.txt"
+    )
+    how = ExportOptions(file_format="tflite", uint8_input=pixels)
+    artifact = api.export("edgenext_xx_small", options, how, out=tmp_path)
+    about = metadata(artifact.path)
+    (graph,) = about.subgraphMetadata
+    (given,), (result,) = graph.inputTensorMetadata, graph.outputTensorMetadata
+    assert about.name == b"edgenext_xx_small"
+    assert (given.name, result.name) == (b"image", b"logits")
+    picture = given.content.contentProperties
+    assert (picture.colorSpace, picture.defaultSize.width, picture.defaultSize.height) == (
+        1,
+        32,
+        32,
+    )
+    normalisation = given.processUnits[0].options
+    mean, std = ([0.0], [1.0]) if pixels else (IMAGENET_MEAN, IMAGENET_STD)
+    scale = 1 if pixels else 255
+    np.testing.assert_allclose(normalisation.mean, np.multiply(mean, scale), rtol=1e-6)
+    np.testing.assert_allclose(normalisation.std, np.multiply(std, scale), rtol=1e-6)
+    (file,) = result.associatedFiles
+    assert (file.name, file.type) == (b"labels.txt", official.AssociatedFileType.TENSOR_AXIS_LABELS)
+    names = zipfile.ZipFile(artifact.path).read("labels.txt").decode().split("\n")[:-1]
+    assert names == list(artifact.manifest.labels or ())
