@@ -191,7 +191,7 @@ def comparison(measured: Measured) -> CompareReport:
                 base_name=base.name,
                 sha256=out.subject.sha256,
                 scheme=out.subject.scheme,
-            )
+            ).model_copy(update={"runtime": out.runtime, "evidence": out.evidence})
             for out in others
         ),
         data=measured.images.info,

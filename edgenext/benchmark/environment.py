@@ -16,7 +16,11 @@ CPUINFO = Path("/proc/cpuinfo")
 CPUS = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
-PACKAGES = ("edgenext", "numpy", "onnx", "onnxruntime", "torch")
+PACKAGES = (
+    *("edgenext", "numpy", "onnx", "onnxruntime", "torch"),
+    *("ai-edge-litert", "executorch", "openvino"),
+)
+"""Packages whose versions a timing depends on, where they are installed."""
 
 ISA_FLAGS = {
     "avx2": "avx2",

@@ -20,6 +20,7 @@ from edgenext.schema import (
     CompareReport,
     DiffReport,
     EvalReport,
+    Evidence,
     ExportResult,
     ModelCard,
     SearchReport,
@@ -247,6 +248,8 @@ def show_eval(report: EvalReport) -> None:
         for r in report.results
     ]
     _table("", ("artifact", "top-1 %", "top-5 %", "loss", "n", "runtime"), rows)
+    for r in report.results:
+        _show_evidence(r.artifact, r.runtime, r.evidence)
     _show_data(report.results[0].data)
 
 
@@ -287,7 +290,15 @@ def show_compare(report: CompareReport) -> None:
     ]
     columns = ("artifact", "top-1 %", "drop", "95 % interval", "lost/gained", "p", "agree %", "dB")
     _table(f"{report.n} images, drops in points", columns, rows)
+    for c in report.others:
+        _show_evidence(c.artifact, c.runtime, c.evidence)
     _show_data(report.data)
+
+
+def _show_evidence(artifact: str, runtime: str, evidence: Evidence) -> None:
+    """Say of a number that was not made where the file will run, or by no real runtime."""
+    if evidence not in ("host", "device"):
+        out.print(f"{artifact}: {evidence}, by {runtime}", soft_wrap=True)
 
 
 def show_bench(report: BenchReport) -> None:
@@ -308,9 +319,8 @@ def show_bench(report: BenchReport) -> None:
     first = report.results[0]
     env = report.environment
     machine = f"{env.cpu} ({', '.join(env.isa)}), " if env else ""
-    _table(
-        f"{machine}{first.runtime}, {first.threads} thread(s), batch {first.batch}", columns, rows
-    )
+    runtimes = ", ".join(dict.fromkeys(r.runtime for r in report.results))
+    _table(f"{machine}{runtimes}, {first.threads} thread(s), batch {first.batch}", columns, rows)
     for r in report.results:
         for reason in r.reasons:
             out.print(f"not valid: {r.artifact}: {reason}")

@@ -26,6 +26,7 @@ from edgenext.export.parity import (
     session_parity,
     torch_reference,
 )
+from edgenext.export.tflite_metadata import add_metadata
 from edgenext.graph.forms import deployed_arrays
 from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
@@ -236,6 +237,9 @@ def _converted(
             samples=samples,
             arrays=arrays,
         )
+        if kind.runtime == "tflite":
+            pixels = tensor_spec(graph.model.graph.input[0]).dtype == "uint8"
+            add_metadata(staged, graph.arch, graph.transform, graph.labels, pixels)
         seen = runtime.inspect(staged)
         known = {"operators": seen.operators, "partitions": seen.partitions}
         about |= {

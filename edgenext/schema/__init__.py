@@ -1,0 +1,42 @@
+"""Every JSON that is written or read, in one place: the vocabulary of the project.
+
+The models behind a `--json` option are stable: fields are added, never renamed or removed.
+Units are in the names or docstrings: `*_ms` milliseconds, `*_mb` MiB, accuracies in percent,
+drops in points.
+"""
+
+from edgenext.schema.accuracy import Accuracy as Accuracy
+from edgenext.schema.accuracy import CompareReport as CompareReport
+from edgenext.schema.accuracy import Comparison as Comparison
+from edgenext.schema.accuracy import Drop as Drop
+from edgenext.schema.accuracy import EvalReport as EvalReport
+from edgenext.schema.accuracy import EvalResult as EvalResult
+from edgenext.schema.artifact import Conversion as Conversion
+from edgenext.schema.artifact import ExportResult as ExportResult
+from edgenext.schema.artifact import Manifest as Manifest
+from edgenext.schema.artifact import Parity as Parity
+from edgenext.schema.base import IMAGENET_MEAN as IMAGENET_MEAN
+from edgenext.schema.base import IMAGENET_STD as IMAGENET_STD
+from edgenext.schema.base import Calibration as Calibration
+from edgenext.schema.base import EvalTransform as EvalTransform
+from edgenext.schema.base import Evidence as Evidence
+from edgenext.schema.base import ModelCard as ModelCard
+from edgenext.schema.base import Record as Record
+from edgenext.schema.base import SubsetInfo as SubsetInfo
+from edgenext.schema.base import TensorSpec as TensorSpec
+from edgenext.schema.latency import Advice as Advice
+from edgenext.schema.latency import BenchReport as BenchReport
+from edgenext.schema.latency import BenchResult as BenchResult
+from edgenext.schema.latency import Environment as Environment
+from edgenext.schema.latency import Latency as Latency
+from edgenext.schema.latency import Ratio as Ratio
+from edgenext.schema.run import Candidate as Candidate
+from edgenext.schema.run import RunSummary as RunSummary
+from edgenext.schema.run import SearchReport as SearchReport
+from edgenext.schema.run import TwinReport as TwinReport
+from edgenext.schema.run import TwinRow as TwinRow
+from edgenext.schema.sites import DiffReport as DiffReport
+from edgenext.schema.sites import SensitivityReport as SensitivityReport
+from edgenext.schema.sites import SiteDifference as SiteDifference
+from edgenext.schema.sites import SiteEffect as SiteEffect
+from edgenext.schema.sites import SiteRow as SiteRow

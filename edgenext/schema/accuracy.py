@@ -1,0 +1,79 @@
+"""Scores of files, and their paired drops."""
+
+from __future__ import annotations
+
+from edgenext.schema.base import Evidence, Record, SubsetInfo
+
+
+class EvalResult(Record):
+    """One row of `eval --json`: percent, mean cross-entropy, n images."""
+
+    artifact: str
+    top1: float
+    top5: float
+    loss: float
+    n: int
+    sha256: str = ""
+    scheme: str = ""
+    runtime: str = ""
+    evidence: Evidence = "host"
+    data: SubsetInfo | None = None
+
+
+class EvalReport(Record):
+    """`eval --json`."""
+
+    results: tuple[EvalResult, ...]
+
+
+class Drop(Record):
+    """A paired drop in points: 100·(lost − gained)/n with Tango's 95 % interval.
+
+    `lost` counts right→wrong, `gained` wrong→right; `p_value` is McNemar's exact test.
+    """
+
+    points: float
+    ci95: tuple[float, float]
+    lost: int
+    gained: int
+    p_value: float
+
+
+class Accuracy(Record):
+    """Top-1 and top-5 in percent."""
+
+    top1: float
+    top5: float
+    artifact: str = ""
+    sha256: str = ""
+
+
+class Comparison(Record):
+    """One candidate against the base, on the same images.
+
+    `agreement` is the share of equal top-1 in percent, `sqnr_db` that of the per-image centred
+    logits, `kl` the mean KL divergence of the softmax in nats.
+    """
+
+    artifact: str
+    top1: float
+    top5: float
+    drop: Drop
+    agreement: float
+    sqnr_db: float
+    cosine: float
+    kl: float
+    sha256: str = ""
+    scheme: str = ""
+    runtime: str = ""
+    evidence: Evidence = "host"
+
+
+class CompareReport(Record):
+    """`compare --json`; `evidence` is that of the base, each other's is its own."""
+
+    n: int
+    base: Accuracy
+    others: tuple[Comparison, ...]
+    data: SubsetInfo | None = None
+    evidence: Evidence = "host"

@@ -1,0 +1,104 @@
+"""Runs, their twins, and searches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edgenext.schema.accuracy import CompareReport, Comparison, EvalReport
+from edgenext.schema.artifact import ExportResult
+from edgenext.schema.base import Record, SubsetInfo
+from edgenext.schema.latency import BenchReport, Environment
+
+
+class TwinRow(Record):
+    """One engine's INT8 file, of the network or of its stressed twin, against the plain export."""
+
+    engine: str
+    on: Literal["network", "twin"]
+    comparison: Comparison
+
+
+class TwinReport(Record):
+    """Every engine on a network and on its stressed twin; both are the same function.
+
+    `same_file` says that our engine gave both the very same file.
+    """
+
+    seed: int
+    strength: float
+    n: int
+    same_file: bool
+    rows: tuple[TwinRow, ...]
+
+
+class RunSummary(Record):
+    """`run.json` in a run folder: everything a report is made from.
+
+    The base of `compare` is the plain FP32 export; artifacts are called by the same names in
+    `artifacts` (file stems), `eval`, `compare` and `bench`. Logits of every artifact on the
+    evaluation images stand beside it in `logits.npz` (name → N×K, and `labels`).
+    """
+
+    schema_version: int = 1
+    model: str
+    arch: str
+    params: int
+    weights: str
+    weights_sha256: str
+    artifacts: tuple[ExportResult, ...]
+    eval: EvalReport
+    compare: CompareReport
+    bench: BenchReport
+    calibration: SubsetInfo | None = None
+    trained: dict[str, float] | None = None
+    """When the run trained the network itself: epochs, seconds, top1."""
+    command: str = ""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Wall time of each stage."""
+    twin: TwinReport | None = None
+    """When the run stressed the network."""
+    kept_float: dict[str, str] = Field(default_factory=dict)
+    """Sites of our INT8 file that stayed in float, each with its reason."""
+
+
+class Candidate(Record):
+    """An artifact a search has tried, measured on the images it chose on.
+
+    `speed` is against the float file of the same search, from interleaved rounds; `meets` says
+    whether the upper end of the drop's interval is under the budget; `front` that no other
+    candidate is both cheaper and nearer to the float network.
+    """
+
+    comparison: Comparison
+    size_bytes: int
+    p50_ms: float
+    speed: float
+    valid: bool
+    meets: bool
+    front: bool = False
+    kept_float: dict[str, str] = Field(default_factory=dict)
+
+
+class SearchReport(Record):
+    """`quantize --max-drop --json`: every candidate, the chosen one, and its drop on new images.
+
+    `final` is measured on images that chose nothing; `met` is about it. `images_needed` is how
+    many of them would show that the budget is met, None if none would.
+    """
+
+    model: str
+    target: str
+    budget: float
+    objective: str
+    candidates: tuple[Candidate, ...]
+    chosen: str
+    path: str
+    final: Comparison
+    met: bool
+    images_needed: int | None
+    choosing: SubsetInfo
+    reporting: SubsetInfo
+    environment: Environment | None = None
+    sentence: str
