@@ -34,7 +34,7 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     from edgenext.export.torch_graph import torch_graph
 
     model = onnx.load(job["graph"])
-    graph = torch_graph(model)
+    graph = torch_graph(model, half=job["scheme"] != "fp32")
     shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     scheme = job["scheme"]
     if job["image"]:

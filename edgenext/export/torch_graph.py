@@ -6,6 +6,7 @@ become the operators of `torch.ops.quantized_decomposed`, which the converters k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,10 @@ def _mean(x: Tensor, axes: list[int], **a: Any) -> Tensor:
 
 
 def _length(x: Tensor, axes: list[int], **a: Any) -> Tensor:
-    # written out: converters disagree on how to take torch's norm apart
-    return (x * x).sum(axes, keepdim=bool(a.get("keepdims", 1))).sqrt()
+    # by the mean: in float16 the sum over a thousand tokens would overflow
+    count = math.prod(x.shape[axis] for axis in axes)
+    mean = (x * x).mean(axes, keepdim=bool(a.get("keepdims", 1)))
+    return mean.sqrt() * math.sqrt(count)
 
 
 def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None = None, **a: Any) -> Tensor:
@@ -88,6 +91,10 @@ OPERATORS: dict[str, Operator] = {
 }
 """What deployment graphs consist of; inputs that are not tensors are Python values."""
 
+HALF_FLOOR = 2.0**-6
+"""Least norm of a query or key in float16: the quotient of a temperature of up to 16 and two of
+them is finite. Norms over more than a token or two are far above, for rows of qkv have norm 1."""
+
 PLAIN = {
     "Clip": (1, 2),
     "ReduceL2": (1,),
@@ -100,7 +107,11 @@ PLAIN = {
 
 
 def torch_graph(
-    model: onnx.ModelProto, *, written_norms: bool = False, float_weights: bool = False
+    model: onnx.ModelProto,
+    *,
+    written_norms: bool = False,
+    float_weights: bool = False,
+    half: bool = False,
 ) -> fx.GraphModule:
     """A module that computes what a deployment graph does.
 
@@ -108,6 +119,7 @@ def torch_graph(
         model: float or Q/DQ ONNX graph with a fixed batch, in a deployment form.
         written_norms: LayerNorm as means over the last axis, not as one operator.
         float_weights: quantized weights as float ones that pass through Q/DQ.
+        half: to be computed in float16, where what attention divides by must not be too small.
 
     Returns:
         A module in evaluation mode with the graph's input; it gives a tensor, or a tuple where
@@ -116,13 +128,16 @@ def torch_graph(
     Raises:
         ArtifactError: an operator that no deployment graph has.
     """
-    return _Translation(model, written_norms, float_weights).module()
+    return _Translation(model, written_norms, float_weights, half).module()
 
 
 class _Translation:
-    def __init__(self, model: onnx.ModelProto, written_norms: bool, float_weights: bool) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, written_norms: bool, float_weights: bool, half: bool
+    ) -> None:
         self.source = model.graph
         self.written_norms, self.float_weights = written_norms, float_weights
+        self.least = HALF_FLOOR if half else 0.0
         self.root = nn.Module()
         self.graph = fx.Graph()
         self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
@@ -160,6 +175,8 @@ class _Translation:
             self._plain(name) if i in plain else self._tensor(name)
             for i, name in enumerate(node.input)
         ]
+        if node.op_type == "Clip" and inputs[1] is not None:
+            inputs[1] = max(inputs[1], self.least)
         result = self.graph.call_function(OPERATORS[node.op_type], tuple(inputs), attributes)
         if len(node.output) == 1:
             self.values[node.output[0]] = result
