@@ -7,7 +7,6 @@ converter. What converters print goes wherever the parent sends it.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -22,8 +21,22 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         made: dict[str, Any] = import_module(f"edgenext.export.{job['converter']}").convert(job)
     except EdgenextError as e:
         return {"error": {"kind": type(e).__name__, "message": e.message, "remedy": e.remedy}}
+    return made | {"peak_mb": peak_mb()}
+
+
+def peak_mb() -> float:
+    """This process's peak resident memory in MiB.
+
+    On Linux from VmHWM: ru_maxrss there starts at the parent's peak, not at zero.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        return int(lines["VmHWM"].split()[0]) / 1024
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return made | {"peak_mb": peak / 1024 if sys.platform == "linux" else peak / 2**20}
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
 def main(arguments: list[str]) -> int:
