@@ -17,7 +17,7 @@ MOST_IMAGES = 10**9
 
 
 def _check_counts(lost: float, gained: float, n: float) -> None:
-    if n <= 0 or lost < 0 or gained < 0 or lost + gained > n:
+    if n <= 0 or lost < 0 or gained < 0 or lost + gained > n * (1 + 1e-9):  # shares add up to n
         raise ValueError(f"no paired counts: {lost} lost and {gained} gained of {n}")
 
 

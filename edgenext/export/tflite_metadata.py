@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import flatbuffers
+import numpy as np
 
 from edgenext.schema import EvalTransform
 
@@ -40,7 +41,13 @@ def add_metadata(
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(bytearray(path.read_bytes()), 0)
+    whole = path.read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(bytearray(whole), 0)
+    for buffer in model.buffers:  # some writers put constants behind the flatbuffer
+        if buffer.offset > 1:
+            at = buffer.offset
+            buffer.data = np.frombuffer(whole[at : at + buffer.size], np.uint8)
+            buffer.offset = buffer.size = 0
     signature = model.signatureDefs[0]
     signature.inputs[0].name, signature.outputs[0].name = "image", "logits"
     content = schema.BufferT()

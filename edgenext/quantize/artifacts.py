@@ -174,6 +174,10 @@ def _quantized(
         "fp16": cast.to_fp16,
         "bf16": cast.to_bf16,
     }
+    if recipe.scheme not in convert:
+        raise UsageError(
+            f"{recipe.scheme} is not for ONNX", f"Leave --format out: {recipe.target} has its own"
+        )
     return Quantized(convert[recipe.scheme](model, recipe), model, {}, {})
 
 
