@@ -183,7 +183,7 @@ def _made(row: dict[str, Any]) -> list[str]:
         str(row["transposes"]),
         str(row["partitions"] or ""),
         f"{row['seconds']:.0f}",
-        f"{row['peak_mb']:.0f}",
+        f"{row.get('peak_mb') or 0:.0f}",
     ]
 
 
