@@ -28,8 +28,7 @@ from edgenext.evaluation import (
     sample_set,
     scores,
 )
-from edgenext.export.formats import require_format, resolved
-from edgenext.graph.targets import DEFAULT_TARGET
+from edgenext.export.formats import file_name, resolved
 from edgenext.models.checkpoint import load_checkpoint as load_checkpoint
 from edgenext.models.zoo import create_model as create_model
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
@@ -119,27 +118,6 @@ def tuned(
     said = ", ".join(f"{form} {ms:.2f} ms" for form, ms in zip(forms, times, strict=True))
     _log.warning("%s: %s is taken", said, fastest)
     return replace(how, form=fastest)
-
-
-def file_name(stem: str, scheme: str, how: ExportOptions, engine: str = "") -> str:
-    """What a file is called: its network and size, what is unusual about it, scheme and format."""
-    kind = require_format(how.file_format)
-    told = [
-        name if value is True else str(value)
-        for name, value in how.told.items()
-        if value != kind.options[name]
-    ]
-    parts = [
-        stem,
-        "features" if how.features_only else "",
-        how.target if how.target not in (DEFAULT_TARGET, kind.target) else "",
-        how.file_format if kind.ending == ".onnx" and how.file_format != "onnx" else "",
-        *told,
-        scheme,
-        "plain" if how.form == "naive" and not engine else "",
-        "" if engine == "edgenext" else engine,
-    ]
-    return "-".join(part for part in parts if part) + kind.ending
 
 
 def quantize(

@@ -29,9 +29,9 @@ from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import ExportOptions
 from edgenext.runtimes.alignment import Fit, Tally
-from edgenext.runtimes.base import Images, Logits, Session, Traceable, logits
+from edgenext.runtimes.base import Images, Logits, Session, Traceable, filled, logits
 from edgenext.runtimes.fidelity import MOST_DB, fidelity
-from edgenext.runtimes.onnxruntime import trace
+from edgenext.runtimes.onnxruntime import tracer
 from edgenext.runtimes.torch import TorchSession
 from edgenext.schema import DiffReport, Manifest, SiteDifference
 from edgenext.subjects import Subject
@@ -53,12 +53,12 @@ class NetworkSession(TorchSession):
 
     def __init__(self, checkpoint: Checkpoint, graph: Graph) -> None:
         super().__init__(checkpoint.network(), checkpoint.eval)
-        self._graph = graph
         self.batch = call_size(graph.model)
+        self._tracer = tracer(graph.model)
 
     def trace(self, prepared: Array) -> dict[str, NDArray[np.float32]]:
         """Every float tensor that the graph makes of one prepared batch, by name."""
-        return trace(self._graph.model, prepared)
+        return self._tracer(prepared)
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def _compare(
     for start in range(0, total, size):
         n = min(size, total - start)
         mine, other = (
-            side.tensors(_filled(part[start : start + n], size))
+            side.tensors(filled(part[start : start + n], size))
             for side, part in zip((a, b), images, strict=True)
         )
         if _one_is_plain(a, b):
@@ -271,11 +271,6 @@ def _compare(
         if progress:
             progress(start + n, total)
     return tallies, lone
-
-
-def _filled(images: Images, size: int) -> Images:
-    part = np.asarray(images)
-    return np.resize(part, (size, *part.shape[1:])) if len(part) < size else part
 
 
 def _rows_of(value: Array, n: int, size: int) -> Array:

@@ -8,10 +8,15 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
+from typing import Any, TypeVar
 
 from edgenext.errors import InputError, OutputError
+
+Row = TypeVar("Row")
 
 
 def sha256_file(path: Path) -> str:
@@ -25,6 +30,16 @@ def sha256_file(path: Path) -> str:
             return hashlib.file_digest(f, "sha256").hexdigest()
     except OSError as e:
         raise InputError(f"cannot read {path}: {e.strerror}") from e
+
+
+def packaged_toml(package: str, name: str) -> dict[str, Any]:
+    """A TOML file that lies in a package beside its code."""
+    return tomllib.loads(resources.files(package).joinpath(name).read_text("utf-8"))
+
+
+def packaged_rows(package: str, name: str, kind: Callable[..., Row]) -> dict[str, Row]:
+    """The tables of such a file by name, each made a `kind` from its keys."""
+    return {row: kind(**values) for row, values in packaged_toml(package, name).items()}
 
 
 def sha256_tree(path: Path) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib import resources
 
 from pydantic import Field
 
+from edgenext.files import packaged_toml
 from edgenext.graph.targets import DEFAULT_TARGET
 from edgenext.schema import Advice, Environment, Record
 
@@ -83,8 +82,8 @@ def basis(advice: Advice) -> str:
 
 
 def _rows() -> list[Row]:
-    text = resources.files("edgenext.benchmark").joinpath("advice.toml").read_text("utf-8")
-    return [Row.model_validate(row) for row in tomllib.loads(text)["row"]]
+    table = packaged_toml("edgenext.benchmark", "advice.toml")
+    return [Row.model_validate(row) for row in table["row"]]
 
 
 def _fits(row: Row, env: Environment) -> bool:

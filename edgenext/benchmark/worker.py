@@ -27,8 +27,8 @@ import numpy as np
 import psutil
 
 from edgenext.artifact import Artifact
-from edgenext.benchmark.memory import MIB, empty_rss, peak_rss
 from edgenext.errors import EdgenextError, RuntimeFailedError, UsageError
+from edgenext.memory import MIB, empty_rss, peak_rss
 from edgenext.runtimes import open_session, runtime_of
 from edgenext.runtimes.base import Images
 from edgenext.schema import Evidence, Manifest

@@ -32,9 +32,9 @@ from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET, ExportOptions
 from edgenext.runtimes import open_session
-from edgenext.runtimes.base import Images, normalise
-from edgenext.runtimes.onnxruntime import trace
-from edgenext.schema import Calibration, EvalTransform
+from edgenext.runtimes.base import Images, filled, normalise
+from edgenext.runtimes.onnxruntime import tracer
+from edgenext.schema import Calibration, EvalTransform, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -58,10 +58,19 @@ class Graph:
     checkpoint: Checkpoint | None = None
     """What it was made from, where that is at hand."""
 
+    @property
+    def input(self) -> TensorSpec:
+        """What it takes."""
+        return tensor_spec(self.model.graph.input[0])
+
+    @property
+    def pixels(self) -> bool:
+        """Whether it takes pixels of 0–255, channels last, with the preprocessing inside."""
+        return self.input.dtype == "uint8"
+
     def prepare(self, images: Images) -> NDArray[Any]:
         """The input tensor of N×H×W×3 uint8 images."""
-        takes_pixels = tensor_spec(self.model.graph.input[0]).dtype == "uint8"
-        return images if takes_pixels else normalise(images, self.transform)
+        return images if self.pixels else normalise(images, self.transform)
 
 
 def graph_of(checkpoint: Checkpoint, options: ExportOptions) -> Graph:
@@ -179,7 +188,7 @@ def write_artifact(
     if content.checked and content.scheme == "fp32":
         require_parity(parity, content.scheme, path.name)
     about |= {
-        "input": tensor_spec(graph.model.graph.input[0]),
+        "input": graph.input,
         "outputs": tuple(tensor_spec(o) for o in graph.model.graph.output),
         "opset": graph.model.opset_import[0].version,
         "parity": parity,
@@ -189,9 +198,8 @@ def write_artifact(
 
 
 def _float_weights(content: Content) -> bool:
-    kind = require_format(content.file_format)
-    generation = content.told.get("jetpack", kind.options.get("jetpack"))
-    return generation in JETPACKS and JETPACKS[str(generation)].float_weights
+    generation = content.told.get("jetpack")
+    return generation is not None and JETPACKS[str(generation)].float_weights
 
 
 def _present(sites: dict[str, str], model: onnx.ModelProto) -> dict[str, str]:
@@ -209,7 +217,8 @@ def _converted(
 ) -> Artifact:
     """Convert, read back, run and compare; see `write_artifact`."""
     kind = require_format(content.file_format).made_by(content.told)
-    if call_size(graph.model) != tensor_spec(graph.model.graph.input[0]).shape[0]:
+    size = call_size(graph.model)
+    if size != graph.input.shape[0]:
         raise UsageError(f"{content.file_format} takes a fixed batch", "Give --batch a number")
     runtime = import_module(f"edgenext.runtimes.{kind.runtime}")
     runtime.preload()  # a missing one is told before the work, not after it
@@ -225,8 +234,8 @@ def _converted(
     samples = None if content.samples is None else _channels_last(graph, content.samples)
     arrays = None
     if kind.converter == "tensorflow":
-        options |= _network_options(graph)
-        arrays = _network_arrays(graph)
+        told, arrays = _network(graph)
+        options |= told
     with new_artifact(path) as (staged, describe):
         conversion, made = convert(
             graph.model,
@@ -238,8 +247,7 @@ def _converted(
             arrays=arrays,
         )
         if kind.runtime == "tflite":
-            pixels = tensor_spec(graph.model.graph.input[0]).dtype == "uint8"
-            add_metadata(staged, graph.arch, graph.transform, graph.labels, pixels)
+            add_metadata(staged, graph.arch, graph.transform, graph.labels, graph.pixels)
         seen = runtime.inspect(staged)
         known = {"operators": seen.operators, "partitions": seen.partitions}
         about |= {
@@ -249,9 +257,8 @@ def _converted(
             "labels": made.get("labels", about["labels"]),
         }
         session = open_session(describe(about), os.cpu_count() or 1)
-        first = graph.prepare(np.resize(images, (call_size(graph.model), *images.shape[1:])))
         float_graph = content.reference or graph.model
-        tensors = trace(float_graph, first)
+        tensors = tracer(float_graph)(graph.prepare(filled(images, size)))
         sites = {s: tensors[t] for s, t in site_tensors(float_graph).items() if t in tensors}
         parity, found = session_parity(session, reference, images, graph.transform, sites)
         require_parity(parity, content.scheme, path.name)
@@ -265,26 +272,19 @@ def _channels_last(graph: Graph, images: Images) -> NDArray[Any]:
     return inputs if inputs.shape[-1] == 3 else inputs.transpose(0, 2, 3, 1)
 
 
-def _network_options(graph: Graph) -> dict[str, Any]:
-    """What a converter that builds the network by itself is told."""
+def _network(graph: Graph) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What a converter that builds the network by itself is told, and the folded tensors."""
     if graph.checkpoint is None:
         raise UsageError("this engine builds the network by itself", "Give it a model, not a file")
-    given = tensor_spec(graph.model.graph.input[0])
-    pixels = given.dtype == "uint8"
-    return {
-        "arch": asdict(graph.checkpoint.network().arch),
-        "size": given.shape[1:3] if pixels else given.shape[2:4],
-        "batch": given.shape[0],
-        "pixels": pixels,
+    network, shape = graph.checkpoint.network(), graph.input.shape
+    height, width = shape[1:3] if graph.pixels else shape[2:4]
+    told = {
+        "arch": asdict(network.arch),
+        "size": [height, width],
+        "batch": shape[0],
+        "pixels": graph.pixels,
     }
-
-
-def _network_arrays(graph: Graph) -> dict[str, NDArray[Any]]:
-    assert graph.checkpoint  # noqa: S101 - _network_options has seen to it
-    given = tensor_spec(graph.model.graph.input[0])
-    pixels = graph.transform if given.dtype == "uint8" else None
-    height, width = given.shape[1:3] if pixels else given.shape[2:4]
-    return deployed_arrays(graph.checkpoint.network(), height, width, pixels)
+    return told, deployed_arrays(network, height, width, graph.transform if graph.pixels else None)
 
 
 def export_network(

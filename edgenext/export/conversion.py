@@ -35,7 +35,6 @@ def convert(
     *,
     samples: NDArray[Any] | None = None,
     arrays: Mapping[str, NDArray[Any]] | None = None,
-    environment: str = "",
 ) -> tuple[Conversion, dict[str, Any]]:
     """Convert a deployment graph to another format.
 
@@ -47,7 +46,6 @@ def convert(
         options: what the converter is told besides; plain JSON.
         samples: inputs for a converter that calibrates by itself.
         arrays: the folded network's tensors, for one that builds it by itself.
-        environment: private environment it may run in; the converter's own name unless given.
 
     Returns:
         What is recorded of the conversion, and what the converter said of the file.
@@ -57,7 +55,7 @@ def convert(
         RuntimeFailedError: the converter failed; the message names its log.
         EdgenextError: whatever the converter refuses by itself.
     """
-    python = python_for(needs, environment or converter)
+    python = python_for(needs, converter)
     log = cache_folder("logs") / f"{out.name}.log"
     with TemporaryDirectory(prefix="edgenext-") as folder, lent_package() as variables:
         graph, job, result = (Path(folder, n) for n in ("graph.onnx", "job.json", "result.json"))

@@ -31,11 +31,11 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     import onnx
     import torch
 
-    from edgenext.export.torch_graph import torch_graph
+    from edgenext.export.torch_graph import example_input, torch_graph
 
     model = onnx.load(job["graph"])
     graph = torch_graph(model, half=job["scheme"] != "fp32")
-    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    shape = list(example_input(model).shape)
     scheme = job["scheme"]
     if job["image"]:
         shape = [shape[0], shape[3], shape[1], shape[2]]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgenext.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
+    import torch
     from torch import fx
 
 BACKENDS = {"xnnpack": "XnnpackBackend", "coreml": "CoreMLBackend"}
@@ -32,18 +33,15 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     """
     import onnx
 
-    from edgenext.export.torch_graph import torch_graph
+    from edgenext.export.torch_graph import example_input, torch_graph
 
     partitioner = _partitioner(job["backend"])
     model = onnx.load(job["graph"])
-    given = model.graph.input[0].type.tensor_type
-    shape = [d.dim_value for d in given.shape.dim]
-    pixels = given.elem_type == onnx.TensorProto.UINT8
     # written out, most of a norm is XNNPACK's; whole it is not, and networks take 3 to 9 % longer
     graph = torch_graph(model, written_norms=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        content, inside = _lowered(graph, shape, pixels, partitioner)
+        content, inside = _lowered(graph, example_input(model), partitioner)
     Path(job["out"]).write_bytes(content)
     layers = ", ".join(f"{n} {name}" for name, n in inside.most_common())
     notes = [f"{job['backend']} computes {layers}"]
@@ -72,13 +70,12 @@ def _partitioner(backend: str) -> Any:
 
 
 def _lowered(
-    graph: fx.GraphModule, shape: list[int], pixels: bool, partitioner: Any
+    graph: fx.GraphModule, example: torch.Tensor, partitioner: Any
 ) -> tuple[bytes, Counter[str]]:
     """The program, and the layers inside the backend's parts by name."""
     import torch
     from executorch.exir import to_edge_transform_and_lower
 
-    example = torch.zeros(shape, dtype=torch.uint8 if pixels else torch.float32)
     program = torch.export.export(graph, (example,))
     edge = to_edge_transform_and_lower(program, partitioner=[partitioner])
     whole = edge.exported_program().graph_module

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from typing import Any
 
 from edgenext.errors import UsageError, unknown_name
 from edgenext.export.jetpack import JETPACKS
-from edgenext.graph.targets import form_for
+from edgenext.files import packaged_rows
+from edgenext.graph.targets import DEFAULT_TARGET, form_for
 from edgenext.options import DEFAULT_OPSET, ExportOptions
 
 
@@ -47,12 +46,7 @@ class Format:
         return replace(self, **self.engines[str(name)])
 
 
-def _read() -> dict[str, Format]:
-    text = resources.files("edgenext.export").joinpath("formats.toml").read_text("utf-8")
-    return {name: Format(**values) for name, values in tomllib.loads(text).items()}
-
-
-FORMATS = _read()
+FORMATS = packaged_rows("edgenext.export", "formats.toml", Format)
 
 
 def require_format(name: str) -> Format:
@@ -88,12 +82,13 @@ def resolved(how: ExportOptions) -> ExportOptions:
         raise UsageError(
             f"{how.file_format} is for {kind.target}, not {target}", "Leave --target out"
         )
-    form, opset = how.form or form_for(target), how.opset
+    form, opset, told = how.form or form_for(target), how.opset, how.told
     if "jetpack" in kind.options:
         generation = str(how.told.get("jetpack", kind.options["jetpack"])).split(".")[0]
         if generation not in JETPACKS:
             raise unknown_name("JetPack generation", generation, JETPACKS)
         jetpack = JETPACKS[generation]
+        told = {**told, "jetpack": generation}  # 5.1 is one of 5
         form, opset = how.form or jetpack.form, opset or jetpack.opset
         if opset > jetpack.opset:
             raise UsageError(
@@ -102,4 +97,25 @@ def resolved(how: ExportOptions) -> ExportOptions:
                 "Leave --opset out",
             )
     pixels = how.uint8_input or bool(how.told.get("image"))
-    return replace(how, target=target, form=form, opset=opset, uint8_input=pixels)
+    return replace(how, target=target, form=form, opset=opset, uint8_input=pixels, told=told)
+
+
+def file_name(stem: str, scheme: str, how: ExportOptions, engine: str = "") -> str:
+    """What a file is called: its network and size, what is unusual about it, scheme and format."""
+    kind = require_format(how.file_format)
+    told = [
+        name if value is True else str(value)
+        for name, value in how.told.items()
+        if value != kind.options[name]
+    ]
+    parts = [
+        stem,
+        "features" if how.features_only else "",
+        how.target if how.target not in (DEFAULT_TARGET, kind.target) else "",
+        how.file_format if kind.ending == ".onnx" and how.file_format != "onnx" else "",
+        *told,
+        scheme,
+        "plain" if how.form == "naive" and not engine else "",
+        "" if engine == "edgenext" else engine,
+    ]
+    return "-".join(part for part in parts if part) + kind.ending

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from importlib import resources
+from typing import TYPE_CHECKING
 
-import numpy as np
-import onnx
-from onnx import helper, numpy_helper
+from edgenext.files import packaged_rows
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,15 @@ class Jetpack:
     """Quantized weights must be floats in front of Q/DQ: int8 constants are refused."""
 
 
-def _read() -> dict[str, Jetpack]:
-    text = resources.files("edgenext.export").joinpath("jetpack.toml").read_text("utf-8")
-    return {name: Jetpack(**values) for name, values in tomllib.loads(text).items()}
-
-
-JETPACKS = _read()
+JETPACKS = packaged_rows("edgenext.export", "jetpack.toml", Jetpack)
 
 
 def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with int8 constants as floats that QuantizeLinear takes to their levels."""
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     constants = {tensor.name: tensor for tensor in copy.graph.initializer}

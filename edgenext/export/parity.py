@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +10,9 @@ from numpy.typing import NDArray
 
 from edgenext.errors import ParityError
 from edgenext.export.onnx import STAGES, call_size, tensor_spec, with_stage_outputs
+from edgenext.files import packaged_toml
 from edgenext.graph.tensors import locate, noise
-from edgenext.runtimes.base import Images, Session, Traceable, logits, normalise
+from edgenext.runtimes.base import Images, Session, Traceable, filled, logits, normalise
 from edgenext.runtimes.fidelity import fidelity, sqnr_db
 from edgenext.runtimes.onnxruntime import inference_session
 from edgenext.schema import EvalTransform, Parity
@@ -29,12 +28,10 @@ Reference = Callable[[Images, Array], dict[str, Array]]
 """From images, and the same normalised to N×3×H×W, to the tensors `STAGES` and `logits`."""
 
 
-def _thresholds() -> dict[str, float]:
-    text = resources.files("edgenext.export").joinpath("parity.toml").read_text("utf-8")
-    return {name: row["least_db"] for name, row in tomllib.loads(text).items()}
-
-
-MIN_SQNR_DB = _thresholds()
+MIN_SQNR_DB = {
+    scheme: float(row["least_db"])
+    for scheme, row in packaged_toml("edgenext.export", "parity.toml").items()
+}
 """Scheme → least SQNR of any stage in dB; parity.toml derives them."""
 
 
@@ -138,8 +135,7 @@ def session_parity(
 def _batches(images: Images, size: int) -> Iterator[Images]:
     """Images in batches of one size; the last is filled by repetition."""
     for start in range(0, len(images), size):
-        batch = np.asarray(images[start : start + size])
-        yield np.resize(batch, (size, *batch.shape[1:])) if len(batch) < size else batch
+        yield filled(images[start : start + size], size)
 
 
 def _parity(base: Array, other: Array, stages: dict[str, float]) -> Parity:

@@ -32,14 +32,11 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     """
     import onnx
 
-    from edgenext.export.torch_graph import torch_graph
+    from edgenext.export.torch_graph import example_input, torch_graph
 
     model = onnx.load(job["graph"])
     graph = torch_graph(model, written_norms=True, float_weights=True)
-    given = model.graph.input[0].type.tensor_type
-    shape = [d.dim_value for d in given.shape.dim]
-    pixels = given.elem_type == onnx.TensorProto.UINT8
-    content = _convert(graph, shape, pixels, job["scheme"] in STATIC)
+    content = _convert(graph, example_input(model), job["scheme"] in STATIC)
     if job["scheme"] == "fp16":
         content = _half_weights(content)
     elif job["scheme"] == "w8a8-dynamic":
@@ -50,7 +47,7 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     return {"tool": f"litert-torch {version('litert-torch')}"}
 
 
-def _convert(graph: fx.GraphModule, shape: list[int], pixels: bool, static: bool) -> bytes:
+def _convert(graph: fx.GraphModule, example: torch.Tensor, static: bool) -> bytes:
     import litert_torch
     import torch
     from litert_torch.quantize.pt2e_quantizer import (
@@ -59,12 +56,9 @@ def _convert(graph: fx.GraphModule, shape: list[int], pixels: bool, static: bool
     )
     from litert_torch.quantize.quant_config import QuantConfig
 
-    if pixels:
-        module: torch.nn.Module = graph
-        example = torch.zeros(shape, dtype=torch.uint8)
-    else:
-        module = _channels_last(graph)
-        example = torch.zeros([shape[0], *shape[2:], shape[1]])
+    module: torch.nn.Module = graph
+    if example.dtype != torch.uint8:  # pixels have their channels last already
+        module, example = _channels_last(graph), example.permute(0, 2, 3, 1).contiguous()
     config = None
     if static:  # the quantizer itself is not run: it tells the converter that Q/DQ are static
         quantizer = PT2EQuantizer().set_global(get_symmetric_quantization_config())

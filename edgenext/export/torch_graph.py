@@ -7,6 +7,7 @@ become the operators of `torch.ops.quantized_decomposed`, which the converters k
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,6 @@ from edgenext.errors import ArtifactError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Attributes = dict[str, Any]
 Operator = Callable[..., Any]
 
 QUANTIZED = {
@@ -131,6 +131,14 @@ def torch_graph(
     return _Translation(model, written_norms, float_weights, half).module()
 
 
+def example_input(model: onnx.ModelProto) -> Tensor:
+    """Zeros of the shape and type that a graph takes: float32, or uint8 where it takes pixels."""
+    given = model.graph.input[0].type.tensor_type
+    pixels = given.elem_type == onnx.TensorProto.UINT8
+    shape = [d.dim_value for d in given.shape.dim]
+    return torch.zeros(shape, dtype=torch.uint8 if pixels else torch.float32)
+
+
 class _Translation:
     def __init__(
         self, model: onnx.ModelProto, written_norms: bool, float_weights: bool, half: bool
@@ -182,7 +190,7 @@ class _Translation:
             self.values[node.output[0]] = result
             return
         for i, name in enumerate(node.output):
-            self.values[name] = self.graph.call_function(_part, (result, i))
+            self.values[name] = self.graph.call_function(operator.getitem, (result, i))
 
     def _written_norm(self, node: onnx.NodeProto) -> None:
         epsilon = next(a.f for a in node.attribute if a.name == "epsilon")
@@ -241,7 +249,3 @@ class _Translation:
             value = self._tensor(name)
         op = getattr(operators, f"dequantize_{kind}").default
         self.values[output] = self.graph.call_function(op, (value, *parameters))
-
-
-def _part(parts: tuple[Tensor, ...], index: int) -> Tensor:
-    return parts[index]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenext.errors import EdgenextError
+from edgenext.memory import MIB, peak_rss
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
@@ -21,22 +22,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         made: dict[str, Any] = import_module(f"edgenext.export.{job['converter']}").convert(job)
     except EdgenextError as e:
         return {"error": {"kind": type(e).__name__, "message": e.message, "remedy": e.remedy}}
-    return made | {"peak_mb": peak_mb()}
-
-
-def peak_mb() -> float:
-    """This process's peak resident memory in MiB.
-
-    On Linux from VmHWM: ru_maxrss there starts at the parent's peak, not at zero.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        return int(lines["VmHWM"].split()[0]) / 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+    return made | {"peak_mb": peak_rss() / MIB}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,10 +1,9 @@
 """Targets: where a file will run, the form that is fastest there, and what cannot run there."""
 
-import tomllib
 from dataclasses import dataclass, field
-from importlib import resources
 
 from edgenext.errors import unknown_name
+from edgenext.files import packaged_rows
 
 FORMS = ("naive", "convT", "convC")
 """The layouts a network can be exported in; docs/forms.md has the measurements."""
@@ -25,12 +24,7 @@ class Target:
     refuses: dict[str, str] = field(default_factory=dict)
 
 
-def _read() -> dict[str, Target]:
-    text = resources.files("edgenext.graph").joinpath("targets.toml").read_text("utf-8")
-    return {name: Target(**values) for name, values in tomllib.loads(text).items()}
-
-
-TARGETS = _read()
+TARGETS = packaged_rows("edgenext.graph", "targets.toml", Target)
 
 
 def require_target(name: str) -> Target:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,25 +27,19 @@ def site_tensors(model: onnx.ModelProto) -> dict[str, str]:
     return {name: str(node.outputs[0].name) for name, node in ordered}
 
 
-def layouts(value: Array) -> Iterable[Array]:
-    """A tensor's values in order, and with the channels moved last and first."""
-    yield value.reshape(-1)
-    if value.ndim > 2:
-        yield np.moveaxis(value, 1, -1).reshape(-1)
-        yield np.moveaxis(value, -1, 1).reshape(-1)
+def turned(value: Array) -> list[Array]:
+    """A tensor as it is, and with the channels moved last and first."""
+    if value.ndim <= 2:
+        return [value]
+    return [value, np.moveaxis(value, 1, -1), np.moveaxis(value, -1, 1)]
 
 
 def noise(reference: Array, other: Array) -> tuple[float, float]:
     """Energy of a tensor and of another's difference from it, in the layout that fits best."""
     flat = other.reshape(-1).astype(np.float64)
-    return min(
-        (
-            (float(np.square(wide := x.astype(np.float64)).sum()),
-             float(np.square(wide - flat).sum()))
-            for x in layouts(reference)
-        ),
-        key=lambda pair: pair[1],
-    )  # fmt: skip
+    views = [view.reshape(-1).astype(np.float64) for view in turned(reference)]
+    pairs = ((float(np.square(v).sum()), float(np.square(v - flat).sum())) for v in views)
+    return min(pairs, key=lambda pair: pair[1])
 
 
 def locate(wanted: Mapping[str, Array], traced: Mapping[str, Array]) -> dict[str, str]:
@@ -62,7 +56,7 @@ def locate(wanted: Mapping[str, Array], traced: Mapping[str, Array]) -> dict[str
         if not candidates:
             continue
         step = max(value.size // SAMPLED, 1)
-        views = [x[::step].astype(np.float64) for x in layouts(value)]
+        views = [view.reshape(-1)[::step].astype(np.float64) for view in turned(value)]
         distances = [
             min(float(np.square(view - flat[::step]).sum()) for view in views)
             for _, flat in candidates

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import UsageError, unknown_name
+from edgenext.files import packaged_toml
 from edgenext.schema import EvalTransform, ModelCard
 
 if TYPE_CHECKING:
@@ -20,20 +20,16 @@ MAX_SIZE = 4096
 """The largest side in pixels: beyond it the tensors of one image fill a machine's memory."""
 
 
-def _toml(name: str) -> dict[str, Any]:
-    return tomllib.loads(resources.files("edgenext.models").joinpath(name).read_text())
-
-
 @cache
 def arch_table() -> dict[str, dict[str, Any]]:
     """The rows of archs.toml by architecture name."""
-    return _toml("archs.toml")
+    return packaged_toml("edgenext.models", "archs.toml")
 
 
 @cache
 def checkpoint_table() -> dict[str, dict[str, Any]]:
     """The rows of zoo.toml by checkpoint name, with the download address filled in as `url`."""
-    zoo = _toml("zoo.toml")
+    zoo = packaged_toml("edgenext.models", "zoo.toml")
     return {
         row["name"]: row | {"url": zoo["release"]["url"].format(**row)} for row in zoo["checkpoint"]
     }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.graph.tensors import noise
+from edgenext.graph.tensors import noise, turned
 from edgenext.runtimes.fidelity import MOST_DB, sqnr_db
 
 Array = NDArray[Any]
@@ -60,10 +60,10 @@ class Tally:
 def _channels(a: Array, b: Array) -> Iterator[tuple[tuple[int, int, int], Array, Array]]:
     """Both tensors as outer×channels×inner, in every way in which their channels may lie."""
     wide = a.astype(np.float64), b.astype(np.float64)
-    turned = [(x, wide[1]) for x in _orders(wide[0])]
+    pairs = [(x, wide[1]) for x in turned(wide[0])]
     if a.shape != b.shape:
-        turned += [(wide[0], y) for y in _orders(wide[1])[1:]]
-    for order, (x, y) in enumerate(turned):
+        pairs += [(wide[0], y) for y in turned(wide[1])[1:]]
+    for order, (x, y) in enumerate(pairs):
         ways = {
             (shape[axis], math.prod(shape[axis + 1 :]))
             for shape in (x.shape, y.shape)
@@ -72,13 +72,6 @@ def _channels(a: Array, b: Array) -> Iterator[tuple[tuple[int, int, int], Array,
         for count, inner in sorted(ways):
             as_channels = (-1, count, inner)
             yield (order, count, inner), x.reshape(as_channels), y.reshape(as_channels)
-
-
-def _orders(value: Array) -> list[Array]:
-    """A tensor as it is, and with the channels moved last and first."""
-    if value.ndim <= 2:
-        return [value]
-    return [value, np.moveaxis(value, 1, -1), np.moveaxis(value, -1, 1)]
 
 
 def _moments(x: Array, y: Array) -> Array:

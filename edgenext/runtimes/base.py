@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenext.errors import MissingDependencyError
 from edgenext.schema import EvalTransform, Evidence, Manifest, TensorSpec
 
 Images = NDArray[np.uint8]
@@ -41,6 +43,21 @@ class Traceable(Protocol):
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Every tensor that one prepared batch produces, by the file's own names, as numbers."""
         ...
+
+
+@contextmanager
+def needed(what: str, extra: str) -> Iterator[None]:
+    """Imports of an optional package, in a block.
+
+    Raises:
+        MissingDependencyError: it is not installed; the extra that brings it is named.
+    """
+    try:
+        yield
+    except ImportError as e:
+        raise MissingDependencyError(
+            f"{what} cannot be imported ({e})", f"Install it: pip install 'edgenext[{extra}]'"
+        ) from e
 
 
 @dataclass(frozen=True)
@@ -92,6 +109,11 @@ def normalise(images: Images, transform: EvalTransform) -> NDArray[np.float32]:
     mean = np.asarray(transform.mean, np.float32) * 255
     scale = 1 / (np.asarray(transform.std, np.float32) * 255)
     return np.ascontiguousarray(((images - mean) * scale).transpose(0, 3, 1, 2))
+
+
+def filled(images: Images, size: int) -> Images:
+    """The first `size` images, repeated from the start where there are fewer."""
+    return np.resize(images[:size], (size, *images.shape[1:]))
 
 
 def logits(session: Session, images: Images, batch: int = 16) -> Iterator[Logits]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.errors import MissingDependencyError, RuntimeFailedError
-from edgenext.runtimes.base import ArtifactSession, Inspection, Logits
+from edgenext.errors import RuntimeFailedError
+from edgenext.runtimes.base import ArtifactSession, Inspection, Logits, needed
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.silence import native_output_hidden
 
@@ -35,14 +35,9 @@ def preload() -> Any:
     Raises:
         MissingDependencyError: it is not installed.
     """
-    try:
+    with needed("ExecuTorch", "executorch"):
         import torch  # noqa: F401 - its libraries are those of the runtime
         from executorch.extension.pybindings import _C
-    except ImportError as e:
-        raise MissingDependencyError(
-            f"ExecuTorch cannot be imported ({e})",
-            "Install it: pip install 'edgenext[executorch]'",
-        ) from e
     return _C
 
 

@@ -23,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError
+from edgenext.errors import ArtifactError, RuntimeFailedError
+from edgenext.runtimes.base import needed
 from edgenext.runtimes.mil_arguments import Arguments, Op, Value
 from edgenext.runtimes.mil_ops import OPS
 
@@ -65,14 +66,9 @@ def preload() -> Any:
     Raises:
         MissingDependencyError: it is not installed.
     """
-    try:
-        with warnings_hidden():
-            import coremltools
-            import coremltools.converters.mil.frontend.milproto.load
-    except ImportError as e:
-        raise MissingDependencyError(
-            f"coremltools cannot be imported ({e})", "Install it: pip install 'edgenext[coreml]'"
-        ) from e
+    with needed("coremltools", "coreml"), warnings_hidden():
+        import coremltools
+        import coremltools.converters.mil.frontend.milproto.load
     return coremltools
 
 

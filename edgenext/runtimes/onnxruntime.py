@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     import onnx
 
     from edgenext.artifact import Artifact
+
+
+Tracer = Callable[[NDArray[Any]], dict[str, NDArray[np.float32]]]
+"""From a prepared batch to tensors by name."""
 
 
 def preload() -> Any:
@@ -71,15 +77,19 @@ class OnnxSession(ArtifactSession):
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Every float tensor of one prepared batch, by name."""
+        return self._tracer(prepared)
+
+    @cached_property
+    def _tracer(self) -> Tracer:
         import onnx
 
         if isinstance(self._model, bytes):
-            return trace(onnx.load_from_string(self._model), prepared)
-        return trace(onnx.load(self._model), prepared)
+            return tracer(onnx.load_from_string(self._model))
+        return tracer(onnx.load(self._model))
 
 
-def trace(model: onnx.ModelProto, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-    """Every float tensor that a graph's nodes make of one prepared batch, by name."""
+def tracer(model: onnx.ModelProto) -> Tracer:
+    """What gives every float tensor that a graph's nodes make of a prepared batch, by name."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model)
@@ -92,8 +102,12 @@ def trace(model: onnx.ModelProto, prepared: NDArray[Any]) -> dict[str, NDArray[n
     inferred.graph.output.extend(floats)
     session = inference_session(inferred.SerializeToString(), 0)
     names = [o.name for o in session.get_outputs()]
-    values = session.run(names, {model.graph.input[0].name: prepared})
-    return dict(zip(names, values, strict=True))
+    given = model.graph.input[0].name
+
+    def trace(prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        return dict(zip(names, session.run(names, {given: prepared}), strict=True))
+
+    return trace
 
 
 def open_artifact(artifact: Artifact, threads: int) -> OnnxSession:

@@ -6,14 +6,15 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.errors import MissingDependencyError, RuntimeFailedError
-from edgenext.runtimes.base import ArtifactSession, Inspection, Logits
+from edgenext.errors import RuntimeFailedError
+from edgenext.runtimes.base import ArtifactSession, Inspection, Logits, needed
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.silence import native_output_hidden
 
@@ -45,13 +46,8 @@ def preload() -> Any:
     Raises:
         MissingDependencyError: it is not installed.
     """
-    try:
-        with telemetry_hidden():
-            import openvino
-    except ImportError as e:
-        raise MissingDependencyError(
-            f"OpenVINO cannot be imported ({e})", "Install it: pip install 'edgenext[openvino]'"
-        ) from e
+    with needed("OpenVINO", "openvino"), telemetry_hidden():
+        import openvino
     return openvino
 
 
@@ -119,8 +115,9 @@ class OpenVinoSession(ArtifactSession):
         # a shared output is overwritten by the next inference
         return np.array(outputs[self._output])
 
-    def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        """Every float tensor of one prepared batch, by name."""
+    @cached_property
+    def _open(self) -> Any:
+        """The model compiled with every float tensor among its outputs."""
         core = preload().Core()
         model = core.read_model(self._model)
         outputs = [
@@ -132,8 +129,11 @@ class OpenVinoSession(ArtifactSession):
         ]
         known = {name for out in model.outputs for name in out.get_names()}
         model.add_outputs([o for o in outputs if not (o.get_names() & known)])
-        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        values = compiled([prepared])
+        return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Every float tensor of one prepared batch, by name."""
+        values = self._open([prepared])
         return {name: np.array(value) for out, value in values.items() for name in out.get_names()}
 
 

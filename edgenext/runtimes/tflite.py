@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.errors import MissingDependencyError, RuntimeFailedError
-from edgenext.runtimes.base import ArtifactSession, Inspection, Logits, dequantized
+from edgenext.errors import RuntimeFailedError
+from edgenext.runtimes.base import ArtifactSession, Inspection, Logits, dequantized, needed
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.silence import native_output_hidden
 
@@ -27,12 +28,8 @@ def preload() -> Any:
     Raises:
         MissingDependencyError: it is not installed.
     """
-    try:
+    with needed("LiteRT", "tflite"):
         from ai_edge_litert import interpreter
-    except ImportError as e:
-        raise MissingDependencyError(
-            f"LiteRT cannot be imported ({e})", "Install it: pip install 'edgenext[tflite]'"
-        ) from e
     return interpreter
 
 
@@ -52,6 +49,12 @@ def _interpreter(path: Path, threads: int, **options: Any) -> Any:
         why = str(e).strip() or type(e).__name__
         raise RuntimeFailedError(f"LiteRT cannot load {path.name}: {why}") from e
     return loaded
+
+
+def _plain_interpreter(path: Path, threads: int, **options: Any) -> Any:
+    """An interpreter without XNNPACK, whose operators are those of the file."""
+    kind = preload().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    return _interpreter(path, threads, experimental_op_resolver_type=kind, **options)
 
 
 class TfliteSession(ArtifactSession):
@@ -76,15 +79,16 @@ class TfliteSession(ArtifactSession):
         except (ValueError, RuntimeError) as e:
             raise RuntimeFailedError(f"LiteRT cannot run {self._path.name}: {e}") from e
 
+    @cached_property
+    def _open(self) -> Any:
+        """An interpreter that keeps every tensor."""
+        return _plain_interpreter(
+            self._path, os.cpu_count() or 1, experimental_preserve_all_tensors=True
+        )
+
     def trace(self, prepared: Array) -> dict[str, NDArray[np.float32]]:
         """Every tensor of one prepared batch that is computed, without XNNPACK, by name."""
-        kind = preload().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        loaded = _interpreter(
-            self._path,
-            os.cpu_count() or 1,
-            experimental_op_resolver_type=kind,
-            experimental_preserve_all_tensors=True,
-        )
+        loaded = self._open
         loaded.set_tensor(loaded.get_input_details()[0]["index"], prepared)
         loaded.invoke()
         made = {int(i) for op in loaded._get_ops_details() for i in op["outputs"]}
@@ -110,8 +114,7 @@ def inspect(path: Path) -> Inspection:
         MissingDependencyError: LiteRT is not installed.
         RuntimeFailedError: LiteRT refuses the file.
     """
-    kind = preload().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    plain = _interpreter(path, 1, experimental_op_resolver_type=kind)
+    plain = _plain_interpreter(path, 1)
     counted = Counter(op["op_name"] for op in plain._get_ops_details())
     delegated = _interpreter(path, 1)._get_ops_details()
     return Inspection(

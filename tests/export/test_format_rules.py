@@ -44,6 +44,11 @@ def test_generations_of_jetpack(generation: str) -> None:
     assert resolved(lower).opset == 13
 
 
+def test_a_release_of_jetpack_is_of_its_generation() -> None:
+    how = resolved(ExportOptions(file_format="tensorrt", told={"jetpack": "5.1"}))
+    assert how.told == {"jetpack": "5"} and how.opset == JETPACKS["5"].opset
+
+
 @pytest.mark.parametrize(
     ("how", "why"),
     [

@@ -6,7 +6,7 @@ from golden import weights as golden
 from edgenext.export.onnx import onnx_graph
 from edgenext.graph.tensors import locate, noise, site_tensors
 from edgenext.models import zoo
-from edgenext.runtimes.onnxruntime import trace
+from edgenext.runtimes.onnxruntime import tracer
 
 RNG = np.random.default_rng(0)
 
@@ -42,7 +42,7 @@ def test_every_site_has_a_tensor_that_can_be_traced() -> None:
     net.load_state_dict(golden.state("edgenext_xx_small"))
     model = onnx_graph(net.eval(), "convT", (64, 64))
     tensors = site_tensors(model)
-    values = trace(model, np.zeros((1, 3, 64, 64), np.float32))
+    values = tracer(model)(np.zeros((1, 3, 64, 64), np.float32))
     assert set(tensors.values()) <= set(values)
     assert {"downsample_layers.0.0", "stages.2.5.pwconv2", "stages.3.1.xca.add", "head"} <= set(
         tensors

@@ -6,8 +6,6 @@ import contextlib
 import sys
 from pathlib import Path
 
-import psutil
-
 MIB = 2**20
 
 
@@ -16,6 +14,8 @@ def empty_rss() -> int:
 
     Importing a runtime has a peak of its own, which is forgotten where the system can (Linux).
     """
+    import psutil
+
     rss = int(psutil.Process().memory_info().rss)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -32,6 +32,8 @@ def peak_rss() -> int:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
+    import psutil
+
     memory = psutil.Process().memory_info()
     if hasattr(memory, "peak_wset"):
         return int(memory.peak_wset)
