@@ -1,0 +1,125 @@
+"""Packages: read, run, traced, and refused when they are broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgenext.errors import ArtifactError, EdgenextError, RuntimeFailedError
+from edgenext.runtimes import coreml, mil_program
+from edgenext.runtimes.coreml import MilProgram
+
+with mil_program.warnings_hidden():
+    ct = pytest.importorskip("coremltools", reason="coremltools is not installed")
+    coreml.preload()
+    from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
+from mil_packages import X, package
+
+pytestmark = [
+    # what coremltools and its use of torch.export warn of is theirs to mend
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:coremltools"),
+]
+
+
+def test_an_operator_that_is_not_known(tmp_path: Path) -> None:
+    path = package(tmp_path, lambda x: mb.cumsum(x=x, axis=1, name="running"), X)
+    with pytest.raises(RuntimeFailedError, match=r"it\.mlpackage: no operator 'cumsum'.*'running'"):
+        MilProgram(path)
+
+
+def test_what_an_operator_does_not_emulate(tmp_path: Path) -> None:
+    path = package(
+        tmp_path,
+        lambda x: mb.avg_pool(
+            x=x, kernel_sizes=[3, 3], strides=[2, 2], pad_type="valid", ceil_mode=True, name="few"
+        ),
+        X[:, :, :, :4],
+    )
+    with pytest.raises(RuntimeFailedError, match=r"compute 'few', a avg_pool: ceil_mode"):
+        MilProgram(path).run({"x": X[:, :, :, :4]})
+
+
+def test_inputs_that_do_not_fit(tmp_path: Path) -> None:
+    program = MilProgram(package(tmp_path, lambda x: mb.relu(x=x), X))
+    with pytest.raises(RuntimeFailedError, match="no input 'x'"):
+        program.run({"image": X})
+    with pytest.raises(RuntimeFailedError, match=r"'x' is \(1, 3, 4, 5\), the program takes \(2"):
+        program.run({"x": X[:1]})
+
+
+def test_a_trace_has_every_variable_and_a_run_the_outputs(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        y = mb.relu(x=x, name="first")
+        return mb.square(x=mb.exp(x=y, name="second"), name="third")
+
+    program = MilProgram(package(tmp_path, build, X))
+    assert list(program.run({"x": X})) == ["third"]
+    assert list(program.run({"x": X}, also=("first",))) == ["third", "first"]
+    values = program.run({"x": X}, trace=True)
+    assert list(values) == ["x", "first", "second", "third"]
+    assert program.operators() == {"relu": 1, "exp": 1, "square": 1}
+    np.testing.assert_allclose(values["second"], np.exp(X.clip(0)), 1e-6)
+
+
+WEIGHTS = Path("Data", "com.apple.CoreML", "weights", "weight.bin")
+
+
+MODEL = Path("Data", "com.apple.CoreML", "model.mlmodel")
+
+
+def copy(package: Path, folder: Path) -> Path:
+    path = folder / package.name
+    for source in package.rglob("*"):
+        if source.is_file():
+            to = path / source.relative_to(package)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(source.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("file", "keep", "says"),
+    [
+        (Path("Manifest.json"), None, "is no Core ML package: No such file"),
+        (Path("Manifest.json"), 40, r"is no Core ML package: Manifest\.json is broken"),
+        (MODEL, None, r"is no Core ML package: Data/com\.apple\.CoreML/model\.mlmodel is missing"),
+        (MODEL, 1000, "cannot be read: .*"),
+        (MODEL, 0, "is a model of no kind, not an ML program"),
+        (WEIGHTS, None, r"cannot be read: Could not open .*weight\.bin"),
+        (WEIGHTS, 0, r"cannot be read: .*weight\.bin"),
+        (WEIGHTS, 100, "cannot be read: index out of bounds"),
+        (WEIGHTS, 5000, "cannot be read: index out of bounds"),
+    ],
+)
+def test_packages_that_are_not_whole(
+    tmp_path: Path, whole: Path, file: Path, keep: int | None, says: str
+) -> None:
+    path = copy(whole, tmp_path)
+    if keep is None:
+        (path / file).unlink()
+    else:
+        (path / file).write_bytes((path / file).read_bytes()[:keep])
+    with pytest.raises(EdgenextError, match=f"{path.name} {says}") as caught:
+        MilProgram(path)
+    assert caught.type is ArtifactError
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_package_of_an_ml_program(tmp_path: Path, whole: Path) -> None:
+    with pytest.raises(ArtifactError, match="is no Core ML package: No such file"):
+        MilProgram(tmp_path / "absent.mlpackage")
+    (tmp_path / "file.mlpackage").write_bytes(b"\x08\x09 not a folder")
+    with pytest.raises(ArtifactError, match="is no Core ML package: Not a directory"):
+        MilProgram(tmp_path / "file.mlpackage")
+    foreign = copy(whole, tmp_path)
+    spec = ct.proto.Model_pb2.Model(specificationVersion=4)
+    spec.neuralNetwork.layers.add(name="a layer")
+    (foreign / MODEL).write_bytes(spec.SerializeToString())
+    with pytest.raises(ArtifactError, match="is a neuralNetwork, not an ML program"):
+        MilProgram(foreign)
