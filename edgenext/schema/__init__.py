@@ -24,6 +24,13 @@ from edgenext.schema.base import ModelCard as ModelCard
 from edgenext.schema.base import Record as Record
 from edgenext.schema.base import SubsetInfo as SubsetInfo
 from edgenext.schema.base import TensorSpec as TensorSpec
+from edgenext.schema.check import CheckReport as CheckReport
+from edgenext.schema.check import Placement as Placement
+from edgenext.schema.check import Refusal as Refusal
+from edgenext.schema.device import Device as Device
+from edgenext.schema.device import DeviceFacts as DeviceFacts
+from edgenext.schema.device import DeviceKind as DeviceKind
+from edgenext.schema.device import Telemetry as Telemetry
 from edgenext.schema.latency import Advice as Advice
 from edgenext.schema.latency import BenchReport as BenchReport
 from edgenext.schema.latency import BenchResult as BenchResult

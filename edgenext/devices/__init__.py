@@ -1,0 +1,1 @@
+"""Where artifacts run: transports, probes, the pushed runner, vendors' compilers."""
