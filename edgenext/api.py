@@ -28,10 +28,10 @@ from edgenext.evaluation import (
     sample_set,
     scores,
 )
-from edgenext.export.formats import file_name, resolved
+from edgenext.export.formats import file_name, require_scheme, resolved
 from edgenext.models.checkpoint import load_checkpoint as load_checkpoint
 from edgenext.models.zoo import create_model as create_model
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import BenchOptions, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.subjects import Subject, load, open_subject
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from edgenext.quantize.recipe import Recipe
     from edgenext.schema import (
         BenchReport,
+        CheckReport,
         CompareReport,
         DiffReport,
         EvalReport,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-MODEL, EXPORT = ModelOptions(), ExportOptions()
+MODEL, EXPORT, BENCH = ModelOptions(), ExportOptions(), BenchOptions()
 """Defaults."""
 
 MAX_STRENGTH = 16
@@ -78,6 +79,7 @@ def export(
     from edgenext.export.artifacts import export_network
 
     how = resolved(how)
+    require_scheme(how.file_format, "fp32", how.target)
     if how.told.get("integer_io"):
         raise UsageError("a float file has no integer inputs", "Give --scheme w8a8-static")
     checkpoint = load(model, options)
@@ -113,7 +115,7 @@ def tuned(
             export(model, options, replace(how, form=form), out=Path(folder, form)).path
             for form in forms
         ]
-        times = [result.latency_ms.p50 for result in bench(files, rounds=rounds).results]
+        times = [result.p50_ms for result in bench(files, how=BenchOptions(rounds=rounds)).results]
     fastest = forms[times.index(min(times))]
     said = ", ".join(f"{form} {ms:.2f} ms" for form, ms in zip(forms, times, strict=True))
     _log.warning("%s: %s is taken", said, fastest)
@@ -138,6 +140,7 @@ def quantize(
     if export_options.told.get("integer_io"):
         recipe = with_integer_io(recipe)
     export_options = resolved(replace(export_options, target=recipe.target))
+    require_scheme(export_options.file_format, recipe.scheme, recipe.target)
     if export_options.opset and export_options.file_format == "tensorrt":
         recipe = recipe.model_copy(update={"opset": min(recipe.opset, export_options.opset)})
     subject = open_subject(what, options) if what else Subject(checkpoint=load(None, options))
@@ -265,10 +268,25 @@ def evaluate(
     *,
     limit: int | None = None,
     seed: int = 0,
+    target: str = "",
     progress: Progress = quiet,
 ) -> EvalReport:
-    """Top-1, top-5 and loss of models and artifacts: see `edgenext eval`."""
-    return scores(measure(whats, data, options, limit=limit, seed=seed, progress=progress))
+    """Top-1, top-5 and loss of models and artifacts: see `edgenext eval`.
+
+    With `target` artifacts run in that target's runtime, not in their own: `htp` is the NPU's
+    simulator.
+    """
+    return scores(
+        measure(
+            whats,
+            data,
+            options,
+            limit=limit,
+            seed=seed,
+            targets=[target] * len(whats),
+            progress=progress,
+        )
+    )
 
 
 def compare(
@@ -279,11 +297,17 @@ def compare(
     *,
     limit: int | None = None,
     seed: int = 0,
+    target: str = "",
     progress: Progress = quiet,
 ) -> CompareReport:
-    """The paired drop of others against a base: see `edgenext compare`."""
-    whats = [base, *others]
-    return comparison(measure(whats, data, options, limit=limit, seed=seed, progress=progress))
+    """The paired drop of others against a base: see `edgenext compare`.
+
+    With `target` the others run in that target's runtime; the base runs in its own.
+    """
+    whats, targets = [base, *others], ["", *[target] * len(others)]
+    return comparison(
+        measure(whats, data, options, limit=limit, seed=seed, targets=targets, progress=progress)
+    )
 
 
 def diff(
@@ -317,23 +341,38 @@ def bench(
     paths: Sequence[Path],
     *,
     device: str = "cpu",
-    threads: int = 1,
-    batch: int = 1,
-    rounds: int = 30,
+    data: str | Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    how: BenchOptions = BENCH,
     progress: Progress = quiet,
 ) -> BenchReport:
-    """Latency of artifacts, interleaved: see `edgenext bench`."""
-    from edgenext.artifact import open_artifact
-    from edgenext.benchmark.latency import bench as run
+    """Latency of artifacts, interleaved, and with `data` accuracy: see `edgenext bench`."""
+    from edgenext.measurement import bench as run
 
-    return run(
-        [open_artifact(path) for path in paths],
-        device=device,
-        threads=threads,
-        batch=batch,
-        rounds=rounds,
-        progress=partial(progress, "benchmarking"),
-    )
+    return run(paths, device, data, how, limit=limit, seed=seed, progress=progress)
+
+
+def check(path: Path, target: str = "", **options: str) -> CheckReport:
+    """Whether a vendor's compiler takes an artifact, and where every operator lands.
+
+    See `edgenext check`.
+
+    Args:
+        path: of the artifact.
+        target: whose compiler is asked; the artifact's own target unless given.
+        options: of that compiler, such as `soc`.
+
+    Raises:
+        ArtifactError: no artifact, or a format that the target does not take.
+        UsageError: no such target, or an option that it does not have.
+        MissingDependencyError: the vendor's package is not installed.
+        RuntimeFailedError: the vendor's code died.
+    """
+    from edgenext.artifact import open_artifact
+    from edgenext.devices.compilers import check as ask
+
+    return ask(open_artifact(path), target, **options)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@
     ├── OutputError              6   a result that cannot be written
     ├── DownloadError            7   a checkpoint that cannot be fetched whole
     ├── MissingDependencyError   8   an optional package that is not installed
-    └── RuntimeFailedError       9   a runtime that refused or died
+    ├── RuntimeFailedError       9   a runtime that refused or died
+    ├── DeviceError              10  a device that cannot be reached, refuses or answers nonsense
+    └── RefusedError             11  a file that a vendor's compiler does not take, or not whole
 
 130 is what the shell expects of Ctrl-C. Every message names the thing and says why;
 `remedy` says what to do. The command line prints both on one line.
@@ -98,6 +100,18 @@ class RuntimeFailedError(EdgenextError):
     """A runtime that refused an artifact or died while running it."""
 
     exit_code = 9
+
+
+class DeviceError(EdgenextError):
+    """A device that cannot be reached, refuses, or answers nonsense."""
+
+    exit_code = 10
+
+
+class RefusedError(EdgenextError):
+    """A file that a vendor's compiler does not take, or of which it leaves a part to another unit."""
+
+    exit_code = 11
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -59,3 +59,22 @@ class QuantizeOptions:
     seed: int = 0
     exclude: Sequence[str] = ()
     """Content hashes of images that must not be used: those of the evaluation set."""
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """How artifacts are measured: see `edgenext bench`.
+
+    `threads` inside an operator, `batch` images an inference, `rounds` bursts of each artifact,
+    30 at least to be valid. `unit` is a device's compute unit, empty for the one that its kind is
+    there for; `sustained_s` lets rounds go on for so long; `limit_s` is the longest that a device
+    may take.
+    """
+
+    threads: int = 1
+    batch: int = 1
+    rounds: int = 30
+    unit: str = ""
+    lock_clocks: bool = False
+    sustained_s: float = 0.0
+    limit_s: float = 7200.0

@@ -22,7 +22,7 @@ from edgenext.evaluation import (
     scores,
 )
 from edgenext.files import atomic_path, sha256_file, write_text
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import BenchOptions, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary
 from edgenext.stages import Stages, digest
 from edgenext.subjects import Subject, load
@@ -232,13 +232,13 @@ def _bench(
     announce: Callable[[str, bool], None],
 ) -> list[Path]:
     """Latency; measured again, a few times at most, while the machine is not quiet."""
-    options = config.bench.model_dump()
-    report = api.bench(artifacts, **options, progress=progress)
+    how = BenchOptions(**config.bench.model_dump())
+    report = api.bench(artifacts, how=how, progress=progress)
     for _ in range(BENCH_RETRIES):
         if not _noisy(report, config):
             break
         announce("benchmark again: the machine was not quiet", True)
-        report = api.bench(artifacts, **options, progress=progress)
+        report = api.bench(artifacts, how=how, progress=progress)
     return [_write(config.out / "bench.json", report)]
 
 

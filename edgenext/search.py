@@ -287,7 +287,7 @@ def _candidate(
     return Candidate(
         comparison=found,
         size_bytes=artifact.manifest.size_bytes,
-        p50_ms=row.latency_ms.p50,
+        p50_ms=row.p50_ms,
         speed=ratio.median if ratio else 1.0,
         valid=row.valid,
         meets=found.drop.ci95[1] < budget,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -15,22 +16,22 @@ def interleave(
     executors: Sequence[Executor],
     rounds: int,
     *,
-    seconds: float | None = None,
+    at_least_s: float = 0.0,
     after_round: Callable[[int], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Rounds]:
     """Samples of every artifact, from bursts in the order A B C A B C ….
 
-    Only one executor works at a time. With a budget of seconds, rounds end when it is spent, and
-    only whole rounds are kept. `after_round` is called with how many are done.
+    Only one executor works at a time. There are `rounds` of them, and more until `at_least_s`
+    seconds are over. `after_round` is called with how many are done.
     """
     samples: list[Rounds] = [[] for _ in executors]
     start = clock()
-    for done in range(1, rounds + 1):
+    for done in itertools.count(1):
         for mine, executor in zip(samples, executors, strict=True):
             mine.append(executor.burst())
         if after_round:
             after_round(done)
-        if seconds is not None and clock() - start >= seconds:
+        if done >= rounds and clock() - start >= at_least_s:
             break
     return samples

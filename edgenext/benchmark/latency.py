@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,15 +16,13 @@ from edgenext.benchmark.executor import Executor, Worker
 from edgenext.benchmark.interleave import Rounds, interleave
 from edgenext.benchmark.machine import Conditions, Watch
 from edgenext.benchmark.statistics import bootstrap_median_interval
-from edgenext.benchmark.validity import Asked, reasons
+from edgenext.benchmark.validity import DRIFTED, Asked, reasons
 from edgenext.benchmark.worker import Job, input_size
-from edgenext.errors import UsageError, unknown_name
-from edgenext.schema import BenchReport, BenchResult, Latency, Ratio
+from edgenext.errors import UsageError
+from edgenext.schema import BenchReport, BenchResult, Latency, Ratio, Sustained
 
 Progress = Callable[[int, int], None]
 """Called with how many steps are done and how many there are: one an artifact, one a round."""
-
-DEVICES = ("cpu",)
 
 
 def bench(
@@ -32,8 +31,7 @@ def bench(
     threads: int = 1,
     batch: int = 1,
     rounds: int = 30,
-    device: str = "cpu",
-    seconds: float | None = None,
+    sustained_s: float = 0.0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> BenchReport:
@@ -44,8 +42,7 @@ def bench(
         threads: inside an operator; each process stays on as many cores.
         batch: images an inference; an artifact that takes another is measured and marked.
         rounds: bursts of each artifact.
-        device: `cpu`.
-        seconds: at most this long for all rounds together; too few rounds are marked.
+        sustained_s: rounds go on for so long; 0 for as many as were asked for.
         seed: of the input and of the intervals.
         progress: called after every artifact loaded and every round.
 
@@ -53,7 +50,7 @@ def bench(
         UsageError: nothing to measure, or an option that cannot be.
         RuntimeFailedError: a runtime refused an artifact, or its process died.
     """
-    _check(artifacts, threads, batch, rounds, device)
+    _check(artifacts, threads, batch, rounds)
     steps = len(artifacts) + rounds
     asked = Asked(rounds, threads, batch)
     names = distinct_names([a.path for a in artifacts])
@@ -76,20 +73,24 @@ def bench(
                 progress(done, steps)
 
         watch = Watch(workers[0].ready.cpus, [w.pid for w in workers])
+        start, ends_s = time.monotonic(), []
 
         def after_round(done: int) -> None:
             watch.note_clock()
+            ends_s.append(time.monotonic() - start)
             if progress:
-                progress(len(workers) + done, steps)
+                progress(len(workers) + min(done, rounds), steps)
 
-        samples = interleave(workers, rounds, seconds=seconds, after_round=after_round)
+        samples = interleave(workers, rounds, at_least_s=sustained_s, after_round=after_round)
         during = watch.conditions()
         peaks = [w.peak_rss_mb() for w in workers]
 
     results = [
-        result(artifact, worker, mine, peak, asked, during, device)
+        result(artifact, worker, mine, peak, asked, during)
         for artifact, worker, mine, peak in zip(artifacts, workers, samples, peaks, strict=True)
     ]
+    if sustained_s:
+        results = [sustained(row, mine, ends_s) for row, mine in zip(results, samples, strict=True)]
     return BenchReport(
         results=tuple(results),
         ratios=ratios(results, samples, seed),
@@ -135,6 +136,34 @@ def result(
     )
 
 
+def sustained(
+    row: BenchResult, samples: Sequence[Sequence[float]], ends_s: Sequence[float]
+) -> BenchResult:
+    """The same result with the latency of the last third, and how it came there.
+
+    That it drifts is then a result, and no reason against one.
+    """
+    third = max(len(samples) // 3, 1)
+    first = [s for r in samples[:third] for s in r]
+    last = [s for r in samples[-third:] for s in r]
+    before, now = statistics.median(first), statistics.median(last)
+    why = tuple(reason for reason in row.reasons if not reason.startswith(DRIFTED))
+    return row.model_copy(
+        update={
+            "latency_ms": latency(last),
+            "reasons": why,
+            "valid": not why,
+            "round_ends_s": tuple(ends_s),
+            "sustained": Sustained(
+                seconds=ends_s[-1],
+                first_third_ms=before,
+                last_third_ms=now,
+                drift=now / before - 1,
+            ),
+        }
+    )
+
+
 def latency(samples: Sequence[float]) -> Latency:
     """Percentiles of samples in ms, interpolated linearly."""
     p50, p90, p99 = np.percentile(samples, (50, 90, 99))
@@ -174,13 +203,9 @@ def _allowed_cpus() -> list[int]:
     return list(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else []
 
 
-def _check(
-    artifacts: Sequence[Artifact], threads: int, batch: int, rounds: int, device: str
-) -> None:
+def _check(artifacts: Sequence[Artifact], threads: int, batch: int, rounds: int) -> None:
     if not artifacts:
         raise UsageError("nothing to measure", "Name at least one artifact")
-    if device not in DEVICES:
-        raise unknown_name("device", device, DEVICES)
     for option, value in (("threads", threads), ("batch", batch), ("rounds", rounds)):
         if value < 1:
             raise UsageError(f"--{option} {value} cannot be", "It must be at least 1")

@@ -19,6 +19,8 @@ OTHER_LOAD = 0.125
 """Share of all cores that others may use: a quarter of one core on a machine with two."""
 STEAL = 0.05
 """Share of the cores' time a hypervisor may take: as much as the drift that is allowed."""
+DRIFTED = "the last third of the rounds"
+"""How the reason begins that a latency drifted."""
 CLOCK_FALL = 0.10
 """How far the clock may fall below its highest: turbo steps of one bin stay under it."""
 
@@ -73,7 +75,7 @@ def _of_samples(medians: Sequence[float], ready: Ready, asked: Asked) -> Iterato
         drift = statistics.median(medians[-third:]) / statistics.median(medians[:third]) - 1
         if abs(drift) > DRIFT:
             yield (
-                f"the last third of the rounds is {abs(drift):.0%} "
+                f"{DRIFTED} is {abs(drift):.0%} "
                 f"{'slower' if drift > 0 else 'faster'} than the first (limit {DRIFT:.0%}): "
                 "let the machine come to rest and measure again, with more rounds"
             )

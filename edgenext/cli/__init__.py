@@ -9,6 +9,8 @@ from typing import Any
 import typer
 
 from edgenext.cli import build as build
+from edgenext.cli import check as check
+from edgenext.cli import devices as devices
 from edgenext.cli import explain as explain
 from edgenext.cli import export as export
 from edgenext.cli import judge as judge

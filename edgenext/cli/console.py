@@ -18,6 +18,8 @@ from rich.table import Table
 from edgenext.schema import (
     BenchReport,
     CompareReport,
+    Device,
+    DeviceFacts,
     DiffReport,
     EvalReport,
     Evidence,
@@ -303,34 +305,49 @@ def _show_evidence(artifact: str, runtime: str, evidence: Evidence) -> None:
 
 def show_bench(report: BenchReport) -> None:
     """Latency and ratios; what is not valid says why."""
-    rows = [
-        (
-            r.artifact,
-            *(f"{v:.2f}" for v in (r.latency_ms.p50, r.latency_ms.p90, r.latency_ms.p99)),
-            str(r.n),
-            f"{r.load_ms:.0f}",
-            f"{r.first_ms:.1f}",
-            f"{r.peak_rss_mb:.0f}",
-            "yes" if r.valid else "NO",
-        )
-        for r in report.results
-    ]
-    columns = ("artifact", "p50 ms", "p90", "p99", "n", "load ms", "first ms", "peak MiB", "valid")
-    first = report.results[0]
-    env = report.environment
-    machine = f"{env.cpu} ({', '.join(env.isa)}), " if env else ""
-    runtimes = ", ".join(dict.fromkeys(r.runtime for r in report.results))
-    _table(f"{machine}{runtimes}, {first.threads} thread(s), batch {first.batch}", columns, rows)
-    for r in report.results:
-        for reason in r.reasons:
-            out.print(f"not valid: {r.artifact}: {reason}")
-    for ratio in report.ratios:
-        if ratio.b != first.artifact:  # each pair once: how much faster than the first
-            low, high = ratio.ci95
-            out.print(
-                f"{ratio.b} runs {ratio.median:.3f}x as fast as {ratio.a} "
-                f"(95 % interval {low:.3f} to {high:.3f}){'' if ratio.valid else ', not valid'}"
-            )
+    from edgenext.cli.bench_table import columns, machine_line, notes, row
+
+    heads = columns(report)
+    _table(machine_line(report), heads, [row(r, report) for r in report.results])
+    for line in notes(report):
+        out.print(line, soft_wrap=True)
+    if report.compare:
+        show_compare(report.compare)
+    elif report.eval:
+        show_eval(report.eval)
+
+
+def show_devices(found: Sequence[Device]) -> None:
+    """The devices that were added."""
+    rows = [(d.name, d.kind, d.ssh or d.adb or d.bundle or "this machine", d.python) for d in found]
+    _table("", ("device", "kind", "where", "python"), rows)
+
+
+def show_device(device: Device, facts: DeviceFacts | None) -> None:
+    """One device and what it says of itself."""
+    where = device.ssh or device.adb or device.bundle or "this machine"
+    out.print(f"{device.name}: {device.kind}, {where}")
+    if facts is None:
+        return
+    software = ", ".join(f"{name} {version}" for name, version in facts.software.items())
+    heat = ", ".join(f"{name} {value:.0f} °C" for name, value in facts.temperatures_c.items())
+    lines = {
+        "model": facts.model,
+        "soc": facts.soc,
+        "system": f"{facts.os}, {facts.machine}, {facts.cores} cores, {facts.memory_mb:.0f} MiB",
+        "isa": ", ".join(facts.isa),
+        "software": software,
+        "tools": ", ".join(facts.tools.values()),
+        "power mode": facts.power_mode,
+        "rails": ", ".join(facts.rails),
+        "heat": heat,
+        "emulator": facts.emulator and f"{facts.emulator}: its time says nothing",
+    }
+    for head, text in lines.items():
+        if text:
+            out.print(f"  {head}: {text}", soft_wrap=True)
+    for note in facts.notes:
+        out.print(f"  note: {note}", soft_wrap=True)
 
 
 def announce(stage: str, needed: bool) -> None:

@@ -19,6 +19,7 @@ from edgenext.cli.options import (
     Jetpack,
     Json,
     Out,
+    Soc,
     Uint8,
     batch_size,
     takes_model,
@@ -34,7 +35,9 @@ def export(
     model: Annotated[str | None, typer.Argument(help="Default: edgenext_small.")] = None,
     format: Annotated[  # noqa: A002 - the option's name
         list[str] | None,
-        typer.Option(help="onnx, coreml, tflite, openvino, executorch or tensorrt; repeatable."),
+        typer.Option(
+            help="onnx, coreml, tflite, openvino, executorch, tensorrt or qnn-context. Repeatable."
+        ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="Where the file will run; default: the format's own.")
@@ -53,6 +56,7 @@ def export(
     engine: Engine = None,
     jetpack: Jetpack = None,
     backend: Backend = None,
+    soc: Soc = None,
     no_fold: Annotated[
         bool, typer.Option("--no-fold", help="The plain graph, for comparison.")
     ] = False,
@@ -85,6 +89,7 @@ def export(
         "engine": engine,
         "jetpack": jetpack,
         "backend": backend,
+        "soc": soc,
     }
     told = told_options(formats, given)
     results = []

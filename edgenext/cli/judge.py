@@ -9,9 +9,18 @@ import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
-from edgenext.cli.options import Data, Json, Limit, Seed, changed, command_line, takes_model
+from edgenext.cli.options import (
+    Data,
+    Json,
+    Limit,
+    RuntimeOf,
+    Seed,
+    changed,
+    command_line,
+    takes_model,
+)
 from edgenext.errors import UsageError
-from edgenext.options import ModelOptions
+from edgenext.options import BenchOptions, ModelOptions
 
 
 @app.command(name="eval")
@@ -22,6 +31,7 @@ def evaluate(
         list[str], typer.Argument(metavar="MODEL|ARTIFACT", help="Models and artifacts.")
     ],
     data: Data,
+    target: RuntimeOf = "",
     limit: Limit = None,
     seed: Seed = 0,
     options: ModelOptions,
@@ -29,12 +39,14 @@ def evaluate(
 ) -> None:
     """Score models and artifacts: top-1, top-5 and loss.
 
-    Each runs in its own runtime.
+    Each runs in its own runtime, artifacts with --target in that target's.
     """
     from edgenext import api
 
     with console.progress() as progress:
-        result = api.evaluate(what, data, options, limit=limit, seed=seed, progress=progress)
+        result = api.evaluate(
+            what, data, options, limit=limit, seed=seed, target=target, progress=progress
+        )
     console.print_json(result.model_dump(mode="json")) if json else console.show_eval(result)
 
 
@@ -45,6 +57,7 @@ def compare(
     base: Annotated[str, typer.Argument(help="What the others are compared with.")],
     others: Annotated[list[str], typer.Argument(metavar="OTHER")],
     data: Data,
+    target: RuntimeOf = "",
     limit: Limit = None,
     seed: Seed = 0,
     options: ModelOptions,
@@ -52,12 +65,15 @@ def compare(
 ) -> None:
     """Measure the paired accuracy drop against a base.
 
-    All see the same images. The drop has an interval and a p-value.
+    All see the same images. The drop has an interval and a p-value. With --target the others run
+    in that target's runtime, the base in its own.
     """
     from edgenext import api
 
     with console.progress() as progress:
-        result = api.compare(base, others, data, options, limit=limit, seed=seed, progress=progress)
+        result = api.compare(
+            base, others, data, options, limit=limit, seed=seed, target=target, progress=progress
+        )
     console.print_json(result.model_dump(mode="json")) if json else console.show_compare(result)
 
 
@@ -67,22 +83,60 @@ def bench(
         list[Path],
         typer.Argument(metavar="ARTIFACT", help="The first is the base of the ratios."),
     ],
-    device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, a device's name, or jetson, android, iphone, linux for the only one."
+        ),
+    ] = "cpu",
+    data: Annotated[
+        str | None, typer.Option(help="Score the same files there on these images.")
+    ] = None,
+    limit: Limit = None,
+    unit: Annotated[
+        str, typer.Option(help="On a device: cpu, gpu, tensorrt, npu or nnapi; default: its own.")
+    ] = "",
     threads: Annotated[int, typer.Option(help="Inside an operator.")] = 1,
     batch: Annotated[int, typer.Option(help="Images an inference.")] = 1,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds, 30 at least to be valid.")] = 30,
+    sustained: Annotated[
+        float, typer.Option(min=0, help="Go on for so many minutes; the last third counts.")
+    ] = 0,
+    lock_clocks: Annotated[
+        bool, typer.Option("--lock-clocks", help="Jetson: lock the clocks meanwhile.")
+    ] = False,
+    time_limit: Annotated[
+        float, typer.Option(min=1, help="Minutes after which a device is given up.")
+    ] = 120,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write the JSON here.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure latency, interleaved, and say if it is valid.
 
-    Each artifact runs in a process of its own.
+    Each artifact runs in a process of its own, here or on a device. With --data the same files
+    are scored there, too.
     """
     from edgenext import api
+    from edgenext.files import write_text
 
+    how = BenchOptions(
+        threads=threads,
+        batch=batch,
+        rounds=rounds,
+        unit=unit,
+        lock_clocks=lock_clocks,
+        sustained_s=60 * sustained,
+        limit_s=60 * time_limit,
+    )
     with console.progress() as progress:
         result = api.bench(
-            artifact, device=device, threads=threads, batch=batch, rounds=rounds, progress=progress
+            artifact, device=device, data=data, limit=limit, seed=seed, how=how, progress=progress
         )
+    if out:
+        write_text(out, result.model_dump_json(indent=2) + "\n")
     console.print_json(result.model_dump(mode="json")) if json else console.show_bench(result)
 
 

@@ -35,6 +35,9 @@ Data = Annotated[str, typer.Option(help="Folder or zip of class folders, or `dig
 Limit = Annotated[int | None, typer.Option(help="Use a stratified subset of N images.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 Target = Annotated[str, typer.Option(help="Where the file will run.")]
+RuntimeOf = Annotated[
+    str, typer.Option("--target", help="Run artifacts as this target does: `htp` is simulated.")
+]
 Uint8 = Annotated[
     bool, typer.Option("--uint8-input", help="Take N×H×W×3 uint8; preprocessing goes inside.")
 ]
@@ -51,6 +54,7 @@ Engine = Annotated[str | None, typer.Option(help="TFLite: litert or tensorflow; 
 Jetpack = Annotated[
     str | None, typer.Option(help="TensorRT: the JetPack generation, 4, 5 or 6; default 6.")
 ]
+Soc = Annotated[str | None, typer.Option(help="Qualcomm: the SoC, such as SM8750; default SM8650.")]
 Backend = Annotated[
     str | None, typer.Option(help="ExecuTorch: xnnpack or coreml; default xnnpack.")
 ]

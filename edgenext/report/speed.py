@@ -51,7 +51,7 @@ def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
 
 def fastest(entries: Sequence[Entry]) -> Entry | None:
     """The one with the lowest median latency among those whose timing holds."""
-    timed = [(e.bench.latency_ms.p50, e.name, e) for e in entries if e.timed and e.bench]
+    timed = [(e.bench.p50_ms, e.name, e) for e in entries if e.timed and e.bench]
     return min(timed)[2] if timed else None
 
 

@@ -150,7 +150,7 @@ def _speed(study: Study) -> tuple[Row, ...]:
     rival = fastest(study.floats)
 
     def percentile(name: str) -> Figure:
-        return lambda e: _timing(e, lambda b: milliseconds(getattr(b.latency_ms, name)))
+        return lambda e: _timing(e, lambda b: _ms(getattr(b.latency_ms, name)))
 
     def against(other: Entry | None) -> Figure:
         def figure(e: Entry) -> Cell | None:
@@ -179,9 +179,13 @@ def _speed(study: Study) -> tuple[Row, ...]:
         (f"Speed, {_name(study.base)} = 1", against(study.base)),
         (f"Speed, {_name(rival)} = 1", quantized_against),
         ("Timed inferences", samples),
-        ("Load, ms", lambda e: _timing(e, lambda b: milliseconds(b.load_ms))),
-        ("First inference, ms", lambda e: _timing(e, lambda b: milliseconds(b.first_ms))),
+        ("Load, ms", lambda e: _timing(e, lambda b: _ms(b.load_ms))),
+        ("First inference, ms", lambda e: _timing(e, lambda b: _ms(b.first_ms))),
     )
+
+
+def _ms(value: float | None) -> str:
+    return NOTHING if value is None else milliseconds(value)
 
 
 def _footprint(study: Study) -> tuple[Row, ...]:

@@ -37,6 +37,7 @@ from edgenext.schema.latency import BenchResult as BenchResult
 from edgenext.schema.latency import Environment as Environment
 from edgenext.schema.latency import Latency as Latency
 from edgenext.schema.latency import Ratio as Ratio
+from edgenext.schema.latency import Sustained as Sustained
 from edgenext.schema.run import Candidate as Candidate
 from edgenext.schema.run import RunSummary as RunSummary
 from edgenext.schema.run import SearchReport as SearchReport

@@ -33,8 +33,8 @@ class CheckReport(Record):
     """`check --json`: whether a vendor accepts a file, where every operator lands and why.
 
     `accepted` says that the compiler took the file at all, `delegated` that nothing fell back from
-    `unit`. `estimates` are the vendor's performance model's and labelled so wherever shown; units
-    are in the names (`inferences_per_second`, `sram_kib` …).
+    `unit`, None where nobody can tell. `estimates` are the vendor's performance model's and labelled so
+    wherever shown; units are in the names (`inferences_per_second`, `sram_kib` …).
     """
 
     artifact: str
@@ -43,12 +43,12 @@ class CheckReport(Record):
     scheme: str
     target: str
     unit: str
-    """What the target is there for: gpu, npu, cpu."""
+    """What the target is there for: gpu, npu, cpu, or the CPU's fast kernels, xnnpack."""
     compiler: str
     version: str
     evidence: Evidence = "compiler"
     accepted: bool
-    delegated: bool
+    delegated: bool | None
     placements: tuple[Placement, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     errors: tuple[str, ...] = ()

@@ -37,7 +37,7 @@ class Device(Record):
 class DeviceFacts(Record):
     """What a device says of itself when it is probed; what it does not say is empty.
 
-    `isa` are the arm64 or x86 features that matter to INT8 (asimddp, i8mm, sve, avx512_vnni …),
+    `isa` are the arm64 or x86 features that matter to INT8 (dotprod, i8mm, sve, avx512_vnni …),
     `software` versions by name (l4t, jetpack, tensorrt, cuda, android, kernel …), `tools` paths of
     native tools by name, `int8` whether the GPU or NPU has fast 8-bit arithmetic, None where
     nobody knows. `emulator` is the emulator it runs under: then its time says nothing.
@@ -65,6 +65,8 @@ class DeviceFacts(Record):
     charging: bool | None = None
     screen_on: bool | None = None
     dozing: bool | None = None
+    providers: tuple[str, ...] = ()
+    """Execution providers of the onnxruntime there."""
     rails: tuple[str, ...] = ()
     """Power rails that can be read, by name."""
     whole_rail: str = ""

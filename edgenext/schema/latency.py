@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+from pydantic import Field
+
+from edgenext.schema.accuracy import CompareReport, EvalReport
 from edgenext.schema.base import Evidence, Record
+from edgenext.schema.device import DeviceFacts, Telemetry
 
 
 class Latency(Record):
@@ -16,7 +22,12 @@ class Latency(Record):
 
 
 class BenchResult(Record):
-    """One artifact's latency. `peak_rss_mb` is the process's peak minus the empty runtime's."""
+    """One artifact's latency. `peak_rss_mb` is the process's peak minus the empty runtime's.
+
+    Times are None where they would say nothing, under emulation. `unit_asked` is the compute unit
+    that was asked for, `unit` the one that most of it ran on, `units` operators by unit and type,
+    where the runtime tells.
+    """
 
     artifact: str
     runtime: str
@@ -24,10 +35,10 @@ class BenchResult(Record):
     evidence: Evidence
     threads: int
     batch: int
-    latency_ms: Latency
+    latency_ms: Latency | None
     n: int
-    load_ms: float
-    first_ms: float
+    load_ms: float | None
+    first_ms: float | None
     peak_rss_mb: float
     valid: bool
     reasons: tuple[str, ...]
@@ -42,6 +53,31 @@ class BenchResult(Record):
     """The logical CPUs the process stayed on; empty where it could not be pinned."""
     warmup: int = 0
     """Inferences before the first sample, beside the very first."""
+    unit: str = ""
+    unit_asked: str = ""
+    units: dict[str, dict[str, int]] = Field(default_factory=dict)
+    partitions: int | None = None
+    telemetry: Telemetry | None = None
+    round_ends_s: tuple[float, ...] = ()
+    """When each round ended, in seconds from the first: the time axis of a sustained run."""
+    sustained: Sustained | None = None
+
+    @property
+    def p50_ms(self) -> float:
+        """The median latency in ms; not a number where no time was taken."""
+        return self.latency_ms.p50 if self.latency_ms else math.nan
+
+
+class Sustained(Record):
+    """What minutes without a pause came to: medians in ms of the first and the last third.
+
+    `drift` is the last over the first, less one; `latency_ms` of the result is the last third's.
+    """
+
+    seconds: float
+    first_third_ms: float
+    last_third_ms: float
+    drift: float
 
 
 class Ratio(Record):
@@ -68,11 +104,20 @@ class Environment(Record):
 
 
 class BenchReport(Record):
-    """`bench --json`."""
+    """`bench --json`.
+
+    `environment` is that of the machine measured on. On a device, `device` is what it said of
+    itself before, `after` afterwards; with images, `eval` and `compare` are the same files'
+    accuracy there, the first artifact being the base.
+    """
 
     results: tuple[BenchResult, ...]
     ratios: tuple[Ratio, ...]
     environment: Environment | None = None
+    device: DeviceFacts | None = None
+    after: DeviceFacts | None = None
+    eval: EvalReport | None = None
+    compare: CompareReport | None = None
 
 
 class Advice(Record):

@@ -13,7 +13,7 @@ from conditions import QUIET, READY
 
 from edgenext.artifact import Artifact, distinct_names
 from edgenext.benchmark.interleave import Rounds, interleave
-from edgenext.benchmark.latency import bench, latency, ratios, result
+from edgenext.benchmark.latency import bench, latency, ratios, result, sustained
 from edgenext.benchmark.validity import Asked
 from edgenext.benchmark.worker import Ready
 from edgenext.errors import UsageError
@@ -44,18 +44,32 @@ def test_bursts_take_turns() -> None:
     assert samples == [[[1.0]] * 4] * 3
 
 
-def test_a_budget_of_seconds_ends_after_a_whole_round() -> None:
+def test_rounds_go_on_until_the_time_is_over() -> None:
     calls: list[str] = []
     two = [Scripted(name, [[1.0]] * 9, calls) for name in "AB"]
     ticks = count()
-    samples = interleave(two, 9, seconds=3, clock=lambda: float(next(ticks)))
+    samples = interleave(two, 2, at_least_s=2, clock=lambda: float(next(ticks)))
     assert "".join(calls) == "ABABAB"
     assert [len(mine) for mine in samples] == [3, 3]
 
 
-def test_a_budget_already_spent_still_gives_one_round() -> None:
-    samples = interleave([Scripted("A", [[1.0]] * 9)], 9, seconds=0)
-    assert samples == [[[1.0]]]
+def test_all_rounds_are_made_however_long_they_take() -> None:
+    ticks = count()
+    scripted = Scripted("A", [[1.0]] * 9)
+    samples = interleave([scripted], 3, at_least_s=1, clock=lambda: float(next(ticks)))
+    assert samples == [[[1.0]] * 3]
+
+
+def test_a_sustained_result_is_the_last_thirds(make_artifact: Callable[..., Artifact]) -> None:
+    samples = [[1.0]] * 10 + [[1.5]] * 10 + [[2.0, 2.0, 5.0]] * 10
+    executor = Scripted("tiny", samples)
+    row = result(make_artifact(), executor, samples, 0.0, Asked(30, 1, 1), QUIET)
+    assert any("last third of the rounds is 100% slower" in reason for reason in row.reasons)
+    found = sustained(row, samples, [2.0 * i for i in range(1, 31)])
+    assert found.latency_ms and found.latency_ms.p50 == 2
+    assert found.sustained and found.sustained.seconds == 60
+    assert (found.sustained.first_third_ms, found.sustained.drift) == (1, 1)
+    assert not any("last third" in reason for reason in found.reasons)
 
 
 def test_latency_percentiles() -> None:
@@ -123,8 +137,6 @@ def test_options_that_cannot_be(make_artifact: Callable[..., Artifact]) -> None:
     one = make_artifact()
     with pytest.raises(UsageError, match="nothing to measure"):
         bench([])
-    with pytest.raises(UsageError, match="unknown device 'gpu'"):
-        bench([one], device="gpu")
     for option in ("threads", "batch", "rounds"):
         with pytest.raises(UsageError, match=f"--{option} 0 cannot be"):
             bench([one], **{option: 0})

@@ -45,7 +45,7 @@ def rounds(study: Study) -> Plot | None:
         axes.set_ylim(0, 1.06 * top)
         for (entry, _), y in zip(series, spread(ends, 0.135 * top), strict=True):
             bench = entry.bench
-            middle = milliseconds(bench.latency_ms.p50) if bench else ""
+            middle = milliseconds(bench.p50_ms) if bench else ""
             note = f"{middle} ms" if entry.timed else "not valid"
             axes.annotate(
                 f"{title_of(entry)}\n{note}",

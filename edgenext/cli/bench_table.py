@@ -1,0 +1,75 @@
+"""How a benchmark is told: a row an artifact, and what stands underneath."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgenext.schema import BenchReport, BenchResult
+
+
+def columns(report: BenchReport) -> tuple[str, ...]:
+    """The heads of the table's columns."""
+    energy = ("mJ",) if any(_energy(r) for r in report.results) else ()
+    unit = ("unit",) if report.device else ()
+    return (
+        *("artifact", *unit, "p50 ms", "p90", "p99", "n", "load ms", "first ms", "peak MiB"),
+        *(*energy, "valid"),
+    )
+
+
+def row(result: BenchResult, report: BenchReport) -> tuple[str, ...]:
+    """One artifact's cells; times that say nothing are left out."""
+    latency = result.latency_ms
+    times = [f"{v:.2f}" for v in (latency.p50, latency.p90, latency.p99)] if latency else [""] * 3
+    energy = _energy(result)
+    cells = [result.artifact, *([result.unit] if report.device else []), *times]
+    cells += [str(result.n) if latency else ""]
+    cells += ["" if result.load_ms is None else f"{result.load_ms:.0f}"]
+    cells += ["" if result.first_ms is None else f"{result.first_ms:.1f}"]
+    cells += [f"{result.peak_rss_mb:.0f}" if result.peak_rss_mb else ""]
+    if "mJ" in columns(report):
+        cells += [f"{energy:.1f}" if energy else ""]
+    return (*cells, "yes" if result.valid else "NO")
+
+
+def machine_line(report: BenchReport) -> str:
+    """Where it was measured, and with what."""
+    first, env, device = report.results[0], report.environment, report.device
+    if device:
+        said = (first.device, device.model, env.cpu if env and not device.model else "")
+        power = (device.power_mode and f"power mode {device.power_mode}",)
+        machine = ", ".join(filter(None, dict.fromkeys((*said, *power))))
+    else:
+        machine = f"{env.cpu} ({', '.join(env.isa)})" if env else ""
+    runtimes = ", ".join(dict.fromkeys(r.runtime for r in report.results))
+    what = f"{runtimes}, {first.threads} thread(s), batch {first.batch}"
+    evidence = "" if first.evidence == "host" else f", evidence {first.evidence}"
+    return f"{machine}, {what}{evidence}" if machine else f"{what}{evidence}"
+
+
+def notes(report: BenchReport) -> Iterator[str]:
+    """What speaks against a result, how the artifacts compare, and what the device said."""
+    for result in report.results:
+        for reason in result.reasons:
+            yield f"not valid: {result.artifact}: {reason}"
+    first = report.results[0].artifact
+    for ratio in report.ratios:
+        if ratio.b != first:  # each pair once: how much faster than the first
+            low, high = ratio.ci95
+            yield (
+                f"{ratio.b} runs {ratio.median:.3f}x as fast as {ratio.a} "
+                f"(95 % interval {low:.3f} to {high:.3f}){'' if ratio.valid else ', not valid'}"
+            )
+    for result in report.results:
+        if found := result.sustained:
+            span = f"{found.first_third_ms:.2f} to {found.last_third_ms:.2f} ms"
+            yield (
+                f"{result.artifact}: {found.drift:+.1%} in {found.seconds / 60:.1f} minutes "
+                f"({span}, first and last third)"
+            )
+    if report.device:
+        yield from (f"note: {note}" for note in report.device.notes)
+
+
+def _energy(result: BenchResult) -> float | None:
+    return result.telemetry.energy_mj if result.telemetry else None

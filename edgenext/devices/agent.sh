@@ -1,0 +1,194 @@
+# The part of a transport that stands on the device: sh agent.sh NONCE ROOT VERB [ARGUMENT…].
+#
+# POSIX sh, as dash, busybox and Android have it. Every verb may be said again after a broken link.
+# It ends by printing "edgenext NONCE ok", or "edgenext NONCE failed WHY": without that line the
+# verb is not known to have ended, whatever the exit code says.
+#
+#   ROOT/store/SHA256          whole files by what is in them
+#   ROOT/parts/SHA256/N        pieces of files on their way
+#   ROOT/jobs/ID/              one job: pid, boot, exit, err and whatever it writes
+#   ROOT/clocks            the device's clocks as they were, while a job has them locked
+#   ROOT/lock/                 who uses the device: owner, and beat, renewed while they are there
+set -u
+nonce=$1 root=$2 verb=$3
+shift 3
+umask 077
+
+ok() { printf '\nedgenext %s ok\n' "$nonce"; exit 0; }
+failed() { printf '\nedgenext %s failed %s\n' "$nonce" "$*"; exit 1; }
+
+uptime_s() { # a clock that nobody sets; it starts again with the machine
+  if read -r up _ </proc/uptime; then echo "${up%%.*}"; else date +%s; fi
+} 2>/dev/null
+boot() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown; }
+free_kib() { df -Pk "$root" 2>/dev/null | { read -r _; read -r _ _ _ free _; echo "${free:-0}"; }; }
+sum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi <"$1" | cut -c1-64; }
+size() { if [ -f "$1" ]; then wc -c <"$1" | tr -d ' '; else echo -1; fi; }
+why() { tail -n 1 "$root/why" 2>/dev/null; rm -f "$root/why"; }
+
+alive() { # whether the job in the folder $1 runs: a number alone may be another program's
+  [ -f "$1/pid" ] && [ "$(cat "$1/boot" 2>/dev/null)" = "$(boot)" ] || return 1
+  kill -0 "-$(cat "$1/pid")" 2>/dev/null || kill -0 "$(cat "$1/pid")" 2>/dev/null
+}
+restored() { # wait until the clocks of a job that has ended are as they were
+  tries=0
+  while [ -f "$root/clocks" ] && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+}
+end() { # the job's whole process group
+  alive "$1" || return 0
+  kill -9 "-$(cat "$1/pid")" 2>/dev/null || kill -9 "$(cat "$1/pid")" 2>/dev/null
+  restored
+}
+end_all() { for job in "$root"/jobs/*; do [ -d "$job" ] && end "$job"; done; return 0; }
+beat() { [ -d "$root/lock" ] && uptime_s >"$root/lock/beat.new" && mv "$root/lock/beat.new" "$root/lock/beat"; }
+age() { # seconds since the owner of the lock was last heard
+  then=$(cat "$root/lock/beat" 2>/dev/null || echo 0) now=$(uptime_s)
+  if [ "$now" -lt "$then" ]; then echo 999999; else echo $((now - then)); fi
+}
+
+case $verb in
+hello) # make the folders; prints ROOT as an absolute path
+  mkdir -p "$root/store" "$root/parts" "$root/jobs" 2>/dev/null || failed "cannot make $root"
+  [ -w "$root" ] || failed "cannot write in $root"
+  (cd "$root" && pwd)
+  ok
+  ;;
+lock) # TOKEN OWNER LEASE_S [FORMER_OWNER]: FORMER_OWNER is known to be gone
+  if ! mkdir "$root/lock" 2>/dev/null; then
+    read -r token owner 2>/dev/null <"$root/lock/owner" || { token='' owner=somebody; }
+    if [ "$token" = "$1" ]; then beat; ok; fi
+    age_s=$(age)
+    if [ "$age_s" -lt "$3" ] && [ "$owner" != "${4:-}" ]; then failed "in use by $owner, heard $age_s s ago"; fi
+    end_all
+    rm -rf "$root/lock"
+    mkdir "$root/lock" 2>/dev/null || failed "in use by somebody who came first"
+  fi
+  printf '%s %s\n' "$1" "$2" >"$root/lock/owner" || { rm -rf "$root/lock"; failed "no space left in $root"; }
+  beat || { rm -rf "$root/lock"; failed "no space left in $root"; }
+  ok
+  ;;
+owner) # who has the lock
+  cat "$root/lock/owner" 2>/dev/null
+  ok
+  ;;
+unlock) # TOKEN
+  read -r token _ 2>/dev/null <"$root/lock/owner" || token=''
+  [ "$token" = "$1" ] && rm -rf "$root/lock"
+  ok
+  ;;
+need) # SHA256 SIZE PIECE: "have", or how much is free and the pieces that are not there whole
+  beat
+  if [ "$(size "$root/store/$1")" = "$2" ]; then echo have; ok; fi
+  free_kib
+  mkdir -p "$root/parts/$1" || failed "no space left in $root"
+  at=0 left=$2
+  while [ "$left" -gt 0 ]; do
+    piece=$3
+    [ "$left" -lt "$piece" ] && piece=$left
+    [ "$(size "$root/parts/$1/$at")" = "$piece" ] || echo "$at"
+    at=$((at + 1)) left=$((left - piece))
+  done
+  ok
+  ;;
+join) # SHA256 PIECES: the pieces become a file, if it is the right one
+  beat
+  new=$root/parts/$1/whole at=0
+  : >"$new" || failed "no space left in $root"
+  while [ "$at" -lt "$2" ]; do
+    if ! cat "$root/parts/$1/$at" >>"$new" 2>"$root/why"; then
+      said=$(why); rm -rf "$root/parts/$1"; failed "${said:-a piece is gone}"
+    fi
+    rm -f "$root/parts/$1/$at" "$root/why"
+    at=$((at + 1))
+  done
+  if [ "$(sum "$new")" != "$1" ]; then rm -rf "$root/parts/$1"; failed "another sha256 arrived"; fi
+  mv "$new" "$root/store/$1" && rm -rf "$root/parts/$1"
+  ok
+  ;;
+drop) # SHA256: pieces that will not be completed
+  rm -rf "$root/parts/$1"
+  ok
+  ;;
+start) # ID LEASE_S CLOCKS PROGRAM [ARGUMENT…]: unless it runs already, or has ended well
+  # CLOCKS is empty, or the jetson_clocks that locks the clocks for as long as the job runs
+  job=$root/jobs/$1 lease=$2 clocks=$3
+  shift 3
+  beat
+  mkdir -p "$job" || failed "no space left in $root"
+  if [ "$(cat "$job/exit" 2>/dev/null)" = 0 ] || alive "$job"; then ok; fi
+  restored
+  rm -f "$job/exit" "$job/pid" "$root/clocks"
+  boot >"$job/boot" || failed "no space left in $root"
+  cd "$job" || failed "cannot enter $job"
+  cat >"$job/job.sh" <<'JOB' || failed "no space left in $root"
+echo $$ >pid
+lock=$1 lease=$2 clocks=$3 saved=${1%lock}clocks
+shift 3
+up() { if read -r up _ </proc/uptime; then echo "${up%%.*}"; else date +%s; fi; } 2>/dev/null
+( # a job whose owner is not heard any more does not run for ever
+  while sleep 2; do
+    [ -f exit ] && exit 0
+    then=$(cat "$lock/beat" 2>/dev/null || echo 0) now=$(up)
+    if [ $((now - then)) -gt "$lease" ]; then kill -9 0; fi
+  done
+) &
+watch=$!
+if [ -n "$clocks" ]; then
+  if ! said=$($clocks --store "$saved" 2>&1); then
+    rm -f "$saved"
+    echo "the clocks cannot be locked: $(echo "$said" | tail -n 1)" >&2
+    kill "$watch" 2>/dev/null
+    echo 1 >exit
+    exit 1
+  fi
+  # in a session of its own: it outlives the job, however that ends
+  setsid sh -c '
+    while kill -0 "$1" 2>/dev/null; do sleep 1; done
+    $2 --restore "$3" >/dev/null 2>&1
+    rm -f "$3"
+  ' sh $$ "$clocks" "$saved" </dev/null >/dev/null 2>&1 &
+  $clocks >/dev/null
+fi
+"$@"
+code=$?
+kill "$watch" 2>/dev/null
+echo "$code" >exit.new && mv exit.new exit
+JOB
+  setsid sh "$job/job.sh" "$root/lock" "$lease" "$clocks" "$@" </dev/null >>"$job/out" 2>"$job/err" &
+  tries=0
+  while [ ! -s "$job/pid" ] && [ "$tries" -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+  [ -s "$job/pid" ] || failed "the job did not start: $(tail -n 1 "$job/err")"
+  ok
+  ;;
+follow) # ID FILE OFFSET: a line "running", "exit N" or "gone", then what FILE has from OFFSET on
+  job=$root/jobs/$1
+  beat
+  if [ -f "$job/exit" ]; then echo "exit $(cat "$job/exit")"
+  elif alive "$job"; then echo running
+  elif [ -f "$job/pid" ] && [ "$(cat "$job/boot")" != "$(boot)" ]; then echo rebooted
+  else echo gone; fi
+  [ -f "$job/$2" ] && tail -c "+$(($3 + 1))" "$job/$2"
+  ok
+  ;;
+stop) # ID: end it and everything it has started
+  end "$root/jobs/$1"
+  ok
+  ;;
+remove) # ID
+  end "$root/jobs/$1"
+  rm -rf "${root:?}/jobs/$1"
+  ok
+  ;;
+tidy) # ID: all jobs but that one, and all pieces
+  for job in "$root"/jobs/*; do
+    [ -d "$job" ] && [ "${job##*/}" != "$1" ] && { end "$job"; rm -rf "$job"; }
+  done
+  ok
+  ;;
+clean) # everything of ours
+  end_all
+  rm -rf "${root:?}"
+  ok
+  ;;
+*) failed "unknown verb $verb" ;;
+esac

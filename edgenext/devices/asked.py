@@ -1,0 +1,102 @@
+"""What is asked of a device: which files, how, and on what compute unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgenext.artifact import Artifact, distinct_names
+from edgenext.benchmark.worker import input_size
+from edgenext.errors import UsageError, unknown_name
+from edgenext.options import BenchOptions
+from edgenext.schema import Device, DeviceFacts, EvalTransform, TensorSpec
+
+if TYPE_CHECKING:
+    from edgenext.data import ImageSet
+
+UNITS = ("cpu", "gpu", "tensorrt", "npu", "nnapi")
+"""Compute units by the names of `--unit`; tensorrt is the GPU through TensorRT."""
+ACCELERATOR = {"jetson": "tensorrt"}
+"""What a kind of device is there for; others start with the CPU, which all of them have."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done and how much there is."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A whole request: files, the images to score them on if any, and the device as it is."""
+
+    device: Device
+    facts: DeviceFacts
+    artifacts: tuple[Artifact, ...]
+    images: ImageSet | None
+    how: BenchOptions
+    seed: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """What results call the artifacts."""
+        return distinct_names([a.path for a in self.artifacts])
+
+    @property
+    def unit(self) -> str:
+        """The compute unit that is asked for."""
+        return self.how.unit or ACCELERATOR.get(self.device.kind, "cpu")
+
+    @property
+    def clocks(self) -> str:
+        """The command that locks the clocks, if that was asked for.
+
+        Raises:
+            UsageError: the device has none.
+        """
+        if not self.how.lock_clocks:
+            return ""
+        if tool := self.facts.tools.get("jetson_clocks"):
+            return tool
+        raise UsageError(
+            f"{self.device.name} has no jetson_clocks to lock its clocks with",
+            "Leave out --lock-clocks",
+        )
+
+    @property
+    def transform(self) -> EvalTransform:
+        """How images become inputs: the same for all artifacts."""
+        return self.artifacts[0].manifest.eval
+
+
+def check(artifacts: Sequence[Artifact], how: BenchOptions) -> None:
+    """Refuse what cannot be asked.
+
+    Raises:
+        UsageError: nothing to measure, an option that cannot be, or files of unlike inputs.
+    """
+    if not artifacts:
+        raise UsageError("nothing to measure", "Name at least one artifact")
+    if how.unit and how.unit not in UNITS:
+        raise unknown_name("compute unit", how.unit, UNITS)
+    numbers: Mapping[str, float] = {
+        "threads": how.threads,
+        "batch": how.batch,
+        "rounds": how.rounds,
+    }
+    for option, value in numbers.items():
+        if value < 1:
+            raise UsageError(f"--{option} {value:g} cannot be", "It must be at least 1")
+    first = artifacts[0]
+    for other in artifacts[1:]:
+        if other.manifest.eval != first.manifest.eval:
+            raise UsageError(
+                f"{first.name} and {other.name} prepare images unlike each other",
+                "Measure them one at a time",
+            )
+
+
+def input_spec(artifact: Artifact) -> TensorSpec:
+    """An artifact's input with height and width decided where it leaves them free."""
+    spec = artifact.manifest.input
+    height, width = input_size(artifact.manifest)
+    sides = (height, width, 3) if spec.channels_last else (3, height, width)
+    return spec.model_copy(update={"shape": (spec.shape[0], *sides)})

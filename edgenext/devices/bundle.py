@@ -1,0 +1,200 @@
+"""A bundle: a folder that somebody takes to a Mac or an iPhone and brings back with results."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from edgenext.artifact import Artifact, content_sha256, manifest_path
+from edgenext.devices.asked import input_spec
+from edgenext.devices.job import Job, JobArtifact, JobImages
+from edgenext.devices.protocol import first_error
+from edgenext.devices.returned import JOB_FILE, RESULTS_FOLDER
+from edgenext.devices.returned import read_results as read_results
+from edgenext.errors import ArtifactError, OutputError, UsageError
+from edgenext.files import publish, staging
+from edgenext.runtimes.base import Images
+
+IMAGES_FILE = "images.u8"
+README_FILE = "README.txt"
+RUNNER_FOLDER = "runner"
+RUNNER = Path(__file__).with_name("swift")
+"""The Swift package that measures."""
+
+DERIVED = ("protocol", "artifacts", "images", "mean", "std")
+"""Keys of a job that follow from the artifacts and images."""
+
+README = """\
+Measure these on a Mac or an iPhone:
+
+{files}
+On a Mac, with Xcode's command line tools:
+
+    cd {runner}
+    swift run -c release edgerunner ..
+
+On an iPhone: see {runner}/README.txt. Stopped, it goes on where it was when it is started again.
+Then take this folder, or the results alone, back to where it was written:
+
+    edgenext bench {names} --import {results}
+
+Change nothing in here: the runner and the import check every file.
+"""
+
+
+def write_bundle(
+    folder: Path, artifacts: Sequence[Artifact], images: Images | None, job: Mapping[str, Any]
+) -> Path:
+    """Write a bundle, whole or not at all; its folder.
+
+    Args:
+        folder: of the bundle; it must not be there yet, or be empty.
+        artifacts: Core ML packages, of one transform.
+        images: N×H×W×3 uint8 to give logits of; None for latency alone.
+        job: what is asked, by the keys of `Job`. `unit` is that of all artifacts, `ane` where it
+            is not given; without `job`, its name follows from the content.
+
+    Raises:
+        UsageError: no Core ML, the same artifact twice, two transforms or an impossible setting.
+        ArtifactError: an artifact has changed since it was opened.
+        OutputError: the folder has something in it, or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(
+            f"{folder} is there already, perhaps with results",
+            "Choose another folder, or remove it",
+        )
+    names = file_names(artifacts)
+    asked = describe(artifacts, names, images, job)
+    with staging(folder) as stage:
+        made = stage / folder.name
+        made.mkdir()
+        (made / JOB_FILE).write_text(asked.model_dump_json(indent=2, exclude_none=True) + "\n")
+        if images is not None:
+            (made / IMAGES_FILE).write_bytes(np.ascontiguousarray(images).data)
+        for artifact, name in zip(artifacts, names, strict=True):
+            _copy(artifact, made / name)
+        shutil.copytree(
+            RUNNER, made / RUNNER_FOLDER, ignore=shutil.ignore_patterns(".*", "__pycache__")
+        )
+        (made / README_FILE).write_text(_readme(names))
+        publish(stage)
+    return folder
+
+
+def describe(
+    artifacts: Sequence[Artifact],
+    names: Sequence[str],
+    images: Images | None,
+    job: Mapping[str, Any],
+) -> Job:
+    """The job of these artifacts, whose files are called `names`, and images.
+
+    Raises:
+        UsageError: two transforms, or an impossible setting.
+    """
+    transforms = {(a.manifest.eval.mean, a.manifest.eval.std) for a in artifacts}
+    if len(transforms) != 1:
+        raise UsageError(
+            "the artifacts normalise images in different ways", "Write a bundle for each"
+        )
+    ((mean, std),) = transforms
+    settings = {k: v for k, v in job.items() if k not in (*DERIVED, "unit", "job")}
+    try:
+        made = Job(
+            job=job.get("job", ""),
+            artifacts=tuple(
+                JobArtifact(
+                    sha256=a.manifest.sha256,
+                    file=name,
+                    name=a.name,
+                    format=a.manifest.format,
+                    input=input_spec(a),
+                    output=a.manifest.outputs[0].name,
+                    unit=job.get("unit", "ane"),
+                    labels=a.manifest.labels,
+                )
+                for a, name in zip(artifacts, names, strict=True)
+            ),
+            images=_images(images),
+            mean=mean,
+            std=std,
+            **settings,
+        )
+    except ValidationError as e:
+        raise UsageError(f"a bundle cannot ask for this: {first_error(e)}") from e
+    if made.job:
+        return made
+    digest = hashlib.sha256(made.model_dump_json().encode()).hexdigest()
+    return made.model_copy(update={"job": digest[:16]})
+
+
+def file_names(artifacts: Sequence[Artifact]) -> list[str]:
+    """What files are called in a bundle: plain names, each once on any file system.
+
+    Raises:
+        UsageError: nothing to measure, a file that is no Core ML, or the same twice.
+    """
+    if not artifacts:
+        raise UsageError("nothing to measure", "Name at least one artifact")
+    reserved = (JOB_FILE, IMAGES_FILE, README_FILE, RUNNER_FOLDER, RESULTS_FOLDER)
+    taken = {name.lower() for name in reserved}
+    names: list[str] = []
+    seen: set[str] = set()
+    for artifact in artifacts:
+        if artifact.manifest.format != "coreml":
+            raise UsageError(
+                f"{artifact.path.name} is {artifact.manifest.format}, and an iPhone or a Mac is "
+                "measured with Core ML",
+                "Export it with --format coreml",
+            )
+        if artifact.manifest.sha256 in seen:
+            raise UsageError(f"{artifact.path} is given twice", "Give each artifact once")
+        seen.add(artifact.manifest.sha256)
+        plain = re.sub(r"[^\w.+-]", "_", artifact.path.name).lstrip(".") or "artifact"
+        stem, suffix = Path(plain).stem, Path(plain).suffix
+        name, count = plain, 1
+        while {name.lower(), f"{name}.json".lower()} & taken:
+            count += 1
+            name = f"{stem}-{count}{suffix}"
+        taken |= {name.lower(), f"{name}.json".lower()}
+        names.append(name)
+    return names
+
+
+def _images(images: Images | None) -> JobImages | None:
+    if images is None:
+        return None
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise UsageError(f"images are {images.dtype} of {images.ndim} axes, not N×H×W×3 uint8")
+    n, height, width, colours = images.shape
+    digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+    return JobImages(file=IMAGES_FILE, shape=(n, height, width, colours), sha256=digest)
+
+
+def _copy(artifact: Artifact, to: Path) -> None:
+    """Copy an artifact and its manifest, and prove that it is what the manifest describes."""
+    if artifact.path.is_dir():
+        shutil.copytree(artifact.path, to)
+    else:
+        shutil.copyfile(artifact.path, to)
+    if content_sha256(to) != artifact.manifest.sha256:
+        raise ArtifactError(f"{artifact.path} is not the file of its manifest", "Export it again")
+    manifest = artifact.manifest.model_copy(update={"file": to.name})
+    manifest_path(to).write_text(manifest.model_dump_json(indent=2) + "\n")
+
+
+def _readme(names: Sequence[str]) -> str:
+    return README.format(
+        files="".join(f"    {name}\n" for name in names),
+        names=" ".join(names),
+        runner=RUNNER_FOLDER,
+        results=RESULTS_FOLDER,
+    )

@@ -1,0 +1,60 @@
+"""Latency and accuracy of files on a device, in one go and by one hash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from edgenext.artifact import Artifact
+from edgenext.devices import native, pushed
+from edgenext.devices.asked import Asked, Progress, check
+from edgenext.devices.registry import transport_for
+from edgenext.devices.results import report
+from edgenext.options import BenchOptions
+from edgenext.schema import BenchReport, Device
+
+if TYPE_CHECKING:
+    from edgenext.data import ImageSet
+
+
+DEFAULT = BenchOptions()
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """No progress."""
+
+
+def bench(
+    device: Device,
+    artifacts: Sequence[Artifact],
+    images: ImageSet | None = None,
+    how: BenchOptions = DEFAULT,
+    *,
+    seed: int = 0,
+    progress: Progress = quiet,
+) -> BenchReport:
+    """Measure artifacts where they will run.
+
+    Args:
+        device: one that has a link.
+        artifacts: the first is the base of all ratios and drops.
+        images: to score them on; none for latency alone.
+        how: everything else.
+        seed: of the input that is timed and of the intervals.
+        progress: called as it goes on.
+
+    Raises:
+        UsageError: what cannot be asked.
+        ArtifactError: a file that the device has no runtime for.
+        DeviceError: the device cannot be reached, refuses, fails or answers nonsense.
+    """
+    check(artifacts, how)
+    with transport_for(device) as link, TemporaryDirectory(prefix="edgenext-") as temporary:
+        facts = link.probe(device.python)
+        asked = Asked(device, facts, tuple(artifacts), images, how, seed)
+        tool = native.tool_for(asked)
+        measured = native.measure if tool else pushed.measure
+        recorded = measured(link, asked, Path(temporary), progress)
+        return report(asked, recorded, link.probe(device.python), Path(temporary))

@@ -1,0 +1,262 @@
+"""NVIDIA's `trtexec`: its command lines, its log and the files it writes.
+
+For TensorRT 8.0 to 10: options that changed their name go by the version. File formats are those of
+NVIDIA/TensorRT `samples/common/sampleReporting.cpp`. All times are in milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
+LAYER = re.compile(
+    rf'^[\[,\s]*\{{\s*"name"\s*:\s*"(?P<name>.*)"\s*,\s*"timeMs"\s*:\s*{NUMBER}\s*,\s*"averageMs"\s*:\s*'
+    rf'(?P<mean>{NUMBER})\s*(?:,\s*"medianMs"\s*:\s*(?P<median>{NUMBER})\s*)?,\s*"percentage"\s*:'
+    rf"\s*(?P<percent>{NUMBER})\s*\}}\s*$"
+)
+OUTPUT = re.compile(
+    r'\{\s*"name"\s*:\s*"(?P<name>[^\n]*)"\s*,\s*"dimensions"\s*:\s*"(?P<shape>[\dx]*)"\s*,\s*'
+    r'"values"\s*:\s*\[(?P<values>[^\]]*)\]\s*\}'
+)
+STATUS = re.compile(r"^&&&& (RUNNING|PASSED|FAILED) TensorRT\.trtexec(?: \[TensorRT v(\d{4,7})\])?")
+LINE = re.compile(r"^(?:\[[\d/]+-[\d:]+\] )?\[(?P<level>[EWI])\] (?P<text>.*)$")
+GENERIC = (
+    *("Engine set up failed", "Inference set up failed", "Parsing model failed"),
+    *("Building engine failed", "Failed to create engine from model", "Got invalid engine"),
+    *("Failed to parse onnx file", "Engine could not be created from network"),
+    "Engine deserialization failed",
+)
+"""Errors that only say that there was one."""
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """One layer of the engine: the mean and median of its time in ms, and its share in percent."""
+
+    name: str
+    mean_ms: float
+    median_ms: float | None
+    percent: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a log says. `passed` is None where it ends before trtexec's last word.
+
+    `why` are its errors, the telling ones first and without repeats; `unstable_percent` the
+    coefficient of variation of the GPU's time where it complains of that; `gpu_ms` its own summary
+    of that time, by min, max, mean, median, 90%, 95% and 99%.
+    """
+
+    passed: bool | None
+    version: str = ""
+    why: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unstable_percent: float | None = None
+    throughput_qps: float | None = None
+    gpu_ms: dict[str, float] = field(default_factory=dict)
+
+
+def build_command(
+    tool: str,
+    onnx: str,
+    engine: str,
+    tensorrt: str,
+    *,
+    fp16: bool = False,
+    int8: bool = False,
+    workspace_mb: int | None = None,
+    timing_cache: str = "",
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> list[str]:
+    """The command that builds an engine and does not run it.
+
+    Args:
+        tool: trtexec's path.
+        onnx: the network.
+        engine: the file to write.
+        tensorrt: the version there, such as 8.2.1.
+        fp16: allow 16-bit floats.
+        int8: take the Q/DQ nodes of the network; its float parts are 16-bit only with `fp16`.
+        workspace_mb: MiB of scratch memory; TensorRT 8.2 takes 16 unless told.
+        timing_cache: a file that keeps what the builder timed.
+        shapes: of inputs with free dimensions, by name.
+    """
+    version = _version(tensorrt)
+    command = [tool, f"--onnx={onnx}", f"--saveEngine={engine}"]
+    command += ["--fp16"] * fp16 + ["--int8"] * int8
+    if workspace_mb is not None:
+        pool = version >= (8, 4)
+        command.append(f"--{'memPoolSize=workspace:' if pool else 'workspace='}{workspace_mb}")
+    if timing_cache:
+        command.append(f"--timingCacheFile={timing_cache}")
+    if shapes:
+        spec = ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
+        command += [f"--minShapes={spec}", f"--optShapes={spec}", f"--maxShapes={spec}"]
+    if version < (8, 6):
+        return [*command, "--buildOnly", "--profilingVerbosity=detailed"]
+    return [*command, "--skipInference", "--profilingVerbosity=detailed"]
+
+
+def time_command(
+    tool: str,
+    engine: str,
+    *,
+    warmup_ms: int = 500,
+    seconds: int = 3,
+    iterations: int = 10,
+    times: str = "",
+    profile: str = "",
+    inputs: Mapping[str, str] | None = None,
+    outputs: str = "",
+) -> list[str]:
+    """The command that runs an engine; any TensorRT from 8.0 on takes it.
+
+    Args:
+        tool: trtexec's path.
+        engine: a file of `build_command`.
+        warmup_ms: runs before that are in the file of times too: see `times`.
+        seconds: run at least so long.
+        iterations: and at least so often.
+        times: the file for every run's times.
+        profile: the file for every layer's times, from a run of its own.
+        inputs: files with an input's raw values, by the input's name; random ones otherwise.
+        outputs: the file for the outputs of the last run. Without it nothing is copied from and to
+            the GPU while it is timed.
+    """
+    command = [tool, f"--loadEngine={engine}", f"--warmUp={warmup_ms}", f"--duration={seconds}"]
+    command += [f"--iterations={iterations}", "--avgRuns=1", "--useSpinWait"]
+    if inputs:
+        command.append("--loadInputs=" + ",".join(f"{n}:{file}" for n, file in inputs.items()))
+    if not outputs:
+        command.append("--noDataTransfers")
+    for option, file in (("Times", times), ("Profile", profile), ("Output", outputs)):
+        if file:
+            command.append(f"--export{option}={file}")
+    return [*command, "--separateProfileRun"] if profile else command
+
+
+def times(text: str, warmup_ms: float) -> list[float]:
+    """The GPU's time of every run after the warm-up, in ms, from the file of `--exportTimes`.
+
+    Raises:
+        ValueError: the text is not such a file, or a part of one.
+    """
+    try:
+        rows = json.loads(text)
+        kept = [row["computeMs"] for row in rows if row["startComputeMs"] >= warmup_ms]
+        found = [float(ms) for ms in kept]
+    except (TypeError, KeyError, OverflowError, RecursionError) as e:
+        raise ValueError(f"not a file of times: {type(e).__name__}: {e}") from e
+    if not all(map(math.isfinite, found)):
+        raise ValueError("not a file of times: one of them is no number")
+    return found
+
+
+def profile(text: str) -> list[LayerTime]:
+    """The layers of an `--exportProfile` file, in the order they run.
+
+    One layer is one line; names are written as they are, quotes and all, so that it need not be
+    JSON.
+
+    Raises:
+        ValueError: no layer is in the text.
+    """
+    layers = [
+        LayerTime(
+            name=m["name"],
+            mean_ms=float(m["mean"]),
+            median_ms=float(m["median"]) if m["median"] else None,
+            percent=float(m["percent"]),
+        )
+        for m in map(LAYER.match, text.splitlines())
+        if m
+    ]
+    if not layers:
+        raise ValueError("not a file of layers' times")
+    return layers
+
+
+def outputs(text: str) -> dict[str, NDArray[np.float64]]:
+    """The outputs in an `--exportOutput` file, by name.
+
+    Raises:
+        ValueError: the text is not such a file, or a part of one.
+    """
+    if not text.rstrip().endswith("]"):
+        raise ValueError("the file of outputs has no end")
+    found = {}
+    for match in OUTPUT.finditer(text):
+        values = [float(v) for v in re.split(r"[,\s]+", match["values"].strip()) if v]
+        shape = [int(n) for n in match["shape"].split("x") if n]
+        found[match["name"]] = np.asarray(values, dtype=np.float64).reshape(shape)
+    if not found:
+        raise ValueError("not a file of outputs")
+    return found
+
+
+def outcome(log: str) -> Outcome:
+    """What trtexec's log says."""
+    passed, version = None, ""
+    errors: list[str] = []
+    warnings: list[str] = []
+    qps = unstable = None
+    gpu: dict[str, float] = {}
+    for line in log.splitlines():
+        if status := STATUS.match(line):
+            passed = {"PASSED": True, "FAILED": False}.get(status[1], passed)
+            version = _readable(status[2]) if status[2] else version
+        elif entry := LINE.match(line.rstrip()):
+            text = entry["text"].strip()
+            if entry["level"] == "E":
+                errors.append(text)
+            elif entry["level"] == "W":
+                warnings.append(text)
+                if found := re.search(rf"coefficient of variance = ({NUMBER})%", text):
+                    unstable = float(found[1])
+            elif found := re.match(rf"Throughput: ({NUMBER}) qps", text):
+                qps = float(found[1])
+            elif text.startswith("GPU Compute Time: "):
+                gpu = _summary(text)
+    return Outcome(
+        passed=passed,
+        version=version,
+        why=_telling(errors),
+        warnings=tuple(dict.fromkeys(warnings)),
+        unstable_percent=unstable,
+        throughput_qps=qps,
+        gpu_ms=gpu,
+    )
+
+
+def _telling(errors: Sequence[str]) -> tuple[str, ...]:
+    unique = list(dict.fromkeys(errors))
+    telling = [e for e in unique if not e.startswith(GENERIC)]
+    return (*telling, *(e for e in unique if e not in telling))
+
+
+def _summary(text: str) -> dict[str, float]:
+    """`min = 1 ms, …, percentile(99%) = 2 ms` by name; percentiles by their number alone."""
+    found = re.findall(rf"\b(?:percentile\()?(\w{{1,12}}%?)\)? = ({NUMBER}) ms", text)
+    return {name: float(value) for name, value in found}
+
+
+def _readable(number: str) -> str:
+    """8502 → 8.5.2; from version 10 on the later parts have two digits: 101602 → 10.16.2."""
+    n = int(number)
+    major, minor, patch = (n // 10000, n // 100 % 100, n % 100)
+    if n < 10000:
+        major, minor, patch = (n // 1000, n // 100 % 10, n % 100)
+    return f"{major}.{minor}.{patch}"
+
+
+def _version(text: str) -> tuple[int, int]:
+    found = re.match(r"(\d{1,3})\.(\d{1,3})", text)
+    return (int(found[1]), int(found[2])) if found else (10, 0)

@@ -1,0 +1,194 @@
+"""A job on the Mac at hand, with stand-ins for Core ML: the real one runs on macOS only."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from pooled_packages import CLASSES, SIDE, some_images
+
+from edgenext.artifact import Artifact
+from edgenext.devices import macos
+from edgenext.devices.job import Job, JobArtifact
+from edgenext.devices.macos import CoreMLModel, bench_here, planned
+from edgenext.devices.protocol import record
+from edgenext.devices.returned import read_logits
+from edgenext.errors import DeviceError, UsageError
+from edgenext.runtimes.base import normalise
+from edgenext.schema import EvalTransform, Manifest, TensorSpec
+
+A, B = "a" * 64, "b" * 64
+
+
+def job_of(*hashes: str, dtype: str = "float32", unit: str = "ane", **options: Any) -> Job:
+    shape = (1, SIDE, SIDE, 3) if dtype == "uint8" else (1, 3, SIDE, SIDE)
+    given = TensorSpec.model_validate({"name": "x", "shape": shape, "dtype": dtype})
+    transform = EvalTransform(size=SIDE)
+    return Job(
+        job="j",
+        artifacts=tuple(
+            JobArtifact(sha256=h, file=h, name=h[0], input=given, output="logits", unit=unit)
+            for h in hashes
+        ),
+        mean=transform.mean,
+        std=transform.std,
+        **options,
+    )
+
+
+def artifact_of(about: JobArtifact) -> Artifact:
+    manifest = Manifest(
+        file="it.mlpackage",
+        format="coreml",
+        scheme="fp32",
+        form="ane",
+        target="iphone",
+        arch="edgenext_xx_small",
+        num_classes=CLASSES,
+        eval=EvalTransform(size=SIDE),
+        input=about.input,
+        outputs=(TensorSpec(name="logits", shape=(1, CLASSES), dtype="float32"),),
+        sha256=about.sha256,
+        size_bytes=1,
+        source={},
+        tools={},
+    )
+    return Artifact(Path("it.mlpackage"), manifest)
+
+
+class FakeCoreML:
+    """Enough of coremltools: class k is (k + 1) times the mean of the input."""
+
+    def __init__(self, *, classifier: bool = False, broken: bool = False) -> None:
+        self.classifier, self.broken, self.units = classifier, broken, ""
+        self.ComputeUnit = SimpleNamespace(ALL="ALL", CPU_AND_NE="CPU_AND_NE", CPU_ONLY="CPU_ONLY")
+        plans = SimpleNamespace(load_from_path=self.plan)
+        self.models = SimpleNamespace(
+            MLModel=self.load, compute_plan=SimpleNamespace(MLComputePlan=plans)
+        )
+        self.load_duration_in_nano_seconds = 7_000_000
+        self.last_predict_duration_in_nano_seconds: int | None = 2_000_000
+        self.feeds: list[Any] = []
+
+    def load(self, _path: str, compute_units: str) -> FakeCoreML:
+        if self.broken:
+            raise RuntimeError("no\nsuch opset")
+        self.compute_unit = compute_units
+        return self
+
+    def predict(self, feed: dict[str, Any]) -> dict[str, Any]:
+        self.feeds.append(feed["x"])
+        mean = np.asarray(feed["x"], np.float32).mean()
+        values = [(k + 1) * mean for k in range(CLASSES)]
+        if self.classifier:
+            return {"classLabel": "0", "p": dict(zip("43210", np.exp(values[::-1]), strict=True))}
+        return {"logits": np.asarray([values], np.float16)}
+
+    def get_compiled_model_path(self) -> str:
+        return "it.mlmodelc"
+
+    def plan(self, _path: str, _unit: str) -> Any:
+        raise RuntimeError("not before macOS 14.4")
+
+
+@pytest.fixture
+def core(monkeypatch: pytest.MonkeyPatch) -> FakeCoreML:
+    fake = FakeCoreML()
+    monkeypatch.setattr(macos, "preload", lambda: fake)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    return fake
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there it would run")
+def test_off_macos_a_bundle_is_the_way() -> None:
+    with pytest.raises(DeviceError, match=r"runs on macOS only.* --device iphone writes a bundle"):
+        bench_here([], job_of(A))
+
+
+def test_a_job_here_tells_what_a_runner_tells(core: FakeCoreML, tmp_path: Path) -> None:
+    job, images = job_of(A, B, rounds=4), some_images(3)
+    artifacts = [artifact_of(about) for about in job.artifacts]
+    found = record(bench_here(artifacts, job, images, tmp_path))
+    assert (found.done, found.errors, found.job) == (True, (), "j")
+    assert core.compute_unit == "CPU_AND_NE"
+    x = normalise(images, artifacts[0].manifest.eval).mean((1, 2, 3))
+    for sha256 in (A, B):
+        mine = found.artifacts[sha256]
+        assert mine.ready is not None
+        assert mine.rounds == ((2.0,) * 20,) * 4
+        assert (mine.ready.ready.load_ms, mine.ready.ready.warmup) == (7.0, 10)
+        assert (mine.ready.unit, mine.ready.units) == ("", {})
+        assert (mine.logits_done, mine.logits_total) == (3, 3)
+        given = read_logits(tmp_path / f"logits-{sha256}.f32", 3, CLASSES)
+        np.testing.assert_allclose(given, x[:, None] * np.arange(1, 6), 1e-3, 1e-3)
+
+
+def test_what_core_ml_refuses_is_told_in_one_line(core: FakeCoreML) -> None:
+    core.broken = True
+    job = job_of(A)
+    found = record(bench_here([artifact_of(job.artifacts[0])], job))
+    assert [(e.artifact, e.message) for e in found.errors] == [
+        (A, "Core ML cannot load it.mlpackage: no such opset")
+    ]
+    core.broken, core.last_predict_duration_in_nano_seconds = False, None
+    found = record(bench_here([artifact_of(job.artifacts[0])], job))
+    assert "did not tell how long" in found.errors[0].message
+    with pytest.raises(UsageError, match="no unit tpu"):
+        wrong = job_of(A, unit="tpu").artifacts[0]
+        CoreMLModel(artifact_of(wrong), wrong)
+
+
+def test_pictures_halves_and_classifiers(core: FakeCoreML) -> None:
+    for dtype, kind in (("uint8", "Image"), ("float16", "ndarray")):
+        about = job_of(A, dtype=dtype).artifacts[0]
+        model = CoreMLModel(artifact_of(about), about)
+        model.prepare(some_images(1))
+        assert model.infer_ms() == 2.0
+        assert type(core.feeds[-1]).__name__ == kind
+    assert core.feeds[-1].dtype == np.float16
+    with pytest.raises(DeviceError, match="one picture at a time, not 2"):
+        picture = job_of(A, dtype="uint8").artifacts[0]
+        CoreMLModel(artifact_of(picture), picture).prepare(some_images(2))
+    core.classifier = True
+    labelled = job_of(A).artifacts[0].model_copy(update={"labels": tuple("01234")})
+    model = CoreMLModel(artifact_of(labelled), labelled)
+    model.prepare(some_images(1))
+    model.infer_ms()
+    mean = float(np.mean(core.feeds[-1]))
+    np.testing.assert_allclose(model.logits(), [[mean * k for k in range(1, 6)]], 1e-4)
+
+
+class MLNeuralEngineComputeDevice: ...
+
+
+class MLCPUComputeDevice: ...
+
+
+@pytest.mark.parametrize(("weighted", "unit"), [(True, "ane"), (False, "cpu")])
+def test_the_unit_is_the_one_with_most_of_the_work(weighted: bool, unit: str) -> None:
+    def operation(name: str, device: type | None, cost: float, *inner: Any) -> Any:
+        return SimpleNamespace(operator_name=name, device=device, cost=cost, blocks=inner)
+
+    ane, cpu = MLNeuralEngineComputeDevice, MLCPUComputeDevice
+    nested = SimpleNamespace(operations=[operation("softmax", cpu, 0.1)])
+    block = SimpleNamespace(
+        operations=[
+            operation("const", None, 0),
+            operation("ios17.conv", ane, 0.8),
+            operation("cond", cpu, 0.1, nested),
+        ]
+    )
+    plan = SimpleNamespace(
+        get_compute_device_usage_for_mlprogram_operation=lambda o: (
+            o.device and SimpleNamespace(preferred_compute_device=o.device())
+        ),
+        get_estimated_cost_for_mlprogram_operation=lambda o: (
+            SimpleNamespace(weight=o.cost) if weighted else None
+        ),
+    )
+    units = {"ane": {"conv": 1}, "cpu": {"cond": 1, "softmax": 1}}
+    assert planned(plan, block) == (unit, units)

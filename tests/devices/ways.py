@@ -1,0 +1,86 @@
+"""Every transport to a device that is really there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgenext.devices.adb import ROOT as ADB_ROOT
+from edgenext.devices.adb import AdbChannel
+from edgenext.devices.channel import Channel
+from edgenext.devices.link import LinkTransport
+from edgenext.devices.local import LocalChannel
+from edgenext.devices.ssh import ROOT as SSH_ROOT
+from edgenext.devices.ssh import SshChannel
+
+LINKED = ("local", "ssh", "adb")
+"""Transports over a link."""
+REMOTE = ("ssh", "adb")
+"""Those to a machine of its own, whose link can be cut."""
+MARK = "edgenext-mark"
+"""What the command lines of our tests' programs have in them."""
+
+
+@dataclass
+class Way:
+    """A transport, the folder of our files as this machine sees it, and the peer if any."""
+
+    name: str
+    channel: Callable[[], Channel]
+    root: Callable[[], Path]
+    peer: Any = None
+    opened: list[LinkTransport] = field(default_factory=list)
+
+    def transport(self, **options: Any) -> LinkTransport:
+        """A new transport, which is closed at the end of the test."""
+        self.opened.append(LinkTransport(self.channel(), **options))
+        return self.opened[-1]
+
+    def left(self) -> list[str]:
+        """Every file of ours on the device but the whole ones that are kept by their content."""
+        root = self.root()
+        found = [p for p in root.rglob("*") if not p.is_dir()]
+        return sorted(str(p.relative_to(root)) for p in found if p.parent.name != "store")
+
+    def processes(self) -> list[str]:
+        """Command lines of our tests' programs that run there."""
+        lines = self.peer.processes() if self.peer else map(_cmdline, Path("/proc").glob("[0-9]*"))
+        return [line for line in lines if MARK in line]
+
+    def end(self) -> None:
+        """Let go of everything and leave nothing."""
+        for link in self.opened:
+            link.close()
+        with LinkTransport(self.channel()) as link:
+            link.clean()
+
+
+def _cmdline(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def way(name: str, request: pytest.FixtureRequest, folder: Path) -> Way:
+    """One transport by name; skips where its peer cannot be had."""
+    if name == "local":
+        root = folder / "root"
+        return Way(name, lambda: LocalChannel(str(root)), lambda: root)
+    if name == "ssh":
+        peer = request.getfixturevalue("jetson")
+        address = f"root@{peer.host}"
+        return Way(
+            name,
+            lambda: SshChannel(address, peer.host_key, str(peer.key)),
+            lambda: Path(peer.path(f"/root/{SSH_ROOT}")),
+            peer,
+        )
+    peer = request.getfixturevalue("phone")
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(peer.server_port))
+    return Way(name, lambda: AdbChannel(peer.serial), lambda: Path(peer.path(ADB_ROOT)), peer)
