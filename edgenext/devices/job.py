@@ -37,7 +37,8 @@ class Message(BaseModel):
 class JobArtifact(Message):
     """One file to measure: what it is, how it is fed and where it should run.
 
-    `format` is the manifest's, `output` names its logits. `labels` give the order of a classifier's, which answers by name.
+    `format` is the manifest's, `output` names its logits. `labels` give the order of a
+    classifier's, which answers by name.
     """
 
     sha256: Sha256

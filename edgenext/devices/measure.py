@@ -54,7 +54,9 @@ def bench(
     with transport_for(device) as link, TemporaryDirectory(prefix="edgenext-") as temporary:
         facts = link.probe(device.python)
         asked = Asked(device, facts, tuple(artifacts), images, how, seed)
-        tool = native.tool_for(asked)
-        measured = native.measure if tool else pushed.measure
-        recorded = measured(link, asked, Path(temporary), progress)
-        return report(asked, recorded, link.probe(device.python), Path(temporary))
+        folder = Path(temporary)
+        if tool := native.tool_for(asked):
+            recorded = native.measure(link, asked, tool, folder, progress)
+        else:
+            recorded = pushed.measure(link, asked, folder, progress)
+        return report(asked, recorded, link.probe(device.python), folder)

@@ -6,13 +6,14 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import nvidia
 import onnx
 import pytest
 import torch
 from golden import weights as golden
 from onnx import numpy_helper
+from vendored import artifact_of, nvidia
 
+from edgenext.devices.compilers import check
 from edgenext.export.jetpack import JETPACKS, with_float_weights
 from edgenext.export.onnx import onnx_graph
 from edgenext.models import zoo
@@ -86,7 +87,7 @@ def test_integers_are_signed_and_centred_and_biases_float(generation: str) -> No
     assert stored == {expected}
 
 
-@nvidia.needed
+@nvidia
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("generation", JETPACKS)
@@ -94,16 +95,19 @@ def test_integers_are_signed_and_centred_and_biases_float(generation: str) -> No
 def test_nvidias_parser_and_builder_take_it(
     arch: str, generation: str, scheme: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "it.onnx"
-    onnx.save(made(arch, generation, scheme), path)
-    assert nvidia.build(path) == []
+    model = made(arch, generation, scheme)
+    artifact = artifact_of(model, tmp_path / "it.onnx", scheme=scheme, file_format="tensorrt")
+    report = check(artifact, "jetson", jetpack=generation)
+    assert report.accepted and report.delegated, report.errors or report.refusals
 
 
-@nvidia.needed
+@nvidia
 def test_nvidia_refuses_an_operator_that_it_does_not_have(tmp_path: Path) -> None:
     model = onnx.ModelProto()
     model.CopyFrom(made(XXS, "6", "fp32"))
     next(n for n in model.graph.node if n.op_type == "Erf").op_type = "Bernoulli"
-    path = tmp_path / "it.onnx"
-    onnx.save(model, path)
-    assert "Bernoulli" in " ".join(nvidia.build(path))
+    report = check(artifact_of(model, tmp_path / "it.onnx"), "jetson")
+    assert not report.accepted
+    (refusal,) = report.refusals
+    assert (refusal.operator, refusal.reason) == ("Bernoulli", "unsupported node")
+    assert "Erf" in refusal.names[0]

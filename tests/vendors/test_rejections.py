@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import nvidia
 import onnx
 import pytest
-import qualcomm
+from vendored import artifact_of, nvidia, qualcomm
 
+from edgenext.devices.compilers import check
 from edgenext.export.artifacts import graph_of
 from edgenext.options import ExportOptions, ModelOptions
+from edgenext.schema import CheckReport
 from edgenext.subjects import load
 
 INT8 = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
@@ -60,6 +61,11 @@ def quantized(plain: Path, images: np.ndarray, name: str, **options: object) -> 
     return path
 
 
+def asked(path: Path, target: str, **options: str) -> CheckReport:
+    """What a vendor says of an ONNX file."""
+    return check(artifact_of(onnx.load(path), path.with_suffix(".asked.onnx")), target, **options)
+
+
 def symmetric(**extra: object) -> dict[str, object]:
     """onnxruntime's options for what NVIDIA takes, changed by `extra`."""
     from onnxruntime.quantization import QuantType
@@ -73,26 +79,33 @@ def symmetric(**extra: object) -> dict[str, object]:
     }
 
 
-@nvidia.needed
+@nvidia
 def test_nvidia_takes_float_and_symmetric_int8(plain: Path, images: np.ndarray) -> None:
-    assert nvidia.build(plain) == []
-    assert nvidia.build(quantized(plain, images, "symmetric", **symmetric())) == []
+    for path in (plain, quantized(plain, images, "symmetric", **symmetric())):
+        report = asked(path, "jetson")
+        assert report.accepted and report.delegated, report.errors
 
 
-@nvidia.needed
+@nvidia
 def test_nvidia_refuses_int32_biases(plain: Path, images: np.ndarray) -> None:
-    (error,) = nvidia.build(quantized(plain, images, "bias", **symmetric(QuantizeBias=True)))
-    assert "input has type Int32 but must have type FP8, FP4, Int4, Int8, or UInt8" in error
+    report = asked(quantized(plain, images, "bias", **symmetric(QuantizeBias=True)), "jetson")
+    assert not report.accepted
+    (refusal,) = report.refusals
+    assert refusal.operator == "DequantizeLinear" and "bias" in refusal.names[0]
+    assert "has type Int32 but must have type FP8, FP4, Int4, Int8, or UInt8" in refusal.reason
 
 
-@nvidia.needed
+@nvidia
 @pytest.mark.parametrize("kind", ["QInt8", "QUInt8"])
 def test_nvidia_refuses_zero_points(plain: Path, images: np.ndarray, kind: str) -> None:
     from onnxruntime.quantization import QuantType
 
     options = symmetric(ActivationSymmetric=False) | {"activation_type": QuantType[kind]}
-    (error,) = nvidia.build(quantized(plain, images, f"zero_{kind}", **options))
-    assert "Non-zero zero point is not supported" in error
+    report = asked(quantized(plain, images, f"zero_{kind}", **options), "jetson")
+    assert not report.accepted and len(report.errors) == 1
+    (refusal,) = report.refusals
+    assert refusal.operator == "QuantizeLinear"
+    assert "Non-zero zero point is not supported" in refusal.reason
 
 
 def whole(plain: Path, *, gammas: str) -> dict[str, object]:
@@ -100,7 +113,7 @@ def whole(plain: Path, *, gammas: str) -> dict[str, object]:
 
     Args:
         plain: the float graph.
-        gammas: `per_tensor` or `per_channel` scales of LayerNormalization's weights.
+        gammas: `unsigned` or `signed`, of LayerNormalization's weights; its biases are int32.
     """
     from onnxruntime.quantization import QuantType
 
@@ -114,37 +127,60 @@ def whole(plain: Path, *, gammas: str) -> dict[str, object]:
         "op_types_to_quantize": sorted({n.op_type for n in model.graph.node} - {"Constant"}),
         "extra_options": {
             "WeightSymmetric": True,
-            "TensorQuantOverrides": one if gammas == "per_tensor" else {},
+            "TensorQuantOverrides": one if gammas == "unsigned" else {},
         },
     }
 
 
-@qualcomm.needed
-@pytest.mark.parametrize("device", [qualcomm.V68, qualcomm.V75], ids=["v68", "v75"])
+@qualcomm
+@pytest.mark.parametrize("soc", ["SM8350", "SM8650"])
 def test_qualcomm_takes_a_graph_that_is_all_8_bit(
-    plain: Path, images: np.ndarray, device: dict[str, str]
+    plain: Path, images: np.ndarray, soc: str
 ) -> None:
-    path = quantized(plain, images, "whole", **whole(plain, gammas="per_tensor"))
-    session = qualcomm.HtpSession(path, device)
-    assert set(session.nodes) == {qualcomm.PROVIDER} and session.nodes[qualcomm.PROVIDER] > 500
-    assert np.isfinite(session.run(images[:1])).all()
+    path = quantized(plain, images, "whole", **whole(plain, gammas="unsigned"))
+    report = asked(path, "htp", soc=soc)
+    assert report.accepted and report.delegated and not report.refusals
+    (npu,) = report.placements
+    assert npu.unit == "npu" and npu.total > 500
 
 
-@qualcomm.needed
-def test_qualcomm_refuses_a_scale_for_each_gamma(plain: Path, images: np.ndarray) -> None:
-    path = quantized(plain, images, "gammas", **whole(plain, gammas="per_channel"))
-    with pytest.raises(qualcomm.RefusedError, match="fallback to CPU EP has been explicitly"):
-        qualcomm.HtpSession(path)
-    assert qualcomm.left_over(path)["LayerNormalization"] == 20
+@qualcomm
+def test_qualcomm_refuses_signed_gammas_with_wide_betas(plain: Path, images: np.ndarray) -> None:
+    path = quantized(plain, images, "gammas", **whole(plain, gammas="signed"))
+    report = asked(path, "htp")
+    assert report.accepted and report.delegated is False
+    refused = {r.operator: r for r in report.refusals}
+    norms = refused["LayerNormalization"]
+    assert norms.count == 20 and len(norms.names) == 8
+    assert norms.reason == "the compiler's validation refuses its LayerNorm (code 3110)"
+    assert {r.reason for r in report.refusals} - {norms.reason} == {
+        "it goes with its LayerNormalization"
+    }
 
 
-@qualcomm.needed
-def test_qualcomm_refuses_float_islands_where_there_is_no_float(
+@qualcomm
+def test_qualcomm_refuses_floats_where_there_are_none(plain: Path) -> None:
+    """The older NPUs refuse them; newer ones compute them in 16 bits."""
+    old = asked(plain, "htp", soc="SM8350")
+    assert not old.accepted and old.delegated is False and not old.placements
+    assert "Failed to finalize QNN graph" in old.errors[0]
+    assert asked(plain, "htp", soc="SM8650").delegated
+
+
+@qualcomm
+@pytest.mark.slow
+def test_qualcomm_refuses_islands_of_floats_where_there_are_none(
     plain: Path, images: np.ndarray
 ) -> None:
-    """The older NPUs refuse them; newer ones hide them, in 16-bit floats."""
     islands = quantized(plain, images, "islands", **symmetric())
-    for path in (plain, islands):
-        with pytest.raises(qualcomm.RefusedError, match="Failed to finalize QNN graph"):
-            qualcomm.HtpSession(path, qualcomm.V68)
-        assert set(qualcomm.HtpSession(path, qualcomm.V75).nodes) == {qualcomm.PROVIDER}
+    assert not asked(islands, "htp", soc="SM8350").accepted
+    assert asked(islands, "htp", soc="SM8650").delegated
+
+
+@qualcomm
+def test_qualcomm_has_socs_that_refuse_norms(plain: Path, images: np.ndarray) -> None:
+    path = quantized(plain, images, "whole", **whole(plain, gammas="unsigned"))
+    report = asked(path, "htp", soc="QCM6490")
+    assert report.delegated is False
+    (why,) = {r.reason for r in report.refusals if r.operator == "ReduceL2"}
+    assert why == "the compiler's validation refuses its ElementWiseMultiply (code 3110)"

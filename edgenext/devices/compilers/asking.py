@@ -1,0 +1,73 @@
+"""What the compilers' modules share: asking in a process of its own, the record of the answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from edgenext.environments import python_for
+from edgenext.files import cache_folder
+from edgenext.isolation import Outcome, isolated
+from edgenext.schema import CheckReport, Placement, Refusal
+
+if TYPE_CHECKING:
+    from edgenext.artifact import Artifact
+
+MOST_NAMES = 8
+"""Names of refused operators that a report has, of one type and reason."""
+
+
+def ask(function: str, artifact: Artifact, needs: str, vendor: str, **told: Any) -> Outcome:
+    """Call a function of this folder in a process of its own.
+
+    Args:
+        function: `module:name`; it gets `path` and what it is told, as a dict.
+        artifact: the file.
+        needs: the module that it cannot do without, of the extra `vendors`.
+        vendor: whose code it calls, for the message.
+        told: plain JSON.
+
+    Raises:
+        MissingDependencyError: the module is not installed.
+        RuntimeFailedError: the vendor's code died; the message names its log.
+    """
+    return isolated(
+        f"edgenext.devices.compilers.{function}",
+        {"path": str(artifact.path.absolute()), **told},
+        cache_folder("logs") / f"{artifact.path.name}.check.log",
+        f"{vendor} died over {artifact.path.name}",
+        python_for(needs, "vendors"),
+    )
+
+
+def report(artifact: Artifact, target: str, **fields: Any) -> CheckReport:
+    """The record of an answer."""
+    m = artifact.manifest
+    about = {"sha256": m.sha256, "format": m.format, "scheme": m.scheme, "target": target}
+    return CheckReport(artifact=artifact.name, **about, **fields)
+
+
+def placements(units: Mapping[str, Mapping[str, int]]) -> tuple[Placement, ...]:
+    """Operators by unit, the most frequent first; units without any are left out."""
+    return tuple(
+        Placement(unit=unit, operators=dict(Counter(operators).most_common()))
+        for unit, operators in units.items()
+        if operators
+    )
+
+
+def refusals(nodes: Iterable[tuple[str, str, str]]) -> tuple[Refusal, ...]:
+    """Operators that did not land, from (type, name, reason) of each, the most frequent first."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for operator, name, reason in nodes:
+        found.setdefault((operator, reason), []).append(name)
+    return tuple(
+        Refusal(
+            operator=operator,
+            count=len(names),
+            reason=reason,
+            names=tuple(filter(None, names[:MOST_NAMES])),
+        )
+        for (operator, reason), names in sorted(found.items(), key=lambda item: -len(item[1]))
+    )

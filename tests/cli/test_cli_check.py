@@ -1,0 +1,84 @@
+"""`check`: what is printed, and the exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from cli_calls import FP32, INT8, Cli
+from vendored import artifact_of, nvidia, qualcomm
+
+from edgenext.schema import CheckReport
+
+Copy = Callable[..., list[Path]]
+
+
+def test_a_file_that_is_taken_whole(cli: Cli, artifacts: Copy) -> None:
+    (path,) = artifacts(INT8)
+    done = cli.ok("check", path)
+    assert done.err == ""
+    first, second, placed, note = done.out.splitlines()
+    assert first == f"{path.stem} for cpu-onnxruntime: accepted, all of it on cpu"
+    assert second.startswith("onnxruntime ") and "(host)" in second
+    assert placed.startswith("  cpu  ") and "48 QLinearConv" in placed
+    assert note.startswith("note: ")
+
+
+def test_json_is_a_report(cli: Cli, artifacts: Copy) -> None:
+    (path,) = artifacts(FP32)
+    report = CheckReport.model_validate(cli.ok("check", path, "--json").json)
+    assert report.artifact == path.stem and report.accepted
+
+
+@qualcomm
+def test_what_is_not_taken_ends_with_11(cli: Cli, artifacts: Copy) -> None:
+    (path,) = artifacts(FP32)
+    done = cli.run("check", path, "--target", "htp", "--soc", "SM8350")
+    assert done.code == 11 and done.err == ""
+    assert "for htp: NOT accepted" in done.out
+    assert "error: Failed to finalize QNN graph" in done.out
+    done = cli.run("check", path, "--target", "htp", "--soc", "SM8350", "--json")
+    assert done.code == 11 and done.json["accepted"] is False
+
+
+@nvidia
+def test_hostile_names_cannot_move_the_cursor(cli: Cli, artifacts: Copy) -> None:
+    (path,) = artifacts(FP32)
+    model = onnx.load(path)
+    gelu = next(n for n in model.graph.node if n.op_type == "Gelu")
+    gelu.name, gelu.op_type = "[bold]a\nerror: b\x1b[2J", "Bernoulli"
+    artifact_of(model, Path("bad.onnx"))
+    done = cli.run("check", "bad.onnx", "--target", "jetson")
+    assert done.code == 11
+    (line,) = (x for x in done.out.splitlines() if x.startswith("not on gpu: "))
+    assert line == "not on gpu: 1 Bernoulli: unsupported node ([bold]a error: b [2J)"
+    assert "\x1b" not in done.out and not any(x == "error: b" for x in done.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("--target", "coreml"), 3, "coreml takes coreml"),
+        (("--target", "hpt"), 2, "Did you mean htp"),
+        (("--target", "htp", "--soc", "SM865"), 2, "Did you mean SM8650"),
+        (("--soc", "SM8650"), 2, "cpu-onnxruntime has no option soc"),
+        (("--target", "jetson", "--jetpack", "7"), 2, "unknown JetPack generation '7'"),
+    ],
+)
+def test_what_cannot_be_asked(
+    cli: Cli, artifacts: Copy, args: tuple[str, ...], code: int, said: str
+) -> None:
+    (path,) = artifacts(FP32)
+    assert said in cli.fails(code, "check", path, *args)
+
+
+def test_a_file_that_is_not_there(cli: Cli) -> None:
+    assert "no artifact at nothing.onnx" in cli.fails(3, "check", "nothing.onnx")
+
+
+def test_a_target_for_a_format_that_has_no_runtime_here(cli: Cli, artifacts: Copy) -> None:
+    (path,) = artifacts(FP32)
+    said = cli.fails(3, "eval", path, "--target", "jetson", "--data", "digits", "--limit", "20")
+    assert "nothing here runs" in said and "as jetson does" in said

@@ -1,0 +1,318 @@
+"""What vendors' compilers say of good, bad and hostile files, and what is said without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from vendored import artifact_of, nvidia, qualcomm
+
+from edgenext import api
+from edgenext.artifact import Artifact, open_artifact
+from edgenext.devices.compilers import COMPILERS, check
+from edgenext.devices.compilers.qnn_log import Reason, reasons
+from edgenext.devices.compilers.tensorrt import NO_INT8
+from edgenext.errors import (
+    ArtifactError,
+    MissingDependencyError,
+    RuntimeFailedError,
+    UsageError,
+)
+from edgenext.graph.targets import TARGETS
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.runtimes.socs import SOCS
+from edgenext.schema import CheckReport
+
+OPTIONS = ModelOptions(random_weights=True, num_classes=10, size=32)
+XXS = "edgenext_xx_small"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checked")
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> Artifact:
+    return api.export(XXS, OPTIONS, out=folder)
+
+
+@pytest.fixture(scope="module")
+def bytes_(folder: Path) -> Artifact:
+    """Everything in bytes, for the NPU."""
+    how = QuantizeOptions(target="htp", calib="digits", n=8)
+    return api.quantize(XXS, how, OPTIONS, out=folder)
+
+
+@pytest.fixture(scope="module")
+def jetson(folder: Path) -> Artifact:
+    return api.export(XXS, OPTIONS, ExportOptions(file_format="tensorrt"), out=folder)
+
+
+@pytest.fixture
+def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a shell script in the place of the interpreter that asks."""
+
+    def put(script: str) -> None:
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        where = "edgenext.devices.compilers.asking.python_for"
+        monkeypatch.setattr(where, lambda *_: str(path))
+
+    return put
+
+
+def changed(artifact: Artifact, path: Path, change: Callable[[onnx.ModelProto], None]) -> Artifact:
+    model = onnx.load(artifact.path)
+    change(model)
+    return artifact_of(model, path, scheme=artifact.manifest.scheme)
+
+
+def units(report: CheckReport) -> dict[str, int]:
+    return {place.unit: place.total for place in report.placements}
+
+
+def test_every_target_has_a_row() -> None:
+    assert set(COMPILERS) == set(TARGETS)
+
+
+def test_a_target_refuses_a_format_that_is_not_its_own(plain: Artifact) -> None:
+    with pytest.raises(ArtifactError, match=r"coreml takes coreml.*Make one with `edgenext export"):
+        check(plain, "coreml")
+
+
+def test_unknown_targets_and_options(plain: Artifact) -> None:
+    with pytest.raises(UsageError, match="unknown target 'jetsin'. Did you mean jetson"):
+        check(plain, "jetsin")
+    with pytest.raises(UsageError, match="cpu-onnxruntime has no option soc. Leave it out"):
+        check(plain, soc="SM8650")
+    with pytest.raises(UsageError, match="jetson has no option soc. It has jetpack"):
+        check(plain, "jetson", soc="SM8650")
+
+
+def test_names_that_are_nearly_right(plain: Artifact) -> None:
+    with pytest.raises(UsageError, match="unknown SoC 'SM8560'. Did you mean .*SM8650"):
+        check(plain, "htp", soc="sm8560")
+    with pytest.raises(UsageError, match="unknown JetPack generation '9'. Known: 4, 5, 6"):
+        check(plain, "jetson", jetpack="9")
+
+
+@pytest.mark.parametrize("target", ["htp", "jetson"])
+def test_a_missing_package_names_its_extra(
+    plain: Artifact, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[vendors\]'"):
+        check(plain, target)
+
+
+@pytest.mark.parametrize("target", ["htp", "jetson"])
+def test_a_compiler_that_crashes_is_one_line(
+    plain: Artifact, target: str, python: Callable[[str], None]
+) -> None:
+    python("echo here it went wrong; kill -11 $$")
+    with pytest.raises(
+        RuntimeFailedError, match=r"died over .*: killed by signal 11.*log is "
+    ) as e:
+        check(plain, target)
+    assert "\n" not in str(e.value)
+
+
+def test_onnxruntime_says_what_it_computes_in_integers(folder: Path) -> None:
+    artifact = api.quantize(XXS, QuantizeOptions(calib="digits", n=8), OPTIONS, out=folder)
+    report = check(artifact)
+    assert report.accepted and report.delegated and report.evidence == "host"
+    (cpu,) = report.placements
+    assert cpu.operators["QLinearConv"] > 40 and cpu.operators["LayerNormalization"] == 20
+    (note,) = report.notes
+    assert note.startswith("73 operators on integers")
+
+
+def test_a_file_that_is_none_is_not_accepted(tmp_path: Path) -> None:
+    report = check(artifact_of(b"\x08\x08 no graph", tmp_path / "it.onnx"))
+    assert not report.accepted and report.delegated is False and not report.placements
+    assert "onnxruntime cannot load it.onnx" in report.errors[0]
+
+
+def test_openvino_says_what_it_computes_in_8_bits(plain: Artifact) -> None:
+    pytest.importorskip("openvino", reason="no OpenVINO")
+    report = check(plain, "cpu-openvino")
+    (cpu,) = report.placements
+    assert report.accepted and cpu.operators["Convolution f32"] == 49
+    assert report.notes == (f"0 of {cpu.total} primitives compute in 8 bits",)
+
+
+def test_off_macos_nobody_tells_core_mls_units(folder: Path) -> None:
+    pytest.importorskip("coremltools", reason="no coremltools")
+    made = api.export(XXS, OPTIONS, ExportOptions(file_format="coreml"), out=folder)
+    report = check(made)
+    assert (report.accepted, report.delegated, report.evidence) == (True, None, "emulated")
+    (where,) = report.placements
+    assert where.unit == "not told" and where.operators["conv"] == 49
+    assert "no Mac here" in report.notes[0]
+
+
+@pytest.mark.slow
+def test_executorch_names_what_xnnpack_leaves(folder: Path) -> None:
+    pytest.importorskip("executorch", reason="no ExecuTorch")
+    made = api.export(XXS, OPTIONS, ExportOptions(file_format="executorch"), out=folder)
+    report = check(made)
+    assert report.accepted and report.delegated is False
+    assert units(report) == {"xnnpack": report.partitions, "portable kernels": 65}
+    assert {r.operator for r in report.refusals} > {"aten::mean"}
+
+
+@nvidia
+def test_nvidia_takes_what_is_made_for_jetson(jetson: Artifact) -> None:
+    report = check(jetson)
+    assert (report.target, report.unit, report.evidence) == ("jetson", "gpu", "compiler")
+    assert report.accepted and report.delegated
+    assert units(report) == {"gpu": len(onnx.load(jetson.path).graph.node)}
+    assert "fits JetPack 6, by NVIDIA's lists of opsets and operators" in report.notes
+    assert any("none for a Jetson" in note for note in report.notes)
+    assert NO_INT8 not in report.notes
+
+
+@nvidia
+def test_an_older_jetpack_refuses_by_its_lists(jetson: Artifact) -> None:
+    report = check(jetson, jetpack="4.6")
+    assert not report.accepted and not report.errors
+    why = {r.operator: r.reason for r in report.refusals}
+    assert why["opset"] == "TensorRT 8.2 takes opset 13 at most, not 17"
+    assert why["LayerNormalization"] == "TensorRT 8.2 has no such operator"
+
+
+@nvidia
+def test_nvidia_refuses_zero_points(bytes_: Artifact) -> None:
+    report = check(bytes_, "jetson")
+    assert not report.accepted
+    (refusal,) = report.refusals
+    assert refusal.operator == "QuantizeLinear"
+    assert "Non-zero zero point is not supported" in refusal.reason
+
+
+@nvidia
+@qualcomm
+@pytest.mark.parametrize("target", ["htp", "jetson"])
+def test_a_truncated_graph_is_not_accepted(plain: Artifact, tmp_path: Path, target: str) -> None:
+    half = plain.path.read_bytes()[: plain.manifest.size_bytes // 2]
+    report = check(artifact_of(half, tmp_path / "half.onnx"), target)
+    assert not report.accepted and report.errors and not report.placements
+
+
+def test_a_file_that_was_truncated_later_is_not_even_asked_about(
+    plain: Artifact, tmp_path: Path
+) -> None:
+    artifact = artifact_of(onnx.load(plain.path), tmp_path / "it.onnx")
+    artifact.path.write_bytes(artifact.path.read_bytes()[:-100])
+    with pytest.raises(ArtifactError, match="changed or truncated"):
+        api.check(artifact.path)
+
+
+@nvidia
+def test_hostile_names_are_data(plain: Artifact, tmp_path: Path) -> None:
+    name = "[red]x\n\tREASON : none\x1b[31m'\";$(touch pwned)"
+
+    def rename(model: onnx.ModelProto) -> None:
+        gelu = next(n for n in model.graph.node if n.op_type == "Gelu")
+        gelu.name, gelu.op_type = name, "Bernoulli"
+
+    report = check(changed(plain, tmp_path / "it.onnx", rename), "jetson")
+    (refusal,) = report.refusals
+    assert refusal.names == (name,)
+    assert not list(tmp_path.glob("**/pwned"))
+    assert CheckReport.model_validate_json(report.model_dump_json()) == report
+
+
+@qualcomm
+@pytest.mark.slow
+@pytest.mark.parametrize("soc", SOCS)
+def test_every_soc_is_known_to_the_compiler(bytes_: Artifact, soc: str) -> None:
+    report = check(bytes_, soc=soc)
+    assert report.accepted
+    assert report.delegated == (soc != "QCM6490"), report.refusals
+    assert report.notes[0] == f"asked for {soc}, {SOCS[soc].about}"
+
+
+@qualcomm
+def test_all_of_a_file_in_bytes_is_the_npus(bytes_: Artifact) -> None:
+    report = check(bytes_)
+    assert (report.target, report.unit, report.evidence) == ("htp", "npu", "compiler")
+    assert report.accepted and report.delegated and report.partitions == 1
+    assert units(report) == {"npu": 682}
+    assert "proven with the fallback to the CPU disabled" in report.notes
+
+
+@qualcomm
+def test_a_float_file_on_an_npu_without_floats(plain: Artifact) -> None:
+    report = check(plain, "htp", soc="SM8350")
+    assert not report.accepted and report.delegated is False
+    assert report.errors[0].startswith("Failed to finalize QNN graph")
+
+
+@qualcomm
+def test_a_scale_for_each_gamma_is_left_to_the_cpu(bytes_: Artifact, tmp_path: Path) -> None:
+    def split(model: onnx.ModelProto) -> None:
+        constants = {t.name: t for t in model.graph.initializer}
+        maker = {o: n for n in model.graph.node for o in n.output}
+        norm = next(n for n in model.graph.node if n.op_type == "LayerNormalization")
+        dequantize = maker[norm.input[1]]
+        channels = constants[dequantize.input[0]].dims[0]
+        for i in (1, 2):
+            value = numpy_helper.to_array(constants[dequantize.input[i]])
+            each = np.full(channels, value)
+            model.graph.initializer.append(numpy_helper.from_array(each, f"each{i}"))
+            dequantize.input[i] = f"each{i}"
+        del dequantize.attribute[:]
+        dequantize.attribute.append(helper.make_attribute("axis", 0))
+
+    report = check(changed(bytes_, tmp_path / "it.onnx", split), "htp")
+    assert report.accepted and report.delegated is False
+    (refusal,) = report.refusals
+    assert (refusal.operator, refusal.count) == ("DequantizeLinear", 1)
+    assert (
+        refusal.reason == "QNN EP does not support a standalone DQ op with per-channel quantization"
+    )
+
+
+@qualcomm
+def test_a_file_compiled_for_another_soc(folder: Path) -> None:
+    how = ExportOptions(file_format="qnn-context", told={"soc": "SM8550"})
+    quantizing = QuantizeOptions(target="htp", calib="digits", n=8)
+    compiled = api.quantize(XXS, quantizing, OPTIONS, how, out=folder)
+    own = check(open_artifact(compiled.path))
+    assert own.accepted and own.delegated and own.notes[0] == "asked for SM8550, Snapdragon 8 Gen 2"
+    other = check(compiled, soc="SM8650")
+    assert not other.accepted and other.errors == ("compiled for SM8550, not for SM8650",)
+
+
+LOG = """\
+2026 [V:onnxruntime:, base_op_builder.cc:40] QNN node builder is trying to add node. Onnx node name: [a]
+2026 [W:onnxruntime:] QNN.backendValidateOpConfig() failed for node `a` of type `LayerNorm` with error \
+code 3110
+2026 [V:onnxruntime:] Validation FAILED for 2 nodes in OrtNodeUnit (LayerNormalization) :
+\tOperator type: DequantizeLinear Node name: b c Node index: 1
+\tOperator type: LayerNormalization Node name: a Node index: 2
+\tREASON : Failed to add node.
+2026 [V:onnxruntime:, base_op_builder.cc:40] QNN node builder is trying to add node. Onnx node name: [d]
+2026 [V:onnxruntime:] Validation FAILED for 1 nodes in OrtNodeUnit (QuantizeLinear) :
+\tOperator type: QuantizeLinear Node name: d Node index: 3
+\tREASON : It is not taken.
+2026 [V:onnxruntime:] Validation PASSED for 1 nodes in OrtNodeUnit (Conv) :
+\tOperator type: Conv Node name: e Node index: 4
+\tREASON : a lie
+"""
+
+
+def test_reasons_of_the_backend() -> None:
+    refused = Reason(
+        "LayerNormalization", "the compiler's validation refuses its LayerNorm (code 3110)"
+    )
+    taken = Reason("QuantizeLinear", "It is not taken")
+    assert reasons(LOG) == {"a": refused, "b c": refused, "d": taken}
+    assert reasons("") == {}

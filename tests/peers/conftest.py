@@ -1,0 +1,5 @@
+"""The devices that are tried out here."""
+
+from peers.fixtures import jetson, peer_root, phone
+
+__all__ = ["jetson", "peer_root", "phone"]

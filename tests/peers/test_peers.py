@@ -1,0 +1,282 @@
+"""The devices of the tests are what they say, aarch64 behind real protocols, and leave nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from peers.machine import Machine, wait_for
+
+if TYPE_CHECKING:
+    from adbutils import AdbDevice
+    from asyncssh import SSHClientConnection
+    from peers.adbd import AdbPeer
+    from peers.sshd import SshPeer
+
+pytestmark = pytest.mark.peers
+TESTS = Path(__file__).parents[1]
+
+
+def device(peer: AdbPeer) -> AdbDevice:
+    from adbutils import AdbClient
+
+    return AdbClient("127.0.0.1", peer.server_port).device(peer.serial)
+
+
+def adb(peer: AdbPeer, command: str) -> tuple[int, str, str]:
+    done = device(peer).shell2(command, v2=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_ssh_tells_output_errors_and_codes_apart(jetson: SshPeer) -> None:
+    assert jetson.ssh("uname -m; uname -r; echo no >&2; exit 7") == (
+        7,
+        "aarch64\n5.15.148-tegra\n",
+        "no\n",
+    )
+
+
+def test_the_other_user_has_no_privileges(jetson: SshPeer) -> None:
+    assert jetson.ssh("id -un", "nano") == (0, "nano\n", "")
+    assert jetson.ssh("echo x > /etc/x", "nano")[0] == 1
+    assert jetson.ssh("jetson_clocks --show", "nano") == (
+        1,
+        "Error: Run this script(/usr/bin/jetson_clocks) as a root user\n",
+        "",
+    )
+
+
+def test_another_host_key_is_refused(jetson: SshPeer) -> None:
+    import asyncssh
+
+    known = jetson.known_hosts.read_text()
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    jetson.known_hosts.write_text(f"{jetson.host} {other}")
+    try:
+        with pytest.raises(asyncssh.HostKeyNotVerifiable):
+            jetson.ssh("true")
+    finally:
+        jetson.known_hosts.write_text(known)
+
+
+def test_adb_tells_output_errors_and_codes_apart(phone: AdbPeer) -> None:
+    assert adb(phone, "uname -m; uname -r; echo no >&2; exit 9") == (
+        9,
+        "aarch64\n6.1.75-android14-11\n",
+        "no\n",
+    )
+
+
+def test_files_go_to_and_fro_by_ssh(jetson: SshPeer, tmp_path: Path) -> None:
+    blob = secrets.token_bytes(5_000_000)
+    (tmp_path / "blob").write_bytes(blob)
+
+    async def use(connection: SSHClientConnection) -> None:
+        async with connection.start_sftp_client() as sftp:
+            await sftp.put(str(tmp_path / "blob"), "/root/blob")
+            await sftp.get("/root/blob", str(tmp_path / "back"))
+
+    jetson.session(use)
+    assert sha256((tmp_path / "back").read_bytes()) == sha256(blob)
+    assert jetson.ssh("sha256sum /root/blob")[1].split()[0] == sha256(blob)
+    assert sha256(jetson.path("/root/blob").read_bytes()) == sha256(blob)
+
+
+def test_files_go_to_and_fro_by_adb(phone: AdbPeer, tmp_path: Path) -> None:
+    blob = secrets.token_bytes(5_000_000)
+    (tmp_path / "blob").write_bytes(blob)
+    remote = "/data/local/tmp/blob"
+    device(phone).sync.push(str(tmp_path / "blob"), remote)
+    device(phone).sync.pull(remote, str(tmp_path / "back"))
+    assert sha256((tmp_path / "back").read_bytes()) == sha256(blob)
+    assert adb(phone, f"sha256sum {remote}")[1].split()[0] == sha256(blob)
+    assert sha256(phone.path(remote).read_bytes()) == sha256(blob)
+
+
+def test_a_cut_cable_silences_it_until_it_is_mended(jetson: SshPeer) -> None:
+    async def use(connection: SSHClientConnection) -> str:
+        jetson.cut()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connection.run("true"), 1)
+        jetson.mend()
+        return str((await connection.run("echo again")).stdout)
+
+    try:
+        assert jetson.session(use) == "again\n"  # the very same connection
+    finally:
+        jetson.mend()
+    assert jetson.ssh("true")[0] == 0
+
+
+def test_a_command_outlives_the_daemon_and_ends_with_the_machine(jetson: SshPeer) -> None:
+    import asyncssh
+
+    async def use(connection: SSHClientConnection) -> None:
+        await connection.create_process("exec sleep 4711")
+        await asyncio.to_thread(wait_for, "the command", lambda: "sleep 4711" in running())
+        jetson.kill_daemon()
+        await asyncio.wait_for(connection.wait_closed(), 30)
+
+    def running() -> list[str]:
+        return jetson.processes()
+
+    jetson.session(use)
+    assert running() == ["sleep 4711"]
+    with pytest.raises((OSError, asyncssh.Error)):
+        jetson.ssh("true")
+    jetson.restart_daemon()
+    assert jetson.ssh("pgrep -a sleep")[1].endswith("sleep 4711\n")
+    jetson.reboot()
+    assert "sleep 4711" not in running()
+
+
+def test_a_phone_that_loses_its_daemon_comes_back(phone: AdbPeer) -> None:
+    phone.kill_daemon()
+    wait_for("the loss", lambda: phone.client("shell", "true").returncode != 0)
+    phone.restart_daemon()
+    assert adb(phone, "echo again")[1] == "again\n"
+
+
+def test_a_reboot_keeps_the_disk_alone(jetson: SshPeer, phone: AdbPeer) -> None:
+    for peer, call in ((jetson, jetson.ssh), (phone, partial(adb, phone))):
+        ask = "cat /proc/sys/kernel/random/boot_id; cat /root/kept; ls /tmp /run"
+        call("echo yes > /root/kept; echo no > /tmp/lost; echo no > /run/lost")
+        before = call(ask)[1].splitlines()
+        peer.reboot()
+        after = call(ask)[1].splitlines()
+        assert before[0] != after[0] and before[1] == after[1] == "yes"
+        assert before.count("lost") == 2 and "lost" not in after
+
+
+def test_a_full_disk_is_full(jetson: SshPeer, phone: AdbPeer) -> None:
+    write = "head -c 2000000 /dev/zero > /data/local/tmp/deep/file"
+    for peer, call in ((jetson, jetson.ssh), (phone, partial(adb, phone))):
+        peer.fill_disk("/data/local/tmp/deep", "1m")
+        code, _, said = call(write)
+        assert code != 0 and "No space left on device" in said
+        peer.empty_disk("/data/local/tmp/deep")
+        assert call(write)[0] == 0
+
+
+def test_a_jetson_answers_as_one(jetson: SshPeer) -> None:
+    assert jetson.ssh("head -c 18 /etc/nv_tegra_release")[1] == "# R36 (release), R"
+    model = jetson.ssh("cat /sys/firmware/devicetree/base/model")[1]
+    assert "Jetson Orin Nano" in model and model.endswith("\0")
+    jetson.ssh("nvpmodel -m 2")
+    assert jetson.ssh("nvpmodel -q")[1] == "NV Power Mode: MAXN_SUPER\n2\n"
+    assert "< POWER_MODEL ID=2 NAME=MAXN_SUPER >" in jetson.ssh("nvpmodel -p --verbose")[1]
+    lines = jetson.ssh("timeout 2 tegrastats --interval 100")[1].splitlines()
+    assert len(lines) > 5 and all("VDD_IN 4996mW/4996mW" in line for line in lines)
+    assert "@[305]" in lines[0] and "EMC_FREQ" in lines[0]
+    (line, *_) = jetson.ssh("timeout 1 tegrastats", "nano")[1].splitlines()
+    assert "@[305]" not in line and "EMC_FREQ" not in line
+
+
+def test_a_jetsons_clocks_are_locked_and_restored(jetson: SshPeer) -> None:
+    slowest = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq"
+
+    def locked() -> bool:
+        shown = jetson.ssh(f"jetson_clocks --show; cat {slowest}")[1]
+        assert ("MinFreq=1344000 MaxFreq=1344000" in shown) == shown.endswith("\n1344000\n")
+        return "MinFreq=1344000 MaxFreq=1344000" in shown
+
+    assert not locked()
+    assert jetson.ssh("jetson_clocks --store /tmp/clocks && jetson_clocks")[0] == 0
+    assert locked()
+    assert jetson.ssh("jetson_clocks --restore /tmp/clocks")[0] == 0
+    assert not locked()
+    assert jetson.ssh("jetson_clocks --restore /tmp/nothing")[0] == 1
+
+
+def test_a_phone_answers_as_one(phone: AdbPeer) -> None:
+    assert adb(phone, "getprop ro.soc.model")[1] == "SM8650\n"
+    assert device(phone).prop.model == "SM-S921B"
+    assert "[ro.soc.manufacturer]: [QTI]" in adb(phone, "getprop")[1].splitlines()
+    assert adb(phone, "getprop no.such; getprop no.such other")[1] == "\nother\n"
+    assert adb(phone, "setprop debug.x 1; setprop debug.x 2; getprop debug.x")[1] == "2\n"
+    assert adb(phone, "setprop ro.soc.model x")[0] == 1
+    thermal = adb(phone, "dumpsys thermalservice")[1]
+    assert thermal.index("Cached temperatures:") < thermal.index("Current temperatures from HAL:")
+    assert "temperature: 320" in adb(phone, "dumpsys battery")[1]
+    assert "mState=ACTIVE" in adb(phone, "dumpsys deviceidle")[1]
+    assert "Can't find service: nothing" in adb(phone, "dumpsys nothing")[1]
+    asleep = "input keyevent KEYCODE_SLEEP; dumpsys power; input keyevent KEYCODE_WAKEUP"
+    assert "mWakefulness=Asleep" in adb(phone, asleep)[1]
+    assert "mWakefulness=Awake" in adb(phone, "dumpsys power")[1]
+
+
+@pytest.mark.slow
+def test_python_there_has_our_runtimes(jetson: SshPeer) -> None:
+    ask = "import numpy, onnxruntime, ai_edge_litert.interpreter; print(onnxruntime.__version__)"
+    assert jetson.ssh(f"edge-python -c '{ask}'")[:2] == (0, "1.32.0\n")
+    code, _, said = jetson.ssh("bare-python -c 'import numpy'")
+    assert code == 1 and "No module named 'numpy'" in said
+
+
+def left(links: set[str]) -> list[str]:
+    """What peers have left on the host that was not there with these links."""
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if "peers/" in line]
+    return [*mounts, *(set(psutil.net_if_addrs()) - links)]
+
+
+def test_nothing_is_left(peer_root: Path, tmp_path: Path) -> None:
+    before = set(psutil.net_if_addrs())
+    files = sorted(p.name for p in peer_root.parent.iterdir())
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "hello").write_text("hello")
+    with closing(Machine(peer_root, tmp_path, "brief")) as machine:
+        assert machine.run("cat", "/etc/hello") == "hello"
+        pids = [machine._init, machine._holder.pid]
+        assert len(set(psutil.net_if_addrs()) - before) == 1
+    assert left(before) == []
+    assert not any(map(psutil.pid_exists, pids))
+    assert not (peer_root / "etc" / "hello").exists()
+    assert sorted({*files, "mnt"}) == sorted(p.name for p in peer_root.parent.iterdir())
+
+
+KILLED = """
+import sys
+from peers.adbd import AdbPeer
+from peers.roots import find_root
+peer = AdbPeer(find_root())
+pids = [peer._init, peer._holder.pid, peer._server.pid, *(pid for pid, _ in peer.running())]
+print(*pids, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_of_a_run_that_is_killed(peer_root: Path) -> None:
+    before = set(psutil.net_if_addrs())
+    env = {**os.environ, "PYTHONPATH": str(TESTS), "EDGENEXT_PEERS": str(peer_root.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=env,
+    ) as process:
+        assert process.stdout is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(pids) == 4 and all(map(psutil.pid_exists, pids))
+        process.send_signal(signal.SIGKILL)
+    end = time.monotonic() + 20
+    while time.monotonic() < end and (left(before) or any(map(psutil.pid_exists, pids))):
+        time.sleep(0.05)
+    assert left(before) == []
+    assert not any(map(psutil.pid_exists, pids))

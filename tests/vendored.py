@@ -1,0 +1,49 @@
+"""Tests that ask vendors' compilers: marks, and files of any graph with a manifest beside them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import onnx
+import pytest
+
+from edgenext.artifact import Artifact, save_artifact
+from edgenext.runtimes.onnxruntime import tensor_spec
+from edgenext.schema import EvalTransform
+
+nvidia = pytest.mark.skipif(
+    find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx-cu12 is not installed"
+)
+qualcomm = pytest.mark.skipif(
+    find_spec("onnxruntime_qnn") is None, reason="onnxruntime-qnn is not installed"
+)
+
+
+def artifact_of(
+    model: onnx.ModelProto | bytes,
+    path: Path,
+    *,
+    scheme: str = "fp32",
+    target: str = "cpu-onnxruntime",
+    file_format: str = "onnx",
+) -> Artifact:
+    """An artifact of a graph, or of bytes that are none."""
+    content = model if isinstance(model, bytes) else model.SerializeToString()
+    shown = onnx.ModelProto() if isinstance(model, bytes) else model
+    given = [tensor_spec(v) for v in shown.graph.input]
+    made = [tensor_spec(v) for v in shown.graph.output]
+    about = {
+        "format": file_format,
+        "scheme": scheme,
+        "form": "convT",
+        "target": target,
+        "arch": "edgenext_xx_small",
+        "num_classes": 1000,
+        "eval": EvalTransform(size=64),
+        "input": given[0] if given else {"name": "input", "shape": [1], "dtype": "float32"},
+        "outputs": made,
+        "source": {},
+        "tools": {},
+    }
+    return save_artifact(path, content, about)
