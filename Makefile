@@ -33,10 +33,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/testing: $(VENV)/installed ## every converter and runtime, and the vendors' compilers
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,vendors,coreml,executorch,tflite]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,vendors,coreml,devices,executorch,tflite]'
 	$(BIN)/python -m pip install --quiet --no-deps tflite-support==0.4.4 # its metadata schema, to read ours with
 	$(BIN)/edgenext env tflite
 	$(BIN)/edgenext env tensorflow
+	PYTHONPATH=tests $(BIN)/python -m peers.install || test $$? = 77 # emulated devices, with root on Debian
 	touch $@
 
 clean:

@@ -29,6 +29,10 @@ from edgenext.evaluation import (
     scores,
 )
 from edgenext.export.formats import file_name, require_scheme, resolved
+from edgenext.measurement import bench as bench
+from edgenext.measurement import bundle as bundle
+from edgenext.measurement import imported as imported
+from edgenext.measurement import is_carried as is_carried
 from edgenext.models.checkpoint import load_checkpoint as load_checkpoint
 from edgenext.models.zoo import create_model as create_model
 from edgenext.options import BenchOptions, ExportOptions, ModelOptions, QuantizeOptions
@@ -41,7 +45,6 @@ if TYPE_CHECKING:
     from edgenext.models.checkpoint import Checkpoint
     from edgenext.quantize.recipe import Recipe
     from edgenext.schema import (
-        BenchReport,
         CheckReport,
         CompareReport,
         DiffReport,
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-MODEL, EXPORT, BENCH = ModelOptions(), ExportOptions(), BenchOptions()
+MODEL, EXPORT = ModelOptions(), ExportOptions()
 """Defaults."""
 
 MAX_STRENGTH = 16
@@ -335,22 +338,6 @@ def diff(
     return compare_sites(
         *sides, (images[0], images[1]), threshold_db, partial(progress, "comparing site by site")
     )
-
-
-def bench(
-    paths: Sequence[Path],
-    *,
-    device: str = "cpu",
-    data: str | Path | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    how: BenchOptions = BENCH,
-    progress: Progress = quiet,
-) -> BenchReport:
-    """Latency of artifacts, interleaved, and with `data` accuracy: see `edgenext bench`."""
-    from edgenext.measurement import bench as run
-
-    return run(paths, device, data, how, limit=limit, seed=seed, progress=progress)
 
 
 def check(path: Path, target: str = "", **options: str) -> CheckReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgenext.artifact import Artifact, open_artifact
 from edgenext.evaluation import Progress, comparison, images_for, measure, quiet, scores
 from edgenext.options import BenchOptions, ModelOptions
-from edgenext.schema import BenchReport
+from edgenext.schema import BenchReport, Device
 from edgenext.subjects import Subject
 
 if TYPE_CHECKING:
@@ -50,12 +51,76 @@ def bench(
     artifacts = [open_artifact(path) for path in paths]
     if device == HERE:
         return _here(artifacts, data, how, limit, seed, progress)
+    from edgenext.devices.carried import on_this_mac
     from edgenext.devices.measure import bench as run
     from edgenext.devices.registry import find
 
     where = find(device)
     images = _images(artifacts, data, limit, seed, progress) if data else None
+    if where.bundle:
+        return on_this_mac(where, artifacts, images, how, seed=seed, progress=progress)
     return run(where, artifacts, images, how, seed=seed, progress=progress)
+
+
+def is_carried(device: str) -> bool:
+    """Whether a device is measured by a bundle that somebody carries there.
+
+    Raises:
+        UsageError: no such device.
+    """
+    if device == HERE:
+        return False
+    from edgenext.devices.registry import find
+
+    return bool(find(device).bundle) and sys.platform != "darwin"
+
+
+def bundle(
+    paths: Sequence[Path],
+    device: str,
+    data: str | Path | None = None,
+    how: BenchOptions | None = None,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress = quiet,
+) -> Path:
+    """Write a bundle to measure on a device without a link; its folder. Arguments as in `bench`.
+
+    Raises:
+        UsageError: no such device, or files that it cannot run.
+        OutputError: the bundle is there already, or cannot be written.
+    """
+    from edgenext.devices.carried import bundle as write
+    from edgenext.devices.registry import find
+
+    artifacts = [open_artifact(path) for path in paths]
+    images = _images(artifacts, data, limit, seed, progress) if data else None
+    return write(find(device), artifacts, images, how or BenchOptions(), seed)
+
+
+def imported(
+    paths: Sequence[Path],
+    results: Path,
+    data: str | Path | None = None,
+    *,
+    device: str = "iphone",
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress = quiet,
+) -> BenchReport:
+    """The report of results that came back from a bundle of these artifacts.
+
+    Raises:
+        DeviceError: they are not whole, were changed, or are of other files or images.
+    """
+    from edgenext.devices.carried import imported as read
+    from edgenext.devices.registry import known
+
+    artifacts = [open_artifact(path) for path in paths]
+    images = _images(artifacts, data, limit, seed, progress) if data else None
+    where = known().get(device) or Device(name=device, kind="iphone", bundle=str(results))
+    return read(results, artifacts, images, where)
 
 
 def _images(

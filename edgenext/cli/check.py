@@ -13,6 +13,9 @@ from edgenext.cli.options import Jetpack, Json, Soc
 from edgenext.errors import RefusedError
 from edgenext.schema import CheckReport
 
+WIDEST = 60
+"""Characters of a name that are shown: converters write whole module paths into it."""
+
 
 @app.command()
 def check(
@@ -22,6 +25,12 @@ def check(
     ] = "",
     soc: Soc = None,
     jetpack: Jetpack = None,
+    config: Annotated[
+        str, typer.Option(help="Ethos-U: the NPU, such as ethos-u85-512; default ethos-u55-256.")
+    ] = "",
+    out: Annotated[
+        str, typer.Option("-o", "--out", help="Ethos-U: folder to keep the compiled file in.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Say without a device whether a vendor takes a file, and where every operator lands.
@@ -30,7 +39,7 @@ def check(
     """
     from edgenext import api
 
-    options = {"soc": soc or "", "jetpack": jetpack or ""}
+    options = {"soc": soc or "", "jetpack": jetpack or "", "config": config, "out": out}
     with console.busy("asking the compiler"):
         report = api.check(artifact, target, **options)
     console.print_json(report.model_dump(mode="json")) if json else show(report)
@@ -50,10 +59,9 @@ def show(report: CheckReport) -> None:
         operators = ", ".join(f"{n} {operator}" for operator, n in place.operators.items())
         line(f"  {place.unit}  {place.total}  {operators}")
     for refusal in report.refusals:
-        names = f" ({console.listed(refusal.names, 3)})" if refusal.names else ""
-        line(
-            f"not on the {report.unit}: {refusal.count} {refusal.operator}: {refusal.reason}{names}"
-        )
+        shown = [n if len(n) <= WIDEST else f"…{n[-WIDEST:]}" for n in refusal.names]
+        names = f" ({console.listed(shown, 3)})" if shown else ""
+        line(f"not on {report.unit}: {refusal.count} {refusal.operator}: {refusal.reason}{names}")
     for error in report.errors:
         line(f"error: {error}")
     for name, value in report.estimates.items():

@@ -317,6 +317,17 @@ def show_bench(report: BenchReport) -> None:
         show_eval(report.eval)
 
 
+def show_bundle(folder: Path, artifacts: Sequence[Path]) -> None:
+    """A bundle that was written, and what is to be done with it."""
+    out.print(str(folder), soft_wrap=True)
+    names = " ".join(str(path) for path in artifacts)
+    err.print(
+        f"Carry it to the device, do what its README.txt says, and bring it back: edgenext bench "
+        f"{names} --import {folder}",
+        soft_wrap=True,
+    )
+
+
 def show_devices(found: Sequence[Device]) -> None:
     """The devices that were added."""
     rows = [(d.name, d.kind, d.ssh or d.adb or d.bundle or "this machine", d.python) for d in found]

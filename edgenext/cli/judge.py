@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -108,6 +108,9 @@ def bench(
     time_limit: Annotated[
         float, typer.Option(min=1, help="Minutes after which a device is given up.")
     ] = 120,
+    results: Annotated[
+        Path | None, typer.Option("--import", help="Results that came back from a bundle.")
+    ] = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Also write the JSON here.")
@@ -132,9 +135,15 @@ def bench(
         limit_s=60 * time_limit,
     )
     with console.progress() as progress:
-        result = api.bench(
-            artifact, device=device, data=data, limit=limit, seed=seed, how=how, progress=progress
-        )
+        told: dict[str, Any] = {"data": data, "limit": limit, "seed": seed, "progress": progress}
+        if results:
+            name = "iphone" if device == "cpu" else device
+            result = api.imported(artifact, results, device=name, **told)
+        elif api.is_carried(device):
+            console.show_bundle(api.bundle(artifact, device, how=how, **told), artifact)
+            return
+        else:
+            result = api.bench(artifact, device, how=how, **told)
     if out:
         write_text(out, result.model_dump_json(indent=2) + "\n")
     console.print_json(result.model_dump(mode="json")) if json else console.show_bench(result)

@@ -15,9 +15,9 @@ from edgenext.schema import Device, DeviceFacts, EvalTransform, TensorSpec
 if TYPE_CHECKING:
     from edgenext.data import ImageSet
 
-UNITS = ("cpu", "gpu", "tensorrt", "npu", "nnapi")
-"""Compute units by the names of `--unit`; tensorrt is the GPU through TensorRT."""
-ACCELERATOR = {"jetson": "tensorrt"}
+UNITS = ("cpu", "gpu", "tensorrt", "npu", "nnapi", "ane", "all")
+"""Compute units by the names of `--unit`; tensorrt is the GPU through TensorRT, ane Apple's NPU."""
+ACCELERATOR = {"jetson": "tensorrt", "iphone": "ane"}
 """What a kind of device is there for; others start with the CPU, which all of them have."""
 
 Progress = Callable[[str, int, int], None]

@@ -24,8 +24,8 @@ from edgenext.errors import DeviceError
 from edgenext.files import sha256_file, write_bytes
 from edgenext.schema import DeviceFacts
 
-PIECE = 2 << 20
-"""Bytes of a file that go over the link at once: what a break can cost."""
+PIECE, PIECE_S = 2 << 20, 60.0
+"""Bytes of a file that go over the link at once, what a break can cost; and to wait for them."""
 ROOM_KIB = 4096
 """Left free on the device: it writes results, too."""
 PATIENCE_S = 90.0
@@ -34,8 +34,8 @@ LEASE_S = 180.0
 """A device that has not heard of us for so long ends our job and is anybody's."""
 POLL_S = (0.2, 2.0)
 """Between two looks at a job: at first, and after a while."""
-LONG_S = 300.0
-"""For the verbs that read or write whole files."""
+SHORT_S, LONG_S = 20.0, 300.0
+"""To wait for a verb, and for one that reads a whole file or asks a hundred things."""
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class LinkTransport:
         self._told = told
         self._token = secrets.token_hex(8)
         self._agent = resources.files("edgenext.devices").joinpath("agent.sh").read_bytes()
-        self._held = False
+        self._held = self._lost = False
         self.where = channel.where
         self.root = channel.root
         """The folder there that all our files are kept in; absolute once the lock is held."""
@@ -84,8 +84,7 @@ class LinkTransport:
     def close(self) -> None:
         """Give the device back and let go of the link."""
         if self._held:
-            with contextlib.suppress(DeviceError, LinkError):
-                self._once("unlock", self._token)
+            self._tidy("unlock", self._token)
             self._held = False
         self._channel.close()
 
@@ -132,8 +131,7 @@ class LinkTransport:
                             self._told(min((index + 1) * PIECE, size), size)
                 self._ask("join", sha256, str(count), timeout_s=LONG_S)
         except DeviceError:
-            with contextlib.suppress(DeviceError, LinkError):
-                self._once("drop", sha256)
+            self._tidy("drop", sha256)
             raise
         return there
 
@@ -153,7 +151,7 @@ class LinkTransport:
 
     def _send(self, data: bytes, path: str) -> None:
         command = f"cat > {shlex.quote(path)}"
-        reply = self._again(lambda: self._channel.call(command, data, LONG_S))
+        reply = self._again(lambda: self._channel.call(command, data, PIECE_S))
         if reply.code != 0:
             raise DeviceError(f"{self.where} cannot store a file: {_last(reply.err)}")
 
@@ -171,8 +169,7 @@ class LinkTransport:
             raise
         finally:
             if leave:
-                with contextlib.suppress(DeviceError, LinkError):
-                    self._once(leave, task.job)
+                self._tidy(leave, task.job)
 
     def _lines(self, task: Task) -> Iterator[str]:
         offset, rest, pause = 0, b"", POLL_S[0]
@@ -244,14 +241,14 @@ class LinkTransport:
         total = int(told.out) if told.code == 0 and told.out.strip().isdigit() else 0
         while (have := sum(map(len, parts))) < total:
             piece = f"tail -c +{have + 1} {path} | head -c {PIECE}"
-            call = partial(self._channel.call, piece, timeout_s=LONG_S)
+            call = partial(self._channel.call, piece, timeout_s=PIECE_S)
             data = self._again(call).out
             if not data:
                 raise DeviceError(f"{self.where} gave only {have} of {total} bytes of {name}")
             parts.append(data)
         return b"".join(parts)[:total]
 
-    def _ask(self, verb: str, *arguments: str, timeout_s: float = 60.0) -> bytes:
+    def _ask(self, verb: str, *arguments: str, timeout_s: float = SHORT_S) -> bytes:
         """What a verb of the agent printed, asked until it has ended.
 
         Raises:
@@ -259,7 +256,13 @@ class LinkTransport:
         """
         return self._again(lambda: self._once(verb, *arguments, timeout_s=timeout_s))
 
-    def _once(self, verb: str, *arguments: str, timeout_s: float = 60.0) -> bytes:
+    def _tidy(self, verb: str, *arguments: str) -> None:
+        """Say a verb that takes something away, unless the device is lost: it forgets us then."""
+        if not self._lost:
+            with contextlib.suppress(DeviceError, LinkError):
+                self._once(verb, *arguments)
+
+    def _once(self, verb: str, *arguments: str, timeout_s: float = SHORT_S) -> bytes:
         nonce = secrets.token_hex(4)
         words = ["sh", "-s", nonce, self.root, verb, *arguments]
         reply = self._channel.call(shlex.join(words), self._agent, timeout_s)
@@ -296,6 +299,7 @@ class LinkTransport:
                 return call()
             except LinkError as e:
                 if time.monotonic() + pause > end:
+                    self._lost = True
                     raise DeviceError(
                         f"{self.where} cannot be reached: {e}",
                         "Is it on and connected? Do the same again: it goes on with what was done",

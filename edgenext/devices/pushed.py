@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,7 +49,8 @@ def measure(link: LinkTransport, asked: Asked, folder: Path, progress: Progress)
     python = asked.device.python
     argv = (python, there[0], there[-1], f"{link.root}/store")
     task = Task(job, argv, RESULTS, asked.how.limit_s, asked.clocks)
-    recorded = record(watched(link.run(task), asked, progress))
+    events = (parse_line(line) for line in link.run(task) if line.strip())
+    recorded = record(watched(events, asked, progress))
     for artifact in asked.artifacts if asked.images else ():
         name = f"logits-{artifact.manifest.sha256}.f32"
         link.pull(job, name, folder / name)
@@ -117,14 +118,11 @@ def job_of(asked: Asked, pixels: Path) -> Job:
     return job.model_copy(update={"job": name})
 
 
-def watched(lines: Iterator[str], asked: Asked, progress: Progress) -> Iterator[Event]:
-    """The events of a runner's lines, and the progress that they tell of."""
+def watched(events: Iterable[Event], asked: Asked, progress: Progress) -> Iterator[Event]:
+    """The same events, with the progress that they tell of shown."""
     names = dict(zip((a.manifest.sha256 for a in asked.artifacts), asked.names, strict=True))
     last = asked.artifacts[-1].manifest.sha256
-    for line in lines:
-        if not line.strip():
-            continue
-        event = parse_line(line)
+    for event in events:
         if isinstance(event, Round) and event.artifact == last:
             total = max(asked.how.rounds, event.round + 1)
             progress(f"benchmarking on {asked.device.name}", event.round + 1, total)

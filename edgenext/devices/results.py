@@ -137,12 +137,14 @@ def reasons(asked: Asked, mine: Measured, after: DeviceFacts) -> Iterator[str]:
     assert mine.ready is not None  # noqa: S101 - seen by the caller
     want = SAME_UNIT.get(asked.unit, asked.unit)
     unit = mine.ready.unit
-    if unit and SAME_UNIT.get(unit, unit) != want:
+    if unit and asked.unit != "all" and SAME_UNIT.get(unit, unit) != want:
         yield (
             f"{asked.unit} was asked for, but it ran on the {unit}: install a runtime there that "
             f"has it, or ask for --unit {unit}"
         )
     strays = {u: n for u, n in mine.ready.units.items() if SAME_UNIT.get(u, u) != want and n}
+    if asked.unit == "all":
+        strays = {}
     if strays and (not unit or SAME_UNIT.get(unit, unit) == want):
         told = ", ".join(
             f"{sum(n.values())} on the {u} ({', '.join(sorted(n))})" for u, n in strays.items()

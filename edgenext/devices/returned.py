@@ -79,6 +79,15 @@ def read_results(
     return replace(recorded, artifacts=recorded.artifacts | whole)
 
 
+def read_job(where: Path) -> Job:
+    """What the runner that left results at `where` was asked.
+
+    Raises:
+        DeviceError: there are no results, or their job cannot be read.
+    """
+    return _read_job(_folder(where) / JOB_FILE)
+
+
 def read_logits(path: Path, images: int, classes: int) -> Logits:
     """The N×K float32 numbers of a file of logits.
 

@@ -85,7 +85,8 @@ def environment(packages):
         isa = [name for name in known if name in flags]
     else:
         isa = [ours for theirs, ours in ISA if theirs in features]
-    cpu = read("/proc/device-tree/model") or field(cpuinfo, "model name", "Hardware", "Model")
+    tree = "/sys/firmware/devicetree/base/model"
+    cpu = read(tree) or field(cpuinfo, "model name", "Hardware", "Model")
     memory = field(read("/proc/meminfo"), "MemTotal").split()
     return {
         "cpu": cpu or platform.machine(),
@@ -217,8 +218,6 @@ class OnnxModel:
     @classmethod
     def placement(cls, path, artifact, threads, images, job):
         """Operators by the unit that ran them, by name: from onnxruntime's own profile."""
-        if not UNITS[artifact["unit"]]:
-            return {}
         model = cls(path, artifact, threads, profile="placement")
         model.infer(prepare(images, artifact["input"], job))
         profile = model._session.end_profiling()
@@ -596,7 +595,10 @@ class Run:
         """Load all, then rounds in turn, then the sensors."""
         with contextlib.ExitStack() as stack:
             placed = []
-            for index in range(len(self.job["artifacts"])):
+            for index, artifact in enumerate(self.job["artifacts"]):
+                if not UNITS.get(artifact["unit"]):
+                    placed.append({})  # a CPU leaves nothing to others
+                    continue
                 process = self.start(index)
                 try:
                     placed.append(process.ask("placement")["units"])

@@ -167,7 +167,6 @@ def test_pieces_of_an_onnx_file(jetson: SshPeer, tmp_path: Path) -> None:
     # and of the values no more than that share are near enough to a border to land beyond it.
     others = set(ours) - exact(model)
     off = np.concatenate([np.ravel(ours[k].astype(int) - theirs[k]) for k in sorted(others)])
-    print(f"{np.count_nonzero(off)} of {off.size} integers after float operators")
     assert np.abs(off).max() <= 1
     assert np.mean(off != 0) < 1e-3
 
@@ -184,12 +183,10 @@ def test_an_onnx_file(jetson: SshPeer, tmp_path: Path) -> None:
         [all(np.array_equal(ours[k][i], theirs[k][i]) for k in integers) for i in COUNT]
     )
     logits, others = ours["logits"], theirs["logits"]
-    print(f"{same.sum()} of {len(same)} images the same in every integer")
-    print(f"rms {rms(logits - others):.2g}, of quantization {rms(logits - true):.2g}")
     np.testing.assert_array_equal(others[same], logits[same])
-    # One integer that lands beyond a border changes what follows like any other rounding: by no
-    # more than quantization itself does.
-    assert all(rms(logits[i] - others[i]) < rms(logits[i] - true[i]) for i in COUNT)
+    # One integer that lands beyond a border changes what follows, like any rounding. It happens to
+    # few images, so that all in all the files differ by less than each of them is quantized away.
+    assert rms(logits - others) < rms(logits - true) / 2
 
 
 def test_a_tflite_file(jetson: SshPeer, tmp_path: Path) -> None:
@@ -213,8 +210,5 @@ def test_a_tflite_file(jetson: SshPeer, tmp_path: Path) -> None:
     spec = artifact.manifest.outputs[0]
     assert spec.scale is not None and spec.zero_point is not None
     logits, others = (dequantized(y, spec.scale, spec.zero_point) for y in (ours, theirs))
-    off = np.abs(ours.astype(int) - theirs)
-    print(f"most steps by image {off.max(-1)}")
-    print(f"rms {rms(logits - others):.2g}, of quantization {rms(logits - true):.2g}")
     # It has float operators between integers as the ONNX file has: see there.
-    assert all(rms(logits[i] - others[i]) < rms(logits[i] - true[i]) for i in COUNT)
+    assert rms(logits - others) < rms(logits - true) / 2

@@ -53,6 +53,12 @@ def jetson(folder: Path) -> Artifact:
     return api.export(XXS, OPTIONS, ExportOptions(file_format="tensorrt"), out=folder)
 
 
+@pytest.fixture(scope="module")
+def package(folder: Path) -> Artifact:
+    pytest.importorskip("coremltools", reason="no coremltools")
+    return api.export(XXS, OPTIONS, ExportOptions(file_format="coreml"), out=folder)
+
+
 @pytest.fixture
 def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Puts a shell script in the place of the interpreter that asks."""
@@ -87,18 +93,18 @@ def test_a_target_refuses_a_format_that_is_not_its_own(plain: Artifact) -> None:
 
 
 def test_unknown_targets_and_options(plain: Artifact) -> None:
-    with pytest.raises(UsageError, match="unknown target 'jetsin'. Did you mean jetson"):
+    with pytest.raises(UsageError, match=r"unknown target 'jetsin'. Did you mean jetson"):
         check(plain, "jetsin")
-    with pytest.raises(UsageError, match="cpu-onnxruntime has no option soc. Leave it out"):
+    with pytest.raises(UsageError, match=r"cpu-onnxruntime has no option soc. Leave it out"):
         check(plain, soc="SM8650")
-    with pytest.raises(UsageError, match="jetson has no option soc. It has jetpack"):
+    with pytest.raises(UsageError, match=r"jetson has no option soc. It has jetpack"):
         check(plain, "jetson", soc="SM8650")
 
 
 def test_names_that_are_nearly_right(plain: Artifact) -> None:
-    with pytest.raises(UsageError, match="unknown SoC 'SM8560'. Did you mean .*SM8650"):
+    with pytest.raises(UsageError, match=r"unknown SoC 'SM8560'. Did you mean .*SM8650"):
         check(plain, "htp", soc="sm8560")
-    with pytest.raises(UsageError, match="unknown JetPack generation '9'. Known: 4, 5, 6"):
+    with pytest.raises(UsageError, match=r"unknown JetPack generation '9'. Known: 4, 5, 6"):
         check(plain, "jetson", jetpack="9")
 
 
@@ -147,14 +153,70 @@ def test_openvino_says_what_it_computes_in_8_bits(plain: Artifact) -> None:
     assert report.notes == (f"0 of {cpu.total} primitives compute in 8 bits",)
 
 
-def test_off_macos_nobody_tells_core_mls_units(folder: Path) -> None:
-    pytest.importorskip("coremltools", reason="no coremltools")
-    made = api.export(XXS, OPTIONS, ExportOptions(file_format="coreml"), out=folder)
-    report = check(made)
+@pytest.mark.slow
+def test_off_macos_nobody_tells_core_mls_units(package: Artifact) -> None:
+    report = check(package)
     assert (report.accepted, report.delegated, report.evidence) == (True, None, "emulated")
     (where,) = report.placements
     assert where.unit == "not told" and where.operators["conv"] == 49
     assert "no Mac here" in report.notes[0]
+
+
+class Fake:
+    """Something with the attributes given."""
+
+    def __init__(self, **attributes: object) -> None:
+        vars(self).update(attributes)
+
+
+def plan_of(*rows: tuple[str, str | None, tuple[str, ...]]) -> object:
+    """What stands for Core ML's plan: operator, preferred and supported devices of each."""
+    npu, gpu, cpu = (
+        type(f"ML{name}ComputeDevice", (), {}) for name in ("NeuralEngine", "GPU", "CPU")
+    )
+    devices = {"npu": npu(), "gpu": gpu(), "cpu": cpu()}
+    operations = [
+        Fake(operator_name=name, outputs=[Fake(name=f"out{i}")])
+        for i, (name, _, _) in enumerate(rows)
+    ]
+    usages = {
+        id(operation): prefers
+        and Fake(
+            preferred_compute_device=devices[prefers],
+            supported_compute_devices=[devices[name] for name in supported],
+        )
+        for (_, prefers, supported), operation in zip(rows, operations, strict=True)
+    }
+    main = Fake(block=Fake(operations=operations))
+    return Fake(
+        model_structure=Fake(program=Fake(functions={"main": main})),
+        get_compute_device_usage_for_mlprogram_operation=lambda o: usages[id(o)],
+    )
+
+
+@pytest.mark.slow
+def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    from coremltools.models.compute_plan import MLComputePlan
+
+    plan = plan_of(
+        ("const", None, ()),
+        ("ios17.conv", "npu", ("npu", "gpu", "cpu")),
+        ("ios17.gelu", "gpu", ("npu", "gpu", "cpu")),
+        ("softmax", "cpu", ("cpu",)),
+    )
+    monkeypatch.setattr(MLComputePlan, "load_from_path", lambda _: plan)
+    monkeypatch.setattr("edgenext.devices.compilers.coreml.sys", Fake(platform="darwin"))
+    monkeypatch.setattr(
+        "edgenext.devices.compilers.coreml.device_model",
+        lambda _: Fake(get_compiled_model_path=lambda: "it.mlmodelc"),
+    )
+    report = check(package)
+    assert (report.accepted, report.delegated, report.evidence) == (True, False, "compiler")
+    assert units(report) == {"npu": 1, "gpu": 1, "cpu": 1}
+    assert {(r.operator, r.reason, r.names) for r in report.refusals} == {
+        ("gelu", "Core ML prefers the gpu", ("out2",)),
+        ("softmax", "the Neural Engine does not support it", ("out3",)),
+    }
 
 
 @pytest.mark.slow
@@ -292,18 +354,18 @@ def test_a_file_compiled_for_another_soc(folder: Path) -> None:
 
 
 LOG = """\
-2026 [V:onnxruntime:, base_op_builder.cc:40] QNN node builder is trying to add node. Onnx node name: [a]
-2026 [W:onnxruntime:] QNN.backendValidateOpConfig() failed for node `a` of type `LayerNorm` with error \
-code 3110
-2026 [V:onnxruntime:] Validation FAILED for 2 nodes in OrtNodeUnit (LayerNormalization) :
+2026 [V:onnxruntime] QNN node builder is trying to add node. Onnx node name: [a]
+2026 [W:onnxruntime] QNN.backendValidateOpConfig() failed for node `a` of type `LayerNorm` \
+with error code 3110
+2026 [V:onnxruntime] Validation FAILED for 2 nodes in OrtNodeUnit (LayerNormalization) :
 \tOperator type: DequantizeLinear Node name: b c Node index: 1
 \tOperator type: LayerNormalization Node name: a Node index: 2
 \tREASON : Failed to add node.
-2026 [V:onnxruntime:, base_op_builder.cc:40] QNN node builder is trying to add node. Onnx node name: [d]
-2026 [V:onnxruntime:] Validation FAILED for 1 nodes in OrtNodeUnit (QuantizeLinear) :
+2026 [V:onnxruntime] QNN node builder is trying to add node. Onnx node name: [d]
+2026 [V:onnxruntime] Validation FAILED for 1 nodes in OrtNodeUnit (QuantizeLinear) :
 \tOperator type: QuantizeLinear Node name: d Node index: 3
 \tREASON : It is not taken.
-2026 [V:onnxruntime:] Validation PASSED for 1 nodes in OrtNodeUnit (Conv) :
+2026 [V:onnxruntime] Validation PASSED for 1 nodes in OrtNodeUnit (Conv) :
 \tOperator type: Conv Node name: e Node index: 4
 \tREASON : a lie
 """

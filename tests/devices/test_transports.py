@@ -17,9 +17,7 @@ from edgenext.devices.link import PIECE, LinkTransport
 from edgenext.devices.transport import Task
 from edgenext.errors import DeviceError
 
-PEERS = [
-    pytest.param(name, marks=[pytest.mark.peers] if name in REMOTE else []) for name in LINKED
-]
+PEERS = [pytest.param(name, marks=[pytest.mark.peers] if name in REMOTE else []) for name in LINKED]
 OTHERS = [pytest.param(name, marks=pytest.mark.peers) for name in REMOTE]
 
 
@@ -72,7 +70,7 @@ def test_probe_says_what_the_device_is(there: Way) -> None:
 
 def test_a_file_arrives_whole_and_only_once(there: Way, blob: Path) -> None:
     sent: list[int] = []
-    link = there.transport(told=lambda done, total: sent.append(done))
+    link = there.transport(told=lambda done, _: sent.append(done))
     path = link.push(blob)
     size = blob.stat().st_size
     assert sent == [PIECE, 2 * PIECE, size]
@@ -149,7 +147,7 @@ def test_who_stops_listening_ends_the_program(there: Way) -> None:
 
 
 def test_a_program_that_is_killed_is_told_of(there: Way) -> None:
-    with pytest.raises(DeviceError, match="was killed.*may have run out of memory"):
+    with pytest.raises(DeviceError, match=r"was killed.*may have run out of memory"):
         list(there.transport().run(shell("echo on; kill -9 0; sleep 60")))
 
 
@@ -205,7 +203,7 @@ def test_no_room_is_seen_before_anything_is_sent(there: Way, blob: Path) -> None
     there.peer.fill_disk(str(_inside(there)), "3m")
     try:
         link = there.transport()
-        with pytest.raises(DeviceError, match="has no room for .*MiB are needed"):
+        with pytest.raises(DeviceError, match=r"has no room for .*MiB are needed"):
             link.push(blob)
         link.close()
         assert there.left() == []
@@ -222,7 +220,7 @@ def test_a_disk_that_fills_up_leaves_no_piece(
     there.peer.fill_disk(str(_inside(there)), "3m")
     try:
         link = there.transport()
-        with pytest.raises(DeviceError, match="[Nn]o space left"):
+        with pytest.raises(DeviceError, match=r"[Nn]o space left"):
             link.push(blob)
         link.close()
         assert there.left() == []
@@ -269,7 +267,7 @@ def test_a_link_that_stays_cut_is_given_up(far: Way, blob: Path) -> None:
     link = far.transport(patience_s=3)
     link.hold()
     far.peer.cut()
-    with pytest.raises(DeviceError, match="cannot be reached.*goes on with what was done"):
+    with pytest.raises(DeviceError, match=r"cannot be reached.*goes on with what was done"):
         link.push(blob)
 
 
@@ -291,8 +289,7 @@ def test_nonsense_is_no_answer(there: Way) -> None:
     call = link._channel.call
 
     def noisy(command: str, stdin: bytes = b"", timeout_s: float = 60.0) -> object:
-        reply = call("echo 'Welcome! You have mail.' #" + command, b"", timeout_s)
-        return reply
+        return call("echo 'Welcome! You have mail.' #" + command, b"", timeout_s)
 
     link._channel.call = noisy  # type: ignore[method-assign,assignment]
     try:

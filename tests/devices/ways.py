@@ -55,7 +55,7 @@ class Way:
         """Let go of everything and leave nothing."""
         for link in self.opened:
             link.close()
-        with LinkTransport(self.channel()) as link:
+        with LinkTransport(self.channel(), lease_s=0) as link:  # whoever holds it
             link.clean()
 
 

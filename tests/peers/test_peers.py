@@ -9,7 +9,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -229,25 +228,23 @@ def test_python_there_has_our_runtimes(jetson: SshPeer) -> None:
     assert code == 1 and "No module named 'numpy'" in said
 
 
-def left(links: set[str]) -> list[str]:
-    """What peers have left on the host that was not there with these links."""
+def left(link: str, pids: list[int]) -> list[str]:
+    """What of a peer is still on the host."""
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if "peers/" in line]
-    return [*mounts, *(set(psutil.net_if_addrs()) - links)]
+    links = [name for name in psutil.net_if_addrs() if name == link]
+    return [*mounts, *links, *(f"process {pid}" for pid in pids if psutil.pid_exists(pid))]
 
 
 def test_nothing_is_left(peer_root: Path, tmp_path: Path) -> None:
-    before = set(psutil.net_if_addrs())
-    files = sorted(p.name for p in peer_root.parent.iterdir())
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "hello").write_text("hello")
     with closing(Machine(peer_root, tmp_path, "brief")) as machine:
         assert machine.run("cat", "/etc/hello") == "hello"
-        pids = [machine._init, machine._holder.pid]
-        assert len(set(psutil.net_if_addrs()) - before) == 1
-    assert left(before) == []
-    assert not any(map(psutil.pid_exists, pids))
+        assert machine._cable is not None
+        link, pids = machine._cable._name, [machine._init, machine._holder.pid]
+        assert len(left(link, pids)) == 3
+    assert left(link, pids) == []
     assert not (peer_root / "etc" / "hello").exists()
-    assert sorted({*files, "mnt"}) == sorted(p.name for p in peer_root.parent.iterdir())
 
 
 KILLED = """
@@ -256,13 +253,12 @@ from peers.adbd import AdbPeer
 from peers.roots import find_root
 peer = AdbPeer(find_root())
 pids = [peer._init, peer._holder.pid, peer._server.pid, *(pid for pid, _ in peer.running())]
-print(*pids, flush=True)
+print(peer._cable._name, *pids, flush=True)
 sys.stdin.read()
 """
 
 
 def test_nothing_is_left_of_a_run_that_is_killed(peer_root: Path) -> None:
-    before = set(psutil.net_if_addrs())
     env = {**os.environ, "PYTHONPATH": str(TESTS), "EDGENEXT_PEERS": str(peer_root.parent)}
     with subprocess.Popen(
         [sys.executable, "-c", KILLED],
@@ -272,11 +268,8 @@ def test_nothing_is_left_of_a_run_that_is_killed(peer_root: Path) -> None:
         env=env,
     ) as process:
         assert process.stdout is not None
-        pids = [int(pid) for pid in process.stdout.readline().split()]
-        assert len(pids) == 4 and all(map(psutil.pid_exists, pids))
+        link, *found = process.stdout.readline().split()
+        pids = [int(pid) for pid in found]
+        assert len(left(link, pids)) == 5
         process.send_signal(signal.SIGKILL)
-    end = time.monotonic() + 20
-    while time.monotonic() < end and (left(before) or any(map(psutil.pid_exists, pids))):
-        time.sleep(0.05)
-    assert left(before) == []
-    assert not any(map(psutil.pid_exists, pids))
+    wait_for("the end of everything", lambda: not left(link, pids))

@@ -35,7 +35,9 @@ COMPILERS = {
         f"{_HERE}.htp:check", ("onnx", "qnn-context"), "edgenext quantize --target htp"
     ),
     "coreml": Compiler(f"{_HERE}.coreml:check", ("coreml",), "edgenext export --format coreml"),
-    "ethos-u": Compiler(f"{_HERE}.ethos_u:check", ("tflite",), "edgenext export --format tflite"),
+    "ethos-u": Compiler(
+        f"{_HERE}.ethos_u:check", ("tflite",), "edgenext quantize --target ethos-u"
+    ),
     "tflite": Compiler(f"{_HERE}.local:tflite", ("tflite",), "edgenext export --format tflite"),
     "executorch": Compiler(
         f"{_HERE}.local:executorch", ("executorch",), "edgenext export --format executorch"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgenext.environments import python_for
@@ -35,10 +36,15 @@ def ask(function: str, artifact: Artifact, needs: str, vendor: str, **told: Any)
     return isolated(
         f"edgenext.devices.compilers.{function}",
         {"path": str(artifact.path.absolute()), **told},
-        cache_folder("logs") / f"{artifact.path.name}.check.log",
+        log_of(artifact),
         f"{vendor} died over {artifact.path.name}",
         python_for(needs, "vendors"),
     )
+
+
+def log_of(artifact: Artifact) -> Path:
+    """What the vendor's code printed when it was asked last."""
+    return cache_folder("logs") / f"{artifact.path.name}.check.log"
 
 
 def report(artifact: Artifact, target: str, **fields: Any) -> CheckReport:

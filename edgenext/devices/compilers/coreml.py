@@ -13,6 +13,8 @@ from edgenext.runtimes.coreml import device_model, inspect, preload
 from edgenext.runtimes.mil_program import one_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgenext.artifact import Artifact
     from edgenext.schema import CheckReport
 
@@ -22,6 +24,8 @@ UNITS = {
     "MLCPUComputeDevice": "cpu",
 }
 """Core ML's compute devices by the names of coremltools' classes."""
+
+NOT_TOLD = "not told"
 
 NO_MAC = (
     "no Mac here: coremltools' reader and our interpreter take the package; which unit runs an "
@@ -38,46 +42,53 @@ def check(artifact: Artifact) -> CheckReport:
     preload()
     about: dict[str, Any] = {"unit": "npu", "version": version("coremltools")}
     if sys.platform == "darwin":
-        return report(artifact, "coreml", **about, **_planned(artifact))
+        return report(artifact, "coreml", **about, **_planned(artifact.path))
     about |= {"compiler": "coremltools' reader", "evidence": "emulated", "notes": (NO_MAC,)}
     try:
         operators = inspect(artifact.path).operators
     except (ArtifactError, RuntimeFailedError) as e:
         fields = {"accepted": False, "delegated": False, "errors": (str(e),)}
         return report(artifact, "coreml", **about, **fields)
-    where = placements({"not told": operators})
+    where = placements({NOT_TOLD: operators})
     return report(artifact, "coreml", **about, accepted=True, delegated=None, placements=where)
 
 
-def _planned(artifact: Artifact) -> dict[str, Any]:
+def _planned(package: Path) -> dict[str, Any]:
     """What Core ML's compute plan says (coremltools' `MLComputePlan`), all units allowed."""
     from coremltools.models.compute_plan import MLComputePlan
 
     about = {"compiler": "Core ML", "evidence": "compiler"}
     try:
-        model = device_model(artifact.path)  # what it has compiled does not outlive it
+        model = device_model(package)  # what it has compiled does not outlive it
+    except RuntimeFailedError as e:
+        return about | {"accepted": False, "delegated": False, "errors": (str(e),)}
+    try:
         plan = MLComputePlan.load_from_path(model.get_compiled_model_path())
     except Exception as e:  # noqa: BLE001 - Core ML's errors come through as plain ones
-        return about | {"accepted": False, "delegated": False, "errors": (one_line(e),)}
+        note = f"Core ML loads the package, and has no plan for it: {one_line(e)}"
+        return about | {"accepted": True, "delegated": None, "notes": (note,)}
     units: dict[str, Counter[str]] = {"npu": Counter(), "gpu": Counter(), "cpu": Counter()}
+    units[NOT_TOLD] = Counter()
     left = []
     for operation in plan.model_structure.program.functions["main"].block.operations:
-        usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
-        if usage is None:  # a constant
+        kind = operation.operator_name.rpartition(".")[2]  # ios17.conv
+        if kind == "const":
             continue
-        kind = operation.operator_name.rpartition(".")[2]
-        unit = UNITS.get(type(usage.preferred_compute_device).__name__, "cpu")
+        usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
+        unit = _unit(usage.preferred_compute_device) if usage else NOT_TOLD
         units[unit][kind] += 1
-        if unit != "npu":
-            able = any(
-                UNITS.get(type(d).__name__) == "npu" for d in usage.supported_compute_devices
-            )
+        if usage and unit != "npu":
+            able = "npu" in map(_unit, usage.supported_compute_devices)
             why = f"Core ML prefers the {unit}" if able else "the Neural Engine does not support it"
             left.append((kind, next((o.name for o in operation.outputs), ""), why))
     return about | {
         "accepted": True,
-        "delegated": not left,
+        "delegated": None if units[NOT_TOLD] and not left else not left,
         "placements": placements(units),
         "refusals": refusals(left),
         "notes": ("Core ML's plan for this Mac, with all its units allowed",),
     }
+
+
+def _unit(device: object) -> str:
+    return UNITS.get(type(device).__name__, NOT_TOLD)

@@ -1,0 +1,353 @@
+"""`edgenext bench --device` end to end: real transfers, real aarch64 runtimes, real results."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import onnxruntime
+import pytest
+from cli.cli_calls import Cli, Outcome
+from private import private_python
+
+from edgenext import api
+from edgenext.artifact import Artifact
+from edgenext.devices.ssh import host_key_of
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+
+pytestmark = pytest.mark.peers
+
+MODEL = ModelOptions(random_weights=True, num_classes=10, size=32)
+XXS = "edgenext_xx_small"
+N = 6
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
+    """A float file and its INT8, small enough to be emulated."""
+    out = tmp_path_factory.mktemp("files")
+    how = QuantizeOptions(calib="digits", n=8)
+    return [api.export(XXS, MODEL, out=out), api.quantize(XXS, how, MODEL, out=out)]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
+    """The command line, with a file of devices of its own."""
+    monkeypatch.setenv("EDGENEXT_DEVICES", str(tmp_path / "devices.json"))
+    return Cli(tmp_path, capfd)
+
+
+def devices_file() -> Path:
+    return Path(os.environ["EDGENEXT_DEVICES"])
+
+
+@dataclass
+class Here:
+    """A device that was added, and the folder of our files on it as this machine sees it."""
+
+    peer: Any
+    root: Path
+    python: str
+
+
+@pytest.fixture
+def board(jetson: Any, cli: Cli) -> Iterator[Here]:
+    """The Jetson, added by its host key's fingerprint."""
+    _, fingerprint = host_key_of(f"root@{jetson.host}")
+    way = ("--ssh", f"root@{jetson.host}", "--identity", jetson.key, "--host-key", fingerprint)
+    added = cli.run("devices", "add", "orin", *way, "--python", "edge-python")
+    assert added.code == 0, added.err
+    assert "orin: jetson" in added.out
+    yield Here(jetson, Path(jetson.path("/root/.cache/edgenext-device")), "edge-python")
+    jetson.mend()
+    cli.run("devices", "clean", "orin")
+
+
+@pytest.fixture
+def handset(phone: Any, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
+    """The phone, by its serial number."""
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(phone.server_port))
+    way = ("--adb", phone.serial, "--python", "/usr/local/bin/edge-python")
+    added = cli.run("devices", "add", "pixel", *way)
+    assert added.code == 0, added.err
+    assert "pixel: android" in added.out
+    yield Here(phone, Path(phone.path("/data/local/tmp/edgenext")), "edge-python")
+    cli.run("devices", "clean", "pixel")
+
+
+def bench(cli: Cli, files: list[Artifact], device: str, *options: str) -> Outcome:
+    paths = [str(f.path) for f in files]
+    return cli.run("bench", *paths, "--device", device, *options)
+
+
+def left(root: Path) -> list[str]:
+    return [str(p) for p in root.rglob("*") if not p.is_dir() and p.parent.name != "store"]
+
+
+def test_accuracy_on_a_jetson_end_to_end(
+    board: Here, files: list[Artifact], cli: Cli, tmp_path: Path
+) -> None:
+    kept = tmp_path / "result.json"
+    options = ("--data", "digits", "--limit", str(N), "--unit", "cpu", "-o", str(kept))
+    told = bench(cli, files, "jetson", *options)
+    assert told.code == 0, told.err
+    report = json.loads(kept.read_text())
+    assert [r["sha256"] for r in report["results"]] == [f.manifest.sha256 for f in files]
+    assert [r["sha256"] for r in report["eval"]["results"]] == [f.manifest.sha256 for f in files]
+    for row in report["results"]:
+        assert (row["evidence"], row["unit"], row["unit_asked"]) == ("emulated", "cpu", "cpu")
+        assert row["latency_ms"] is None and row["samples_ms"] == [] and not row["valid"]
+        assert row["reasons"] == [
+            f"it ran under {report['device']['emulator']}: its time says nothing"
+        ]
+    assert report["device"]["machine"] == "aarch64" and report["device"]["software"]["l4t"]
+    assert report["environment"]["packages"]["onnxruntime"] == "1.32.0"
+    assert report["compare"]["n"] == N and report["compare"]["others"][0]["agreement"] >= 50
+    here = api.evaluate([str(f.path) for f in files], "digits", limit=N)
+    assert [r["top1"] for r in report["eval"]["results"]] == [r.top1 for r in here.results]
+    assert "not valid" in told.out and " ms " not in told.out.split("not valid")[1]
+    assert left(board.root) == []
+
+
+def test_a_jetson_without_a_gpu_runtime_does_not_pass_for_one(
+    board: Here, files: list[Artifact], cli: Cli
+) -> None:
+    told = bench(cli, files[:1], "orin", "--json", "--unit", "gpu")
+    assert told.code == 0, told.err
+    (row,) = told.json["results"]
+    assert (row["unit_asked"], row["unit"], row["valid"]) == ("gpu", "cpu", False)
+
+
+def test_accuracy_on_a_phone_end_to_end(handset: Here, files: list[Artifact], cli: Cli) -> None:
+    told = bench(cli, files, "android", "--data", "digits", "--limit", str(N), "--json")
+    assert told.code == 0, told.err
+    report = told.json
+    assert report["device"]["soc"].endswith("SM8650") and report["device"]["kind"] == "android"
+    assert {r["evidence"] for r in report["eval"]["results"]} == {"emulated"}
+    assert left(handset.root) == []
+
+
+@pytest.fixture(scope="module")
+def tflite(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
+    """A small TFLite file."""
+    private_python("tflite")
+    out = tmp_path_factory.mktemp("tflite")
+    return [api.export(XXS, MODEL, ExportOptions(file_format="tflite"), out=out)]
+
+
+TOOLS = Path(__file__).parents[1] / "peers" / "tools"
+
+
+def install(peer: Any, tool: str, where: str) -> None:
+    path = Path(peer.path(where))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text((TOOLS / tool).read_text())
+    path.chmod(0o755)
+
+
+@pytest.mark.slow
+def test_benchmark_model_measures_and_scores(
+    handset: Here, tflite: list[Artifact], cli: Cli
+) -> None:
+    install(handset.peer, "benchmark_model", "/data/local/tmp/benchmark_model")
+    try:
+        options = ("--rounds", "2", "--data", "digits", "--limit", str(N), "--json")
+        told = bench(cli, tflite, "pixel", *options)
+    finally:
+        Path(handset.peer.path("/data/local/tmp/benchmark_model")).unlink()
+    assert told.code == 0, told.err
+    (row,) = told.json["results"]
+    assert row["runtime"] == "LiteRT benchmark_model" and row["unit"] == "cpu"
+    here = api.evaluate([str(tflite[0].path)], "digits", limit=N)
+    assert told.json["eval"]["results"][0]["top1"] == here.results[0].top1
+    assert abs(told.json["eval"]["results"][0]["loss"] - here.results[0].loss) < 1e-4
+    assert left(handset.root) == []
+
+
+@pytest.mark.slow
+def test_a_delegate_that_takes_nothing_is_seen(
+    handset: Here, tflite: list[Artifact], cli: Cli
+) -> None:
+    install(handset.peer, "benchmark_model", "/data/local/tmp/benchmark_model")
+    try:
+        told = bench(cli, tflite, "pixel", "--rounds", "1", "--unit", "gpu", "--json")
+    finally:
+        Path(handset.peer.path("/data/local/tmp/benchmark_model")).unlink()
+    assert told.code == 0, told.err
+    (row,) = told.json["results"]
+    assert (row["unit_asked"], row["unit"], row["valid"]) == ("gpu", "cpu", False)
+
+
+def test_a_phone_without_the_tool_says_where_it_is(
+    handset: Here, tflite: list[Artifact], cli: Cli
+) -> None:
+    told = bench(cli, tflite, "pixel", "--unit", "gpu")
+    assert told.code == 3
+    assert "pixel has no benchmark_model" in told.err
+    assert "android_aarch64_benchmark_model" in told.err
+
+
+@pytest.mark.slow
+def test_trtexec_builds_measures_and_scores(board: Here, files: list[Artifact], cli: Cli) -> None:
+    place = "/usr/src/tensorrt/bin/trtexec"
+    install(board.peer, "trtexec", place)
+    try:
+        options = ("--rounds", "2", "--data", "digits", "--limit", str(N), "--json")
+        told = bench(cli, files, "orin", *options)
+        again = bench(cli, files, "orin", "--rounds", "1", "--json")
+    finally:
+        Path(board.peer.path(place)).unlink()
+    assert told.code == 0, told.err
+    assert again.code == 0, again.err
+    rows = told.json["results"]
+    assert {r["unit"] for r in rows} == {"tensorrt"}
+    assert all(r["runtime"].startswith("TensorRT 10.3") for r in rows)
+    here = api.evaluate([str(f.path) for f in files], "digits", limit=N)
+    assert [r["top1"] for r in told.json["eval"]["results"]] == [r.top1 for r in here.results]
+    assert told.json["compare"]["n"] == N
+    assert left(board.root) == []
+
+
+def locked(board: Here) -> bool:
+    state = Path(board.peer.path("/run/clocks"))
+    return state.exists() and state.read_text().strip() == "locked"
+
+
+def clocks_were_locked(board: Here, seen: list[bool], end: threading.Event) -> None:
+    while not end.is_set():
+        seen.append(locked(board))
+        time.sleep(0.2)
+
+
+def test_locked_clocks_are_restored(board: Here, files: list[Artifact], cli: Cli) -> None:
+    seen: list[bool] = []
+    end = threading.Event()
+    watch = threading.Thread(target=clocks_were_locked, args=(board, seen, end))
+    watch.start()
+    told = bench(cli, files[:1], "orin", "--unit", "cpu", "--lock-clocks", "--json")
+    end.set()
+    watch.join()
+    assert told.code == 0, told.err
+    assert any(seen), "they were never locked"
+    time.sleep(2)
+    assert not locked(board)
+
+
+def test_wrong_wheels_are_told_of(board: Here, files: list[Artifact], cli: Cli) -> None:
+    wrong = "/usr/local/bin/wrong-python"
+    site = Path(board.peer.path("/opt/wrong/onnxruntime"))
+    site.mkdir(parents=True)
+    (site / "__init__.py").write_text(
+        "import ctypes\nctypes.CDLL('/opt/wrong/onnxruntime/x86.so')\n"
+    )
+    native = next(Path(onnxruntime.__file__).parent.glob("capi/*pybind11_state*.so"))
+    (site / "x86.so").write_bytes(native.read_bytes()[: 1 << 20])
+    board.peer.write(
+        wrong,
+        '#!/bin/sh\nexec env PYTHONPATH=/opt/wrong:/opt/edgenext-python python3 "$@"\n',
+        0o755,
+    )
+    devices = devices_file()
+    devices.write_text(devices.read_text().replace("edge-python", wrong))
+    told = bench(cli, files[:1], "orin", "--unit", "cpu")
+    assert told.code == 10
+    assert "onnxruntime cannot be imported on the device" in told.err
+    assert len(told.err.strip().splitlines()) == 1
+    assert left(board.root) == []
+
+
+def test_what_is_killed_for_memory_is_told_of(board: Here, files: list[Artifact], cli: Cli) -> None:
+    def kill_worker() -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            for pid, args in board.peer.running():
+                if "--worker" in args:
+                    os.kill(pid, signal.SIGKILL)
+                    return
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_worker)
+    killer.start()
+    told = bench(cli, files[:1], "orin", "--unit", "cpu")
+    killer.join()
+    assert told.code == 10
+    assert "was killed: the device may have run out of memory" in told.err
+    assert left(board.root) == []
+
+
+def test_an_unknown_host_key_is_refused(jetson: Any, cli: Cli) -> None:
+    way = ("--ssh", f"root@{jetson.host}", "--identity", str(jetson.key))
+    told = cli.run("devices", "add", "orin", *way)
+    assert told.code == 10 and "is not known (SHA256:" in told.err
+    told = cli.run("devices", "add", "orin", *way, "--host-key", "SHA256:other")
+    assert told.code == 10 and "not SHA256:other" in told.err
+    assert cli.run("devices", "list", "--json").json == []
+
+
+def test_a_host_that_is_another_now_is_refused(
+    board: Here, files: list[Artifact], cli: Cli
+) -> None:
+    path = devices_file()
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    good = path.read_text()
+    path.write_text(good.replace(board.peer.host_key, other))
+    told = bench(cli, files[:1], "orin")
+    path.write_text(good)
+    assert told.code == 10 and "shows another host key than the one that was added" in told.err
+
+
+def test_a_key_that_is_not_allowed_is_told_of(
+    board: Here, files: list[Artifact], cli: Cli, tmp_path: Path
+) -> None:
+    key = tmp_path / "other_key"
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(key))
+    path = devices_file()
+    good = path.read_text()
+    path.write_text(good.replace(str(board.peer.key), str(key)))
+    told = bench(cli, files[:1], "orin")
+    path.write_text(good)
+    assert told.code == 10 and "does not let us in" in told.err
+
+
+def test_ctrl_c_leaves_nothing_and_restores_the_clocks(
+    board: Here, files: list[Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-m", "edgenext", "bench", *(str(f.path) for f in files)]
+    command += ["--device", "orin", "--unit", "cpu", "--lock-clocks", "--sustained", "5"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    end = time.monotonic() + 90
+    while not locked(board) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert locked(board)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err.strip() == "edgenext: interrupted"
+    assert not locked(board)
+    assert left(board.root) == []
+    assert not [a for _, a in board.peer.running() if "runner" in " ".join(a) or "job.sh" in a[-1]]
+
+
+def test_hostile_names_reach_no_shell(
+    board: Here, files: list[Artifact], cli: Cli, tmp_path: Path
+) -> None:
+    hostile = tmp_path / "x; touch pwned; $(touch pwned) 'a' \"b\".onnx"
+    manifest = files[0].manifest.model_copy(
+        update={"labels": tuple(f"$(touch /root/pwned{i})" for i in range(10))}
+    )
+    hostile.write_bytes(files[0].path.read_bytes())
+    hostile.with_name(hostile.name + ".json").write_text(manifest.model_dump_json())
+    told = cli.run("bench", str(hostile), "--device", "orin", "--unit", "cpu", "--json")
+    assert told.code == 0, told.err
+    assert not list(Path(board.peer.path("/root")).glob("pwned*"))
+    assert told.json["results"][0]["artifact"] == hostile.stem
