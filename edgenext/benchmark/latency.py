@@ -127,6 +127,7 @@ def result(
         reasons=why,
         sha256=manifest.sha256,
         scheme=manifest.scheme,
+        arch=manifest.arch,
         form=manifest.form,
         size="×".join(map(str, input_size(manifest))),
         samples_ms=tuple(every),

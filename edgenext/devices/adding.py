@@ -34,8 +34,13 @@ def add(
         raise UsageError(f"{said} given for {name}", f"Give one of {', '.join(ways)}")
     if kind and kind not in registry.KINDS:
         raise unknown_name("kind of device", kind, registry.KINDS)
+    if bundle and kind not in ("", "iphone"):
+        raise UsageError(
+            "only an iPhone or a Mac is measured by a bundle", "Reach it by --ssh or --adb"
+        )
     if root and not root.startswith("/"):
         raise UsageError(f"--root {root} is not absolute", "Begin it with /")
+    registry.check_name(name)
     device = Device(
         name=name,
         kind=kind or ("iphone" if bundle else "linux"),

@@ -15,7 +15,7 @@ from edgenext.devices.job import Job, JobArtifact, JobImages
 from edgenext.devices.link import LinkTransport
 from edgenext.devices.protocol import Event, LogitsDone, Recorded, Round, parse_line, record
 from edgenext.devices.transport import Task
-from edgenext.errors import ArtifactError
+from edgenext.errors import ArtifactError, DeviceError
 from edgenext.files import sha256_file
 
 RESULTS, SENSORS = "results.jsonl", "sensors.jsonl"
@@ -42,6 +42,11 @@ def measure(link: LinkTransport, asked: Asked, folder: Path, progress: Progress)
                 f"{', '.join(FORMATS)}",
                 "Export it in one of these formats",
             )
+    if "python" not in asked.facts.software:
+        raise DeviceError(
+            f"{asked.device.name} has no Python at {asked.device.python}",
+            "Add it again with --python, the interpreter that has onnxruntime or LiteRT",
+        )
     with TemporaryDirectory(prefix="edgenext-") as temporary:
         there = push(link, asked, Path(temporary), progress)
     # On a link, a job has the name that its content gives it: the same job goes on.

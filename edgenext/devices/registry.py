@@ -59,23 +59,29 @@ def known() -> dict[str, Device]:
         raise InputError(f"{path} is no file of devices: {why}", "Mend it or remove it") from e
 
 
+def check_name(name: str) -> None:
+    """Refuse a name for a new device.
+
+    Raises:
+        UsageError: it cannot be one, or is taken.
+    """
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise UsageError(
+            f"{name!r} cannot be a device's name",
+            f"Use letters, digits, dots and dashes; not {', '.join(RESERVED)}",
+        )
+    if name in known():
+        raise UsageError(f"there is a device {name}", f"edgenext devices remove {name} first")
+
+
 def add(device: Device) -> None:
     """Keep a device.
 
     Raises:
         UsageError: a name that cannot be, or is taken.
     """
-    if not NAME.fullmatch(device.name) or device.name in RESERVED:
-        raise UsageError(
-            f"{device.name!r} cannot be a device's name",
-            f"Use letters, digits, dots and dashes; not {', '.join(RESERVED)}",
-        )
-    devices = known()
-    if device.name in devices:
-        raise UsageError(
-            f"there is a device {device.name}", f"edgenext devices remove {device.name} first"
-        )
-    _write(devices | {device.name: device})
+    check_name(device.name)
+    _write(known() | {device.name: device})
 
 
 def remove(name: str) -> Device:

@@ -13,6 +13,7 @@ from edgenext.artifact import Artifact
 from edgenext.benchmark import accuracy, latency
 from edgenext.benchmark import validity as rules
 from edgenext.benchmark.machine import Conditions
+from edgenext.benchmark.published import published
 from edgenext.benchmark.worker import Ready
 from edgenext.devices import tegrastats
 from edgenext.devices.asked import Asked
@@ -82,6 +83,7 @@ def report(asked: Asked, recorded: Recorded, after: DeviceFacts, folder: Path) -
         environment=recorded.environment,
         device=asked.facts,
         after=after,
+        published=published(asked.device.kind, ((r.arch, r.size) for r in rows)),
     )
     return found.model_copy(update=_accuracy(asked, found, folder, known))
 

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from edgenext.errors import InputError
 from edgenext.runtimes.base import Logits
-from edgenext.schema import RunSummary
+from edgenext.schema import BenchReport, RunSummary
 
 SUMMARY = "run.json"
 LOGITS = "logits.npz"
 LABELS = "labels"
+DEVICES = "devices"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,25 @@ def load_summary(run_dir: Path) -> RunSummary:
             f"{path} has schema version {summary.schema_version}; this program knows version 1",
             "Use the version of edgenext that wrote it",
         )
-    return summary
+    return summary.model_copy(update={"devices": _devices(run_dir / DEVICES)})
+
+
+def _devices(folder: Path) -> tuple[BenchReport, ...]:
+    """What `bench --device … -o` has left in the run's folder of devices, by file name."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            text = path.read_bytes()
+            report = BenchReport.model_validate_json(text)
+        except (OSError, ValidationError) as e:
+            why = e.errors()[0]["msg"] if isinstance(e, ValidationError) else e.strerror
+            raise InputError(
+                f"{path} is no result of a device: {why}", "Measure again, or remove the file"
+            ) from e
+        if odd := _not_finite(text):
+            raise InputError(f"{path} holds {odd} where a measured number belongs", "Remove it")
+        found.append(report)
+    return tuple(found)
 
 
 def _not_finite(text: bytes) -> str:

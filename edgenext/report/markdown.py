@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from edgenext.report import kept
+from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
+from edgenext.report.devices import device_tables
 from edgenext.report.expected import expected
 from edgenext.report.provenance import Section, provenance
 from edgenext.report.reading import reading
@@ -33,6 +35,11 @@ def markdown(study: Study, verdict: Verdict) -> str:
         lines += [_joined(COLUMNS), _joined(("---", "---", *("---:" for _ in COLUMNS[2:])))]
         lines += (_joined(map(_text, row)) for row in twin.rows)
         lines += ["", _prose(twin.note)]
+    for device in device_tables(study):
+        lines += ["", f"## {_text(device.title)}", ""]
+        lines += [_joined(DEVICE_COLUMNS), _joined(("---", *("---:" for _ in DEVICE_COLUMNS[1:])))]
+        lines += (_joined(_cell(cell, with_evidence=False) for cell in row) for row in device.rows)
+        lines += ["", *(f"- {_text(note)}" for note in device.notes)]
     if warned := kept.warnings(study):
         lines += ["", f"## {kept.WARNED}", "", *(f"- {_text(warning)}" for warning in warned)]
     if rows := kept.kept_rows(study):

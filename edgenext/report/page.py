@@ -8,6 +8,8 @@ from importlib import resources
 from string import Template
 
 from edgenext.report import kept
+from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
+from edgenext.report.devices import DeviceTable, device_tables
 from edgenext.report.expected import expected
 from edgenext.report.plots.canvas import Plot
 from edgenext.report.provenance import Section, provenance
@@ -46,6 +48,7 @@ def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
         tiles=_tiles(tiles(study, judged)),
         results=_table(table, judged.label if judged else ""),
         twin=_twin(twin_table(study)),
+        devices=_lines(map(_device, device_tables(study))),
         warned=_warned(kept.warnings(study)),
         kept=_kept(kept.kept_rows(study)),
         plots=_plots(plots),
@@ -125,6 +128,23 @@ def _twin(table: TwinTable | None) -> str:
         f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n'
         f"<tbody>\n{_lines(rows)}\n</tbody>\n</table></div>\n"
         f'<p class="about">{_prose(table.note)}</p>\n</section>'
+    )
+
+
+def _device(table: DeviceTable) -> str:
+    heads = "".join(f'<th scope="col">{_text(name)}</th>' for name in DEVICE_COLUMNS)
+    rows = (
+        f'<tr><th scope="row">{_cell(row[0], False)}</th>'
+        + "".join(f"<td>{_cell(cell, False)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in table.rows
+    )
+    notes = _lines(f"<li>{_text(note)}</li>" for note in table.notes)
+    return (
+        f"<section>\n<h2>{_text(table.title)}</h2>\n"
+        f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>\n{_lines(rows)}\n</tbody>\n</table></div>\n"
+        f'<ul class="notes">\n{notes}\n</ul>\n</section>'
     )
 
 

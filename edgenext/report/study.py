@@ -163,3 +163,5 @@ def _hashes(summary: RunSummary) -> Iterator[tuple[str, str]]:
     yield summary.compare.base.artifact, summary.compare.base.sha256
     yield from ((c.artifact, c.sha256) for c in summary.compare.others)
     yield from ((r.artifact, r.sha256) for r in summary.bench.results)
+    for device in summary.devices:
+        yield from ((r.artifact, r.sha256) for r in device.results)

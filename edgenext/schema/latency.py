@@ -8,7 +8,7 @@ from pydantic import Field
 
 from edgenext.schema.accuracy import CompareReport, EvalReport
 from edgenext.schema.base import Evidence, Record
-from edgenext.schema.device import DeviceFacts, Telemetry
+from edgenext.schema.device import DeviceFacts, DeviceKind, Telemetry
 
 
 class Latency(Record):
@@ -49,6 +49,7 @@ class BenchResult(Record):
     samples_ms: tuple[float, ...] = ()
     rounds: tuple[int, ...] = ()
     """How many of the samples, in order, belong to each interleaved round."""
+    arch: str = ""
     affinity: tuple[int, ...] = ()
     """The logical CPUs the process stayed on; empty where it could not be pinned."""
     warmup: int = 0
@@ -90,6 +91,17 @@ class Ratio(Record):
     valid: bool = True
 
 
+class Published(Record):
+    """Somebody else's latency in ms, on a device of a kind; evidence `published`."""
+
+    kind: DeviceKind
+    device: str
+    arch: str
+    size: str
+    ms: float
+    source: str
+
+
 class Environment(Record):
     """The machine and software a number was made with."""
 
@@ -118,6 +130,7 @@ class BenchReport(Record):
     after: DeviceFacts | None = None
     eval: EvalReport | None = None
     compare: CompareReport | None = None
+    published: tuple[Published, ...] = ()
 
 
 class Advice(Record):

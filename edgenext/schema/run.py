@@ -61,6 +61,8 @@ class RunSummary(Record):
     """When the run stressed the network."""
     kept_float: dict[str, str] = Field(default_factory=dict)
     """Sites of our INT8 file that stayed in float, each with its reason."""
+    devices: tuple[BenchReport, ...] = ()
+    """The run's files measured on devices: `devices/*.json` of its folder."""
 
 
 class Candidate(Record):

@@ -77,7 +77,7 @@ def test_fp32_is_refused_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_an_unknown_soc_is_told_with_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown SoC 'SM8560'. Did you mean .*SM8650"):
+    with pytest.raises(UsageError, match=r"unknown SoC 'SM8560'. Did you mean .*SM8650"):
         made(tmp_path, "SM8560")
 
 

@@ -60,12 +60,11 @@ def test_two_sessions_in_one_process(artifact: Artifact) -> None:
 @qualcomm
 def test_socs_differ_in_their_last_bits(artifact: Artifact) -> None:
     x = open_session(artifact).prepare(images(1))
-    by_soc = {
-        soc: HtpSession(artifact.path, artifact.manifest, soc).infer(x)
-        for soc in ("SM8350", "SM8450", "SM8650")
-    }
-    assert not np.array_equal(by_soc["SM8350"], by_soc["SM8650"])
-    np.testing.assert_array_equal(by_soc["SM8350"], by_soc["SM8450"])
+    old, new = (
+        HtpSession(artifact.path, artifact.manifest, soc).infer(x) for soc in ("SM8350", "SM8650")
+    )
+    assert not np.array_equal(old, new)
+    assert fidelity(old, new).sqnr_db > 15
 
 
 def test_by_default_an_npus_file_runs_on_the_cpu(artifact: Artifact) -> None:
@@ -133,7 +132,7 @@ def test_its_time_is_nobodys(folder: Path) -> None:
     quantizing = QuantizeOptions(target="htp", calib="digits", n=8)
     compiled = api.quantize(XXS, quantizing, OPTIONS, how, out=folder)
     with pytest.raises(UsageError, match="which is simulator: its time says nothing of a device"):
-        api.bench([compiled.path], rounds=1)
+        api.bench([compiled.path])
 
 
 def test_a_missing_package_names_its_extra(

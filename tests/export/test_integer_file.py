@@ -1,0 +1,186 @@
+"""TFLite files in integers throughout: what is in them, and what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from integer_files import (
+    RESOLVERS,
+    SIZE,
+    XXS,
+    IntegerFile,
+    file_logits,
+    float_graph,
+    integer_file,
+    onnx_logits,
+    pictures,
+)
+
+from edgenext import api
+from edgenext.errors import ArtifactError, DataError, UsageError
+from edgenext.export.ethos_u import convert
+from edgenext.export.integer_norms import write_norms
+from edgenext.export.integer_ranges import float_ranges
+from edgenext.export.integer_tensors import merged
+from edgenext.models import zoo
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.quantize.recipe import load_recipe
+from edgenext.runtimes.fidelity import fidelity
+
+litert = pytest.importorskip("ai_edge_litert.interpreter")
+
+WHOLE = ("int8", "int16", "int32", "int64")
+SMALL = ModelOptions(random_weights=True, num_classes=10, size=64)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> IntegerFile:
+    return integer_file(tmp_path_factory.mktemp("integer"))
+
+
+def opened(path: Path) -> litert.Interpreter:
+    kind = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    return litert.Interpreter(str(path), experimental_op_resolver_type=kind)
+
+
+def written(model: onnx.ModelProto) -> onnx.ModelProto:
+    graph = ir.from_proto(onnx.shape_inference.infer_shapes(model))
+    write_norms(graph.graph)
+    return onnx.shape_inference.infer_shapes(ir.to_proto(graph))
+
+
+def test_norms_that_are_written_out_compute_the_same() -> None:
+    plain, other = float_graph(XXS), written(float_graph(XXS))
+    kinds = {node.op_type for node in other.graph.node}
+    assert not kinds & {"LayerNormalization", "ReduceL2", "Clip", "Div", "Sqrt"}
+    images = pictures()[:2]
+    near = fidelity(onnx_logits(plain, images), onnx_logits(other, images))
+    assert near.sqnr_db > 60  # ε stands at another place
+
+
+def test_every_tensor_is_an_integer(made: IntegerFile) -> None:
+    kinds = {np.dtype(t["dtype"]).name for t in opened(made.path).get_tensor_details()}
+    assert kinds <= set(WHOLE) and {"int8", "int16"} <= kinds
+
+
+def test_bytes_go_in_and_come_out(made: IntegerFile) -> None:
+    loaded = opened(made.path)
+    (given,), (result,) = loaded.get_input_details(), loaded.get_output_details()
+    assert (given["dtype"], tuple(given["shape"])) == (np.int8, (1, *SIZE, 3))
+    assert (result["dtype"], tuple(result["shape"])) == (np.int8, (1, 1000))
+
+
+def test_products_of_activations_are_in_bytes_and_streams_are_not(made: IntegerFile) -> None:
+    loaded = opened(made.path)
+    types = {t["index"]: t["dtype"] for t in loaded.get_tensor_details()}
+    kinds: dict[str, set[type]] = {}
+    for op in loaded._get_ops_details():
+        kinds.setdefault(op["op_name"], set()).update(types[i] for i in op["outputs"])
+    assert kinds["BATCH_MATMUL"] == kinds["GELU"] == kinds["FULLY_CONNECTED"] == {np.int8}
+    assert kinds["ADD"] == kinds["MEAN"] == kinds["DEPTHWISE_CONV_2D"] == {np.int16}
+    assert not set(kinds) & {"DEQUANTIZE", "SQRT", "DIV", "SQUARED_DIFFERENCE", "LOGISTIC"}
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_it_computes_what_its_graph_does(made: IntegerFile, resolver: str) -> None:
+    images = pictures()[8:]
+    expected, logits = onnx_logits(made.quantized, images), file_logits(made.path, images, resolver)
+    exact = onnx_logits(made.reference, images)
+    assert fidelity(exact, logits).sqnr_db > fidelity(exact, expected).sqnr_db - 2
+    assert fidelity(exact, logits).sqnr_db > 22
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, 30.0], ids=["grey", "dark", "far too bright"])
+def test_images_without_any_contrast(made: IntegerFile, value: float) -> None:
+    flat = np.full((1, 3, *SIZE), value, np.float32)
+    for resolver in RESOLVERS:
+        assert np.isfinite(file_logits(made.path, flat, resolver)).all()
+
+
+def test_the_same_graph_gives_the_same_bytes(made: IntegerFile, tmp_path: Path) -> None:
+    again = integer_file(tmp_path)
+    assert again.path.read_bytes() == made.path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", [a for a in zoo.arch_table() if a != XXS])
+def test_every_architecture(
+    arch: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    other, images = integer_file(tmp_path, arch), pictures()[8:]
+    exact = onnx_logits(other.reference, images)
+    near = fidelity(exact, file_logits(other.path, images))
+    record_property("sqnr_db", near.sqnr_db)
+    graphs = fidelity(exact, onnx_logits(other.quantized, images)).sqnr_db
+    assert near.sqnr_db > max(graphs - 3, 12)
+
+
+@pytest.mark.slow
+def test_sums_in_bytes_are_a_recipe_away(tmp_path: Path) -> None:
+    recipe = load_recipe("ethos-u")
+    assert recipe.sites
+    sites = recipe.sites.model_copy(update={"quantize": (*recipe.sites.quantize, "residual")})
+    other = integer_file(tmp_path, recipe=recipe.model_copy(update={"sites": sites}))
+    images = pictures()[8:]
+    near = fidelity(onnx_logits(other.quantized, images), file_logits(other.path, images))
+    assert near.sqnr_db > 20
+
+
+def test_float_weights_are_refused(tmp_path: Path) -> None:
+    graph, samples = tmp_path / "graph.onnx", tmp_path / "samples.npy"
+    onnx.save(float_graph(XXS), graph)
+    np.save(samples, pictures()[:1].transpose(0, 2, 3, 1))
+    job = {"graph": str(graph), "samples": str(samples), "out": str(tmp_path / "it.tflite")}
+    with pytest.raises(ArtifactError, match="has float weights"):
+        convert(job | {"scheme": "w8a8-static"})
+    with pytest.raises(UsageError, match="is w8a8-static, not fp32"):
+        convert(job | {"scheme": "fp32"})
+
+
+def test_calibration_that_overflows() -> None:
+    model = onnx.shape_inference.infer_shapes(float_graph(XXS))
+    with pytest.raises(DataError, match="not finite"):
+        float_ranges(model, [np.full((1, 3, *SIZE), np.nan, np.float32)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "taken", "expected"),
+    [
+        ((1, 8, 8, 12), (0, 3, 1, 2), ([1, 64, 12], [0, 2, 1])),
+        ((1, 12, 8, 8), (0, 2, 3, 1), ([1, 12, 64], [0, 2, 1])),
+        ((2, 4, 3, 12), (0, 2, 1, 3), ([1, 2, 4, 3, 12], [0, 1, 3, 2, 4])),
+        ((1, 1, 5, 1), (0, 3, 1, 2), ([1, 5], [0, 1])),
+    ],
+)
+def test_permutations_of_the_fewest_axes(
+    shape: tuple[int, ...], taken: tuple[int, ...], expected: tuple[list[int], list[int]]
+) -> None:
+    assert merged(shape, taken) == expected
+    numbers = np.arange(np.prod(shape)).reshape(shape)
+    sizes, moves = merged(shape, taken)
+    moved = numbers.reshape(sizes).transpose(moves)
+    np.testing.assert_array_equal(moved.reshape(-1), numbers.transpose(taken).reshape(-1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pixels", [False, True], ids=["numbers", "pixels"])
+def test_the_whole_chain(tmp_path: Path, pixels: bool) -> None:
+    how = QuantizeOptions(target="ethos-u", calib="digits", n=8)
+    export = ExportOptions(file_format="tflite", uint8_input=pixels)
+    artifact = api.quantize(XXS, how, SMALL, export, out=tmp_path)
+    m = artifact.manifest
+    assert artifact.path.name == f"{XXS}-64-ethos-u-w8a8-static.tflite"
+    assert (m.format, m.target, m.input.dtype) == (
+        "tflite",
+        "ethos-u",
+        "uint8" if pixels else "int8",
+    )
+    assert m.outputs[0].dtype == "int8" and m.conversion and m.parity
+    assert m.parity.sqnr_db > 20 and m.kept_float["stages.0.0.dwconv"].startswith("Reads and gives")
+    (scored,) = api.evaluate([str(artifact.path)], "digits", limit=8).results
+    assert (scored.runtime, scored.n) == ("litert", 8)

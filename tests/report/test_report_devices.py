@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from report_runs import ratios, save, summary, timed
+
+from edgenext.benchmark.published import published
+from edgenext.errors import InputError
+from edgenext.report import write_report
+from edgenext.schema import BenchReport, DeviceFacts, RunSummary, Sustained, Telemetry
+
+
+def on_jetson(run: RunSummary) -> BenchReport:
+    """The run's files on a board: the first invalid, the second with a power rail."""
+    first, *others = run.bench.results
+    told = {"device": "orin", "evidence": "device", "unit": "tensorrt", "unit_asked": "tensorrt"}
+    rows = [
+        first.model_copy(update=told | {"valid": False, "reasons": ("it was hot",)}),
+        *(
+            row.model_copy(
+                update=told
+                | {
+                    "telemetry": Telemetry(seconds=3, samples=15, energy_mj=41.25),
+                    "sustained": Sustained(
+                        seconds=600, first_third_ms=2, last_third_ms=2.5, drift=0.25
+                    ),
+                }
+            )
+            for row in others
+        ),
+    ]
+    return BenchReport(
+        results=tuple(rows),
+        ratios=ratios(rows),
+        device=DeviceFacts(kind="jetson", model="Jetson Orin Nano", notes=("fan off",)),
+        published=published("jetson", [("edgenext_xx_small", "256×256")]),
+    )
+
+
+def put(folder: Path, report: BenchReport) -> None:
+    (folder / "devices").mkdir()
+    (folder / "devices/orin.json").write_text(report.model_dump_json())
+
+
+def test_devices_stand_in_the_report_beside_published_figures(tmp_path: Path) -> None:
+    run = summary()
+    save(tmp_path, run)
+    put(tmp_path, on_jetson(run))
+    html, markdown, _ = (path.read_text() for path in write_report(tmp_path))
+    for document in (html, markdown):
+        assert "On orin, Jetson Orin Nano" in document
+        assert "19.3" in document and "published" in document and "Maaz et al." in document
+        assert "is not valid: it was hot" in document and "fan off" in document
+        assert "41.2" in document and "10.0 minutes" in document
+    section = markdown.partition("## On orin")[2].partition("\n## ")[0]
+    assert "~~" in section.splitlines()[4], "what is not valid is struck out"
+    assert "is no file of this run" not in section
+
+
+def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    run = summary()
+    save(tmp_path, run)
+    report = on_jetson(run)
+    rows = tuple(r.model_copy(update={"sha256": "f" * 64}) for r in report.results)
+    put(tmp_path, report.model_copy(update={"results": rows}))
+    with pytest.raises(InputError, match="speak of different files called"):
+        write_report(tmp_path)
+
+
+def test_a_file_that_is_not_the_runs_is_told_of(tmp_path: Path) -> None:
+    run = summary()
+    save(tmp_path, run)
+    other = timed("stranger", 3.0, seed=9).model_copy(
+        update={"device": "orin", "evidence": "device"}
+    )
+    put(tmp_path, BenchReport(results=(other,), ratios=()))
+    markdown = write_report(tmp_path)[1].read_text()
+    assert "stranger is no file of this run" in markdown
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"results": 3}', "[]"])
+def test_a_broken_result_is_refused(tmp_path: Path, text: str) -> None:
+    save(tmp_path, summary())
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices/x.json").write_text(text)
+    with pytest.raises(InputError, match=r"x\.json is no result of a device"):
+        write_report(tmp_path)
