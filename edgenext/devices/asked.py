@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgenext.artifact import Artifact, distinct_names
 from edgenext.benchmark.worker import input_size
-from edgenext.errors import UsageError, unknown_name
+from edgenext.errors import ArtifactError, UsageError, unknown_name
 from edgenext.options import BenchOptions
 from edgenext.schema import Device, DeviceFacts, EvalTransform, TensorSpec
 
@@ -92,6 +92,29 @@ def check(artifacts: Sequence[Artifact], how: BenchOptions) -> None:
                 f"{first.name} and {other.name} prepare images unlike each other",
                 "Measure them one at a time",
             )
+
+
+def is_int8(artifact: Artifact) -> bool:
+    """Whether a file computes in 8-bit integers."""
+    return artifact.manifest.scheme.startswith("w8a8")
+
+
+def fitting(asked: Asked) -> Asked:
+    """The same without the INT8 files, on a GPU that is slow with them; a note says so.
+
+    Raises:
+        ArtifactError: no other file is left.
+    """
+    if asked.facts.int8 is not False or asked.unit not in ("gpu", "tensorrt"):
+        return asked
+    left = tuple(a for a in asked.artifacts if not is_int8(a))
+    what = f"{asked.facts.model or asked.device.name} has no fast INT8"
+    if not left:
+        raise ArtifactError(f"{what}: {asked.names[0]} is not for it", "Measure an fp16 file there")
+    out = [n for n, a in zip(asked.names, asked.artifacts, strict=True) if is_int8(a)]
+    notes = tuple(f"{what}: {name} was not measured" for name in out)
+    facts = asked.facts.model_copy(update={"notes": (*asked.facts.notes, *notes)})
+    return replace(asked, artifacts=left, facts=facts)
 
 
 def input_spec(artifact: Artifact) -> TensorSpec:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgenext.artifact import Artifact
 from edgenext.devices import native, pushed
-from edgenext.devices.asked import Asked, Progress, check
+from edgenext.devices.asked import Asked, Progress, check, fitting
 from edgenext.devices.registry import transport_for
 from edgenext.devices.results import report
 from edgenext.options import BenchOptions
@@ -53,7 +53,7 @@ def bench(
     check(artifacts, how)
     with transport_for(device) as link, TemporaryDirectory(prefix="edgenext-") as temporary:
         facts = link.probe(device.python)
-        asked = Asked(device, facts, tuple(artifacts), images, how, seed)
+        asked = fitting(Asked(device, facts, tuple(artifacts), images, how, seed))
         folder = Path(temporary)
         if tool := native.tool_for(asked):
             recorded = native.measure(link, asked, tool, folder, progress)

@@ -41,6 +41,11 @@ def tool_for(asked: Asked) -> Tool | None:
     unit, there = asked.unit, asked.facts.tools
     if unit == "tensorrt" and "trtexec" in there and formats <= set(Trtexec.formats):
         return Trtexec(asked)
+    if unit == "tensorrt" and not formats <= set(Trtexec.formats):
+        raise ArtifactError(
+            f"TensorRT takes ONNX, not {', '.join(formats - set(Trtexec.formats))}",
+            "Export it with --format tensorrt, or ask for --unit cpu",
+        )
     if formats == {"tflite"} and (asked.device.kind == "android" or unit != "cpu"):
         if "benchmark_model" in there:
             return BenchmarkModel(asked)

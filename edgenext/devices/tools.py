@@ -11,8 +11,8 @@ import numpy as np
 
 from edgenext.artifact import Artifact
 from edgenext.devices import benchmark_model, trtexec
-from edgenext.devices.asked import Asked, input_spec
-from edgenext.errors import ArtifactError, DeviceError
+from edgenext.devices.asked import Asked, input_spec, is_int8
+from edgenext.errors import DeviceError
 from edgenext.runtimes.base import Logits
 
 WARMUP_MS, ROUND_S = 500, 1
@@ -90,11 +90,6 @@ class Trtexec:
     def prepare(self, artifact: Artifact, path: str, store: str, /) -> tuple[str, str]:
         """See `Tool`."""
         engine, scheme = self.engine(artifact, store), artifact.manifest.scheme
-        if _is_int8(artifact) and self._asked.facts.int8 is False:
-            raise ArtifactError(
-                f"{artifact.name} is {scheme}, and {self._asked.facts.model} has no fast INT8",
-                "Measure an fp16 file there",
-            )
         spec = input_spec(artifact)
         free = {spec.name: (self._asked.how.batch, *spec.shape[1:])} if spec.shape[0] < 0 else None
         command = trtexec.build_command(
@@ -103,7 +98,7 @@ class Trtexec:
             f"{engine}.new",
             self._version,
             fp16=scheme != "fp32",
-            int8=_is_int8(artifact),
+            int8=is_int8(artifact),
             shapes=free,
         )
         built = f"{shlex.join(command)} && mv {shlex.quote(engine + '.new')} {shlex.quote(engine)}"
@@ -241,10 +236,6 @@ class BenchmarkModel:
         if spec.scale is not None:
             values = (values - (spec.zero_point or 0)) * np.float32(spec.scale)
         return values.reshape(-1, classes)
-
-
-def _is_int8(artifact: Artifact) -> bool:
-    return artifact.manifest.scheme.startswith("w8a8")
 
 
 def _failed(tool: str, artifact: Artifact, why: tuple[str, ...]) -> DeviceError:

@@ -1,0 +1,192 @@
+"""What Arm's compiler says: of our files, of others, of what is broken."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from integer_files import XXS, integer_file
+from private import private_python
+from vendored import artifact_of
+
+from edgenext import api
+from edgenext.artifact import Artifact, open_artifact
+from edgenext.devices.compilers import asking, ethos_u
+from edgenext.devices.compilers.ethos_u import ACCELERATORS, check
+from edgenext.errors import (
+    ArtifactError,
+    MissingDependencyError,
+    RuntimeFailedError,
+    UsageError,
+)
+from edgenext.models import zoo
+from edgenext.options import ExportOptions, ModelOptions
+from edgenext.schema import CheckReport
+
+vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="ethos-u-vela is not installed")
+
+SAID = """\
+Warning: No memory mode specified. Using a default of Shared_Sram.
+
+Warning (supported operators) operator: SQRT, ofm: 'a;b(c)'
+Reason: Operation has tensor with unsupported DataType Float32 (e.<locals>.F;1)
+Feature-map dataTypes must be one of {"INT8"}
+
+Warning (supported operators) operator: DEQUANTIZE, ofm: 'd'
+Reason: Unsupported opType
+
+CPU operators = 2 (50.0%)
+   CPU: Passthrough = a;b(c) (outputs [1, 9])
+   CPU: Passthrough = d (outputs [])
+NPU operators = 2 (50.0%)
+   NPU: Conv2D = x (outputs [1, 4, 4, 4])
+   NPU: LUT = x (outputs [1, 4, 4, 4])
+"""
+
+
+def artifact_from(path: Path) -> Artifact:
+    """The file with a manifest beside it."""
+    content = path.read_bytes()
+    where = path.with_name(f"it-{path.name}")
+    return artifact_of(content, where, scheme="w8a8-static", target="ethos-u", file_format="tflite")
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    pytest.importorskip("ai_edge_litert")
+    return artifact_from(integer_file(tmp_path_factory.mktemp("ethos")).path)
+
+
+def operators(report: CheckReport, unit: str) -> dict[str, int]:
+    return next((p.operators for p in report.placements if p.unit == unit), {})
+
+
+@vela
+@pytest.mark.parametrize("config", ["ethos-u55-256", "ethos-u65-512", "ethos-u85-512"])
+def test_all_of_it_lands_on_the_npu(artifact: Artifact, config: str) -> None:
+    report = check(artifact, config=config)
+    assert report.accepted and report.delegated, report.refusals
+    assert operators(report, "npu")["MatMul"] == 6 and not operators(report, "cpu")
+    assert operators(report, "npu")["Conv2D"] < 50  # one operator a layer, not one a place
+    assert (report.unit, report.evidence, report.sha256) == (
+        "npu",
+        "compiler",
+        artifact.manifest.sha256,
+    )
+    assert report.compiler == f"Vela for {config}" and not report.compiled
+    assert {"inferences_per_second", "cycles", "sram_kib", "macs"} <= set(report.estimates)
+    assert all(value > 0 for value in report.estimates.values())
+
+
+@vela
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", [a for a in zoo.arch_table() if a != XXS])
+def test_all_of_every_architecture(arch: str, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    other = artifact_from(integer_file(tmp_path, arch).path)
+    for config in ("ethos-u55-256", "ethos-u65-512", "ethos-u85-512"):
+        assert check(other, config=config).delegated, config
+
+
+@vela
+def test_a_compiled_file_is_kept_where_it_is_asked_for(artifact: Artifact, tmp_path: Path) -> None:
+    report = check(artifact, out=tmp_path / "new")
+    kept = Path(report.compiled)
+    assert kept == tmp_path / "new" / f"{artifact.path.stem}_vela.tflite"
+    assert b"ethos-u" in kept.read_bytes()
+    assert [p.name for p in kept.parent.iterdir()] == [kept.name]
+
+
+@vela
+@pytest.mark.slow
+def test_nothing_of_a_float_file_lands_there(tmp_path: Path) -> None:
+    private_python("tflite")
+    options = ModelOptions(random_weights=True, num_classes=10, size=32)
+    plain = api.export(XXS, options, ExportOptions(file_format="tflite"), out=tmp_path)
+    report = check(plain)
+    assert report.accepted and report.delegated is False
+    assert not operators(report, "npu")
+    refused = {r.operator: r for r in report.refusals}
+    assert {"SQRT", "DIV", "CONV_2D", "GELU"} <= set(refused)
+    assert "unsupported DataType Float32" in refused["SQRT"].reason
+    assert sum(r.count for r in report.refusals) == report.placements[0].total
+    assert "inferences_per_second" not in report.estimates
+    assert ethos_u.PARTIAL in report.notes
+
+
+@vela
+@pytest.mark.parametrize("keep", [0, 100, 20_000])
+def test_truncated_files(artifact: Artifact, tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(artifact.path.read_bytes()[:keep])
+    with pytest.raises((ArtifactError, RuntimeFailedError)) as caught:
+        report = check(artifact_from(path))
+        raise RuntimeFailedError(*report.errors) if not report.accepted else AssertionError
+    assert "\n" not in str(caught.value)
+
+
+@vela
+def test_a_crash_is_one_line(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGENEXT_CACHE", str(tmp_path))
+    (tmp_path / "package" / "ethosu").mkdir(parents=True)
+    monkeypatch.setattr(asking, "python_for", lambda *_: "/bin/false")
+    with pytest.raises(RuntimeFailedError, match="Vela died over it-edgenext_xx_small.tflite"):
+        check(artifact)
+
+
+@pytest.mark.parametrize(
+    ("config", "near"), [("ethos-u85-51", "ethos-u85-512"), ("ethos-u55-265", "ethos-u55-256")]
+)
+def test_an_unknown_accelerator(tmp_path: Path, config: str, near: str) -> None:
+    other = artifact_of(b"it", tmp_path / "it.tflite", file_format="tflite")
+    with pytest.raises(UsageError, match=near):
+        check(other, config=config)
+
+
+def test_another_format(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="Vela takes TFLite, and it.onnx is onnx"):
+        check(artifact_of(b"it", tmp_path / "it.onnx"))
+
+
+def test_without_vela(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    other = artifact_of(b"it", tmp_path / "it.tflite", file_format="tflite")
+    with pytest.raises(MissingDependencyError, match=r"edgenext\[vendors\]"):
+        check(other)
+
+
+def test_what_vela_prints_is_read() -> None:
+    found = ethos_u._landed(SAID)
+    units = {p.unit: p.operators for p in found["placements"]}
+    assert units == {"npu": {"Conv2D": 1, "LUT": 1}, "cpu": {"SQRT": 1, "DEQUANTIZE": 1}}
+    reasons = {r.operator: (r.reason, r.names) for r in found["refusals"]}
+    assert reasons["SQRT"] == (
+        "Operation has tensor with unsupported DataType Float32; "
+        'Feature-map dataTypes must be one of {"INT8"}',
+        ("a;b(c)",),
+    )
+    assert reasons["DEQUANTIZE"][0] == "Unsupported opType"
+    assert not found["delegated"]
+
+
+def test_a_listing_of_another_kind_is_not_believed() -> None:
+    for text in ("", SAID.replace("CPU operators = 2", "CPU operators = 3")):
+        with pytest.raises(RuntimeFailedError, match="cannot be read"):
+            ethos_u._landed(text)
+
+
+@vela
+def test_accelerators_are_velas() -> None:
+    from ethosu.vela.architecture_features import Accelerator
+
+    assert set(ACCELERATORS) == set(Accelerator.member_list())
+
+
+@vela
+def test_the_command_asks_about_files_of_its_target(artifact: Artifact) -> None:
+    from edgenext.devices.compilers import check as ask
+
+    assert ask(open_artifact(artifact.path)).delegated
