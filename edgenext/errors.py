@@ -109,7 +109,7 @@ class DeviceError(EdgenextError):
 
 
 class RefusedError(EdgenextError):
-    """A file that a vendor's compiler does not take, or of which it leaves a part to another unit."""
+    """A file that a vendor's compiler does not take, or takes only a part of."""
 
     exit_code = 11
 

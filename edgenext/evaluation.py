@@ -115,32 +115,48 @@ def measure(
     *,
     limit: int | None = None,
     seed: int = 0,
+    targets: Sequence[str] = (),
     progress: Progress = quiet,
 ) -> Measured:
     """Run models and artifacts on a data set, each through its own runtime.
 
+    Args:
+        whats: models and artifacts.
+        data: images with labels.
+        options: of the models.
+        limit: images at most, drawn from all classes.
+        seed: of the drawing.
+        targets: whose runtime each artifact must run in; its own where nothing is given.
+        progress: called with what is being done.
+
     Raises:
+        UsageError: no such target.
+        ArtifactError: nothing here runs an artifact as its target would.
         OverlapError: an artifact was calibrated on some of the images.
     """
     from edgenext.artifact import distinct_names
     from edgenext.benchmark.accuracy import evaluate as run
     from edgenext.data import require_disjoint
+    from edgenext.graph.targets import require_target
     from edgenext.subjects import open_subject
 
+    for target in filter(None, targets):
+        require_target(target)
     subjects = tuple(open_subject(w, options) for w in whats)
     names = tuple(
         distinct_names([s.artifact.path if s.artifact else Path(s.name) for s in subjects])
     )
     outputs: list[Outputs] = []
     images: ImageSet | None = None
-    for name, subject in zip(names, subjects, strict=True):
+    places = targets or [""] * len(subjects)
+    for name, subject, place in zip(names, subjects, places, strict=True):
         if images is None or images.transform != subject.transform:
             found = images_for(subject, data, "val", limit=limit, seed=seed, progress=progress)
             if images is not None and found.hashes != images.hashes:
                 raise DataError(f"{name} does not see the same images of {data} as {names[0]}")
             images = found
         require_disjoint(images, subject.calibration)
-        session = subject.session()
+        session = subject.session(target=place)
         logits = run(session, images, partial(progress, f"evaluating {name}"))
         outputs.append(Outputs(name, subject, logits, session.runtime, session.evidence))
     if images is None:

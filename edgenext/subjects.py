@@ -66,8 +66,10 @@ class Subject:
             raise ValueError("a subject is an artifact or a checkpoint")
         return self.checkpoint
 
-    def session(self, threads: int | None = None) -> Session:
+    def session(self, threads: int | None = None, target: str = "") -> Session:
         """Loaded and ready; all cores unless told.
+
+        Of an artifact it is the runtime of `target`, where one is given.
 
         Raises:
             ArtifactError: a backbone, which has no logits.
@@ -79,7 +81,7 @@ class Subject:
             return TorchSession(self._network.network(), self._network.eval)
         if self.artifact.manifest.outputs[0].name != "logits":
             raise ArtifactError(f"{self.artifact.path} is a backbone: it has no logits to score")
-        return open_session(self.artifact, threads or os.cpu_count() or 1)
+        return open_session(self.artifact, threads or os.cpu_count() or 1, target)
 
 
 def open_subject(what: str, options: ModelOptions) -> Subject:

@@ -67,6 +67,11 @@ def notes(report: BenchReport) -> Iterator[str]:
                 f"{result.artifact}: {found.drift:+.1%} in {found.seconds / 60:.1f} minutes "
                 f"({span}, first and last third)"
             )
+    for other in report.published:
+        yield (
+            f"published: {other.arch} at {other.size} on {other.device}: {other.ms:g} ms "
+            f"({other.source})"
+        )
     if report.device:
         yield from (f"note: {note}" for note in report.device.notes)
 

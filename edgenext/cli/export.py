@@ -139,7 +139,7 @@ def env(
 
     if name in FORMATS and name not in environments.NAMES:
         kind = FORMATS[name]
-        extra = f"pip install 'edgenext[{name}]'" if kind.needs else "nothing more"
+        extra = f"pip install 'edgenext[{kind.extra or name}]'" if kind.needs else "nothing more"
         raise UsageError(f"{name} needs no environment of its own", f"It takes {extra}")
     with console.busy(f"installing what {name} needs"):
         python = environments.make(name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgenext.artifact import Artifact
 from edgenext.devices import native, pushed
 from edgenext.devices.asked import Asked, Progress, check, fitting
+from edgenext.devices.awake import awake
 from edgenext.devices.registry import transport_for
 from edgenext.devices.results import report
 from edgenext.options import BenchOptions
@@ -55,8 +56,10 @@ def bench(
         facts = link.probe(device.python)
         asked = fitting(Asked(device, facts, tuple(artifacts), images, how, seed))
         folder = Path(temporary)
-        if tool := native.tool_for(asked):
-            recorded = native.measure(link, asked, tool, folder, progress)
-        else:
-            recorded = pushed.measure(link, asked, folder, progress)
+        tool = native.tool_for(asked)
+        with awake(link, facts):
+            if tool:
+                recorded = native.measure(link, asked, tool, folder, progress)
+            else:
+                recorded = pushed.measure(link, asked, folder, progress)
         return report(asked, recorded, link.probe(device.python), folder)

@@ -13,7 +13,7 @@ import numpy as np
 from edgenext.devices.asked import Asked, Progress, input_spec
 from edgenext.devices.job import Job, JobArtifact, JobImages
 from edgenext.devices.link import LinkTransport
-from edgenext.devices.protocol import Event, LogitsDone, Recorded, Round, parse_line, record
+from edgenext.devices.protocol import Event, Failed, LogitsDone, Recorded, Round, parse_line, record
 from edgenext.devices.transport import Task
 from edgenext.errors import ArtifactError, DeviceError
 from edgenext.files import sha256_file
@@ -124,10 +124,16 @@ def job_of(asked: Asked, pixels: Path) -> Job:
 
 
 def watched(events: Iterable[Event], asked: Asked, progress: Progress) -> Iterator[Event]:
-    """The same events, with the progress that they tell of shown."""
+    """The same events, with the progress that they tell of shown.
+
+    Raises:
+        DeviceError: the runner gave up.
+    """
     names = dict(zip((a.manifest.sha256 for a in asked.artifacts), asked.names, strict=True))
     last = asked.artifacts[-1].manifest.sha256
     for event in events:
+        if isinstance(event, Failed) and event.artifact is None:
+            raise DeviceError(f"{asked.device.name}: {event.message}")
         if isinstance(event, Round) and event.artifact == last:
             total = max(asked.how.rounds, event.round + 1)
             progress(f"benchmarking on {asked.device.name}", event.round + 1, total)

@@ -173,7 +173,9 @@ def prepare(images, spec, job):
 
 def missing(what, error):
     """The error of a package that cannot be imported, and what may help."""
-    wrong = "wrong ELF class" in str(error) or "Exec format" in str(error)
+    # the loader passes over what is for another processor, and then finds nothing
+    named = str(error).partition(":")[0]
+    wrong = "shared object" in str(error) and os.path.exists(named)
     why = "it is built for another processor: " if wrong else ""
     return JobError(
         "%s cannot be imported on the device (%s%s): install it there for %s, Python %s"
@@ -207,7 +209,7 @@ class OnnxModel:
         """onnxruntime, imported."""
         try:
             import onnxruntime
-        except ImportError as e:
+        except (ImportError, OSError) as e:
             raise missing("onnxruntime", e) from e
         return onnxruntime
 
@@ -258,10 +260,10 @@ class TfliteModel:
         """LiteRT's interpreter module, imported."""
         try:
             from ai_edge_litert import interpreter
-        except ImportError as first:
+        except (ImportError, OSError) as first:
             try:
                 from tflite_runtime import interpreter
-            except ImportError:
+            except (ImportError, OSError):
                 raise missing("ai-edge-litert", first) from first
         return interpreter
 

@@ -134,6 +134,7 @@ class Trtexec:
         said = trtexec.outcome(log)
         if not said.passed:
             raise _failed("trtexec", artifact, said.why)
+        self.runtime = f"TensorRT {said.version or self._version}".strip()
         try:
             every = trtexec.times(times, 0)
             samples = trtexec.times(times, WARMUP_MS)

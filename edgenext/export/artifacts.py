@@ -216,7 +216,7 @@ def _converted(
     about: dict[str, Any],
 ) -> Artifact:
     """Convert, read back, run and compare; see `write_artifact`."""
-    kind = require_format(content.file_format).made_by(content.told)
+    kind = require_format(content.file_format).made_by(content.told, graph.target)
     size = call_size(graph.model)
     if size != graph.input.shape[0]:
         raise UsageError(f"{content.file_format} takes a fixed batch", "Give --batch a number")
@@ -243,6 +243,7 @@ def _converted(
             kind.converter,
             kind.needs,
             options,
+            extra=kind.extra,
             samples=samples,
             arrays=arrays,
         )

@@ -11,6 +11,7 @@ from edgenext.export.jetpack import JETPACKS
 from edgenext.files import packaged_rows
 from edgenext.graph.targets import DEFAULT_TARGET, form_for
 from edgenext.options import DEFAULT_OPSET, ExportOptions
+from edgenext.runtimes.socs import require_soc
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,10 @@ class Format:
 
     The converter makes the `converts` schemes itself, from the float graph; the others come to it
     as Q/DQ in the graph. `options` are what it can be told: name → default. `runtime` is the
-    module of `edgenext.runtimes` that reads a file back; `engines` are other converters.
+    module of `edgenext.runtimes` that reads a file back; `engines` are other converters. `extra` is
+    what brings the package that is needed, where that has another name than the format; `refuses`
+    says why a scheme is not made. `targets` are what differs for another target than `target`;
+    with `samples` the converter is given calibration images besides a quantized graph.
     """
 
     ending: str
@@ -30,14 +34,20 @@ class Format:
     converts: tuple[str, ...] = ()
     options: dict[str, str | bool] = field(default_factory=dict)
     runtime: str = ""
+    extra: str = ""
+    refuses: dict[str, str] = field(default_factory=dict)
     engines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    targets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    samples: bool = False
 
-    def made_by(self, told: Mapping[str, str | bool]) -> Format:
-        """The format with the converter that its options name.
+    def made_by(self, told: Mapping[str, str | bool], target: str = "") -> Format:
+        """The format with the converter of its target, or that its options name.
 
         Raises:
             UsageError: no such engine.
         """
+        if target in self.targets:
+            return replace(self, target=target, **self.targets[target])
         name = told.get("engine", self.options.get("engine"))
         if name == self.options.get("engine"):
             return self
@@ -60,6 +70,18 @@ def require_format(name: str) -> Format:
     return FORMATS[name]
 
 
+def require_scheme(file_format: str, scheme: str, target: str = "") -> None:
+    """Refuse a scheme that a format is not made in, for a target.
+
+    Raises:
+        UsageError: the row of the format says why.
+    """
+    kind = FORMATS[file_format].made_by({}, target)
+    if scheme in kind.refuses:
+        place = f" for {target}" if target in kind.targets else ""
+        raise UsageError(f"{file_format}{place} cannot be {scheme}: {kind.refuses[scheme]}")
+
+
 def resolved(how: ExportOptions) -> ExportOptions:
     """The same options with everything decided that follows from the format.
 
@@ -67,10 +89,11 @@ def resolved(how: ExportOptions) -> ExportOptions:
         UsageError: no such format, target or JetPack generation; an option that is not the
             format's; a backbone or a free batch in a format that has none.
     """
-    kind = require_format(how.file_format).made_by(how.told)
+    kind = require_format(how.file_format).made_by(how.told, how.target)
     for name in how.told:
         if name not in kind.options:
-            raise unknown_name(f"option of {how.file_format}", name, kind.options)
+            place = f" for {how.target}" if how.target in kind.targets else ""
+            raise unknown_name(f"option of {how.file_format}{place}", name, kind.options)
     if kind.converter and how.features_only:
         raise UsageError(f"a backbone cannot be {how.file_format}", "Use --format onnx")
     if kind.converter and how.batch is None:
@@ -96,6 +119,10 @@ def resolved(how: ExportOptions) -> ExportOptions:
                 f"{jetpack.opset} at most, not {opset}",
                 "Leave --opset out",
             )
+    if "soc" in kind.options:
+        name = str(told.get("soc", kind.options["soc"])).upper()
+        require_soc(name)
+        told = {**told, "soc": name}
     pixels = how.uint8_input or bool(how.told.get("image"))
     return replace(how, target=target, form=form, opset=opset, uint8_input=pixels, told=told)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from edgenext.errors import UsageError
 from edgenext.export.simplify import simplify
 from edgenext.options import DEFAULT_OPSET
-from edgenext.schema import EvalTransform, TensorSpec
+from edgenext.runtimes.onnxruntime import tensor_spec as tensor_spec
+from edgenext.schema import EvalTransform
 
 if TYPE_CHECKING:
     import onnx
@@ -88,18 +89,6 @@ def onnx_graph(
     model.producer_name, model.producer_version = "edgenext", ""
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
-    """Name, shape and type of a graph's input or output; a free dimension is -1."""
-    import onnx
-
-    tensor = value.type.tensor_type
-    return TensorSpec(
-        name=value.name,
-        shape=tuple(d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim),
-        dtype="uint8" if tensor.elem_type == onnx.TensorProto.UINT8 else "float32",
-    )
 
 
 def call_size(model: onnx.ModelProto) -> int:

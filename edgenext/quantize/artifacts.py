@@ -111,7 +111,7 @@ def quantize_graph(
             "Export it without --no-fold, or quantize the model itself",
         )
     batches = PreparedBatches(graph, images.images)
-    if recipe.scheme in require_format(file_format).made_by(told).converts:
+    if recipe.scheme in require_format(file_format).made_by(told, graph.target).converts:
         made = Quantized(graph.model, graph.model, {}, {})
     else:
         made = _quantized(graph.model, batches, recipe, engine, seed, progress)
@@ -131,7 +131,8 @@ def write_quantized(
     """Check a quantized graph, run it and write it with its manifest; see `quantize_graph`."""
     onnx.checker.check_model(made.model, full_check=True)
     calibrated = recipe.scheme in STATIC
-    own = recipe.scheme in require_format(file_format).made_by(told).converts
+    kind = require_format(file_format).made_by(told, graph.target)
+    given = kind.samples or recipe.scheme in kind.converts
     warnings: list[str] = []
     if calibrated:
         warnings = [*calibration_warnings(images), *clipping_warnings(made.clipped)]
@@ -140,7 +141,7 @@ def write_quantized(
         reference=made.reference,
         file_format=file_format,
         told=told,
-        samples=images.images if calibrated and own else None,
+        samples=images.images if calibrated and given else None,
         recipe=recipe.model_dump(mode="json") if engine == "edgenext" else None,
         calibration=images.calibration() if calibrated else None,
         engine=engine,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgenext.errors import RuntimeFailedError
 from edgenext.runtimes.base import ArtifactSession, Logits
-from edgenext.schema import Evidence, Manifest
+from edgenext.schema import Evidence, Manifest, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -30,13 +33,14 @@ def preload() -> Any:
     return onnxruntime
 
 
-def inference_session(model: bytes | str, threads: int) -> Any:
+def inference_session(model: bytes | str, threads: int, written: Path | None = None) -> Any:
     """An onnxruntime session on the CPU with every graph optimisation.
 
     Args:
         model: a serialised model, or the path of one.
         threads: inside an operator; operators run one after the other. With 0 it is all cores, for
             work that nobody times: idle threads then sleep, for they are not alone.
+        written: where to write the optimised graph.
 
     Raises:
         onnxruntime's own exceptions when the model does not load.
@@ -46,6 +50,8 @@ def inference_session(model: bytes | str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if written is not None:
+        options.optimized_model_filepath = str(written)
     if threads == 0:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -86,6 +92,36 @@ class OnnxSession(ArtifactSession):
         if isinstance(self._model, bytes):
             return tracer(onnx.load_from_string(self._model))
         return tracer(onnx.load(self._model))
+
+
+def optimised(path: Path) -> dict[str, int]:
+    """Operators by type after every graph optimisation for this CPU, the most frequent first.
+
+    Raises:
+        RuntimeFailedError: onnxruntime refuses the file.
+    """
+    import onnx
+
+    with TemporaryDirectory(prefix="edgenext-") as folder:
+        written = Path(folder, "optimised.onnx")
+        try:
+            inference_session(str(path), 1, written)
+        except Exception as e:
+            raise RuntimeFailedError(f"onnxruntime cannot load {path.name}: {e}") from e
+        graph = onnx.load(written).graph
+    return dict(Counter(node.op_type for node in graph.node).most_common())
+
+
+def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Name, shape and type of a graph's input or output; a free dimension is -1."""
+    import onnx
+
+    tensor = value.type.tensor_type
+    return TensorSpec(
+        name=value.name,
+        shape=tuple(d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim),
+        dtype="uint8" if tensor.elem_type == onnx.TensorProto.UINT8 else "float32",
+    )
 
 
 def tracer(model: onnx.ModelProto) -> Tracer:

@@ -60,6 +60,9 @@ def precision(manifest: Manifest) -> str:
 PLUMBING = ("Constant", "Parameter", "Result")
 """Nodes of a model that compute nothing."""
 
+COMPILED_PLUMBING = ("Const", "Input", "Output")
+"""The same of a compiled model."""
+
 DTYPES = {"f32": "float32", "u8": "uint8"}
 """OpenVINO's names of the types that inputs and outputs have."""
 
@@ -153,6 +156,24 @@ def inspect(path: Path) -> Inspection:
     counted = Counter(op.get_type_name() for op in model.get_ordered_ops())
     operators = {name: n for name, n in counted.most_common() if name not in PLUMBING}
     return Inspection(_spec(model.input()), tuple(map(_spec, model.outputs)), operators)
+
+
+def primitives(path: Path, manifest: Manifest) -> dict[tuple[str, str], int]:
+    """What a file is compiled to for this CPU: primitives by type and precision.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+        RuntimeFailedError: OpenVINO refuses the file.
+    """
+    try:
+        with native_output_hidden():
+            compiled = compiled_model(str(path), 1, precision(manifest))
+    except RuntimeError as e:
+        raise RuntimeFailedError(f"OpenVINO cannot load {path.name}: {_reason(e)}") from e
+    told = [op.get_rt_info() for op in compiled.get_runtime_model().get_ordered_ops()]
+    keys = ("layerType", "runtimePrecision")
+    counted = Counter(tuple(str(about[key].astype(str)) for key in keys) for about in told)
+    return {(k, p): n for (k, p), n in counted.most_common() if k not in COMPILED_PLUMBING}
 
 
 def _spec(port: Any) -> TensorSpec:

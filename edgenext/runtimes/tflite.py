@@ -125,6 +125,29 @@ def inspect(path: Path) -> Inspection:
     )
 
 
+def executed(path: Path) -> dict[str, int]:
+    """What runs where XNNPACK may take its share: its pieces as DELEGATE, and what it leaves.
+
+    Raises:
+        MissingDependencyError: LiteRT is not installed.
+        RuntimeFailedError: LiteRT refuses the file.
+    """
+    loaded = _interpreter(path, 1)
+    made: dict[int, dict[str, Any]] = {}
+    for op in loaded._get_ops_details():
+        for tensor in map(int, op["outputs"]):
+            if made.get(tensor, op)["op_name"] != "DELEGATE":  # it takes the place of others
+                made[tensor] = op
+    wanted = [int(detail["index"]) for detail in loaded.get_output_details()]
+    run: dict[int, str] = {}
+    while wanted:
+        maker = made.get(wanted.pop())
+        if maker is not None and maker["index"] not in run:
+            run[maker["index"]] = maker["op_name"]
+            wanted += [int(tensor) for tensor in maker["inputs"] if tensor >= 0]
+    return dict(Counter(run.values()).most_common())
+
+
 def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
     scale, zero = detail["quantization"]
     integer = bool(scale)

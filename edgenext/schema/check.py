@@ -33,8 +33,8 @@ class CheckReport(Record):
     """`check --json`: whether a vendor accepts a file, where every operator lands and why.
 
     `accepted` says that the compiler took the file at all, `delegated` that nothing fell back from
-    `unit`, None where nobody can tell. `estimates` are the vendor's performance model's and labelled so
-    wherever shown; units are in the names (`inferences_per_second`, `sram_kib` …).
+    `unit`, None where nobody can tell. `estimates` are the vendor's performance model's and are
+    labelled so wherever shown; units are in the names (`inferences_per_second`, `sram_kib` …).
     """
 
     artifact: str

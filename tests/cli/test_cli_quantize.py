@@ -47,6 +47,12 @@ def test_the_manifest_names_what_stayed_float_and_why(cli: Cli) -> None:
 def test_schemes_that_a_target_cannot_run(cli: Cli) -> None:
     said = cli.fails(2, "quantize", *MODEL, "--target", "ethos-u", "--scheme", "fp16")
     assert "ethos-u cannot run fp16: the NPU has no float arithmetic" in said
+    said = cli.fails(
+        2, "quantize", *MODEL, *CALIB, "--target", "ethos-u", "--scheme", "w8a16-static"
+    )
+    assert "tflite for ethos-u cannot be w8a16-static: it has no 16-bit GELU" in said
+    said = cli.fails(2, "export", *MODEL, "--target", "ethos-u", "--format", "tflite")
+    assert "tflite for ethos-u cannot be fp32: the NPU has no float arithmetic" in said
     assert "w8a8-static" in cli.fails(2, "quantize", *MODEL, "--scheme", "w8a8static")
     assert "jetson" in cli.fails(2, "quantize", *MODEL, *CALIB, "--target", "jetsen")
     said = cli.fails(2, "quantize", *MODEL, "--engine", "onnxruntime", "--scheme", "w8-weight-only")

@@ -98,5 +98,5 @@ def test_a_script_is_read_back_block_by_block() -> None:
     found = list(blocks(iter(lines), "abc"))
     assert [b.words for b in found] == [("round", "x", "0"), ("done",)]
     assert found[0].text == "one\ntwo\n"
-    text = script(asked("fp16", **ORIN), Trtexec(asked("fp16", **ORIN)), ["p q"], [], "s t", "abc")
+    text = script(asked("fp16", **ORIN), Trtexec(asked("fp16", **ORIN)), ["p q"], [], "s t")
     assert "'--onnx=p q'" in text

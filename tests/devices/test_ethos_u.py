@@ -67,7 +67,7 @@ def operators(report: CheckReport, unit: str) -> dict[str, int]:
 def test_all_of_it_lands_on_the_npu(artifact: Artifact, config: str) -> None:
     report = check(artifact, config=config)
     assert report.accepted and report.delegated, report.refusals
-    assert operators(report, "npu")["MatMul"] == 6 and not operators(report, "cpu")
+    assert operators(report, "npu")["MatMul"] >= 6 and not operators(report, "cpu")
     assert operators(report, "npu")["Conv2D"] < 50  # one operator a layer, not one a place
     assert (report.unit, report.evidence, report.sha256) == (
         "npu",
@@ -109,7 +109,8 @@ def test_nothing_of_a_float_file_lands_there(tmp_path: Path) -> None:
     assert not operators(report, "npu")
     refused = {r.operator: r for r in report.refusals}
     assert {"SQRT", "DIV", "CONV_2D", "GELU"} <= set(refused)
-    assert "unsupported DataType Float32" in refused["SQRT"].reason
+    assert refused["SQRT"].reason == "Unsupported opType"
+    assert "unsupported DataType Float32" in refused["CONV_2D"].reason
     assert sum(r.count for r in report.refusals) == report.placements[0].total
     assert "inferences_per_second" not in report.estimates
     assert ethos_u.PARTIAL in report.notes
@@ -120,10 +121,8 @@ def test_nothing_of_a_float_file_lands_there(tmp_path: Path) -> None:
 def test_truncated_files(artifact: Artifact, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "broken.tflite"
     path.write_bytes(artifact.path.read_bytes()[:keep])
-    with pytest.raises((ArtifactError, RuntimeFailedError)) as caught:
-        report = check(artifact_from(path))
-        raise RuntimeFailedError(*report.errors) if not report.accepted else AssertionError
-    assert "\n" not in str(caught.value)
+    with pytest.raises(ArtifactError, match=r"it-broken\.tflite is no whole TFLite file"):
+        check(artifact_from(path))
 
 
 @vela
@@ -131,9 +130,8 @@ def test_a_crash_is_one_line(
     artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGENEXT_CACHE", str(tmp_path))
-    (tmp_path / "package" / "ethosu").mkdir(parents=True)
     monkeypatch.setattr(asking, "python_for", lambda *_: "/bin/false")
-    with pytest.raises(RuntimeFailedError, match="Vela died over it-edgenext_xx_small.tflite"):
+    with pytest.raises(RuntimeFailedError, match="Vela died over it-edgenext_xx_small"):
         check(artifact)
 
 
@@ -147,7 +145,7 @@ def test_an_unknown_accelerator(tmp_path: Path, config: str, near: str) -> None:
 
 
 def test_another_format(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="Vela takes TFLite, and it.onnx is onnx"):
+    with pytest.raises(ArtifactError, match=r"Vela takes TFLite, and it\.onnx is onnx"):
         check(artifact_of(b"it", tmp_path / "it.onnx"))
 
 

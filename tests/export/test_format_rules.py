@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from edgenext.errors import UsageError
-from edgenext.export.formats import FORMATS, require_format, resolved
+from edgenext.export.formats import FORMATS, file_name, require_format, require_scheme, resolved
 from edgenext.export.jetpack import JETPACKS
 from edgenext.graph.targets import FORMS, TARGETS
 from edgenext.options import ExportOptions
@@ -66,6 +66,31 @@ def test_a_release_of_jetpack_is_of_its_generation() -> None:
 def test_what_a_format_cannot_have(how: ExportOptions, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         resolved(how)
+
+
+def test_a_target_of_its_own_has_a_converter_of_its_own() -> None:
+    how = resolved(ExportOptions(file_format="tflite", target="ethos-u"))
+    assert (how.target, how.form) == ("ethos-u", "convT")
+    kind = require_format("tflite").made_by(how.told, how.target)
+    assert (kind.converter, kind.runtime, kind.samples) == ("ethos_u", "tflite", True)
+    assert require_format("tflite").made_by({}, "tflite").converter == "tflite"
+    assert file_name("it", "w8a8-static", how, "edgenext") == "it-ethos-u-w8a8-static.tflite"
+
+
+@pytest.mark.parametrize("option", [{"integer_io": True}, {"engine": "tensorflow"}])
+def test_options_that_a_target_leaves_no_choice_of(option: dict[str, str | bool]) -> None:
+    with pytest.raises(UsageError, match="option of tflite for ethos-u"):
+        resolved(ExportOptions(file_format="tflite", target="ethos-u", told=option))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "why"), [("fp32", "no float arithmetic"), ("w8a16-static", "no 16-bit GELU")]
+)
+def test_schemes_that_a_format_has_not_for_a_target(scheme: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"tflite for ethos-u cannot be {scheme}: .*{why}"):
+        require_scheme("tflite", scheme, "ethos-u")
+    require_scheme("tflite", scheme)
+    require_scheme("onnx", scheme, "ethos-u")
 
 
 def test_engines_have_converters_of_their_own() -> None:

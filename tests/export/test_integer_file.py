@@ -81,7 +81,7 @@ def test_products_of_activations_are_in_bytes_and_streams_are_not(made: IntegerF
     kinds: dict[str, set[type]] = {}
     for op in loaded._get_ops_details():
         kinds.setdefault(op["op_name"], set()).update(types[i] for i in op["outputs"])
-    assert kinds["BATCH_MATMUL"] == kinds["GELU"] == kinds["FULLY_CONNECTED"] == {np.int8}
+    assert kinds["BATCH_MATMUL"] == kinds["GELU"] == {np.int8}
     assert kinds["ADD"] == kinds["MEAN"] == kinds["DEPTHWISE_CONV_2D"] == {np.int16}
     assert not set(kinds) & {"DEQUANTIZE", "SQRT", "DIV", "SQUARED_DIFFERENCE", "LOGISTIC"}
 
@@ -140,6 +140,15 @@ def test_float_weights_are_refused(tmp_path: Path) -> None:
         convert(job | {"scheme": "w8a8-static"})
     with pytest.raises(UsageError, match="is w8a8-static, not fp32"):
         convert(job | {"scheme": "fp32"})
+
+
+def test_batches_are_refused(tmp_path: Path) -> None:
+    graph, model = tmp_path / "graph.onnx", onnx.ModelProto()
+    model.CopyFrom(float_graph(XXS))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    onnx.save(model, graph)
+    with pytest.raises(UsageError, match="takes one image"):
+        convert({"graph": str(graph), "scheme": "w8a8-static"})
 
 
 def test_calibration_that_overflows() -> None:

@@ -59,7 +59,8 @@ WARNED = re.compile(
 NAMED = re.compile(r" \([^()]*(?:<locals>[^()]*)*\)$", re.MULTILINE)
 """A tensor's name at the end of a reason."""
 
-UNREADABLE = "Failed to load TfLite model"
+UNREADABLE = ("Failed to load TfLite model", "cannot mmap an empty file")
+"""What Vela prints before a broken file brings it down."""
 
 UNEXPLAINED = "Vela does not say why"
 PARTIAL = "the estimates leave out what the CPU runs"
@@ -98,7 +99,8 @@ def check(
         try:
             outcome = ask("ethos_u:build", artifact, "ethosu", "Vela", config=config, folder=folder)
         except RuntimeFailedError as e:
-            if UNREADABLE in log_of(artifact).read_text(errors="replace"):
+            said = log_of(artifact).read_text(errors="replace")
+            if any(words in said for words in UNREADABLE):
                 raise ArtifactError(f"{artifact.path.name} is no whole TFLite file") from e
             raise
         made = outcome.result

@@ -1,0 +1,34 @@
+"""Qualcomm's SoCs by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgenext.errors import unknown_name
+from edgenext.files import packaged_rows
+
+DEFAULT_SOC = "SM8650"
+
+
+@dataclass(frozen=True)
+class Soc:
+    """One row of `socs.toml`."""
+
+    htp_arch: int
+    soc_model: int
+    about: str
+
+
+SOCS = packaged_rows("edgenext.runtimes", "socs.toml", Soc)
+
+
+def require_soc(name: str) -> Soc:
+    """An SoC by name, the default one for none.
+
+    Raises:
+        UsageError: no such SoC; the nearest names are suggested.
+    """
+    name = name.upper() or DEFAULT_SOC
+    if name not in SOCS:
+        raise unknown_name("SoC", name, SOCS)
+    return SOCS[name]
