@@ -7,29 +7,37 @@ from collections.abc import Iterator
 from edgenext.schema import BenchReport, BenchResult
 
 
+TIMES = ("p50 ms", "p90", "p99", "n", "load ms", "first ms")
+"""Columns that are left out where nothing was timed."""
+
+
 def columns(report: BenchReport) -> tuple[str, ...]:
     """The heads of the table's columns."""
-    energy = ("mJ",) if any(_energy(r) for r in report.results) else ()
-    unit = ("unit",) if report.device else ()
-    return (
-        *("artifact", *unit, "p50 ms", "p90", "p99", "n", "load ms", "first ms", "peak MiB"),
-        *(*energy, "valid"),
-    )
+    return tuple(_cells(report.results[0], report))
 
 
 def row(result: BenchResult, report: BenchReport) -> tuple[str, ...]:
-    """One artifact's cells; times that say nothing are left out."""
-    latency = result.latency_ms
-    times = [f"{v:.2f}" for v in (latency.p50, latency.p90, latency.p99)] if latency else [""] * 3
-    energy = _energy(result)
-    cells = [result.artifact, *([result.unit] if report.device else []), *times]
-    cells += [str(result.n) if latency else ""]
-    cells += ["" if result.load_ms is None else f"{result.load_ms:.0f}"]
-    cells += ["" if result.first_ms is None else f"{result.first_ms:.1f}"]
-    cells += [f"{result.peak_rss_mb:.0f}" if result.peak_rss_mb else ""]
-    if "mJ" in columns(report):
-        cells += [f"{energy:.1f}" if energy else ""]
-    return (*cells, "yes" if result.valid else "NO")
+    """One artifact's cells under `columns`."""
+    return tuple(_cells(result, report).values())
+
+
+def _cells(result: BenchResult, report: BenchReport) -> dict[str, str]:
+    """A result by column; only columns that some result of the report has something for."""
+    latency, energy = result.latency_ms, _energy(result)
+    cells = {"artifact": result.artifact}
+    if report.device:
+        cells["unit"] = result.unit
+    if any(r.latency_ms for r in report.results):
+        values = (latency.p50, latency.p90, latency.p99) if latency else ()
+        told = [f"{v:.2f}" for v in values] or [""] * 3
+        load = "" if result.load_ms is None else f"{result.load_ms:.0f}"
+        first = "" if result.first_ms is None else f"{result.first_ms:.1f}"
+        cells |= dict(zip(TIMES, (*told, str(result.n), load, first), strict=True))
+    if any(r.peak_rss_mb for r in report.results):
+        cells["peak MiB"] = f"{result.peak_rss_mb:.0f}"
+    if any(_energy(r) for r in report.results):
+        cells["mJ"] = f"{energy:.1f}" if energy else ""
+    return cells | {"valid": "yes" if result.valid else "NO"}
 
 
 def machine_line(report: BenchReport) -> str:

@@ -91,8 +91,9 @@ def test_it_computes_what_its_graph_does(made: IntegerFile, resolver: str) -> No
     images = pictures()[8:]
     expected, logits = onnx_logits(made.quantized, images), file_logits(made.path, images, resolver)
     exact = onnx_logits(made.reference, images)
-    assert fidelity(exact, logits).sqnr_db > fidelity(exact, expected).sqnr_db - 2
-    assert fidelity(exact, logits).sqnr_db > 22
+    near = fidelity(exact, logits).sqnr_db  # the graph rounds neither images nor logits
+    assert near > fidelity(exact, expected).sqnr_db - 4
+    assert near > 28
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 30.0], ids=["grey", "dark", "far too bright"])
@@ -117,7 +118,7 @@ def test_every_architecture(
     near = fidelity(exact, file_logits(other.path, images))
     record_property("sqnr_db", near.sqnr_db)
     graphs = fidelity(exact, onnx_logits(other.quantized, images)).sqnr_db
-    assert near.sqnr_db > max(graphs - 3, 12)
+    assert near.sqnr_db > max(graphs - 5, 12)
 
 
 @pytest.mark.slow
