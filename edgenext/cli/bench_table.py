@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from edgenext.schema import BenchReport, BenchResult
 
-
 TIMES = ("p50 ms", "p90", "p99", "n", "load ms", "first ms")
 """Columns that are left out where nothing was timed."""
 

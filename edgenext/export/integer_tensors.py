@@ -63,8 +63,12 @@ class Tensors:
         return 2.0 ** (math.ceil(math.log2(HEADROOM * reach)) - 15), 0
 
     def byte_params(self, value: ir.Value) -> Params:
-        """A scale and zero point of 8 bits over the whole range of a tensor."""
-        low, high = self.range(value)
+        """A scale and zero point of 8 bits over the whole range of a tensor.
+
+        What the graph gives has head room: the largest logit of all is an answer.
+        """
+        room = HEADROOM if value.is_graph_output() else 1.0
+        low, high = (room * end for end in self.range(value))
         low, high = min(low, 0.0), max(high, 0.0)
         mantissa, exponent = math.frexp(max((high - low) / 255, 1e-12))
         scale = math.ldexp(math.ceil(mantissa * 1024), exponent - 10)  # coarse, like all scales
