@@ -92,8 +92,11 @@ def resolved(how: ExportOptions) -> ExportOptions:
     kind = require_format(how.file_format).made_by(how.told, how.target)
     for name in how.told:
         if name not in kind.options:
-            place = f" for {how.target}" if how.target in kind.targets else ""
-            raise unknown_name(f"option of {how.file_format}{place}", name, kind.options)
+            if how.target in kind.targets:
+                raise UsageError(
+                    f"{name} is no option of {how.file_format} for {how.target}", "Leave it out"
+                )
+            raise unknown_name(f"option of {how.file_format}", name, kind.options)
     if kind.converter and how.features_only:
         raise UsageError(f"a backbone cannot be {how.file_format}", "Use --format onnx")
     if kind.converter and how.batch is None:

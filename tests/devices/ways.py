@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +20,8 @@ from edgenext.devices.local import LocalChannel
 from edgenext.devices.ssh import ROOT as SSH_ROOT
 from edgenext.devices.ssh import SshChannel
 
-LINKED = ("local", "ssh", "adb")
-"""Transports over a link."""
+LINKED = ("local", "local-busybox", "local-mksh", "ssh", "adb")
+"""Transports over a link; to this machine with the shells of small Linuxes and of Android too."""
 REMOTE = ("ssh", "adb")
 """Those to a machine of its own, whose link can be cut."""
 MARK = "edgenext-mark"
@@ -66,10 +69,27 @@ def _cmdline(process: Path) -> str:
         return ""
 
 
+def use_shell(shell: str, request: pytest.FixtureRequest, folder: Path) -> None:
+    """Put a shell in front of the path as `sh`, with all of its own commands; skips without it."""
+    if not shell:
+        return
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"no {shell} (apt-get install {shell})")
+    place = folder / "bin"
+    place.mkdir()
+    listed = subprocess.run([program, "--list"], capture_output=True, text=True, check=False)
+    for name in {"sh", *(listed.stdout.split() if shell == "busybox" else ())}:
+        (place / name).symlink_to(program)
+    path = f"{place}{os.pathsep}{os.environ['PATH']}"
+    request.getfixturevalue("monkeypatch").setenv("PATH", path)
+
+
 def way(name: str, request: pytest.FixtureRequest, folder: Path) -> Way:
     """One transport by name; skips where its peer cannot be had."""
-    if name == "local":
+    if name.startswith("local"):
         root = folder / "root"
+        use_shell(name.partition("-")[2], request, folder)
         return Way(name, lambda: LocalChannel(str(root)), lambda: root)
     if name == "ssh":
         peer = request.getfixturevalue("jetson")

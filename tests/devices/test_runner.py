@@ -1,0 +1,163 @@
+"""The runner that is pushed to devices, run here as it runs there: by itself, in its own folder."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgenext.devices
+from edgenext import api
+from edgenext.artifact import Artifact
+from edgenext.devices.asked import input_spec
+from edgenext.devices.job import Job, JobArtifact, JobImages
+from edgenext.devices.protocol import Recorded, parse_line, record
+from edgenext.options import ExportOptions, ModelOptions
+from edgenext.runtimes import open_session
+from edgenext.runtimes.base import logits
+
+RUNNER = Path(edgenext.devices.__file__).with_name("runner.py")
+MODEL = ModelOptions(random_weights=True, num_classes=10, size=32)
+N = 11
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
+    """One file for each way in: planar floats in fixed batches, and pixels in any number."""
+    out = tmp_path_factory.mktemp("files")
+    hows = (ExportOptions(batch=2), ExportOptions(uint8_input=True, batch=None))
+    return [
+        api.export("edgenext_xx_small", MODEL, how, out=out / str(i)) for i, how in enumerate(hows)
+    ]
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (N, 32, 32, 3), np.uint8)
+
+
+class Ready:
+    """A job in a folder, with its files beside it."""
+
+    def __init__(self, folder: Path, files: list[Artifact], images: np.ndarray, **more: Any):
+        self.folder, self.store = folder / "job", folder / "store"
+        self.folder.mkdir()
+        self.store.mkdir()
+        for file in files:
+            shutil.copy(file.path, self.store / file.manifest.sha256)
+        digest = hashlib.sha256(images.tobytes()).hexdigest()
+        (self.store / digest).write_bytes(images.tobytes())
+        settings = {"rounds": 2, "min_warmup": 1, "max_warmup": 10, "burst_ms": 1.0} | more
+        job = Job(
+            job="0123",
+            artifacts=tuple(
+                JobArtifact(
+                    sha256=f.manifest.sha256,
+                    file=f.manifest.sha256,
+                    name=f.name,
+                    input=input_spec(f),
+                    output=f.manifest.outputs[0].name,
+                    unit="cpu",
+                    format=f.manifest.format,
+                )
+                for f in files
+            ),
+            images=JobImages(file=digest, sha256=digest, shape=images.shape),
+            mean=files[0].manifest.eval.mean,
+            std=files[0].manifest.eval.std,
+            **settings,
+        )
+        (folder / "job.json").write_text(job.model_dump_json())
+        self.path = folder / "job.json"
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", str(RUNNER), str(self.path), str(self.store)]
+        return subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    @property
+    def recorded(self) -> Recorded:
+        lines = (self.folder / "results.jsonl").read_text().splitlines()
+        return record(parse_line(line) for line in lines)
+
+    def logits(self, file: Artifact) -> np.ndarray:
+        path = self.folder / f"logits-{file.manifest.sha256}.f32"
+        return np.fromfile(path, "<f4").reshape(-1, 10)
+
+
+def test_it_is_one_file_for_old_pythons() -> None:
+    tree = ast.parse(RUNNER.read_text(), feature_version=(3, 6))
+    imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+    foreign = {"numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime"}
+    assert imported <= sys.stdlib_module_names | foreign
+
+
+def test_it_measures_and_gives_the_logits_that_we_get(
+    tmp_path: Path, artifacts: list[Artifact], images: np.ndarray
+) -> None:
+    job = Ready(tmp_path, artifacts, images)
+    done = job.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    found = job.recorded
+    assert found.done and found.during and found.environment.packages["onnxruntime"]
+    for file, batch in zip(artifacts, (2, 1), strict=True):
+        mine = found.artifacts[file.manifest.sha256]
+        assert mine.ready and mine.ready.ready.batch == batch and len(mine.rounds) == 2
+        assert mine.peak_rss_mb and mine.peak_rss_mb > 0 and len(mine.at_s) == 2
+        ours = np.concatenate(list(logits(open_session(file), images)))
+        np.testing.assert_allclose(job.logits(file), ours, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 40 * 4, 40 * 5 + 7, 40 * N])
+def test_it_goes_on_with_the_logits_that_are_missing(
+    tmp_path: Path, artifacts: list[Artifact], images: np.ndarray, kept: int
+) -> None:
+    job = Ready(tmp_path, artifacts[:1], images)
+    assert job.run().returncode == 0
+    path = job.folder / f"logits-{artifacts[0].manifest.sha256}.f32"
+    whole = path.read_bytes()
+    results = job.folder / "results.jsonl"
+    lines = results.read_text().splitlines()
+    results.write_text("".join(f"{line}\n" for line in lines if '"done"' not in line))
+    # what is there is not computed again: a mark in it stays
+    mark = b"\x01\x02\x03\x04" if kept >= 40 else b""
+    path.write_bytes(mark + whole[len(mark) : kept])
+    assert job.run().returncode == 0
+    assert path.read_bytes() == mark + whole[len(mark) :]
+    events = [json.loads(line) for line in results.read_text().splitlines()]
+    assert sum(e["event"] == "ready" for e in events) == 1, "latency is not measured again"
+    assert job.recorded.done
+
+
+def test_sensors_are_read_while_nothing_and_while_each_runs(
+    tmp_path: Path, artifacts: list[Artifact], images: np.ndarray
+) -> None:
+    script = "while true; do echo reading; sleep 0.05; done"
+    job = Ready(tmp_path, artifacts[:1], images, sensor=("sh", "-c", script), sensor_s=0.5)
+    assert job.run().returncode == 0
+    rows = [json.loads(line) for line in (job.folder / "sensors.jsonl").read_text().splitlines()]
+    sha256 = artifacts[0].manifest.sha256
+    assert {"idle", f"load {sha256}"} <= {row["during"] for row in rows}
+    load = job.recorded.artifacts[sha256].load
+    assert load and load.inferences > 0 and load.seconds >= 0.5
+
+
+def test_a_file_that_is_none_is_told_of_in_one_line(
+    tmp_path: Path, artifacts: list[Artifact], images: np.ndarray
+) -> None:
+    job = Ready(tmp_path, artifacts[:1], images)
+    (job.store / artifacts[0].manifest.sha256).write_bytes(b"no model")
+    done = job.run()
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"{artifacts[0].name}: ")
+    assert job.recorded.errors and not job.recorded.done
