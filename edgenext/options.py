@@ -67,14 +67,15 @@ class BenchOptions:
 
     `threads` inside an operator, `batch` images an inference, `rounds` bursts of each artifact,
     30 at least to be valid. `unit` is a device's compute unit, empty for the one that its kind is
-    there for; `sustained_s` lets rounds go on for so long; `limit_s` is the longest that a device
-    may take.
+    there for, and `delegate` the library of its NPU there. `sustained_s` lets rounds go on for so
+    long; `limit_s` is the longest that a device may take.
     """
 
     threads: int = 1
     batch: int = 1
     rounds: int = 30
     unit: str = ""
+    delegate: str = ""
     lock_clocks: bool = False
     sustained_s: float = 0.0
     limit_s: float = 7200.0

@@ -96,6 +96,9 @@ def bench(
     unit: Annotated[
         str, typer.Option(help="On a device: cpu, gpu, tensorrt, npu or nnapi; default: its own.")
     ] = "",
+    delegate: Annotated[
+        str, typer.Option(help="Android: path there of the NPU's LiteRT delegate.")
+    ] = "",
     threads: Annotated[int, typer.Option(help="Inside an operator.")] = 1,
     batch: Annotated[int, typer.Option(help="Images an inference.")] = 1,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds, 30 at least to be valid.")] = 30,
@@ -115,6 +118,9 @@ def bench(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Also write the JSON here.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw latency over time: a .png or .svg file.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure latency, interleaved, and say if it is valid.
@@ -124,12 +130,16 @@ def bench(
     """
     from edgenext import api
     from edgenext.files import write_text
+    from edgenext.report.plots import drift
 
+    if plot:
+        drift.kind_of(plot)
     how = BenchOptions(
         threads=threads,
         batch=batch,
         rounds=rounds,
         unit=unit,
+        delegate=delegate,
         lock_clocks=lock_clocks,
         sustained_s=60 * sustained,
         limit_s=60 * time_limit,
@@ -144,6 +154,8 @@ def bench(
             return
         else:
             result = api.bench(artifact, device, how=how, **told)
+    if plot:
+        drift.save_plot(result, plot)
     if out:
         write_text(out, result.model_dump_json(indent=2) + "\n")
     console.print_json(result.model_dump(mode="json")) if json else console.show_bench(result)

@@ -12,7 +12,7 @@ import numpy as np
 from edgenext.artifact import Artifact
 from edgenext.devices import benchmark_model, trtexec
 from edgenext.devices.asked import Asked, input_spec, is_int8
-from edgenext.errors import DeviceError
+from edgenext.errors import DeviceError, UsageError
 from edgenext.runtimes.base import Logits
 
 WARMUP_MS, ROUND_S = 500, 1
@@ -167,6 +167,11 @@ class BenchmarkModel:
         self._tool = asked.facts.tools["benchmark_model"]
         units: dict[str, benchmark_model.Unit] = {"gpu": "gpu", "npu": "npu", "nnapi": "nnapi"}
         self._unit: benchmark_model.Unit = units.get(asked.unit, "cpu")
+        if self._unit == "npu" and not asked.how.delegate:
+            raise UsageError(
+                "LiteRT reaches an NPU through its maker's delegate",
+                "Give --delegate the path of that library on the device, or ask for --unit nnapi",
+            )
 
     def prepare(self, _artifact: Artifact, path: str, _store: str, /) -> tuple[str, str]:
         """See `Tool`."""
@@ -198,6 +203,7 @@ class BenchmarkModel:
             threads=self._asked.how.threads,
             runs=runs,
             warmup_runs=warmup,
+            library=self._asked.how.delegate,
             inputs=inputs,
             outputs=outputs,
         )

@@ -72,11 +72,20 @@ def test_a_sustained_run_tells_its_drift(
     add_here(cli, "here")
     options = ("--rounds", "1", "--sustained", "0.02")
     for device in ("cpu", "here"):
-        told = cli.ok("bench", file, "--device", device, *options, "-o", f"cache/{device}.json")
+        kept = ("-o", f"cache/{device}.json", "--plot", f"cache/{device}.svg")
+        told = cli.ok("bench", file, "--device", device, *options, *kept)
+        svg = (cli.folder / f"cache/{device}.svg").read_text()
+        assert svg.lstrip().startswith("<?xml") and "minutes" in svg
         assert "minutes (" in told.out and "first and last third" in told.out
         (row,) = json.loads((cli.folder / f"cache/{device}.json").read_text())["results"]
         assert row["sustained"]["seconds"] >= 1.2
         assert len(row["round_ends_s"]) == len(row["rounds"]) > 1
+
+
+def test_a_plot_is_a_picture(cli: Cli, devices: Path, artifacts: Callable[..., list[Path]]) -> None:
+    (file,) = artifacts(FP32)
+    error = cli.fails(2, "bench", file, "--rounds", "1", "--plot", "drift.txt")
+    assert "is no .png or .svg file" in error
 
 
 def test_a_device_is_picked_by_name_or_kind(

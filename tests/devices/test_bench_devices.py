@@ -22,7 +22,10 @@ from private import private_python
 
 from edgenext import api
 from edgenext.artifact import Artifact
-from edgenext.devices.ssh import host_key_of
+from edgenext.devices.link import LinkTransport
+from edgenext.devices.ssh import SshChannel, host_key_of
+from edgenext.devices.transport import Task
+from edgenext.errors import DeviceError
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
 pytestmark = pytest.mark.peers
@@ -343,6 +346,33 @@ def test_ctrl_c_leaves_nothing_and_restores_the_clocks(
     assert not locked(board)
     assert left(board.root) == []
     assert not [a for _, a in board.peer.running() if "runner" in " ".join(a) or "job.sh" in a[-1]]
+
+
+def listen(lines: Iterator[str]) -> None:
+    with pytest.raises(DeviceError, match="cannot be reached"):
+        list(lines)
+
+
+def test_clocks_are_restored_when_the_link_is_gone_for_good(board: Here) -> None:
+    channel = SshChannel(f"root@{board.peer.host}", board.peer.host_key, str(board.peer.key))
+    with LinkTransport(channel, lease_s=3, patience_s=2) as link:
+        task = Task("job", ("sleep", "500"), "out", clocks="/usr/bin/jetson_clocks")
+        lines = link.run(task)
+        board.peer.run("true")
+        listener = threading.Thread(target=listen, args=(lines,))
+        listener.start()
+        end = time.monotonic() + 30
+        while not locked(board) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert locked(board)
+        board.peer.cut()
+        end = time.monotonic() + 30
+        while locked(board) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not locked(board), "the device restores them by itself"
+        assert not [a for _, a in board.peer.running() if "sleep" in a and "500" in a]
+        listener.join(60)
+    board.peer.mend()
 
 
 def test_hostile_names_reach_no_shell(
