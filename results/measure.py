@@ -20,10 +20,11 @@ from accuracy import accuracy, fidelity
 from formats import formats
 from formats import show as show_formats
 from latency import calibration_seconds, latency
+from vendors import vendors
 
 from edgenext.benchmark.environment import environment, isa_label
 
-NEED_DATA = ("accuracy", "ablation", "fidelity", "seconds", "formats")
+NEED_DATA = ("accuracy", "ablation", "fidelity", "seconds", "formats", "vendors")
 MODELS = ("edgenext_xx_small", "edgenext_small")
 
 
@@ -48,6 +49,7 @@ def main() -> None:
             "ablation": lambda: ablation(asked.data, asked.weights, folder),
             "fidelity": lambda: fidelity(asked.data, folder),
             "formats": lambda: formats(asked.data, asked.weights, folder),
+            "vendors": lambda: vendors(asked.data, asked.weights, folder),
         }
         for part, measure in parts.items():
             ready = part not in NEED_DATA or (asked.data and asked.weights)

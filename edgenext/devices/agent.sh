@@ -134,6 +134,7 @@ up() { if read -r up _ </proc/uptime; then echo "${up%%.*}"; else date +%s; fi; 
 ) &
 watch=$!
 if [ -n "$clocks" ]; then
+  [ "$(id -u)" = 0 ] || clocks="sudo -n $clocks"
   if ! said=$($clocks --store "$saved" 2>&1); then
     rm -f "$saved"
     echo "the clocks cannot be locked: $(echo "$said" | tail -n 1)" >&2

@@ -114,37 +114,33 @@ def _expected(text: str) -> str:
 def _twin(table: TwinTable | None) -> str:
     if table is None:
         return ""
-    heads = "".join(f'<th scope="col">{_text(name)}</th>' for name in COLUMNS)
-    rows = (
-        f'<tr><th scope="row">{_text(row[0])}</th>'
-        + "".join(f"<td>{_text(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in table.rows
-    )
     findings = _lines(f"<li>{_prose(sentence)}</li>" for sentence in table.findings)
     return (
         f'<section class="twin">\n<h2>{TITLE}</h2>\n<p>{_prose(table.about)}</p>\n'
-        f"<ul>\n{findings}\n</ul>\n"
-        f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{_lines(rows)}\n</tbody>\n</table></div>\n"
+        f"<ul>\n{findings}\n</ul>\n{_grid(COLUMNS, [map(_text, row) for row in table.rows])}\n"
         f'<p class="about">{_prose(table.note)}</p>\n</section>'
     )
 
 
 def _device(table: DeviceTable) -> str:
-    heads = "".join(f'<th scope="col">{_text(name)}</th>' for name in DEVICE_COLUMNS)
-    rows = (
-        f'<tr><th scope="row">{_cell(row[0], False)}</th>'
-        + "".join(f"<td>{_cell(cell, False)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in table.rows
-    )
+    rows = [(_cell(cell, False) for cell in row) for row in table.rows]
     notes = _lines(f"<li>{_text(note)}</li>" for note in table.notes)
     return (
-        f"<section>\n<h2>{_text(table.title)}</h2>\n"
-        f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{_lines(rows)}\n</tbody>\n</table></div>\n"
+        f"<section>\n<h2>{_text(table.title)}</h2>\n{_grid(DEVICE_COLUMNS, rows)}\n"
         f'<ul class="notes">\n{notes}\n</ul>\n</section>'
+    )
+
+
+def _grid(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of rows whose cells are HTML already; the first cell of each is its head."""
+    columns = "".join(f'<th scope="col">{_text(name)}</th>' for name in heads)
+    lines = []
+    for head, *cells in rows:
+        data = "".join(f"<td>{cell}</td>" for cell in cells)
+        lines.append(f'<tr><th scope="row">{head}</th>{data}</tr>')
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{columns}</tr></thead>\n'
+        f"<tbody>\n{_lines(lines)}\n</tbody>\n</table></div>"
     )
 
 

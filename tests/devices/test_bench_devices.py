@@ -348,6 +348,16 @@ def test_ctrl_c_leaves_nothing_and_restores_the_clocks(
     assert not [a for _, a in board.peer.running() if "runner" in " ".join(a) or "job.sh" in a[-1]]
 
 
+def test_clocks_that_a_user_may_not_lock(board: Here) -> None:
+    channel = SshChannel(f"nano@{board.peer.host}", board.peer.host_key, str(board.peer.key))
+    with LinkTransport(channel) as link:
+        task = Task("job", ("true",), "out", clocks="/usr/bin/jetson_clocks")
+        with pytest.raises(DeviceError, match=r"the clocks cannot be locked: .*sudo"):
+            list(link.run(task))
+        link.clean()
+    assert not locked(board)
+
+
 def listen(lines: Iterator[str]) -> None:
     with pytest.raises(DeviceError, match="cannot be reached"):
         list(lines)
