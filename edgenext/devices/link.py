@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import secrets
 import shlex
@@ -104,7 +103,7 @@ class LinkTransport:
         if self._held:
             return
         self.root = self._ask("hello").decode(errors="replace").strip()
-        owner = f"{getpass.getuser()}@{socket.gethostname()} process {os.getpid()}"
+        owner = f"{_here()}{os.getpid()}"
         former = self._ask("owner").decode(errors="replace").partition(" ")[2].strip()
         dead = former if _is_dead(former) else ""
         try:
@@ -281,7 +280,7 @@ class LinkTransport:
         if mark and said == "ok":
             return before
         if mark and said.startswith("failed "):
-            why = said.removeprefix("failed ")
+            why = plain(said.removeprefix("failed "))
             remedy = "Free some there: `edgenext devices clean`" if "space" in why else ""
             raise DeviceError(f"{self.where}: {why}", remedy)
         if not reply.out.strip() and reply.code in (-1, 0, 255):
@@ -314,13 +313,22 @@ class LinkTransport:
             pause = min(pause * 2, 10.0)
 
 
+def _here() -> str:
+    """Who holds a lock, up to the process."""
+    return f"{psutil.Process().username()}@{socket.gethostname()} process "
+
+
 def _is_dead(owner: str) -> bool:
     """Whether the owner of a lock was a process of this machine that has ended."""
-    mine = f"{getpass.getuser()}@{socket.gethostname()} process "
-    pid = owner.removeprefix(mine)
-    return owner.startswith(mine) and pid.isdecimal() and not psutil.pid_exists(int(pid))
+    pid = owner.removeprefix(_here())
+    return owner.startswith(_here()) and pid.isdecimal() and not psutil.pid_exists(int(pid))
 
 
 def _last(text: str) -> str:
-    """The last line of a text that says something."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    """The last line of a text that says something, safe to print."""
+    return next((plain(line) for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def plain(text: str) -> str:
+    """What a device said, without anything that would move the cursor or colour it."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()

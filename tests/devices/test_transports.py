@@ -307,3 +307,10 @@ def test_a_dead_process_of_ours_does_not_hold_a_device(there: Way) -> None:
     second = there.transport()
     second.hold()
     assert isinstance(second, LinkTransport)
+
+
+def test_what_a_device_says_cannot_colour_or_move_anything(there: Way) -> None:
+    script = "printf 'red \\033[31m and \\007 back' >&2; exit 1"
+    with pytest.raises(DeviceError) as raised:
+        list(there.transport().run(shell(script)))
+    assert str(raised.value).isprintable() and "red" in str(raised.value)
