@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,23 +10,18 @@ from typing import TYPE_CHECKING, Literal
 
 from edgenext.errors import DataError, UsageError
 from edgenext.options import ModelOptions, QuantizeOptions
+from edgenext.progress import Progress as Progress
+from edgenext.progress import quiet as quiet
 
 if TYPE_CHECKING:
+    from edgenext.benchmark.accuracy import Judged
     from edgenext.data import ImageSet
     from edgenext.runtimes.base import Logits
     from edgenext.schema import CompareReport, EvalReport, Evidence
     from edgenext.subjects import Subject
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done and how much there is."""
-
-
 SAMPLE_IMAGES = 16
 """Images an export is compared on."""
-
-
-def quiet(what: str, done: int, total: int) -> None:
-    """No progress."""
 
 
 def images_for(
@@ -99,6 +94,15 @@ class Outputs:
     runtime: str
     evidence: Evidence
 
+    def judged(self) -> Judged:
+        """The same by name and hash, as scores are made of it."""
+        from edgenext.benchmark.accuracy import Judged
+
+        subject = self.subject
+        return Judged(
+            self.name, self.logits, subject.sha256, subject.scheme, self.runtime, self.evidence
+        )
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -166,49 +170,16 @@ def measure(
 
 def scores(measured: Measured) -> EvalReport:
     """Top-1, top-5 and loss of everything measured."""
-    from edgenext.benchmark.accuracy import score
-    from edgenext.schema import EvalReport
+    from edgenext.benchmark.accuracy import scores as judge
 
-    return EvalReport(
-        results=tuple(
-            score(
-                out.name,
-                out.logits,
-                measured.images.labels,
-                sha256=out.subject.sha256,
-                scheme=out.subject.scheme,
-                runtime=out.runtime,
-                evidence=out.evidence,
-                data=measured.images.info,
-            )
-            for out in measured.outputs
-        )
-    )
+    return judge([out.judged() for out in measured.outputs], measured.images)
 
 
 def comparison(measured: Measured) -> CompareReport:
     """Everything measured against the first: the paired drop."""
-    from edgenext.benchmark.accuracy import accuracy, compare
-    from edgenext.schema import CompareReport
+    from edgenext.benchmark.accuracy import comparison as judge
 
-    labels = measured.images.labels
-    base, *others = measured.outputs
+    base, *others = [out.judged() for out in measured.outputs]
     if not others:
         raise UsageError("one artifact alone cannot be compared", "Name the base, then the others")
-    return CompareReport(
-        n=len(labels),
-        base=accuracy(base.name, base.logits, labels, sha256=base.subject.sha256),
-        others=tuple(
-            compare(
-                out.name,
-                base.logits,
-                out.logits,
-                labels,
-                base_name=base.name,
-                sha256=out.subject.sha256,
-                scheme=out.subject.scheme,
-            ).model_copy(update={"runtime": out.runtime, "evidence": out.evidence})
-            for out in others
-        ),
-        data=measured.images.info,
-    )
+    return judge(base, others, measured.images)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,16 @@ from edgenext.data import ImageSet
 from edgenext.errors import DataError, RuntimeFailedError
 from edgenext.runtimes.base import Logits, Session, logits
 from edgenext.runtimes.fidelity import chunks, fidelity, log_softmax
-from edgenext.schema import Accuracy, Comparison, Drop, EvalResult, Evidence, SubsetInfo
+from edgenext.schema import (
+    Accuracy,
+    CompareReport,
+    Comparison,
+    Drop,
+    EvalReport,
+    EvalResult,
+    Evidence,
+    SubsetInfo,
+)
 
 Labels = NDArray[np.int64]
 """N int64: the index of each image's class among the K logits."""
@@ -38,6 +48,69 @@ def evaluate(session: Session, images: ImageSet, progress: Progress | None = Non
         if progress:
             progress(done, total)
     return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one network or artifact gave for every image, N×K, and all that a result says of it."""
+
+    name: str
+    logits: Logits
+    sha256: str
+    scheme: str
+    runtime: str
+    evidence: Evidence
+
+
+def scores(every: Sequence[Judged], images: ImageSet) -> EvalReport:
+    """Top-1, top-5 and loss of everything on the same images.
+
+    Raises:
+        DataError: no images, or labels that are not among the K classes.
+        RuntimeFailedError: logits that are not finite.
+    """
+    return EvalReport(
+        results=tuple(
+            score(
+                one.name,
+                one.logits,
+                images.labels,
+                sha256=one.sha256,
+                scheme=one.scheme,
+                runtime=one.runtime,
+                evidence=one.evidence,
+                data=images.info,
+            )
+            for one in every
+        )
+    )
+
+
+def comparison(base: Judged, others: Sequence[Judged], images: ImageSet) -> CompareReport:
+    """The paired drop of others against a base, on the same images.
+
+    Raises:
+        DataError: no images, other shapes than the base's, or labels not among the K classes.
+        RuntimeFailedError: logits that are not finite.
+    """
+    return CompareReport(
+        n=len(images.labels),
+        base=accuracy(base.name, base.logits, images.labels, sha256=base.sha256),
+        others=tuple(
+            compare(
+                one.name,
+                base.logits,
+                one.logits,
+                images.labels,
+                base_name=base.name,
+                sha256=one.sha256,
+                scheme=one.scheme,
+            ).model_copy(update={"runtime": one.runtime, "evidence": one.evidence})
+            for one in others
+        ),
+        data=images.info,
+        evidence=base.evidence,
+    )
 
 
 def score(

@@ -50,7 +50,7 @@ def bench(
         UsageError: nothing to measure, or an option that cannot be.
         RuntimeFailedError: a runtime refused an artifact, or its process died.
     """
-    _check(artifacts, threads, batch, rounds)
+    check(artifacts, threads, batch, rounds)
     steps = len(artifacts) + rounds
     asked = Asked(rounds, threads, batch)
     names = distinct_names([a.path for a in artifacts])
@@ -204,7 +204,12 @@ def _allowed_cpus() -> list[int]:
     return list(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else []
 
 
-def _check(artifacts: Sequence[Artifact], threads: int, batch: int, rounds: int) -> None:
+def check(artifacts: Sequence[Artifact], threads: int, batch: int, rounds: int) -> None:
+    """Refuse what cannot be measured.
+
+    Raises:
+        UsageError: no artifact, or a number that is less than one.
+    """
     if not artifacts:
         raise UsageError("nothing to measure", "Name at least one artifact")
     for option, value in (("threads", threads), ("batch", batch), ("rounds", rounds)):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgenext.artifact import Artifact, distinct_names
+from edgenext.benchmark import latency
 from edgenext.benchmark.worker import input_size
 from edgenext.errors import ArtifactError, UsageError, unknown_name
 from edgenext.options import BenchOptions
@@ -19,9 +20,6 @@ UNITS = ("cpu", "gpu", "tensorrt", "npu", "nnapi", "ane", "all")
 """Compute units by the names of `--unit`; tensorrt is the GPU through TensorRT, ane Apple's NPU."""
 ACCELERATOR = {"jetson": "tensorrt", "iphone": "ane"}
 """What a kind of device is there for; others start with the CPU, which all of them have."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +71,9 @@ def check(artifacts: Sequence[Artifact], how: BenchOptions) -> None:
     Raises:
         UsageError: nothing to measure, an option that cannot be, or files of unlike inputs.
     """
-    if not artifacts:
-        raise UsageError("nothing to measure", "Name at least one artifact")
+    latency.check(artifacts, how.threads, how.batch, how.rounds)
     if how.unit and how.unit not in UNITS:
         raise unknown_name("compute unit", how.unit, UNITS)
-    numbers: Mapping[str, float] = {
-        "threads": how.threads,
-        "batch": how.batch,
-        "rounds": how.rounds,
-    }
-    for option, value in numbers.items():
-        if value < 1:
-            raise UsageError(f"--{option} {value:g} cannot be", "It must be at least 1")
     first = artifacts[0]
     for other in artifacts[1:]:
         if other.manifest.eval != first.manifest.eval:

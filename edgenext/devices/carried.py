@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgenext.artifact import Artifact
-from edgenext.devices.asked import Asked, Progress, check
+from edgenext.devices.asked import Asked, check
 from edgenext.devices.bundle import describe, file_names, write_bundle
 from edgenext.devices.job import Job
 from edgenext.devices.macos import bench_here
@@ -20,6 +20,7 @@ from edgenext.devices.pushed import watched
 from edgenext.devices.results import report
 from edgenext.devices.returned import read_job, read_results
 from edgenext.options import BenchOptions
+from edgenext.progress import Progress
 from edgenext.runtimes.base import Images
 from edgenext.schema import BenchReport, Device, DeviceFacts
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from edgenext.artifact import Artifact
 from edgenext.devices import native, pushed
-from edgenext.devices.asked import Asked, Progress, check, fitting
+from edgenext.devices.asked import Asked, check, fitting
 from edgenext.devices.awake import awake
 from edgenext.devices.registry import transport_for
 from edgenext.devices.results import report
 from edgenext.options import BenchOptions
+from edgenext.progress import Progress, quiet
 from edgenext.schema import BenchReport, Device
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 
 DEFAULT = BenchOptions()
-
-
-def quiet(what: str, done: int, total: int) -> None:
-    """No progress."""
 
 
 def bench(

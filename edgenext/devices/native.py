@@ -10,24 +10,23 @@ import hashlib
 import math
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from edgenext.artifact import Artifact
-from edgenext.devices.asked import Asked, Progress, input_spec
+from edgenext.devices.asked import Asked, input_spec
 from edgenext.devices.benchmark_model import WHERE
 from edgenext.devices.link import LinkTransport
 from edgenext.devices.protocol import Measured, ReadyEvent, Recorded, Warm
 from edgenext.devices.tools import INPUT, OUTPUT, BenchmarkModel, Burst, Tool, Trtexec
 from edgenext.devices.transport import Task
 from edgenext.errors import ArtifactError, DeviceError
+from edgenext.progress import Progress
 from edgenext.runtimes.base import ArtifactSession
 from edgenext.schema import DeviceFacts, Environment
-
-TOOLS = {"trtexec": Trtexec, "benchmark_model": BenchmarkModel}
 
 
 def tool_for(asked: Asked) -> Tool | None:
@@ -94,7 +93,7 @@ def measure(
     for artifact in asked.artifacts if asked.images else ():
         _logits(link, job, asked, artifact, tool, folder)
     link.remove(job)
-    measured = {sha256: _measured(tool, found) for sha256, found in bursts.items()}
+    measured = {sha256: _measured(tool, sha256, found) for sha256, found in bursts.items()}
     return Recorded(job, environment(asked.facts), artifacts=measured, done=done)
 
 
@@ -108,7 +107,11 @@ def script(
     """The script: build, rounds in turn, then every image through every artifact."""
     lines = [
         "say begin",
-        'must() { say end; [ "$1" = 0 ] || { say failed "$2"; exit 1; }; }',
+        "start=$(date +%s)",
+        "must() {",
+        'say end "$2" $(($(date +%s) - start))',
+        '[ "$1" = 0 ] || { say failed "$2"; exit 1; }',
+        "}",
     ]
     models = []
     for artifact, path in zip(asked.artifacts, paths, strict=True):
@@ -121,7 +124,7 @@ def script(
     lines += ["round=0 start=$(date +%s)", f"while [ $round -lt {asked.how.rounds} ] || {more}; do"]
     for artifact, model in zip(asked.artifacts, models, strict=True):
         sha256 = artifact.manifest.sha256
-        lines += [f"say round {sha256} $round $(($(date +%s) - start))"]
+        lines += [f"say round {sha256} $round"]
         lines += [f"{{ {tool.time(model)}; }} 2>&1", f"must $? {sha256}"]
     lines += ["round=$((round + 1))", "done"]
     if asked.images:
@@ -215,6 +218,8 @@ def _take(
         bursts[about[0]].append(tool.burst(artifact, block.text))
         done = len(bursts[about[0]])
         progress(f"benchmarking on {asked.device.name}", done, max(done, asked.how.rounds))
+    elif word == "end" and bursts[about[0]] and bursts[about[0]][-1].ended_s is None:
+        bursts[about[0]][-1] = replace(bursts[about[0]][-1], ended_s=float(about[1]))
     elif word == "logits" and asked.images:
         progress(f"evaluating {names[about[0]]}", int(about[1]), len(asked.images))
     elif word == "prepare" and "FAILED" in block.text:
@@ -238,7 +243,7 @@ def _logits(
     np.concatenate(rows).astype("<f4").tofile(folder / f"logits-{sha256}.f32")
 
 
-def _measured(tool: Tool, bursts: Sequence[Burst]) -> Measured:
+def _measured(tool: Tool, sha256: str, bursts: Sequence[Burst]) -> Measured:
     """What all rounds of one artifact came to, as our runner would tell it."""
     if not bursts:
         return Measured()
@@ -254,7 +259,7 @@ def _measured(tool: Tool, bursts: Sequence[Burst]) -> Measured:
         settled=True,
     )
     ready = ReadyEvent(
-        artifact="0" * 64,
+        artifact=sha256,
         ready=warm,
         unit=first.unit,
         units=first.units or {},
@@ -263,6 +268,7 @@ def _measured(tool: Tool, bursts: Sequence[Burst]) -> Measured:
     return Measured(
         ready=ready,
         rounds=tuple(b.samples_ms for b in bursts),
+        at_s=tuple(b.ended_s for b in bursts if b.ended_s is not None),
         peak_rss_mb=max(every, default=0.0),
     )
 

@@ -10,13 +10,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from edgenext.devices.asked import Asked, Progress, input_spec
+from edgenext.devices.asked import Asked, input_spec
 from edgenext.devices.job import Job, JobArtifact, JobImages
 from edgenext.devices.link import LinkTransport
 from edgenext.devices.protocol import Event, Failed, LogitsDone, Recorded, Round, parse_line, record
 from edgenext.devices.transport import Task
 from edgenext.errors import ArtifactError, DeviceError
 from edgenext.files import sha256_file
+from edgenext.progress import Progress
 
 RESULTS, SENSORS = "results.jsonl", "sensors.jsonl"
 """What the runner writes beside the logits."""

@@ -190,43 +190,21 @@ def _accuracy(
 ) -> dict[str, EvalReport | CompareReport]:
     if asked.images is None:
         return {}
-    labels, info = asked.images.labels, asked.images.info
-    every = [
-        logits_of(folder / f"logits-{a.manifest.sha256}.f32", len(labels), a, asked.device.name)
-        for a in asked.artifacts
-    ]
-    about = [{"sha256": a.manifest.sha256, "scheme": a.manifest.scheme} for a in asked.artifacts]
-    scores = EvalReport(
-        results=tuple(
-            accuracy.score(
-                row.artifact,
-                values,
-                labels,
-                **told,
-                runtime=row.runtime,
-                evidence=known,
-                data=info,
-            )
-            for row, values, told in zip(found.results, every, about, strict=True)
+    judged = [
+        accuracy.Judged(
+            row.artifact,
+            logits_of(folder / f"logits-{row.sha256}.f32", len(asked.images), a, asked.device.name),
+            row.sha256,
+            row.scheme,
+            row.runtime,
+            known,
         )
-    )
-    base = found.results[0]
-    others = tuple(
-        accuracy.compare(
-            row.artifact, every[0], values, labels, base_name=base.artifact, **told
-        ).model_copy(update={"runtime": row.runtime, "evidence": known})
-        for row, values, told in zip(found.results[1:], every[1:], about[1:], strict=True)
-    )
-    if not others:
+        for row, a in zip(found.results, asked.artifacts, strict=True)
+    ]
+    scores = accuracy.scores(judged, asked.images)
+    if len(judged) == 1:
         return {"eval": scores}
-    whole = CompareReport(
-        n=len(labels),
-        base=accuracy.accuracy(base.artifact, every[0], labels, sha256=base.sha256),
-        others=others,
-        data=info,
-        evidence=known,
-    )
-    return {"eval": scores, "compare": whole}
+    return {"eval": scores, "compare": accuracy.comparison(judged[0], judged[1:], asked.images)}
 
 
 def logits_of(path: Path, n: int, artifact: Artifact, device: str) -> Logits:

@@ -34,6 +34,8 @@ class Burst:
     units: dict[str, dict[str, int]] | None = None
     partitions: int | None = None
     memory_mb: float | None = None
+    ended_s: float | None = None
+    """When it ended, in seconds from the first; once that is known."""
 
 
 class Tool(Protocol):

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgenext.artifact import Artifact
 from edgenext.devices.asked import Asked, fitting
-from edgenext.devices.native import blocks, script, tool_for
-from edgenext.devices.tools import Trtexec
+from edgenext.devices.link import LinkTransport
+from edgenext.devices.local import LocalChannel
+from edgenext.devices.native import blocks, measure, script, tool_for
+from edgenext.devices.results import report
+from edgenext.devices.tools import Burst, Trtexec
 from edgenext.errors import ArtifactError, DeviceError
 from edgenext.options import BenchOptions
+from edgenext.progress import quiet
+from edgenext.runtimes.base import Logits
 from edgenext.schema import Device, DeviceFacts, EvalTransform, Manifest, TensorSpec
 
 ORIN = {"tools": {"trtexec": "/usr/src/tensorrt/bin/trtexec"}, "software": {"tensorrt": "10.3.0"}}
@@ -100,3 +106,44 @@ def test_a_script_is_read_back_block_by_block() -> None:
     assert found[0].text == "one\ntwo\n"
     text = script(asked("fp16", **ORIN), Trtexec(asked("fp16", **ORIN)), ["p q"], [], "s t")
     assert "'--onnx=p q'" in text
+
+
+class Echo:
+    """A tool that takes no time: what it does is in the shell."""
+
+    runtime = "echo"
+
+    def prepare(self, _artifact: Artifact, path: str, _store: str, /) -> tuple[str, str]:
+        return path, "echo made"
+
+    def time(self, model: str) -> str:
+        return f"echo ran; sleep 0.3; [ -s '{model}' ]"
+
+    def infer(self, *_: object) -> str:
+        raise AssertionError("nothing is scored here")
+
+    def burst(self, _: Artifact, text: str) -> Burst:
+        assert "ran" in text
+        return Burst((1.0, 2.0))
+
+    def logits(self, *_: object) -> Logits:
+        raise AssertionError("nothing is scored here")
+
+
+def test_rounds_of_a_tool_go_on_for_their_time_and_say_when_they_ended(tmp_path: Path) -> None:
+    request = asked("fp32", "fp16")
+    files = tuple(Artifact(tmp_path / a.path.name, a.manifest) for a in request.artifacts)
+    for file in files:
+        file.path.write_text(file.path.name)
+    how = BenchOptions(rounds=1, sustained_s=2)
+    request = replace(request, artifacts=files, how=how)
+    with LinkTransport(LocalChannel(str(tmp_path / "root"))) as link:
+        found = measure(link, request, Echo(), tmp_path, quiet)
+    assert found.done
+    for file in files:
+        mine = found.artifacts[file.manifest.sha256]
+        assert mine.ready and mine.ready.artifact == file.manifest.sha256
+        assert len(mine.rounds) == len(mine.at_s) > 1
+        assert list(mine.at_s) == sorted(mine.at_s) and mine.at_s[-1] >= 1  # whole seconds
+    rows = report(request, found, request.facts, tmp_path).results
+    assert all(row.sustained and row.sustained.seconds >= 1 for row in rows)

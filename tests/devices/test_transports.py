@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from devices.ways import LINKED, MARK, REMOTE, Way, way
+from devices.ways import ADB_ROOT, LINKED, MARK, REMOTE, SSH_ROOT, Way, way
 
 from edgenext.devices.link import PIECE, LinkTransport
 from edgenext.devices.transport import Task
@@ -230,7 +230,7 @@ def test_a_disk_that_fills_up_leaves_no_piece(
 
 def _inside(there: Way) -> str:
     """The folder of our files by its name on the device."""
-    return "/root/.cache/edgenext-device" if there.name == "ssh" else "/data/local/tmp/edgenext"
+    return f"/root/{SSH_ROOT}" if there.name == "ssh" else ADB_ROOT
 
 
 def test_a_link_cut_in_mid_transfer_goes_on(far: Way, blob: Path) -> None:

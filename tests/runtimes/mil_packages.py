@@ -19,6 +19,15 @@ with mil_program.warnings_hidden():
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
     from coremltools.converters.mil.mil import types
 
+THEIR_WARNINGS = [
+    # what coremltools and its use of torch.export warn of is theirs to mend
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:coremltools"),
+]
+"""Marks of every test that calls coremltools."""
+
 Build = Callable[..., Any]
 
 

@@ -18,15 +18,20 @@ with mil_program.warnings_hidden():
     import coremltools.optimize.coreml as cto
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
     from coremltools.converters.mil.mil import types
-from mil_packages import MATRIX, WEIGHT, X, inferred, linear, normal, package, run, weighted
+from mil_packages import (
+    MATRIX,
+    THEIR_WARNINGS,
+    WEIGHT,
+    X,
+    inferred,
+    linear,
+    normal,
+    package,
+    run,
+    weighted,
+)
 
-pytestmark = [
-    # what coremltools and its use of torch.export warn of is theirs to mend
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning:coremltools"),
-]
+pytestmark = THEIR_WARNINGS
 
 
 def test_results_are_rounded_to_half_precision(tmp_path: Path) -> None:

@@ -16,15 +16,9 @@ with mil_program.warnings_hidden():
     ct = pytest.importorskip("coremltools", reason="coremltools is not installed")
     coreml.preload()
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
-from mil_packages import Build, X, Y, inferred, normal, run, softmax
+from mil_packages import THEIR_WARNINGS, Build, X, Y, inferred, normal, run, softmax
 
-pytestmark = [
-    # what coremltools and its use of torch.export warn of is theirs to mend
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning:coremltools"),
-]
+pytestmark = THEIR_WARNINGS
 
 
 def erf(x: np.ndarray) -> np.ndarray:

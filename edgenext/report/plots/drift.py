@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from itertools import accumulate, pairwise
 from pathlib import Path
-
-import numpy as np
 
 from edgenext.errors import UsageError
 from edgenext.files import write_bytes
-from edgenext.schema import BenchReport, BenchResult
+from edgenext.report.speed import round_medians
+from edgenext.schema import BenchReport
 
 DPI = 130
 COLOURS = ("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
@@ -44,15 +42,15 @@ def save_plot(report: BenchReport, path: Path) -> Path:
     from matplotlib.figure import Figure
 
     kind = kind_of(path)
-    timed = [result for result in report.results if result.samples_ms]
+    found = [(result, round_medians(result)) for result in report.results if result.samples_ms]
+    timed = [(result, medians) for result, medians in found if medians is not None]
     if not timed:
         raise UsageError("nothing was timed that could be drawn", "Leave out --plot")
-    in_time = all(len(r.round_ends_s) == len(r.rounds) for r in timed)
+    in_time = all(len(r.round_ends_s) == len(r.rounds) for r, _ in timed)
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(8.0, 4.4), layout="constrained")
         axes = figure.add_subplot()
-        for i, result in enumerate(timed):
-            medians = round_medians(result)
+        for i, (result, medians) in enumerate(timed):
             at = [s / 60 for s in result.round_ends_s] if in_time else [*range(1, len(medians) + 1)]
             name = result.artifact if result.valid else f"{result.artifact} (not valid)"
             axes.plot(at, medians, color=COLOURS[i % len(COLOURS)], linewidth=1.4, label=name)
@@ -66,9 +64,3 @@ def save_plot(report: BenchReport, path: Path) -> Path:
         figure.savefig(drawn, format=kind, dpi=DPI)
     write_bytes(path, drawn.getvalue())
     return path
-
-
-def round_medians(result: BenchResult) -> list[float]:
-    """The median of each round's samples, in ms."""
-    ends = [0, *accumulate(result.rounds)]
-    return [float(np.median(result.samples_ms[a:b])) for a, b in pairwise(ends)]
