@@ -8,7 +8,8 @@
 #   ROOT/parts/SHA256/N        pieces of files on their way
 #   ROOT/jobs/ID/              one job: pid, boot, exit, err and whatever it writes
 #   ROOT/clocks            the device's clocks as they were, while a job has them locked
-#   ROOT/lock/                 who uses the device: owner, and beat, renewed while they are there
+#   ROOT/lock/                 who uses the device: owner (token, lease, who), and beat, renewed
+#                              while they are there: not heard for the lease, they have lost it
 set -u
 nonce=$1 root=$2 verb=$3
 shift 3
@@ -55,15 +56,15 @@ hello) # make the folders; prints ROOT as an absolute path
   ;;
 lock) # TOKEN OWNER LEASE_S [FORMER_OWNER]: FORMER_OWNER is known to be gone
   if ! mkdir "$root/lock" 2>/dev/null; then
-    read -r token owner 2>/dev/null <"$root/lock/owner" || { token='' owner=somebody; }
+    read -r token lease owner 2>/dev/null <"$root/lock/owner" || { token='' lease=$3 owner=somebody; }
     if [ "$token" = "$1" ]; then beat; ok; fi
     age_s=$(age)
-    if [ "$age_s" -lt "$3" ] && [ "$owner" != "${4:-}" ]; then failed "in use by $owner, heard $age_s s ago"; fi
+    if [ "$age_s" -lt "$lease" ] && [ "$owner" != "${4:-}" ]; then failed "in use by $owner, heard $age_s s ago"; fi
     end_all
     rm -rf "$root/lock"
     mkdir "$root/lock" 2>/dev/null || failed "in use by somebody who came first"
   fi
-  printf '%s %s\n' "$1" "$2" >"$root/lock/owner" || { rm -rf "$root/lock"; failed "no space left in $root"; }
+  printf '%s %s %s\n' "$1" "$3" "$2" >"$root/lock/owner" || { rm -rf "$root/lock"; failed "no space left in $root"; }
   beat || { rm -rf "$root/lock"; failed "no space left in $root"; }
   ok
   ;;

@@ -104,8 +104,8 @@ class LinkTransport:
             return
         self.root = self._ask("hello").decode(errors="replace").strip()
         owner = f"{_here()}{os.getpid()}"
-        former = self._ask("owner").decode(errors="replace").partition(" ")[2].strip()
-        dead = former if _is_dead(former) else ""
+        former = self._ask("owner").decode(errors="replace").strip().split(" ", 2)[2:]
+        dead = former[0] if former and _is_dead(former[0]) else ""
         try:
             self._ask("lock", self._token, owner, f"{self._lease_s:.0f}", dead)
         except DeviceError as e:

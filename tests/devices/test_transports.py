@@ -179,7 +179,7 @@ def test_two_hosts_cannot_use_a_device_at_once(there: Way) -> None:
 
 
 def test_who_was_not_heard_for_long_loses_the_device(there: Way) -> None:
-    first, second = there.transport(lease_s=2), there.transport(lease_s=2)
+    first, second = there.transport(lease_s=2), there.transport()
     lines = first.run(shell("while true; do echo on; sleep 1; done"))
     next(lines)
     time.sleep(4)

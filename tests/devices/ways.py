@@ -58,7 +58,8 @@ class Way:
         """Let go of everything and leave nothing."""
         for link in self.opened:
             link.close()
-        with LinkTransport(self.channel(), lease_s=0) as link:  # whoever holds it
+        shutil.rmtree(self.root() / "lock", ignore_errors=True)  # whoever holds it
+        with LinkTransport(self.channel()) as link:
             link.clean()
 
 
