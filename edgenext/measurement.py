@@ -51,7 +51,7 @@ def bench(
     artifacts = [open_artifact(path) for path in paths]
     if device == HERE:
         return _here(artifacts, data, how, limit, seed, progress)
-    from edgenext.devices.carried import on_this_mac
+    from edgenext.devices.bundles.carried import on_this_mac
     from edgenext.devices.measure import bench as run
     from edgenext.devices.registry import find
 
@@ -91,7 +91,7 @@ def bundle(
         UsageError: no such device, or files that it cannot run.
         OutputError: the bundle is there already, or cannot be written.
     """
-    from edgenext.devices.carried import bundle as write
+    from edgenext.devices.bundles.carried import bundle as write
     from edgenext.devices.registry import find
 
     artifacts = [open_artifact(path) for path in paths]
@@ -114,7 +114,7 @@ def imported(
     Raises:
         DeviceError: they are not whole, were changed, or are of other files or images.
     """
-    from edgenext.devices.carried import imported as read
+    from edgenext.devices.bundles.carried import imported as read
     from edgenext.devices.registry import known
 
     artifacts = [open_artifact(path) for path in paths]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenext import api
+from edgenext import quantization
 from edgenext.artifact import Artifact, manifest_path, open_artifact
 from edgenext.benchmark.accuracy import compare, evaluate
 from edgenext.benchmark.environment import environment
@@ -125,16 +125,16 @@ def _task(
         raise unknown_name("objective", objective, OBJECTIVES)
     if not 0 <= budget <= MOST_DROP:
         raise UsageError(f"a drop of at most {budget:g} points is no budget", "Use 0 to 100")
-    recipe = api.recipe_of(how)
+    recipe = quantization.recipe_of(how)
     if recipe.scheme not in STATIC:
         raise UsageError(f"{recipe.scheme} has nothing to search", f"Use {' or '.join(STATIC)}")
     subject = open_subject(what, options or ModelOptions())
     labelled = images_for(subject, data, "val", limit=limit, seed=how.seed, progress=progress)
     choosing, reporting = halves(labelled, how.seed)
-    calibration = api.scheme_images(subject, how, recipe.scheme, progress)
+    calibration = quantization.scheme_images(subject, how, recipe.scheme, progress)
     for images in (choosing, reporting):
         require_disjoint(images, calibration.calibration())
-    graph, stem = api.float_graph(subject, how, recipe, export_options or ExportOptions())
+    graph, stem = quantization.float_graph(subject, how, recipe, export_options or ExportOptions())
     task = Task(graph, calibration, choosing, reporting, recipe, budget, objective, stem, how.seed)
     return task, subject.name
 
@@ -158,7 +158,7 @@ def _noise(
     what: str, how: QuantizeOptions, options: ModelOptions | None, progress: Progress
 ) -> dict[str, float]:
     """Share of the logits' energy that each site's rounding adds when it is alone."""
-    found = api.sensitivity(what, how, options or ModelOptions(), progress=progress)
+    found = quantization.sensitivity(what, how, options or ModelOptions(), progress=progress)
     return {row.site: 10 ** (-row.only.sqnr_db / 10) for row in found.rows}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from accuracy import MODEL, _train
 
-from edgenext import api
+from edgenext import api, quantization
 from edgenext.artifact import Artifact
 from edgenext.options import ModelOptions, QuantizeOptions
 from edgenext.quantize.artifacts import quantize_graph
@@ -55,13 +55,13 @@ def ablation(data: Path, weights: Path, folder: Path) -> list[dict[str, Any]]:
     from edgenext.subjects import open_subject
 
     options, how = ModelOptions(weights), QuantizeOptions(calib=_train(data))
-    base = api.recipe_of(how)
+    base = quantization.recipe_of(how)
     subject = open_subject(MODEL, options)
-    images = api.scheme_images(subject, how, base.scheme)
+    images = quantization.scheme_images(subject, how, base.scheme)
     made: list[Artifact] = []
     for i, change in enumerate(CHANGES.values()):
         recipe = changed(base, change)
-        graph, _ = api.float_graph(subject, how, recipe, api.ExportOptions())
+        graph, _ = quantization.float_graph(subject, how, recipe, api.ExportOptions())
         path = folder / f"ablation{i}.onnx"
         made.append(quantize_graph(graph, images, path, recipe))
     val = str(data / "tiny-imagenet-val.zip")

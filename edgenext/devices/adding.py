@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgenext.devices import registry
-from edgenext.devices.ssh import host_key_of, known_host
+from edgenext.devices.transports.ssh import host_key_of, known_host
 from edgenext.errors import DeviceError, UsageError, unknown_name
 from edgenext.schema import Device, DeviceFacts
 

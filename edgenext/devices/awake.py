@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from edgenext.devices.link import LinkTransport
+from edgenext.devices.transports.link import LinkTransport
 from edgenext.schema import DeviceFacts
 
 WAKE = "svc power stayon true; input keyevent KEYCODE_WAKEUP; dumpsys deviceidle unforce"

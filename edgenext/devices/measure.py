@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from edgenext.artifact import Artifact
-from edgenext.devices import native, pushed
 from edgenext.devices.asked import Asked, check, fitting
 from edgenext.devices.awake import awake
 from edgenext.devices.registry import transport_for
 from edgenext.devices.results import report
+from edgenext.devices.runners import native, pushed
 from edgenext.options import BenchOptions
 from edgenext.progress import Progress, quiet
 from edgenext.schema import BenchReport, Device

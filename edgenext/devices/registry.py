@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from edgenext.devices.adb import AdbChannel
-from edgenext.devices.link import LinkTransport, Told
-from edgenext.devices.local import LocalChannel
-from edgenext.devices.ssh import SshChannel
+from edgenext.devices.transports.adb import AdbChannel
+from edgenext.devices.transports.link import LinkTransport, Told
+from edgenext.devices.transports.local import LocalChannel
+from edgenext.devices.transports.ssh import SshChannel
 from edgenext.errors import DeviceError, InputError, UsageError, unknown_name
 from edgenext.files import write_text
 from edgenext.schema import Device, Record

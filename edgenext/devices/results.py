@@ -15,10 +15,10 @@ from edgenext.benchmark import validity as rules
 from edgenext.benchmark.machine import Conditions
 from edgenext.benchmark.published import published
 from edgenext.benchmark.worker import Ready
-from edgenext.devices import tegrastats
 from edgenext.devices.asked import Asked
+from edgenext.devices.probes import tegrastats
 from edgenext.devices.protocol import Measured, Recorded
-from edgenext.devices.pushed import SENSORS
+from edgenext.devices.runners.pushed import SENSORS
 from edgenext.errors import DeviceError
 from edgenext.runtimes.base import Logits
 from edgenext.schema import (

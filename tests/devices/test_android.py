@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenext.devices import android
+from edgenext.devices.probes import android
 
 SAMPLES = Path(__file__).parent / "samples" / "android"
 

@@ -7,11 +7,11 @@ import pytest
 
 from edgenext.artifact import Artifact
 from edgenext.devices.asked import Asked, fitting
-from edgenext.devices.link import LinkTransport
-from edgenext.devices.local import LocalChannel
-from edgenext.devices.native import blocks, measure, script, tool_for
 from edgenext.devices.results import report
-from edgenext.devices.tools import Burst, Trtexec
+from edgenext.devices.runners.native import blocks, measure, script, tool_for
+from edgenext.devices.runners.tools import Burst, Trtexec
+from edgenext.devices.transports.link import LinkTransport
+from edgenext.devices.transports.local import LocalChannel
 from edgenext.errors import ArtifactError, DeviceError
 from edgenext.options import BenchOptions
 from edgenext.progress import quiet

@@ -22,9 +22,9 @@ from private import private_python
 
 from edgenext import api
 from edgenext.artifact import Artifact
-from edgenext.devices.link import LinkTransport
-from edgenext.devices.ssh import SshChannel, host_key_of
-from edgenext.devices.transport import Task
+from edgenext.devices.transports.link import LinkTransport
+from edgenext.devices.transports.ssh import SshChannel, host_key_of
+from edgenext.devices.transports.transport import Task
 from edgenext.errors import DeviceError
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 

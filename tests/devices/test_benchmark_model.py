@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenext.devices.benchmark_model import WHERE, Delegation, Report, Stats, command, report
+from edgenext.devices.runners.benchmark_model import (
+    WHERE,
+    Delegation,
+    Report,
+    Stats,
+    command,
+    report,
+)
 
 SAMPLES = Path(__file__).parent / "samples" / "benchmark_model"
 

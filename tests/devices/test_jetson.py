@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenext.devices import jetson
-from edgenext.devices.tegrastats import parse_all
+from edgenext.devices.probes import jetson
+from edgenext.devices.probes.tegrastats import parse_all
 
 SAMPLES = Path(__file__).parent / "samples"
 

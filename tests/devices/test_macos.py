@@ -12,11 +12,11 @@ import pytest
 from pooled_packages import CLASSES, SIDE, some_images
 
 from edgenext.artifact import Artifact
-from edgenext.devices import macos
+from edgenext.devices.bundles import macos
+from edgenext.devices.bundles.macos import CoreMLModel, bench_here, planned
+from edgenext.devices.bundles.returned import read_logits
 from edgenext.devices.job import Job, JobArtifact
-from edgenext.devices.macos import CoreMLModel, bench_here, planned
 from edgenext.devices.protocol import record
-from edgenext.devices.returned import read_logits
 from edgenext.errors import DeviceError, UsageError
 from edgenext.runtimes.base import normalise
 from edgenext.schema import EvalTransform, Manifest, TensorSpec

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenext.devices import probe
+from edgenext.devices.probes import probe
 from edgenext.errors import DeviceError
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -13,8 +13,8 @@ from devices.test_asked import artifact
 
 from edgenext.devices.asked import Asked
 from edgenext.devices.protocol import During, Load, Measured, ReadyEvent, Recorded, Warm
-from edgenext.devices.pushed import SENSORS
 from edgenext.devices.results import logits_of, report
+from edgenext.devices.runners.pushed import SENSORS
 from edgenext.errors import DeviceError
 from edgenext.options import BenchOptions
 from edgenext.schema import BenchResult, Device, DeviceFacts, Environment

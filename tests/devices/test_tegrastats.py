@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenext.devices.tegrastats import Sample, parse, parse_all, summary
+from edgenext.devices.probes.tegrastats import Sample, parse, parse_all, summary
 
 SAMPLES = Path(__file__).parent / "samples" / "tegrastats"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from devices.ways import ADB_ROOT, LINKED, MARK, REMOTE, SSH_ROOT, Way, way
 
-from edgenext.devices.link import PIECE, LinkTransport
-from edgenext.devices.transport import Task
+from edgenext.devices.transports.link import PIECE, LinkTransport
+from edgenext.devices.transports.transport import Task
 from edgenext.errors import DeviceError
 
 PEERS = [pytest.param(name, marks=[pytest.mark.peers] if name in REMOTE else []) for name in LINKED]
@@ -178,6 +178,33 @@ def test_two_hosts_cannot_use_a_device_at_once(there: Way) -> None:
     second.hold()
 
 
+def test_of_many_that_come_at_once_one_gets_the_device(there: Way) -> None:
+    links = [there.transport() for _ in range(4)]
+    refused: list[DeviceError] = []
+
+    def hold(link: LinkTransport) -> None:
+        try:
+            link.hold()
+        except DeviceError as e:
+            refused.append(e)
+
+    threads = [threading.Thread(target=hold, args=(link,)) for link in links]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 3 and all("in use by" in e.message for e in refused), refused
+
+
+def test_a_lock_that_was_never_finished_holds_nobody_up(there: Way) -> None:
+    first = there.transport()
+    first.hold()
+    first.close()
+    (there.root() / "lock").mkdir()
+    there.transport().hold()
+    assert (there.root() / "lock/owner").is_file()
+
+
 def test_who_was_not_heard_for_long_loses_the_device(there: Way) -> None:
     first, second = there.transport(lease_s=2), there.transport()
     lines = first.run(shell("while true; do echo on; sleep 1; done"))
@@ -216,7 +243,7 @@ def test_a_disk_that_fills_up_leaves_no_piece(
 ) -> None:
     if there.peer is None:
         pytest.skip("the disk of this machine is not to be filled")
-    monkeypatch.setattr("edgenext.devices.link.ROOM_KIB", -1_000_000)
+    monkeypatch.setattr("edgenext.devices.transports.link.ROOM_KIB", -1_000_000)
     there.peer.fill_disk(str(_inside(there)), "3m")
     try:
         link = there.transport()

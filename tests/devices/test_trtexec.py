@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenext.devices import trtexec
+from edgenext.devices.runners import trtexec
 
 SAMPLES = Path(__file__).parent / "samples" / "trtexec"
 

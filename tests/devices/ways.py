@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from edgenext.devices.adb import ROOT as ADB_ROOT
-from edgenext.devices.adb import AdbChannel
-from edgenext.devices.channel import Channel
-from edgenext.devices.link import LinkTransport
-from edgenext.devices.local import LocalChannel
-from edgenext.devices.ssh import ROOT as SSH_ROOT
-from edgenext.devices.ssh import SshChannel
+from edgenext.devices.transports.adb import ROOT as ADB_ROOT
+from edgenext.devices.transports.adb import AdbChannel
+from edgenext.devices.transports.channel import Channel
+from edgenext.devices.transports.link import LinkTransport
+from edgenext.devices.transports.local import LocalChannel
+from edgenext.devices.transports.ssh import ROOT as SSH_ROOT
+from edgenext.devices.transports.ssh import SshChannel
 
 LINKED = ("local", "local-busybox", "local-mksh", "ssh", "adb")
 """Transports over a link; to this machine with the shells of small Linuxes and of Android too."""

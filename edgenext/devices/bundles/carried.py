@@ -12,13 +12,13 @@ import numpy as np
 
 from edgenext.artifact import Artifact
 from edgenext.devices.asked import Asked, check
-from edgenext.devices.bundle import describe, file_names, write_bundle
+from edgenext.devices.bundles.bundle import describe, file_names, write_bundle
+from edgenext.devices.bundles.macos import bench_here
+from edgenext.devices.bundles.returned import read_job, read_results
 from edgenext.devices.job import Job
-from edgenext.devices.macos import bench_here
 from edgenext.devices.protocol import Event, Recorded, record
-from edgenext.devices.pushed import watched
 from edgenext.devices.results import report
-from edgenext.devices.returned import read_job, read_results
+from edgenext.devices.runners.pushed import watched
 from edgenext.options import BenchOptions
 from edgenext.progress import Progress
 from edgenext.runtimes.base import Images

@@ -18,11 +18,11 @@ import numpy as np
 
 from edgenext.artifact import Artifact
 from edgenext.devices.asked import Asked, input_spec
-from edgenext.devices.benchmark_model import WHERE
-from edgenext.devices.link import LinkTransport
 from edgenext.devices.protocol import Measured, ReadyEvent, Recorded, Warm
-from edgenext.devices.tools import INPUT, OUTPUT, BenchmarkModel, Burst, Tool, Trtexec
-from edgenext.devices.transport import Task
+from edgenext.devices.runners.benchmark_model import WHERE
+from edgenext.devices.runners.tools import INPUT, OUTPUT, BenchmarkModel, Burst, Tool, Trtexec
+from edgenext.devices.transports.link import LinkTransport
+from edgenext.devices.transports.transport import Task
 from edgenext.errors import ArtifactError, DeviceError
 from edgenext.progress import Progress
 from edgenext.runtimes.base import ArtifactSession

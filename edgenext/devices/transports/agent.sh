@@ -46,6 +46,9 @@ age() { # seconds since the owner of the lock was last heard
   then=$(cat "$root/lock/beat" 2>/dev/null || echo 0) now=$(uptime_s)
   if [ "$now" -lt "$then" ]; then echo 999999; else echo $((now - then)); fi
 }
+holder() { # reads who has the lock: token, lease and owner; a lock without them is anybody's
+  read -r token lease owner 2>/dev/null <"$root/lock/owner" || { token='' lease=0 owner=somebody; return 1; }
+}
 
 case $verb in
 hello) # make the folders; prints ROOT as an absolute path
@@ -56,7 +59,7 @@ hello) # make the folders; prints ROOT as an absolute path
   ;;
 lock) # TOKEN OWNER LEASE_S [FORMER_OWNER]: FORMER_OWNER is known to be gone
   if ! mkdir "$root/lock" 2>/dev/null; then
-    read -r token lease owner 2>/dev/null <"$root/lock/owner" || { token='' lease=$3 owner=somebody; }
+    holder || { sleep 1; holder; } # who has just come may not have written who they are
     if [ "$token" = "$1" ]; then beat; ok; fi
     age_s=$(age)
     if [ "$age_s" -lt "$lease" ] && [ "$owner" != "${4:-}" ]; then failed "in use by $owner, heard $age_s s ago"; fi
@@ -64,8 +67,10 @@ lock) # TOKEN OWNER LEASE_S [FORMER_OWNER]: FORMER_OWNER is known to be gone
     rm -rf "$root/lock"
     mkdir "$root/lock" 2>/dev/null || failed "in use by somebody who came first"
   fi
-  printf '%s %s %s\n' "$1" "$3" "$2" >"$root/lock/owner" || { rm -rf "$root/lock"; failed "no space left in $root"; }
-  beat || { rm -rf "$root/lock"; failed "no space left in $root"; }
+  { beat && printf '%s %s %s\n' "$1" "$3" "$2" >"$root/lock/owner"; } \
+    || { rm -rf "$root/lock"; failed "no space left in $root"; }
+  holder
+  [ "$token" = "$1" ] || failed "in use by $owner, who came at the same time"
   ok
   ;;
 owner) # who has the lock
@@ -73,7 +78,7 @@ owner) # who has the lock
   ok
   ;;
 unlock) # TOKEN
-  read -r token _ 2>/dev/null <"$root/lock/owner" || token=''
+  holder
   [ "$token" = "$1" ] && rm -rf "$root/lock"
   ok
   ;;

@@ -12,9 +12,9 @@ import numpy as np
 
 from edgenext.devices.asked import Asked, input_spec
 from edgenext.devices.job import Job, JobArtifact, JobImages
-from edgenext.devices.link import LinkTransport
 from edgenext.devices.protocol import Event, Failed, LogitsDone, Recorded, Round, parse_line, record
-from edgenext.devices.transport import Task
+from edgenext.devices.transports.link import LinkTransport
+from edgenext.devices.transports.transport import Task
 from edgenext.errors import ArtifactError, DeviceError
 from edgenext.files import sha256_file
 from edgenext.progress import Progress
@@ -69,7 +69,7 @@ def measure(link: LinkTransport, asked: Asked, folder: Path, progress: Progress)
 def push(link: LinkTransport, asked: Asked, temporary: Path, progress: Progress) -> list[str]:
     """Bring the runner, the artifacts, the images and the job there; their paths, in this order."""
     runner = temporary / "runner.py"
-    runner.write_bytes(resources.files("edgenext.devices").joinpath("runner.py").read_bytes())
+    runner.write_bytes(resources.files(__package__).joinpath("runner.py").read_bytes())
     sources = [runner, *(a.path for a in asked.artifacts)]
     if asked.images:
         pixels = temporary / "images.u8"

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from edgenext.artifact import Artifact
-from edgenext.devices import benchmark_model, trtexec
 from edgenext.devices.asked import Asked, input_spec, is_int8
+from edgenext.devices.runners import benchmark_model, trtexec
 from edgenext.errors import DeviceError, UsageError
 from edgenext.runtimes.base import Logits
 

@@ -7,7 +7,7 @@ import os
 import struct
 from typing import Any
 
-from edgenext.devices.channel import LinkError, Reply
+from edgenext.devices.transports.channel import LinkError, Reply
 from edgenext.errors import DeviceError
 from edgenext.runtimes.base import needed
 

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from edgenext.benchmark import environment
-from edgenext.devices import android, jetson
+from edgenext.devices.probes import android, jetson
 from edgenext.errors import DeviceError
 from edgenext.schema.device import DeviceFacts, DeviceKind
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 
-from edgenext.devices.channel import LinkError, Reply
+from edgenext.devices.transports.channel import LinkError, Reply
 from edgenext.files import cache_folder
 
 

@@ -16,9 +16,9 @@ from typing import TypeVar
 
 import psutil
 
-from edgenext.devices.channel import Channel, LinkError, Reply
-from edgenext.devices.probe import facts, sections
-from edgenext.devices.transport import Task
+from edgenext.devices.probes.probe import facts, script, sections
+from edgenext.devices.transports.channel import Channel, LinkError, Reply
+from edgenext.devices.transports.transport import Task
 from edgenext.errors import DeviceError
 from edgenext.files import sha256_file, write_bytes
 from edgenext.schema import DeviceFacts
@@ -68,7 +68,7 @@ class LinkTransport:
         self._patience_s, self._lease_s = patience_s, lease_s
         self._told = told
         self._token = secrets.token_hex(8)
-        self._agent = resources.files("edgenext.devices").joinpath("agent.sh").read_bytes()
+        self._agent = resources.files(__package__).joinpath("agent.sh").read_bytes()
         self._held = self._lost = False
         self.where = channel.where
         self.root = channel.root
@@ -89,9 +89,8 @@ class LinkTransport:
 
     def probe(self, python: str = "python3") -> DeviceFacts:
         """See `Transport`. It takes no lock and writes nothing."""
-        script = resources.files("edgenext.devices").joinpath("probe.sh").read_bytes()
         command = f"sh -s {shlex.quote(self.root)} {shlex.quote(python)}"
-        reply = self._again(lambda: self._channel.call(command, script, LONG_S))
+        reply = self._again(lambda: self._channel.call(command, script().encode(), LONG_S))
         return facts(sections(reply.out.decode(errors="replace")))
 
     def hold(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgenext.devices.channel import LinkError, Reply
+from edgenext.devices.transports.channel import LinkError, Reply
 from edgenext.errors import DeviceError, UsageError
 from edgenext.runtimes.base import needed
 

@@ -1,0 +1,1 @@
+"""Devices that somebody carries a folder to and from."""

@@ -1,0 +1,1 @@
+"""What measures on a device: our own runner, or the vendor's tools."""

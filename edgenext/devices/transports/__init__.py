@@ -1,0 +1,1 @@
+"""Ways to a device: the four verbs, over a link that may break."""
