@@ -11,7 +11,7 @@ demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on em
 	$(BIN)/edgenext run demo.toml
 
 test: lint ## everything CI checks
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/testing
 	$(BIN)/ruff format --check .

@@ -36,10 +36,3 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep tests away from the user's cache, but for the converters' environments: gigabytes."""
     os.environ.setdefault("EDGENEXT_ENVIRONMENTS", str(cache_folder("environments")))
     os.environ["EDGENEXT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n`, a file's tests stay together, and so do those that need the emulated devices."""
-    for item in items:
-        group = "peers" if item.get_closest_marker("peers") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))

@@ -113,6 +113,8 @@ def _of_machine(during: Conditions) -> Iterator[str]:
 
 
 def _of_unit(ready: Ready, asked: Asked, during: Conditions) -> Iterator[str]:
+    if ready.fallback:
+        yield f"{ready.fallback}: measure it where that is not so"
     if ready.batch != asked.batch:
         yield (
             f"batch {asked.batch} was asked for, but the artifact takes only {ready.batch}: "

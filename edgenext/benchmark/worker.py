@@ -70,6 +70,7 @@ class Ready:
 
     `batch` is the batch it runs, `burst` the inferences in each burst, `cpus` where it was
     pinned, `warmup` how many inferences that took and `settled` whether they came to rest.
+    `fallback` is what the runtime does instead of what the file asks for, if anything.
     """
 
     runtime: str
@@ -81,6 +82,7 @@ class Ready:
     first_ms: float
     warmup: int
     settled: bool
+    fallback: str = ""
 
 
 def settled(samples: Sequence[float]) -> bool:
@@ -159,6 +161,7 @@ class Runner:
             first_ms=first_ms,
             warmup=len(warm),
             settled=settled(warm),
+            fallback=session.fallback,
         )
 
     def burst(self, n: int) -> list[float]:

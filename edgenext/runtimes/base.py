@@ -26,6 +26,8 @@ class Session(Protocol):
     evidence: Evidence
     batch: int | None
     """The only batch size it takes, or None for any."""
+    fallback: str
+    """What it does instead of what the file asks for, such as another precision; mostly empty."""
 
     def prepare(self, images: Images) -> NDArray[Any]:
         """The input tensor for a batch of images, in the layout and type the artifact takes."""
@@ -75,6 +77,8 @@ class Inspection:
 
 class ArtifactSession:
     """What sessions of artifacts share: the manifest says how the file is fed."""
+
+    fallback = ""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -49,6 +50,9 @@ def preload() -> Any:
     with needed("OpenVINO", "openvino"), telemetry_hidden():
         import openvino
     return openvino
+
+
+_log = logging.getLogger(__name__)
 
 
 def precision(manifest: Manifest) -> str:
@@ -102,7 +106,12 @@ class OpenVinoSession(ArtifactSession):
         self._model = model
         try:
             with native_output_hidden():  # other formats' readers complain of what is not theirs
-                compiled = compiled_model(model, threads, precision(manifest))
+                asked = precision(manifest)
+                compiled = compiled_model(model, threads, asked)
+            taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+            if taken != asked:
+                self.fallback = f"OpenVINO computes in {taken} here, not {asked}, for this CPU"
+                _log.warning("%s: %s", manifest.file, self.fallback)
             self._output = compiled.output(manifest.outputs[0].name)
             self._request = compiled.create_infer_request()
         except RuntimeError as e:

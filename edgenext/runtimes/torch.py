@@ -20,6 +20,7 @@ class TorchSession:
     runtime = "torch"
     evidence: Evidence = "host"
     batch: int | None = None
+    fallback = ""
 
     def __init__(self, network: EdgeNeXt, transform: EvalTransform) -> None:
         self.network, self.transform = network.eval(), transform

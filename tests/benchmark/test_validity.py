@@ -90,6 +90,11 @@ def test_a_batch_the_artifact_does_not_take() -> None:
     )
 
 
+def test_a_runtime_that_does_something_else() -> None:
+    (reason,) = reasons(STEADY, replace(READY, fallback="it computes in f32"), ASKED, QUIET)
+    assert reason == "it computes in f32: measure it where that is not so"
+
+
 def test_more_threads_than_cores() -> None:
     ready = replace(READY, cpus=(0, 1))
     (reason,) = reasons(STEADY, ready, replace(ASKED, threads=4), QUIET)

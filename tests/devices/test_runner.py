@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import edgenext.devices
+import edgenext.devices.runners
 from edgenext import api
 from edgenext.artifact import Artifact
 from edgenext.devices.asked import input_spec
@@ -24,7 +24,7 @@ from edgenext.options import ExportOptions, ModelOptions
 from edgenext.runtimes import open_session
 from edgenext.runtimes.base import logits
 
-RUNNER = Path(edgenext.devices.__file__).with_name("runner.py")
+RUNNER = Path(edgenext.devices.runners.__file__).with_name("runner.py")
 MODEL = ModelOptions(random_weights=True, num_classes=10, size=32)
 N = 11
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from cpu import VNNI
 from golden import weights as golden
 
 from edgenext.errors import MissingDependencyError
@@ -58,9 +59,10 @@ def test_its_files_mean_the_same_in_both_runtimes(capfd: pytest.CaptureFixture[s
     expected = in_onnxruntime(model, x[12:])
     ours, theirs = (run(quantized, x[12:]) for run in (in_onnxruntime, in_openvino))
     assert fidelity(expected, ours).sqnr_db > 15
-    # Signed activations would stand 1.7 dB below; equal roundings are tens of dB above.
+    # Signed activations would stand 1.7 dB below; equal roundings are tens of dB above. Without
+    # VNNI OpenVINO saturates: NNCF's weights fill all 8 bits.
     gap = fidelity(expected, ours).sqnr_db - fidelity(expected, theirs).sqnr_db
-    assert abs(gap) < 0.5
+    assert abs(gap) < (0.5 if VNNI else 1.5)
     assert np.array_equal(theirs, in_openvino(quantized, x[12:]))
 
 

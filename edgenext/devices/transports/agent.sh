@@ -170,8 +170,10 @@ JOB
 follow) # ID FILE OFFSET: a line "running", "exit N" or "gone", then what FILE has from OFFSET on
   job=$root/jobs/$1
   beat
+  running=no
+  alive "$job" && running=yes # asked first: a job that ends writes its exit before it is gone
   if [ -f "$job/exit" ]; then echo "exit $(cat "$job/exit")"
-  elif alive "$job"; then echo running
+  elif [ "$running" = yes ]; then echo running
   elif [ -f "$job/pid" ] && [ "$(cat "$job/boot")" != "$(boot)" ]; then echo rebooted
   else echo gone; fi
   [ -f "$job/$2" ] && tail -c "+$(($3 + 1))" "$job/$2"
