@@ -15,6 +15,7 @@ from accuracy import FILES, OPENVINO
 from edgenext import api
 from edgenext.artifact import Artifact
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.schema import BenchReport
 
 SIZE = 256
 TRIES = 4
@@ -41,10 +42,10 @@ def latency(model: str, folder: Path) -> dict[str, Any]:
         how = QuantizeOptions(scheme, target, engine, calib=calib, n=16)
         files.append(api.quantize(model, how, options, out=folder))
         names.append(f"{scheme}, {target}, {engine}")
-    for _ in range(TRIES):
-        report = api.bench([f.path for f in files])
-        if all(r.valid for r in report.results):
-            break
+    tries: list[BenchReport] = []
+    while len(tries) < TRIES and not any(_valid(report) == len(files) for report in tries):
+        tries.append(api.bench([f.path for f in files]))
+    report = max(tries, key=_valid)
     speed = {r.b: r for r in report.ratios if r.a == report.results[0].artifact}
     rows = []
     for name, file, result in zip(names, files, report.results, strict=True):
@@ -63,6 +64,11 @@ def latency(model: str, folder: Path) -> dict[str, Any]:
         "rows": rows,
         "profile": {n: profile(f) for n, f in zip(names, files, strict=True) if _by_ort(f)},
     }
+
+
+def _valid(report: BenchReport) -> int:
+    """How many of its timings count."""
+    return sum(r.valid for r in report.results)
 
 
 def _by_ort(file: Artifact) -> bool:
