@@ -19,11 +19,9 @@ from typing import TYPE_CHECKING
 from edgenext.errors import UsageError
 from edgenext.evaluation import (
     SAMPLE_IMAGES,
-    Progress,
     comparison,
     images_for,
     measure,
-    quiet,
     sample_set,
     scores,
 )
@@ -34,8 +32,9 @@ from edgenext.measurement import imported as imported
 from edgenext.measurement import is_carried as is_carried
 from edgenext.models.checkpoint import load_checkpoint as load_checkpoint
 from edgenext.models.zoo import create_model as create_model
-from edgenext.options import BenchOptions, ExportOptions, ModelOptions
+from edgenext.options import EXPORT, MODEL, BenchOptions, ExportOptions, ModelOptions
 from edgenext.options import QuantizeOptions as QuantizeOptions
+from edgenext.progress import Progress, quiet
 from edgenext.quantization import quantize as quantize
 from edgenext.quantization import sensitivity as sensitivity
 from edgenext.subjects import Subject, load, open_subject
@@ -53,9 +52,6 @@ if TYPE_CHECKING:
     from edgenext.train import TrainRecipe, TrainResult
 
 _log = logging.getLogger(__name__)
-
-MODEL, EXPORT = ModelOptions(), ExportOptions()
-"""Defaults."""
 
 MAX_STRENGTH = 16
 """Beyond, float32 no longer computes the same function."""

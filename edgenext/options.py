@@ -79,3 +79,7 @@ class BenchOptions:
     lock_clocks: bool = False
     sustained_s: float = 0.0
     limit_s: float = 7200.0
+
+
+MODEL, EXPORT = ModelOptions(), ExportOptions()
+"""Defaults."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgenext.errors import UsageError
 from edgenext.evaluation import calibration_images, images_for, sample_set
 from edgenext.export.formats import file_name, require_scheme, resolved
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.progress import Progress, quiet
 from edgenext.subjects import Subject, load, open_subject
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from edgenext.schema import SensitivityReport
 
 _log = logging.getLogger(__name__)
-
-MODEL, EXPORT = ModelOptions(), ExportOptions()
-"""Defaults."""
 
 
 def quantize(

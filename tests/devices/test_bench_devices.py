@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import asyncssh
 import onnxruntime
 import pytest
 from cli.cli_calls import Cli, Outcome
+from devices.added import MODEL, XXS, Here, N
 from private import private_python
 
 from edgenext import api
@@ -24,78 +24,21 @@ from edgenext.artifact import Artifact
 from edgenext.devices.awake import awake
 from edgenext.devices.transports.adb import AdbChannel
 from edgenext.devices.transports.link import LinkTransport
-from edgenext.devices.transports.ssh import SshChannel, host_key_of
+from edgenext.devices.transports.ssh import SshChannel
 from edgenext.devices.transports.transport import Task
 from edgenext.errors import DeviceError
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import ExportOptions
 
 pytestmark = pytest.mark.peers
-
-MODEL = ModelOptions(random_weights=True, num_classes=10, size=32)
-XXS = "edgenext_xx_small"
-N = 6
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
-    """A float file and its INT8, small enough to be emulated."""
-    out = tmp_path_factory.mktemp("files")
-    how = QuantizeOptions(calib="digits", n=8)
-    return [api.export(XXS, MODEL, out=out), api.quantize(XXS, how, MODEL, out=out)]
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
-    """The command line, with a file of devices of its own."""
-    monkeypatch.setenv("EDGENEXT_DEVICES", str(tmp_path / "devices.json"))
-    return Cli(tmp_path, capfd)
 
 
 def devices_file() -> Path:
     return Path(os.environ["EDGENEXT_DEVICES"])
 
 
-@dataclass
-class Here:
-    """A device that was added, and the folder of our files on it as this machine sees it."""
-
-    peer: Any
-    root: Path
-    python: str
-
-
-@pytest.fixture
-def board(jetson: Any, cli: Cli) -> Iterator[Here]:
-    """The Jetson, added by its host key's fingerprint."""
-    _, fingerprint = host_key_of(f"root@{jetson.host}")
-    way = ("--ssh", f"root@{jetson.host}", "--identity", jetson.key, "--host-key", fingerprint)
-    added = cli.run("devices", "add", "orin", *way, "--python", "edge-python")
-    assert added.code == 0, added.err
-    assert "orin: jetson" in added.out
-    yield Here(jetson, Path(jetson.path("/root/.cache/edgenext-device")), "edge-python")
-    jetson.mend()
-    cli.run("devices", "clean", "orin")
-
-
-@pytest.fixture
-def handset(phone: Any, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
-    """The phone, by its serial number."""
-    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(phone.server_port))
-    way = ("--adb", phone.serial, "--python", "/usr/local/bin/edge-python")
-    added = cli.run("devices", "add", "pixel", *way)
-    assert added.code == 0, added.err
-    assert "pixel: android" in added.out
-    yield Here(phone, Path(phone.path("/data/local/tmp/edgenext")), "edge-python")
-    cli.run("devices", "clean", "pixel")
-
-
 def bench(cli: Cli, files: list[Artifact], device: str, *options: str) -> Outcome:
     paths = [str(f.path) for f in files]
     return cli.run("bench", *paths, "--device", device, *options)
-
-
-def left(root: Path) -> list[str]:
-    return [str(p) for p in root.rglob("*") if not p.is_dir() and p.parent.name != "store"]
 
 
 def test_a_jetson_without_a_gpu_runtime_does_not_pass_for_one(
@@ -153,7 +96,7 @@ def test_benchmark_model_measures_and_scores(
     here = api.evaluate([str(tflite[0].path)], "digits", limit=N)
     assert told.json["eval"]["results"][0]["top1"] == here.results[0].top1
     assert abs(told.json["eval"]["results"][0]["loss"] - here.results[0].loss) < 1e-4
-    assert left(handset.root) == []
+    assert handset.left() == []
 
 
 @pytest.mark.slow
@@ -198,7 +141,7 @@ def test_trtexec_builds_measures_and_scores(board: Here, files: list[Artifact], 
     assert told.json["eval"]["results"][0]["loss"] == pytest.approx(here.results[0].loss, abs=0.02)
     kept = {p.name for p in (board.root / "store").iterdir()}
     assert len(kept - engines) == 1, "the second time only another script is sent"
-    assert left(board.root) == []
+    assert board.left() == []
 
 
 def locked(board: Here) -> bool:
@@ -247,7 +190,7 @@ def test_wrong_wheels_are_told_of(board: Here, files: list[Artifact], cli: Cli) 
     assert "onnxruntime cannot be imported on the device" in told.err
     assert "it is built for another processor" in told.err and "for aarch64" in told.err
     assert len(told.err.strip().splitlines()) == 1
-    assert left(board.root) == []
+    assert board.left() == []
 
 
 def test_what_is_killed_for_memory_is_told_of(board: Here, files: list[Artifact], cli: Cli) -> None:
@@ -266,7 +209,7 @@ def test_what_is_killed_for_memory_is_told_of(board: Here, files: list[Artifact]
     killer.join()
     assert told.code == 10
     assert "was killed: the device may have run out of memory" in told.err
-    assert left(board.root) == []
+    assert board.left() == []
 
 
 def test_an_unknown_host_key_is_refused(jetson: Any, cli: Cli) -> None:
@@ -318,7 +261,7 @@ def test_ctrl_c_leaves_nothing_and_restores_the_clocks(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err.strip() == "edgenext: interrupted"
     assert not locked(board)
-    assert left(board.root) == []
+    assert board.left() == []
     assert not [a for _, a in board.peer.running() if "runner" in " ".join(a) or "job.sh" in a[-1]]
 
 

@@ -17,8 +17,8 @@ import pytest
 from pooled_packages import CLASSES, SIDE, core_package, run_bundle, some_images
 
 from edgenext.artifact import Artifact, open_artifact
-from edgenext.devices.bundles.bundle import RUNNER, file_names, read_results, write_bundle
-from edgenext.devices.bundles.returned import read_logits
+from edgenext.devices.bundles.bundle import RUNNER, file_names, write_bundle
+from edgenext.devices.bundles.returned import read_logits, read_results
 from edgenext.errors import ArtifactError, DeviceError, OutputError, UsageError
 from edgenext.runtimes import open_session
 from edgenext.runtimes.base import Images, logits, normalise

@@ -5,35 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 import pytest
 from cli.cli_calls import Cli, Outcome
+from devices.added import MODEL, XXS, Here, N
 from devices.pooled_packages import run_bundle
 
 from edgenext import api
 from edgenext.artifact import Artifact, manifest_path
-from edgenext.devices.transports.ssh import host_key_of
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import ExportOptions
 
-XXS = "edgenext_xx_small"
-MODEL = ModelOptions(random_weights=True, num_classes=10, size=32)
-N = 6
 PEERS = pytest.mark.peers
-WAYS = ("local", "bundle", pytest.param("ssh", marks=PEERS), pytest.param("adb", marks=PEERS))
+WAYS = ("here", "bundle", pytest.param("board", marks=PEERS), pytest.param("handset", marks=PEERS))
+"""Fixtures of devices that were added; the bundle's somebody carries."""
+CARRIED = "mine"
 IMAGES = ("--data", "digits", "--limit", str(N))
-
-
-@pytest.fixture(scope="module")
-def onnx(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
-    out = tmp_path_factory.mktemp("onnx")
-    how = QuantizeOptions(calib="digits", n=8)
-    return [api.export(XXS, MODEL, out=out), api.quantize(XXS, how, MODEL, out=out)]
 
 
 @pytest.fixture(scope="module")
@@ -45,67 +35,50 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
 
 @dataclass
 class Place:
-    """A device that was added, and files that it can run."""
+    """The name of a device that was added, and files that it can run."""
 
     cli: Cli
     name: str
     files: list[Artifact]
-    root: Path | None = None
-    """Our files' folder there, as this machine sees it; a bundle leaves none but itself."""
-    peer: Any = None
-    """The emulated device, if it is one."""
+    here: Here | None = None
+    """What is seen of it from here; nothing of a bundle's."""
 
     def bench(self, *options: str) -> Outcome:
         """Measure there, or write the bundle, have it run and take its results back."""
         paths = [str(f.path) for f in self.files]
-        on = ("--device", self.name)
-        told = self.cli.run("bench", *paths, *on, *options)
-        if self.root or told.code:
+        asked = ("bench", *paths, "--device", self.name, *options)
+        told = self.cli.run(*asked)
+        if self.here or told.code:
             return told
         (bundle,) = (self.cli.folder / "bundles").iterdir()
         run_bundle(bundle)
-        return self.cli.run("bench", *paths, *on, *options, "--import", str(bundle))
+        return self.cli.run(*asked, "--import", str(bundle))
+
+
+@pytest.fixture
+def here(cli: Cli, tmp_path: Path) -> Here:
+    """This machine as a device."""
+    root = tmp_path / "device"
+    cli.ok("devices", "add", "here", "--local", "--root", str(root), "--python", sys.executable)
+    return Here("here", root)
 
 
 @pytest.fixture(params=WAYS)
 def place(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Iterator[Place]:
+    request: pytest.FixtureRequest, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Place:
     """A device over each transport."""
-    monkeypatch.setenv("EDGENEXT_DEVICES", str(tmp_path / "devices.json"))
     monkeypatch.chdir(tmp_path)
-    cli = Cli(tmp_path, capfd)
-    add = partial(cli.ok, "devices", "add", "it")
     if request.param == "bundle":
-        add("--bundle", "bundles")
-        yield Place(cli, "it", request.getfixturevalue("packages"))
-        return
-    files = request.getfixturevalue("onnx")
-    peer: Any = None
-    if request.param == "local":
-        root = tmp_path / "device"
-        add("--local", "--root", str(root), "--python", sys.executable)
-    elif request.param == "ssh":
-        peer = request.getfixturevalue("jetson")
-        address = f"root@{peer.host}"
-        key = ("--identity", str(peer.key), "--host-key", host_key_of(address)[1])
-        add("--ssh", address, *key, "--python", "edge-python")
-        root = Path(peer.path("/root/.cache/edgenext-device"))
-    else:
-        peer = request.getfixturevalue("phone")
-        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(peer.server_port))
-        add("--adb", peer.serial, "--python", "/usr/local/bin/edge-python")
-        root = Path(peer.path("/data/local/tmp/edgenext"))
-    yield Place(cli, "it", files, root, peer)
-    cli.run("devices", "clean", "it")
+        cli.ok("devices", "add", CARRIED, "--bundle", "bundles")
+        return Place(cli, CARRIED, request.getfixturevalue("packages"))
+    added = request.getfixturevalue(request.param)
+    return Place(cli, added.name, request.getfixturevalue("files"), added)
 
 
 def test_accuracy_belongs_to_the_files_that_were_timed(place: Place, tmp_path: Path) -> None:
     kept = tmp_path / "result.json"
-    unit = () if place.root is None else ("--unit", "cpu")
+    unit = ("--unit", "cpu") if place.here else ()
     told = place.bench(*IMAGES, "--rounds", "3", *unit, "-o", str(kept))
     assert told.code == 0, told.err
     report = json.loads(kept.read_text())
@@ -118,11 +91,10 @@ def test_accuracy_belongs_to_the_files_that_were_timed(place: Place, tmp_path: P
         assert there["loss"] == pytest.approx(ours.loss, abs=0.02)
     assert len(place.files) == 1 or report["compare"]["n"] == N
     assert all(row["valid"] or row["reasons"] for row in report["results"])
-    if place.peer:
-        only_accuracy(report, told)
-    if place.root:
-        left = [p for p in place.root.rglob("*") if not p.is_dir() and p.parent.name != "store"]
-        assert left == []
+    if place.here:
+        assert place.here.left() == []
+        if place.here.peer:
+            only_accuracy(report, told)
 
 
 def only_accuracy(report: Any, told: Outcome) -> None:
@@ -155,10 +127,10 @@ def test_a_file_that_has_changed_is_refused(place: Place, tmp_path: Path) -> Non
     inside = max(path.rglob("*"), key=lambda p: p.stat().st_size) if path.is_dir() else path
     with inside.open("ab") as f:
         f.write(b"more")
-    told = place.cli.run("bench", str(path), "--device", "it")
+    told = place.cli.run("bench", str(path), "--device", place.name)
     assert (told.code, told.out) == (3, "") and path.name in told.err, told.err
     assert not (tmp_path / "bundles").exists()
-    assert place.root is None or not any(place.root.rglob("jobs/*"))
+    assert place.here is None or not any(place.here.root.rglob("jobs/*"))
 
 
 def test_what_cannot_be_asked_is_refused_before_the_device_is(place: Place) -> None:
@@ -172,4 +144,4 @@ def test_what_cannot_be_asked_is_refused_before_the_device_is(place: Place) -> N
         assert told.code and says in told.err and told.out == "", told.err
         assert "Traceback" not in told.err
     assert not any(place.cli.folder.glob("bundles/*"))
-    assert place.root is None or not any(place.root.rglob("jobs/*"))
+    assert place.here is None or not any(place.here.root.rglob("jobs/*"))

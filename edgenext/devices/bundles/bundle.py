@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from edgenext.artifact import Artifact, content_sha256, manifest_path
 from edgenext.devices.asked import input_spec
 from edgenext.devices.bundles.returned import JOB_FILE, RESULTS_FOLDER
-from edgenext.devices.bundles.returned import read_results as read_results
 from edgenext.devices.job import Job, JobArtifact, JobImages
 from edgenext.devices.protocol import first_error
 from edgenext.errors import ArtifactError, OutputError, UsageError
