@@ -12,6 +12,7 @@ import numpy as np
 
 from edgenext import api
 from edgenext.artifact import Artifact, manifest_path, open_artifact
+from edgenext.benchmark.quietest import noisy, quietest
 from edgenext.config import RunConfig, validated
 from edgenext.evaluation import (
     Progress,
@@ -27,9 +28,6 @@ from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunS
 from edgenext.stages import Stages, digest
 from edgenext.subjects import Subject, load
 from edgenext.twins import stress_run
-
-BENCH_RETRIES = 2
-"""A noisy benchmark is repeated this often; what is kept is chosen by validity, never by value."""
 
 
 def run(
@@ -153,7 +151,7 @@ def run(
         kept_float=open_artifact(made["edgenext"]).manifest.kept_float,
     )
     write_text(config.out / "run.json", summary.model_dump_json(indent=2) + "\n")
-    if _noisy(bench, config):
+    if noisy(bench):
         runner.forget("benchmark")  # the next run of this folder may find a quiet machine
     announce("report", True)
     return api.report(config.out, budget=config.max_drop)
@@ -233,20 +231,11 @@ def _bench(
 ) -> list[Path]:
     """Latency; measured again, a few times at most, while the machine is not quiet."""
     how = BenchOptions(**config.bench.model_dump())
-    report = api.bench(artifacts, how=how, progress=progress)
-    for _ in range(BENCH_RETRIES):
-        if not _noisy(report, config):
-            break
-        announce("benchmark again: the machine was not quiet", True)
-        report = api.bench(artifacts, how=how, progress=progress)
+    report = quietest(
+        lambda: api.bench(artifacts, how=how, progress=progress),
+        again=lambda: announce("benchmark again: the machine was not quiet", True),
+    )
     return [_write(config.out / "bench.json", report)]
-
-
-def _noisy(report: BenchReport, config: RunConfig) -> bool:
-    """Whether something speaks against a latency that another try could mend."""
-    from edgenext.benchmark.validity import MIN_ROUNDS
-
-    return config.bench.rounds >= MIN_ROUNDS and not all(r.valid for r in report.results)
 
 
 def _machine() -> dict[str, Any]:

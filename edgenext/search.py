@@ -20,6 +20,7 @@ from edgenext.artifact import Artifact, manifest_path, open_artifact
 from edgenext.benchmark.accuracy import compare, evaluate
 from edgenext.benchmark.environment import environment
 from edgenext.benchmark.latency import bench
+from edgenext.benchmark.quietest import quietest
 from edgenext.benchmark.statistics import images_needed
 from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import DataError, UsageError, unknown_name
@@ -39,8 +40,6 @@ from edgenext.subjects import open_subject
 
 OBJECTIVES = ("latency", "size")
 MOST_DROP = 100.0
-BENCH_TRIES = 2
-"""A noisy benchmark is repeated; what is kept is chosen by validity, never by value."""
 
 
 @dataclass(frozen=True)
@@ -297,10 +296,7 @@ def _candidate(
 
 def _bench(artifacts: Sequence[Artifact], folder: Path, progress: Progress) -> list[Path]:
     path = folder / "bench.json"
-    for _ in range(BENCH_TRIES):
-        report = bench(list(artifacts), progress=partial(progress, "benchmarking"))
-        if all(r.valid for r in report.results):
-            break
+    report = quietest(lambda: bench(list(artifacts), progress=partial(progress, "benchmarking")))
     write_text(path, report.model_dump_json(indent=2) + "\n")
     return [path]
 

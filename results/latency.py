@@ -6,7 +6,6 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from accuracy import FILES, OPENVINO
 
 from edgenext import api
 from edgenext.artifact import Artifact
+from edgenext.benchmark.quietest import quietest
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
-from edgenext.schema import BenchReport
 
 SIZE = 256
 TRIES = 4
-"""A noisy benchmark is repeated; what is kept is chosen by validity, never by value."""
+"""How often a noisy benchmark is done at most."""
 PROFILED = 60
 """Inferences in a profile."""
 
@@ -43,7 +42,7 @@ def latency(model: str, folder: Path) -> dict[str, Any]:
         how = QuantizeOptions(scheme, target, engine, calib=calib, n=16)
         files.append(api.quantize(model, how, options, out=folder))
         names.append(f"{scheme}, {target}, {engine}")
-    report = quietest([f.path for f in files])
+    report = quietest(lambda: api.bench([f.path for f in files]), TRIES)
     speed = {r.b: r for r in report.ratios if r.a == report.results[0].artifact}
     rows = []
     for name, file, result in zip(names, files, report.results, strict=True):
@@ -62,20 +61,6 @@ def latency(model: str, folder: Path) -> dict[str, Any]:
         "rows": rows,
         "profile": {n: profile(f) for n, f in zip(names, files, strict=True) if _by_ort(f)},
     }
-
-
-def quietest(files: Sequence[Path]) -> BenchReport:
-    """The first of some benchmarks whose timings are all valid, else the one with most that are."""
-
-    def valid(report: BenchReport) -> int:
-        return sum(r.valid for r in report.results)
-
-    best = api.bench(files)
-    for _ in range(TRIES - 1):
-        if valid(best) == len(files):
-            break
-        best = max(best, api.bench(files), key=valid)
-    return best
 
 
 def _by_ort(file: Artifact) -> bool:

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgenext.config import RunConfig, StressStage, make_config, read_config
-from edgenext.pipeline import _noisy
-from edgenext.schema import BenchReport, BenchResult, Latency
+from edgenext.config import StressStage, make_config, read_config
 from edgenext.stages import Stages
 
 
@@ -25,38 +23,6 @@ def test_a_stage_is_done_once_and_a_forgotten_one_again(tmp_path: Path) -> None:
     run.forget("make")
     Stages(tmp_path, lambda *s: said.append(s)).stage("make", {"a": 2}, lambda: write(file))
     assert [needed for _, needed in said[3:]] == [False, True]
-
-
-def bench(*valid: bool) -> BenchReport:
-    latency = Latency(min=1, mean=1, p50=1, p90=1, p99=1)
-    return BenchReport(
-        results=tuple(
-            BenchResult(
-                artifact=str(i),
-                runtime="onnxruntime",
-                device="cpu",
-                evidence="host",
-                threads=1,
-                batch=1,
-                latency_ms=latency,
-                n=30,
-                load_ms=1,
-                first_ms=1,
-                peak_rss_mb=1,
-                valid=v,
-                reasons=() if v else ("noise",),
-            )
-            for i, v in enumerate(valid)
-        ),
-        ratios=(),
-    )
-
-
-def test_only_noise_is_worth_another_try() -> None:
-    config: RunConfig = make_config({"model": "edgenext_xx_small", "data": "digits"})
-    assert _noisy(bench(True, False), config) and not _noisy(bench(True, True), config)
-    few = make_config({"model": "m", "data": "digits", "bench": {"rounds": 5}})
-    assert not _noisy(bench(False), few)  # no try would make five rounds enough
 
 
 def test_a_twin_is_made_only_where_it_is_asked_for() -> None:

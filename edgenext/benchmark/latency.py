@@ -16,7 +16,7 @@ from edgenext.benchmark.executor import Executor, Worker
 from edgenext.benchmark.interleave import Rounds, interleave
 from edgenext.benchmark.machine import Conditions, Watch
 from edgenext.benchmark.statistics import bootstrap_median_interval
-from edgenext.benchmark.validity import DRIFTED, Asked, reasons
+from edgenext.benchmark.validity import DRIFTED, Asked, lasting, reasons
 from edgenext.benchmark.worker import Job, input_size
 from edgenext.errors import UsageError
 from edgenext.schema import BenchReport, BenchResult, Latency, Ratio, Sustained
@@ -125,6 +125,7 @@ def result(
         peak_rss_mb=peak_rss_mb,
         valid=not why,
         reasons=why,
+        noisy=bool(why) and not any(lasting(samples, ready, asked, during)),
         sha256=manifest.sha256,
         scheme=manifest.scheme,
         arch=manifest.arch,
@@ -154,6 +155,7 @@ def sustained(
             "latency_ms": latency(last),
             "reasons": why,
             "valid": not why,
+            "noisy": row.noisy and bool(why),
             "round_ends_s": tuple(ends_s),
             "sustained": Sustained(
                 seconds=ends_s[-1],

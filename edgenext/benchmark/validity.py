@@ -45,20 +45,37 @@ def reasons(
         asked: what was asked for.
         during: the state of the machine.
     """
-    medians = [statistics.median(r) for r in rounds]
-    return (
-        *_of_samples(medians, ready, asked),
-        *_of_machine(during),
-        *_of_unit(ready, asked, during),
-    )
+    return (*lasting(rounds, ready, asked, during), *passing(rounds, ready, during))
 
 
-def _of_samples(medians: Sequence[float], ready: Ready, asked: Asked) -> Iterator[str]:
-    done = len(medians)
+def lasting(
+    rounds: Sequence[Sequence[float]], ready: Ready, asked: Asked, during: Conditions
+) -> Iterator[str]:
+    """The reasons that stay, however quiet the machine: what was asked for, and of what."""
+    done = len(rounds)
     if done < asked.rounds:
         yield f"{done} of {asked.rounds} rounds were done in the time given: give more seconds"
     elif done < MIN_ROUNDS:
         yield f"too few rounds to trust ({done}): ask for at least {MIN_ROUNDS}"
+    if ready.fallback:
+        yield f"{ready.fallback}: measure it where that is not so"
+    if ready.batch != asked.batch:
+        yield (
+            f"batch {asked.batch} was asked for, but the artifact takes only {ready.batch}: "
+            "export it with --batch dynamic"
+        )
+    available = len(ready.cpus) or during.cores
+    if asked.threads > available:
+        yield f"{asked.threads} threads shared {available} cores: ask for at most {available}"
+
+
+def passing(rounds: Sequence[Sequence[float]], ready: Ready, during: Conditions) -> Iterator[str]:
+    """The reasons that another try may not have."""
+    yield from _of_samples([statistics.median(r) for r in rounds], ready)
+    yield from _of_machine(during)
+
+
+def _of_samples(medians: Sequence[float], ready: Ready) -> Iterator[str]:
     if not ready.settled:
         yield (
             f"the warm-up had not settled after {ready.warmup} inferences: close other programs "
@@ -70,7 +87,7 @@ def _of_samples(medians: Sequence[float], ready: Ready, asked: Asked) -> Iterato
             f"the rounds' medians vary by {spread:.0%} (limit {SPREAD:.0%}): close other programs "
             "and measure again"
         )
-    third = done // 3
+    third = len(medians) // 3
     if third:
         drift = statistics.median(medians[-third:]) / statistics.median(medians[:third]) - 1
         if abs(drift) > DRIFT:
@@ -110,16 +127,3 @@ def _of_machine(during: Conditions) -> Iterator[str]:
                 f"the clock fell from {high:.0f} to {low:.0f} MHz: set the governor to "
                 "performance, plug the machine in, or cool it"
             )
-
-
-def _of_unit(ready: Ready, asked: Asked, during: Conditions) -> Iterator[str]:
-    if ready.fallback:
-        yield f"{ready.fallback}: measure it where that is not so"
-    if ready.batch != asked.batch:
-        yield (
-            f"batch {asked.batch} was asked for, but the artifact takes only {ready.batch}: "
-            "export it with --batch dynamic"
-        )
-    available = len(ready.cpus) or during.cores
-    if asked.threads > available:
-        yield f"{asked.threads} threads shared {available} cores: ask for at most {available}"

@@ -119,8 +119,10 @@ def _row(
     )
     if how.sustained_s:
         row = latency.sustained(row, samples, mine.at_s)
-    why = (*row.reasons, *reasons(asked, mine, after))
+    of_the_device = tuple(reasons(asked, mine, after))
+    why = (*row.reasons, *of_the_device)
     fields: dict[str, object] = {
+        "noisy": row.noisy and not of_the_device,
         "unit_asked": asked.unit,
         "unit": mine.ready.unit,
         "units": mine.ready.units,
@@ -130,7 +132,7 @@ def _row(
         # its time says nothing, so it is not told to anybody
         why = (f"it ran under {asked.facts.emulator}: its time says nothing",)
         fields |= dict.fromkeys(("latency_ms", "load_ms", "first_ms"))
-        fields |= {"samples_ms": (), "rounds": (), "n": 0}
+        fields |= {"samples_ms": (), "rounds": (), "n": 0, "noisy": False}
     return row.model_copy(update={**fields, "reasons": why, "valid": not why})
 
 

@@ -24,6 +24,8 @@ class Latency(Record):
 class BenchResult(Record):
     """One artifact's latency. `peak_rss_mb` is the process's peak minus the empty runtime's.
 
+    `noisy`: only the machine's state speaks against the latency, so another try may be valid.
+
     Times are None where they would say nothing, under emulation. `unit_asked` is the compute unit
     that was asked for, `unit` the one that most of it ran on, `units` operators by unit and type,
     where the runtime tells.
@@ -42,6 +44,7 @@ class BenchResult(Record):
     peak_rss_mb: float
     valid: bool
     reasons: tuple[str, ...]
+    noisy: bool = False
     sha256: str = ""
     scheme: str = ""
     form: str = ""

@@ -6,7 +6,8 @@ import pytest
 from conditions import QUIET, READY
 
 from edgenext.benchmark.machine import Conditions
-from edgenext.benchmark.validity import Asked, reasons
+from edgenext.benchmark.validity import Asked, lasting, reasons
+from edgenext.benchmark.worker import Ready
 
 ASKED = Asked(rounds=30, threads=1, batch=1)
 STEADY = [[10.0, 10.1, 9.9]] * 30
@@ -109,3 +110,33 @@ def test_a_warm_up_that_did_not_settle() -> None:
 def test_all_reasons_are_given() -> None:
     during = Conditions(cores=2, others=1.0, stolen=0.5)
     assert len(reasons([[10.0], [20.0]] * 3, READY, ASKED, during)) == 4
+
+
+@pytest.mark.parametrize(
+    ("rounds", "ready", "asked"),
+    [
+        (STEADY[:20], READY, ASKED),
+        (STEADY[:10], READY, replace(ASKED, rounds=10)),
+        (STEADY, READY, replace(ASKED, batch=4)),
+        (STEADY, replace(READY, fallback="it computes in f32"), ASKED),
+        (STEADY, replace(READY, cpus=(0,)), replace(ASKED, threads=4)),
+    ],
+)
+def test_what_was_asked_for_stays_a_reason(
+    rounds: list[list[float]], ready: Ready, asked: Asked
+) -> None:
+    assert len(tuple(lasting(rounds, ready, asked, QUIET))) == 1
+
+
+@pytest.mark.parametrize(
+    ("rounds", "ready", "during"),
+    [
+        ([[10.0], [13.0]] * 15, READY, QUIET),
+        ([[10.0]] * 15 + [[10.7]] * 15, READY, QUIET),
+        (STEADY, replace(READY, settled=False), QUIET),
+        (STEADY, READY, Conditions(cores=2, others=1.0, stolen=0.5)),
+    ],
+)
+def test_noise_may_pass(rounds: list[list[float]], ready: Ready, during: Conditions) -> None:
+    assert reasons(rounds, ready, ASKED, during)
+    assert not any(lasting(rounds, ready, ASKED, during))

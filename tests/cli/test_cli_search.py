@@ -21,7 +21,6 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     from edgenext.quantize import variants
 
     monkeypatch.setattr(variants, "STEPS", (4,))
-    monkeypatch.setattr(search, "BENCH_TRIES", 1)
     monkeypatch.setattr(search, "bench", partial(search.bench, rounds=2))
 
 

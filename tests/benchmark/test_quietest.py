@@ -1,0 +1,59 @@
+"""Noise is worth another try, a request that cannot be met is not; the value never chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgenext.benchmark.quietest import noisy, quietest
+from edgenext.schema import BenchReport, BenchResult, Latency
+
+QUIET, NOISY, IMPOSSIBLE = "quiet", "noisy", "impossible"
+
+
+def report(*states: str, ms: float = 1.0) -> BenchReport:
+    return BenchReport(
+        results=tuple(
+            BenchResult(
+                artifact=str(i),
+                runtime="onnxruntime",
+                device="cpu",
+                evidence="host",
+                threads=1,
+                batch=1,
+                latency_ms=Latency(min=ms, mean=ms, p50=ms, p90=ms, p99=ms),
+                n=30,
+                load_ms=1,
+                first_ms=1,
+                peak_rss_mb=1,
+                valid=state == QUIET,
+                noisy=state == NOISY,
+                reasons=() if state == QUIET else (state,),
+            )
+            for i, state in enumerate(states)
+        ),
+        ratios=(),
+    )
+
+
+def kept(reports: Sequence[BenchReport], tries: int) -> tuple[int, int, int]:
+    """Which benchmark is kept, how many were done, and how often it was said before one."""
+    left, said = iter(reports), []
+    best = quietest(lambda: next(left), tries, again=lambda: said.append(1))
+    return reports.index(best), len(reports) - len(list(left)), len(said)
+
+
+def test_the_first_without_noise_ends_it() -> None:
+    assert kept([report(QUIET, QUIET), report(QUIET, QUIET, ms=0.5)], 3) == (0, 1, 0)
+    tries = [report(QUIET, NOISY), report(QUIET, QUIET), report(QUIET, QUIET, ms=0.5)]
+    assert kept(tries, 3) == (1, 2, 1)
+
+
+def test_the_one_with_most_valid_latencies_is_kept_whatever_they_are() -> None:
+    some = report(QUIET, NOISY, ms=9)
+    assert kept([report(NOISY, NOISY), some, report(NOISY, NOISY, ms=2)], 3) == (1, 3, 2)
+    assert kept([some, report(QUIET, NOISY, ms=2)], 2) == (0, 2, 1)
+
+
+def test_what_no_try_can_mend_is_not_tried_again() -> None:
+    assert kept([report(QUIET, IMPOSSIBLE), report(QUIET, QUIET)], 3) == (0, 1, 0)
+    assert not noisy(report(IMPOSSIBLE, QUIET)) and noisy(report(IMPOSSIBLE, NOISY))
