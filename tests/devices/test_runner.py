@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import edgenext.devices.runners
+import edgenext.devices.runners.runner
 from edgenext import api
 from edgenext.artifact import Artifact
 from edgenext.devices.asked import input_spec
 from edgenext.devices.job import Job, JobArtifact, JobImages
 from edgenext.devices.protocol import Recorded, parse_line, record
+from edgenext.devices.runners.pushed import pack
 from edgenext.options import ExportOptions, ModelOptions
 from edgenext.runtimes import open_session
 from edgenext.runtimes.base import logits
 
-RUNNER = Path(edgenext.devices.runners.__file__).with_name("runner.py")
+RUNNER = Path(edgenext.devices.runners.runner.__file__).parent
 MODEL = ModelOptions(random_weights=True, num_classes=10, size=32)
 N = 11
 
@@ -79,7 +80,8 @@ class Ready:
         self.path = folder / "job.json"
 
     def run(self) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-I", str(RUNNER), str(self.path), str(self.store)]
+        runner = pack(self.store / "runner")
+        command = [sys.executable, "-I", str(runner), str(self.path), str(self.store)]
         return subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )
@@ -94,12 +96,20 @@ class Ready:
         return np.fromfile(path, "<f4").reshape(-1, 10)
 
 
-def test_it_is_one_file_for_old_pythons() -> None:
-    tree = ast.parse(RUNNER.read_text(), feature_version=(3, 6))
+@pytest.mark.parametrize("module", sorted(p.name for p in RUNNER.glob("*.py")))
+def test_it_is_for_old_pythons_and_stands_alone(module: str) -> None:
+    tree = ast.parse((RUNNER / module).read_text(), feature_version=(3, 6))
     imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+    froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    imported |= {n.module for n in froms if n.module and not n.level}
     foreign = {"numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime"}
     assert imported <= sys.stdlib_module_names | foreign
+    assert all((RUNNER / f"{n.module}.py").is_file() for n in froms if n.level)
+
+
+def test_it_is_one_file_and_the_same_each_time(tmp_path: Path) -> None:
+    one, two = (pack(tmp_path / name).read_bytes() for name in ("one", "two"))
+    assert one == two
 
 
 def test_it_measures_and_gives_the_logits_that_we_get(

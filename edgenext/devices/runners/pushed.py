@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
@@ -25,6 +26,8 @@ FORMATS = ("onnx", "tensorrt", "tflite")
 """What it can run."""
 SENSOR_S = 3.0
 """How long each artifact runs without a pause while power is read."""
+MAIN = "import sys; from runner.run import main; sys.exit(main(sys.argv[1:]))"
+"""What Python runs of the runner's file."""
 EMULATED = {"rounds": 1, "min_warmup": 1, "max_warmup": 1}
 """Nothing is timed under emulation, and everything takes a hundred times as long."""
 
@@ -66,10 +69,23 @@ def measure(link: LinkTransport, asked: Asked, folder: Path, progress: Progress)
     return recorded
 
 
+def pack(path: Path) -> Path:
+    """Write the runner as one file that Python runs, always the same bytes; its path."""
+    modules = resources.files(__package__) / "runner"
+    sources = {
+        f"runner/{module.name}": module.read_text()
+        for module in sorted(modules.iterdir(), key=lambda m: m.name)
+        if module.name.endswith(".py")
+    }
+    with ZipFile(path, "w") as archive:
+        for name, source in {"__main__.py": MAIN, **sources}.items():
+            archive.writestr(ZipInfo(name), source)
+    return path
+
+
 def push(link: LinkTransport, asked: Asked, temporary: Path, progress: Progress) -> list[str]:
     """Bring the runner, the artifacts, the images and the job there; their paths, in this order."""
-    runner = temporary / "runner.py"
-    runner.write_bytes(resources.files(__package__).joinpath("runner.py").read_bytes())
+    runner = pack(temporary / "runner.pyz")
     sources = [runner, *(a.path for a in asked.artifacts)]
     if asked.images:
         pixels = temporary / "images.u8"

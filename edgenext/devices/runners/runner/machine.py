@@ -1,0 +1,101 @@
+"""What this machine is, and what it is doing."""
+
+import os
+import platform
+
+ISA = (("asimddp", "dotprod"), ("sve", "sve"), ("i8mm", "i8mm"))
+"""arm64 names of instruction sets in /proc/cpuinfo, from the least to the most use for INT8."""
+
+
+def read(path):
+    """A text file of the system's, or nothing."""
+    try:
+        with open(path, errors="replace") as file:
+            return file.read().strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def field(text, *names):
+    """The first value of the first of these keys in lines of `key : value`."""
+    for name in names:
+        for line in text.splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == name and value.strip():
+                return value.strip()
+    return ""
+
+
+def environment(packages):
+    """The machine and the software, as `edgenext.schema.Environment` has it."""
+    cpuinfo = read("/proc/cpuinfo")
+    features = set(field(cpuinfo, "Features").split())
+    if platform.machine() in ("x86_64", "AMD64"):
+        flags = set(field(cpuinfo, "flags").split())
+        known = ("avx2", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_int8")
+        isa = [name for name in known if name in flags]
+    else:
+        isa = [ours for theirs, ours in ISA if theirs in features]
+    tree = "/sys/firmware/devicetree/base/model"
+    cpu = read(tree) or field(cpuinfo, "model name", "Hardware", "Model")
+    memory = field(read("/proc/meminfo"), "MemTotal").split()
+    return {
+        "cpu": cpu or platform.machine(),
+        "isa": isa,
+        "cores": os.cpu_count() or 1,
+        "memory_gb": round(int(memory[0]) / 2**20, 1) if memory else 0.0,
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "packages": packages,
+    }
+
+
+def peak_kib():
+    """This process's peak resident memory in KiB, 0 where it cannot be read."""
+    words = field(read("/proc/self/status"), "VmHWM").split()
+    return int(words[0]) if words else 0
+
+
+def choose_cpus(threads):
+    """The fastest of the CPUs that may be used, as many as threads."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    allowed = sorted(os.sched_getaffinity(0))
+
+    def order(cpu):
+        where = "/sys/devices/system/cpu/cpu%d/cpufreq/cpuinfo_max_freq" % cpu
+        speed = read(where)
+        return -(int(speed) if speed.isdigit() else 0), cpu
+
+    return sorted(sorted(allowed, key=order)[:threads])
+
+
+def busy_seconds(cpus):
+    """Seconds that all cores were busy, and those that were stolen from these, since the start."""
+    tick = os.sysconf("SC_CLK_TCK")
+    busy = stolen = 0
+    for line in read("/proc/stat").splitlines():
+        words = line.split()
+        if words and words[0].startswith("cpu") and words[0] != "cpu":
+            values = [int(v) for v in words[1:9]]
+            busy += values[0] + values[1] + values[2] + values[5] + values[6]
+            if int(words[0][3:]) in cpus or not cpus:
+                stolen += values[7]
+    return busy / tick, stolen / tick
+
+
+def process_seconds(pids):
+    """Seconds of CPU that these processes have used."""
+    tick, total = os.sysconf("SC_CLK_TCK"), 0
+    for pid in pids:
+        words = read("/proc/%d/stat" % pid).rpartition(")")[2].split()
+        if len(words) > 12:
+            total += int(words[11]) + int(words[12])
+    return total / tick
+
+
+def clock_mhz(cpus):
+    """The slowest of these CPUs' clocks now, None where the system does not say."""
+    found = [read("/sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq" % cpu) for cpu in cpus]
+    known = [int(khz) / 1000 for khz in found if khz.isdigit() and int(khz)]
+    return min(known) if known else None

@@ -1,0 +1,158 @@
+"""An artifact in its runtime: one class a runtime."""
+
+import json
+import os
+import platform
+
+from .errors import JobError
+
+UNITS = {
+    "cpu": [],
+    "gpu": ["CUDAExecutionProvider"],
+    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
+    "npu": ["QNNExecutionProvider"],
+    "nnapi": ["NnapiExecutionProvider"],
+}
+"""onnxruntime's providers for a compute unit; the CPU's comes last in each."""
+UNIT_OF = {
+    "CPUExecutionProvider": "cpu",
+    "CUDAExecutionProvider": "gpu",
+    "TensorrtExecutionProvider": "tensorrt",
+    "QNNExecutionProvider": "npu",
+    "NnapiExecutionProvider": "nnapi",
+}
+
+
+def prepare(images, spec, job):
+    """The input of N×H×W×3 uint8 images, in the artifact's layout and type."""
+    import numpy as np
+
+    if spec["dtype"] == "uint8" and spec.get("scale") is None:
+        return np.ascontiguousarray(images)
+    mean = np.asarray(job["mean"], np.float32) * 255
+    scale = 1 / (np.asarray(job["std"], np.float32) * 255)
+    x = np.ascontiguousarray(((images - mean) * scale).transpose(0, 3, 1, 2))
+    if len(spec["shape"]) == 4 and spec["shape"][3] == 3:
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    if spec.get("scale") is None:
+        return x.astype(spec["dtype"])
+    limits = np.iinfo(spec["dtype"])
+    levels = np.round(x / spec["scale"]) + (spec.get("zero_point") or 0)
+    return np.clip(levels, limits.min, limits.max).astype(spec["dtype"])
+
+
+def missing(what, error):
+    """The error of a package that cannot be imported, and what may help."""
+    # the loader passes over what is for another processor, and then finds nothing
+    named = str(error).partition(":")[0]
+    wrong = "shared object" in str(error) and os.path.exists(named)
+    why = "it is built for another processor: " if wrong else ""
+    return JobError(
+        "%s cannot be imported on the device (%s%s): install it there for %s, Python %s"
+        % (what, why, error, platform.machine(), platform.python_version())
+    )
+
+
+class OnnxModel:
+    """An ONNX file in onnxruntime."""
+
+    runtime = "onnxruntime"
+    partitions = None
+
+    def __init__(self, path, artifact, threads, profile=None):
+        ort = self.library()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        if profile:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile
+        wanted = UNITS[artifact["unit"]]
+        known = [p for p in wanted if p in ort.get_available_providers()]
+        self._session = ort.InferenceSession(path, options, known + ["CPUExecutionProvider"])
+        self.unit = UNIT_OF[self._session.get_providers()[0]]
+        self._input, self._output = artifact["input"]["name"], artifact["output"]
+
+    @staticmethod
+    def library():
+        """onnxruntime, imported."""
+        try:
+            import onnxruntime
+        except (ImportError, OSError) as e:
+            raise missing("onnxruntime", e) from e
+        return onnxruntime
+
+    def infer(self, prepared):
+        """Logits of one prepared batch."""
+        return self._session.run([self._output], {self._input: prepared})[0]
+
+    @classmethod
+    def placement(cls, path, artifact, threads, images, job):
+        """Operators by the unit that ran them, by name: from onnxruntime's own profile."""
+        model = cls(path, artifact, threads, profile="placement")
+        model.infer(prepare(images, artifact["input"], job))
+        profile = model._session.end_profiling()
+        with open(profile) as file:
+            events = json.load(file)
+        os.remove(profile)
+        found = {}
+        for event in events:
+            told = event.get("args", {})
+            if event.get("cat") == "Node" and told.get("provider"):
+                unit = UNIT_OF.get(told["provider"], told["provider"])
+                counts = found.setdefault(unit, {})
+                name = told.get("op_name", "?")
+                counts[name] = counts.get(name, 0) + 1
+        return found
+
+
+class TfliteModel:
+    """A TFLite file in LiteRT with XNNPACK."""
+
+    runtime = "litert"
+    unit = "cpu"
+
+    def __init__(self, path, artifact, threads):
+        if artifact["unit"] != "cpu":
+            raise JobError("LiteRT's Python has no %s: use benchmark_model" % artifact["unit"])
+        with open(path, "rb") as file:
+            content = file.read()
+        self._loaded = self.library().Interpreter(model_content=content, num_threads=threads)
+        self._loaded.allocate_tensors()
+        self._input = self._loaded.get_input_details()[0]["index"]
+        self._output = self._loaded.get_output_details()[0]
+        ops = self._loaded._get_ops_details()
+        self.partitions = sum(op["op_name"] == "DELEGATE" for op in ops)
+
+    @staticmethod
+    def library():
+        """LiteRT's interpreter module, imported."""
+        try:
+            from ai_edge_litert import interpreter
+        except (ImportError, OSError) as first:
+            try:
+                from tflite_runtime import interpreter
+            except (ImportError, OSError):
+                raise missing("ai-edge-litert", first) from first
+        return interpreter
+
+    def infer(self, prepared):
+        """Logits of one prepared batch."""
+        import numpy as np
+
+        self._loaded.set_tensor(self._input, prepared)
+        self._loaded.invoke()
+        value = self._loaded.get_tensor(self._output["index"])
+        scale, zero = self._output["quantization"]
+        if value.dtype == np.float32 or not scale:
+            return np.asarray(value, np.float32)
+        return (value.astype(np.float32) - zero) * np.float32(scale)
+
+    @classmethod
+    def placement(cls, path, artifact, threads, images, job):
+        """Everything is on the CPU."""
+        return {}
+
+
+MODELS = {"onnx": OnnxModel, "tensorrt": OnnxModel, "tflite": TfliteModel}
