@@ -195,7 +195,12 @@ def _accuracy(
     judged = [
         accuracy.Judged(
             row.artifact,
-            logits_of(folder / f"logits-{row.sha256}.f32", len(asked.images), a, asked.device.name),
+            read_logits(
+                folder / f"logits-{row.sha256}.f32",
+                len(asked.images),
+                a.manifest.num_classes,
+                f"{row.artifact} on {asked.device.name}",
+            ),
             row.sha256,
             row.scheme,
             row.runtime,
@@ -209,18 +214,24 @@ def _accuracy(
     return {"eval": scores, "compare": accuracy.comparison(judged[0], judged[1:], asked.images)}
 
 
-def logits_of(path: Path, n: int, artifact: Artifact, device: str) -> Logits:
+def read_logits(path: Path, n: int, classes: int, of: str) -> Logits:
     """N×K logits as a runner writes them: float32, little-endian, row by row.
 
     Raises:
-        DeviceError: there are not as many as there must be.
+        DeviceError: there are not as many as there must be, or some are not finite.
     """
-    classes = artifact.manifest.num_classes
     size = path.stat().st_size if path.is_file() else 0
     if size != 4 * n * classes:
         raise DeviceError(
-            f"{device} gave {size} bytes of logits of {artifact.name}; {n} images with {classes} "
-            f"classes have {4 * n * classes}",
-            "Do the same again",
+            f"{of} gave {size} bytes of logits; {n} images with {classes} classes have "
+            f"{4 * n * classes}",
+            "Copy the results from the device again, or measure again",
         )
-    return np.fromfile(path, "<f4").reshape(n, classes).astype(np.float32, copy=False)
+    values = np.fromfile(path, "<f4").reshape(n, classes).astype(np.float32, copy=False)
+    odd = int((~np.isfinite(values)).any(axis=1).sum())
+    if odd:
+        raise DeviceError(
+            f"{of} gave logits of {odd} of {n} images that are not finite",
+            "The artifact overflows there: export it in fp32, or ask for another unit",
+        )
+    return values

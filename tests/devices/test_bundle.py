@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ import pytest
 from pooled_packages import CLASSES, SIDE, core_package, run_bundle, some_images
 
 from edgenext.artifact import Artifact, open_artifact
-from edgenext.devices.bundles.bundle import RUNNER, file_names, write_bundle
-from edgenext.devices.bundles.returned import read_logits, read_results
+from edgenext.devices.bundles.bundle import RUNNER, describe, file_names, write_bundle
+from edgenext.devices.bundles.returned import read_results
+from edgenext.devices.results import read_logits
 from edgenext.errors import ArtifactError, DeviceError, OutputError, UsageError
 from edgenext.runtimes import open_session
 from edgenext.runtimes.base import Images, logits, normalise
@@ -45,12 +46,16 @@ def images() -> Images:
     return some_images(5)
 
 
+def bundled(
+    folder: Path, artifacts: Sequence[Artifact], images: Images | None, **asked: Any
+) -> Path:
+    return write_bundle(folder, artifacts, images, describe(artifacts, images, **asked))
+
+
 @pytest.fixture(scope="module")
 def done(pair: Pair, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with its results."""
-    bundle = write_bundle(
-        tmp_path_factory.mktemp("done") / "bundle", pair, images, {"rounds": ROUNDS}
-    )
+    bundle = bundled(tmp_path_factory.mktemp("done") / "bundle", pair, images, rounds=ROUNDS)
     run_bundle(bundle)
     return bundle
 
@@ -91,20 +96,18 @@ def test_a_round_trip(done: Path, pair: Pair, images: Images) -> None:
             assert len(mine.rounds) == ROUNDS
             assert mine.logits is not None
             here = np.concatenate(list(logits(open_session(artifact, 1), images)))
-            np.testing.assert_array_equal(read_logits(mine.logits, len(images), CLASSES), here)
+            np.testing.assert_array_equal(read_logits(mine.logits, len(images), CLASSES, "a"), here)
 
 
-def test_the_same_job_has_the_same_name(done: Path, pair: Pair, tmp_path: Path) -> None:
-    def job_of(name: str, images: Images, job: dict[str, Any]) -> str:
-        bundle = write_bundle(tmp_path / name, pair, images, job)
-        text: str = json.loads((bundle / "job.json").read_text())["job"]
-        return text
+def test_the_same_job_has_the_same_name(done: Path, pair: Pair) -> None:
+    def job_of(images: Images, **asked: Any) -> str:
+        return describe(pair, images, **asked).job
 
     named = json.loads((done / "job.json").read_text())["job"]
-    assert job_of("same", some_images(5), {"rounds": ROUNDS}) == named
-    assert job_of("rounds", some_images(5), {"rounds": 4}) != named
-    assert job_of("images", some_images(4), {"rounds": ROUNDS}) != named
-    assert job_of("given", some_images(4), {"job": "mine", "unit": "gpu"}) == "mine"
+    assert job_of(some_images(5), rounds=ROUNDS) == named
+    assert job_of(some_images(5), rounds=4) != named
+    assert job_of(some_images(5), rounds=ROUNDS, unit="gpu") != named
+    assert job_of(some_images(4), rounds=ROUNDS) != named
 
 
 def test_names_are_plain_and_each_stands_once(pair: Pair) -> None:
@@ -144,16 +147,16 @@ def test_what_cannot_be_bundled(pair: Pair, images: Images, tmp_path: Path) -> N
     ]
     for artifacts, given, job, why in cases:
         with pytest.raises(UsageError, match=why):
-            write_bundle(tmp_path / "bundle", artifacts, given, job)
+            bundled(tmp_path / "bundle", artifacts, given, **job)
     lied = replace(a, manifest=a.manifest.model_copy(update={"sha256": "0" * 64}))
     with pytest.raises(ArtifactError, match="is not the file of its manifest"):
-        write_bundle(tmp_path / "bundle", [lied], None, {})
+        bundled(tmp_path / "bundle", [lied], None)
     assert not list(tmp_path.iterdir())
 
 
 def test_results_are_not_overwritten(done: Path, pair: Pair) -> None:
     with pytest.raises(OutputError, match="is there already, perhaps with results"):
-        write_bundle(done, pair, None, {})
+        bundled(done, pair, None)
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:
@@ -315,7 +318,7 @@ def test_nothing_but_sources_goes_into_a_bundle() -> None:
 @pytest.mark.skipif(swift() is None, reason="no Swift compiler (set EDGENEXT_SWIFT)")
 def test_the_swift_runner(pair: Pair, images: Images, tmp_path: Path) -> None:
     """All of it but Core ML, for which its tests have a stand-in."""
-    bundle = write_bundle(tmp_path / "bundle", pair, images, {"rounds": ROUNDS})
+    bundle = bundled(tmp_path / "bundle", pair, images, rounds=ROUNDS)
     subprocess.run(
         [str(swift()), "test", "--package-path", str(bundle / "runner")],
         env=os.environ | {"EDGERUNNER_BUNDLE": str(bundle), "EDGERUNNER_CLASSES": str(CLASSES)},
@@ -329,5 +332,5 @@ def test_the_swift_runner(pair: Pair, images: Images, tmp_path: Path) -> None:
         assert (len(mine.rounds), mine.ready.unit) == (ROUNDS, "ane")
         assert all(len(one) == mine.ready.ready.burst for one in mine.rounds)
         assert mine.logits is not None
-        given = read_logits(mine.logits, len(images), CLASSES)
+        given = read_logits(mine.logits, len(images), CLASSES, "a")
         np.testing.assert_allclose(given, expected, 1e-4, 1e-5)

@@ -14,9 +14,9 @@ from pooled_packages import CLASSES, SIDE, some_images
 from edgenext.artifact import Artifact
 from edgenext.devices.bundles import macos
 from edgenext.devices.bundles.macos import CoreMLModel, bench_here, planned
-from edgenext.devices.bundles.returned import read_logits
 from edgenext.devices.job import Job, JobArtifact
 from edgenext.devices.protocol import record
+from edgenext.devices.results import read_logits
 from edgenext.errors import DeviceError, UsageError
 from edgenext.runtimes.base import normalise
 from edgenext.schema import EvalTransform, Manifest, TensorSpec
@@ -123,7 +123,7 @@ def test_a_job_here_tells_what_a_runner_tells(core: FakeCoreML, tmp_path: Path) 
         assert (mine.ready.ready.load_ms, mine.ready.ready.warmup) == (7.0, 10)
         assert (mine.ready.unit, mine.ready.units) == ("", {})
         assert (mine.logits_done, mine.logits_total) == (3, 3)
-        given = read_logits(tmp_path / f"logits-{sha256}.f32", 3, CLASSES)
+        given = read_logits(tmp_path / f"logits-{sha256}.f32", 3, CLASSES, "a")
         np.testing.assert_allclose(given, x[:, None] * np.arange(1, 6), 1e-3, 1e-3)
 
 

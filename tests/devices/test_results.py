@@ -13,7 +13,7 @@ from devices.test_asked import artifact
 
 from edgenext.devices.asked import Asked
 from edgenext.devices.protocol import During, Load, Measured, ReadyEvent, Recorded, Warm
-from edgenext.devices.results import logits_of, report
+from edgenext.devices.results import read_logits, report
 from edgenext.devices.runners.pushed import SENSORS
 from edgenext.errors import DeviceError
 from edgenext.options import BenchOptions
@@ -124,8 +124,15 @@ def test_what_is_missing_is_an_error(tmp_path: Path) -> None:
     for broken in (replace(whole, done=False), replace(whole, artifacts={})):
         with pytest.raises(DeviceError, match="Do the same again"):
             report(request, broken, FACTS, tmp_path)
-    file = request.artifacts[0]
-    np.zeros((2, 3), "<f4").tofile(tmp_path / "logits")
-    assert logits_of(tmp_path / "logits", 2, file, "orin").shape == (2, 3)
-    with pytest.raises(DeviceError, match="orin gave 24 bytes of logits of fp32; 3 images"):
-        logits_of(tmp_path / "logits", 3, file, "orin")
+
+
+def test_logits_are_as_many_as_asked_and_finite(tmp_path: Path) -> None:
+    path, values = tmp_path / "logits", np.zeros((2, 3), "<f4")
+    values.tofile(path)
+    assert read_logits(path, 2, 3, "fp32 on orin").shape == (2, 3)
+    with pytest.raises(DeviceError, match="fp32 on orin gave 24 bytes of logits; 3 images"):
+        read_logits(path, 3, 3, "fp32 on orin")
+    values[1, 2] = np.inf
+    values.tofile(path)
+    with pytest.raises(DeviceError, match="1 of 2 images that are not finite"):
+        read_logits(path, 2, 3, "fp32 on orin")

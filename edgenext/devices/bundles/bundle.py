@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,6 @@ RUNNER_FOLDER = "runner"
 RUNNER = Path(__file__).with_name("swift")
 """The Swift package that measures."""
 
-DERIVED = ("protocol", "artifacts", "images", "mean", "std")
-"""Keys of a job that follow from the artifacts and images."""
-
 README = """\
 Measure these on a Mac or an iPhone:
 
@@ -49,19 +46,17 @@ Change nothing in here: the runner and the import check every file.
 
 
 def write_bundle(
-    folder: Path, artifacts: Sequence[Artifact], images: Images | None, job: Mapping[str, Any]
+    folder: Path, artifacts: Sequence[Artifact], images: Images | None, job: Job
 ) -> Path:
     """Write a bundle, whole or not at all; its folder.
 
     Args:
         folder: of the bundle; it must not be there yet, or be empty.
-        artifacts: Core ML packages, of one transform.
-        images: N×H×W×3 uint8 to give logits of; None for latency alone.
-        job: what is asked, by the keys of `Job`. `unit` is that of all artifacts, `ane` where it
-            is not given; without `job`, its name follows from the content.
+        artifacts: those of the job.
+        images: N×H×W×3 uint8, those of the job; None where it has none.
+        job: what is asked: see `describe`.
 
     Raises:
-        UsageError: no Core ML, the same artifact twice, two transforms or an impossible setting.
         ArtifactError: an artifact has changed since it was opened.
         OutputError: the folder has something in it, or cannot be written.
     """
@@ -70,12 +65,11 @@ def write_bundle(
             f"{folder} is there already, perhaps with results",
             "Choose another folder, or remove it",
         )
-    names = file_names(artifacts)
-    asked = describe(artifacts, names, images, job)
+    names = [asked.file for asked in job.artifacts]
     with staging(folder) as stage:
         made = stage / folder.name
         made.mkdir()
-        (made / JOB_FILE).write_text(asked.model_dump_json(indent=2, exclude_none=True) + "\n")
+        (made / JOB_FILE).write_text(job.model_dump_json(indent=2, exclude_none=True) + "\n")
         if images is not None:
             (made / IMAGES_FILE).write_bytes(np.ascontiguousarray(images).data)
         for artifact, name in zip(artifacts, names, strict=True):
@@ -89,26 +83,29 @@ def write_bundle(
 
 
 def describe(
-    artifacts: Sequence[Artifact],
-    names: Sequence[str],
-    images: Images | None,
-    job: Mapping[str, Any],
+    artifacts: Sequence[Artifact], images: Images | None, *, unit: str = "ane", **settings: Any
 ) -> Job:
-    """The job of these artifacts, whose files are called `names`, and images.
+    """The job of a bundle; its name follows from its content.
+
+    Args:
+        artifacts: Core ML packages, of one transform.
+        images: N×H×W×3 uint8 to give logits of; None for latency alone.
+        unit: the compute unit of all artifacts.
+        settings: the other keys of `Job`: rounds, seed and their like.
 
     Raises:
-        UsageError: two transforms, or an impossible setting.
+        UsageError: no Core ML, the same artifact twice, two transforms or an impossible setting.
     """
+    names = file_names(artifacts)
     transforms = {(a.manifest.eval.mean, a.manifest.eval.std) for a in artifacts}
     if len(transforms) != 1:
         raise UsageError(
             "the artifacts normalise images in different ways", "Write a bundle for each"
         )
     ((mean, std),) = transforms
-    settings = {k: v for k, v in job.items() if k not in (*DERIVED, "unit", "job")}
     try:
         made = Job(
-            job=job.get("job", ""),
+            job="",
             artifacts=tuple(
                 JobArtifact(
                     sha256=a.manifest.sha256,
@@ -117,7 +114,7 @@ def describe(
                     format=a.manifest.format,
                     input=input_spec(a),
                     output=a.manifest.outputs[0].name,
-                    unit=job.get("unit", "ane"),
+                    unit=unit,
                     labels=a.manifest.labels,
                 )
                 for a, name in zip(artifacts, names, strict=True)
@@ -129,8 +126,6 @@ def describe(
         )
     except ValidationError as e:
         raise UsageError(f"a bundle cannot ask for this: {first_error(e)}") from e
-    if made.job:
-        return made
     digest = hashlib.sha256(made.model_dump_json().encode()).hexdigest()
     return made.model_copy(update={"job": digest[:16]})
 

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgenext.artifact import Artifact
 from edgenext.devices.asked import Asked, check
-from edgenext.devices.bundles.bundle import describe, file_names, write_bundle
+from edgenext.devices.bundles.bundle import describe, write_bundle
 from edgenext.devices.bundles.macos import bench_here
 from edgenext.devices.bundles.returned import read_job, read_results
-from edgenext.devices.job import Job
 from edgenext.devices.protocol import Event, Recorded, record
 from edgenext.devices.results import report
 from edgenext.devices.runners.pushed import watched
@@ -42,9 +41,9 @@ def bundle(
         OutputError: the folder cannot be written.
     """
     asked = _asked(device, artifacts, images, how, seed)
-    job = describe(artifacts, file_names(artifacts), _pixels(images), _settings(asked))
+    job = describe(artifacts, _pixels(images), **_settings(asked))
     folder = Path(device.bundle) / f"{device.name}-{job.job}"
-    return write_bundle(folder, artifacts, _pixels(images), _settings(asked))
+    return write_bundle(folder, artifacts, _pixels(images), job)
 
 
 def imported(
@@ -84,7 +83,7 @@ def on_this_mac(
         DeviceError: this is no Mac.
     """
     asked = _asked(device, artifacts, images, how, seed)
-    job: Job = describe(artifacts, file_names(artifacts), _pixels(images), _settings(asked))
+    job = describe(artifacts, _pixels(images), **_settings(asked))
     with TemporaryDirectory(prefix="edgenext-") as temporary:
         events = bench_here(artifacts, job, _pixels(images), Path(temporary))
         told: list[Event] = list(watched(events, asked, progress))
@@ -102,7 +101,7 @@ def _asked(
     return Asked(device, DeviceFacts(kind=device.kind), tuple(artifacts), images, how, seed)
 
 
-def _settings(asked: Asked) -> dict[str, object]:
+def _settings(asked: Asked) -> dict[str, Any]:
     how = asked.how
     return {
         "unit": asked.unit,

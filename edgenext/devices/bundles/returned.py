@@ -24,9 +24,10 @@ from edgenext.devices.protocol import (
     parse_line,
     record,
 )
+from edgenext.devices.results import read_logits
 from edgenext.errors import DeviceError
 from edgenext.files import sha256_file
-from edgenext.runtimes.base import Images, Logits
+from edgenext.runtimes.base import Images
 
 JOB_FILE = "job.json"
 RESULTS_FILE = "results.jsonl"
@@ -86,29 +87,6 @@ def read_job(where: Path) -> Job:
         DeviceError: there are no results, or their job cannot be read.
     """
     return _read_job(_folder(where) / JOB_FILE)
-
-
-def read_logits(path: Path, images: int, classes: int) -> Logits:
-    """The N×K float32 numbers of a file of logits.
-
-    Raises:
-        DeviceError: there are more or fewer, or some are not finite.
-    """
-    _regular(path)
-    size = path.stat().st_size
-    if size != images * classes * 4:
-        raise DeviceError(
-            f"{path.name} has {size} bytes, not those of {images} images and {classes} classes",
-            COPY_AGAIN,
-        )
-    values = np.fromfile(path, "<f4").astype(np.float32, copy=False).reshape(images, classes)
-    odd = int((~np.isfinite(values)).any(axis=1).sum())
-    if odd:
-        raise DeviceError(
-            f"logits of {odd} of {images} images in {path.name} are not finite",
-            "The artifact overflows on that device: export it in fp32, or ask for another unit",
-        )
-    return values
 
 
 def _folder(where: Path) -> Path:
@@ -221,7 +199,8 @@ def _whole(folder: Path, job: Job, name: str, mine: Measured | None, classes: in
     if (mine.logits_done, mine.logits_total) != (n, n):
         raise DeviceError(f"{name} has logits of {mine.logits_done} of {n} images", COPY_AGAIN)
     path = folder / f"logits-{mine.ready.artifact}.f32"
-    read_logits(path, n, classes)
+    _regular(path)
+    read_logits(path, n, classes, f"{name} on the device")
     if sha256_file(path) != mine.logits_sha256:
         raise DeviceError(f"{path.name} is not what the runner wrote", COPY_AGAIN)
     return replace(mine, logits=path)
