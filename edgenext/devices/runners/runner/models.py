@@ -53,8 +53,22 @@ def missing(what, error):
     )
 
 
+def version(library):
+    """A package's version by its module, where Python can tell."""
+    if hasattr(library, "__version__"):
+        return library.__version__
+    try:
+        from importlib import metadata
+
+        return metadata.version(library.__name__.partition(".")[0].replace("_", "-"))
+    except Exception:  # noqa: BLE001 - older Pythons have no metadata, some packages neither
+        return "unknown"
+
+
 class OnnxModel:
     """An ONNX file in onnxruntime."""
+
+    package = "onnxruntime"
 
     runtime = "onnxruntime"
     partitions = None
@@ -109,6 +123,8 @@ class OnnxModel:
 
 class TfliteModel:
     """A TFLite file in LiteRT with XNNPACK."""
+
+    package = "ai-edge-litert"
 
     runtime = "litert"
     unit = "cpu"

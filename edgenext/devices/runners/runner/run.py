@@ -8,7 +8,7 @@ import time
 
 from .errors import JobError
 from .machine import busy_seconds, choose_cpus, clock_mhz, environment, process_seconds
-from .models import MODELS, UNITS, OnnxModel
+from .models import UNITS
 from .processes import Process, Sensors
 from .worker import serve
 
@@ -39,56 +39,59 @@ class Run:
 
     def measure(self):
         """Everything that is not done yet."""
-        kinds = {MODELS[a["format"]] for a in self.job["artifacts"] if a["format"] in MODELS}
-        packages = {"numpy": __import__("numpy").__version__}
-        for kind in kinds:
-            library = kind.library()
-            name = "onnxruntime" if kind is OnnxModel else "ai-edge-litert"
-            packages[name] = getattr(library, "__version__", "") or version(library)
-        self.emit(
-            "start",
-            protocol=self.job["protocol"],
-            job=self.job["job"],
-            environment=environment(packages),
-        )
-        if not os.path.exists(LATENCY_DONE):
-            self.latencies()
-            open(LATENCY_DONE, "w").close()
-        if self.job.get("images"):
-            for index in range(len(self.job["artifacts"])):
-                self.logits(index)
-        self.emit("done")
-
-    def latencies(self):
-        """Load all, then rounds in turn, then the sensors."""
         with contextlib.ExitStack() as stack:
-            placed = []
-            for index, artifact in enumerate(self.job["artifacts"]):
-                if not UNITS.get(artifact["unit"]):
-                    placed.append({})  # a CPU leaves nothing to others
-                    continue
-                process = self.start(index)
-                try:
-                    placed.append(process.ask("placement")["units"])
-                finally:
-                    process.close()
-            processes = []
-            sensors = Sensors(self.job.get("sensor"))
-            stack.callback(sensors.close)
-            if sensors.process:
-                time.sleep(self.job["sensor_s"])
-            for index, units in enumerate(placed):
+            processes, packages = [], {}
+            for index in range(len(self.job["artifacts"])):
                 process = self.start(index)
                 stack.callback(process.close)
+                packages.update(process.ask("packages"))
+                processes.append(process)
+            self.emit(
+                "start",
+                protocol=self.job["protocol"],
+                job=self.job["job"],
+                environment=environment(packages),
+            )
+            if not os.path.exists(LATENCY_DONE):
+                self.latencies(processes)
+                open(LATENCY_DONE, "w").close()
+            if self.job.get("images"):
+                for process in processes:
+                    self.logits(process)
+                    process.close()
+        self.emit("done")
+
+    def latencies(self, processes):
+        """Load all, then rounds in turn, then the sensors; they are left suspended."""
+        placed = [self.placement(index) for index in range(len(processes))]
+        sensors = Sensors(self.job.get("sensor"))
+        try:
+            if sensors.process:
+                time.sleep(self.job["sensor_s"])
+            loaded = []
+            for process, units in zip(processes, placed):
                 told = process.ask("load")
                 sha256 = process.artifact["sha256"]
                 self.emit("ready", artifact=sha256, units=units, **told)
-                processes.append((process, sha256, told["ready"]["burst"]))
+                loaded.append((process, sha256, told["ready"]["burst"]))
                 process.suspend(True)
-            self.rounds(processes, sensors)
-            for process, sha256, _ in processes:
+            self.rounds(loaded, sensors)
+            for process, sha256, _ in loaded:
                 process.suspend(False)
                 self.emit("peak", artifact=sha256, **process.ask("peak"))
+                process.suspend(True)
+        finally:
+            sensors.close()
+
+    def placement(self, index):
+        """One artifact's operators by unit, from a process that ends with the question."""
+        if not UNITS.get(self.job["artifacts"][index]["unit"]):
+            return {}  # a CPU leaves nothing to others
+        process = self.start(index)
+        try:
+            return process.ask("placement")["units"]
+        finally:
+            process.close()
 
     def rounds(self, processes, sensors):
         """Bursts A B C A B C …, and what else the machine did meanwhile."""
@@ -128,30 +131,17 @@ class Run:
                 process.suspend(True)
                 self.emit("load", artifact=sha256, **told)
 
-    def logits(self, index):
+    def logits(self, process):
         """Logits of all images, with a word from time to time."""
-        process = self.start(index)
-        try:
-            process.tell("logits")
-            sha256, last, done, total = process.artifact["sha256"], 0.0, 0, -1
-            while done != total:
-                told = process.hear()
-                done, total = told["done"], told["total"]
-                if done == total or time.monotonic() - last > PROGRESS_S:
-                    self.emit("logits", artifact=sha256, done=done, total=total)
-                    last = time.monotonic()
-        finally:
-            process.close()
-
-
-def version(library):
-    """A package's version by the module's name, where Python can tell."""
-    try:
-        from importlib import metadata
-
-        return metadata.version(library.__name__.partition(".")[0].replace("_", "-"))
-    except Exception:  # noqa: BLE001 - older Pythons have no metadata, some packages neither
-        return "unknown"
+        process.suspend(False)
+        process.tell("logits")
+        sha256, last, done, total = process.artifact["sha256"], 0.0, 0, -1
+        while done != total:
+            told = process.hear()
+            done, total = told["done"], told["total"]
+            if done == total or time.monotonic() - last > PROGRESS_S:
+                self.emit("logits", artifact=sha256, done=done, total=total)
+                last = time.monotonic()
 
 
 def main(arguments):

@@ -12,7 +12,7 @@ import time
 
 from .errors import JobError
 from .machine import choose_cpus, peak_kib
-from .models import MODELS, prepare
+from .models import MODELS, prepare, version
 
 MIN_BURST, MAX_BURST = 3, 400
 WINDOW = 5
@@ -34,12 +34,18 @@ class Worker:
         self.kind = MODELS.get(self.artifact["format"])
         if self.kind is None:
             raise JobError("%s files do not run in Python here" % self.artifact["format"])
-        self.kind.library()
+        self.library = self.kind.library()
         gc.collect()
         with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
             file.write("5")
         self.empty = peak_kib()
         self.model = None
+
+    def packages(self):
+        """The versions of what it runs with."""
+        import numpy as np
+
+        return {"numpy": np.__version__, self.kind.package: version(self.library)}
 
     @property
     def batch(self):
@@ -130,6 +136,7 @@ class Worker:
         """Yield how many images are done: their logits are appended to the artifact's file."""
         import numpy as np
 
+        gc.enable()
         if self.model is None:
             self.model = self.kind(self.path, self.artifact, self.job["threads"])
         about = self.job["images"]
