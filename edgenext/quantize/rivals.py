@@ -89,7 +89,8 @@ def _nncf() -> Any:
         raise MissingDependencyError(
             f"NNCF cannot be imported ({e})", "Install it: pip install 'edgenext[nncf]'"
         ) from e
-    nncf.set_log_level(logging.ERROR)
+    # its own set_log_level also changes handlers, which others may share
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from importlib.util import find_spec
@@ -60,10 +61,22 @@ def test_its_files_mean_the_same_in_both_runtimes(capfd: pytest.CaptureFixture[s
     ours, theirs = (run(quantized, x[12:]) for run in (in_onnxruntime, in_openvino))
     assert fidelity(expected, ours).sqnr_db > 15
     # Signed activations would stand 1.7 dB below; equal roundings are tens of dB above. Without
-    # VNNI OpenVINO saturates: NNCF's weights fill all 8 bits.
+    # VNNI 1.1 dB were seen, which may be saturation: NNCF's weights fill all 8 bits.
     gap = fidelity(expected, ours).sqnr_db - fidelity(expected, theirs).sqnr_db
     assert abs(gap) < (0.5 if VNNI else 1.5)
     assert np.array_equal(theirs, in_openvino(quantized, x[12:]))
+
+
+@installed
+def test_it_is_quiet_and_no_handler_is_changed() -> None:
+    handler = logging.StreamHandler()
+    logger = logging.getLogger("nncf")
+    logger.addHandler(handler)
+    try:
+        nncf_static(float_graph(), [i[None] for i in pictures(2)])
+    finally:
+        logger.removeHandler(handler)
+    assert (handler.level, logger.level) == (logging.NOTSET, logging.ERROR)
 
 
 @installed
