@@ -10,6 +10,10 @@ import pytest
 from edgenext.files import cache_folder
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch starts
+# Tests run in as many processes as there are cores: more threads would only wait for each other,
+# several times as long as one takes alone.
+for library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,14 +25,6 @@ def shared() -> Path:
     if not (folder / "data" / "tiny-imagenet-val.zip").is_file():
         pytest.skip(f"no Tiny-ImageNet data at {folder} (set EDGENEXT_SHARED)")
     return folder
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """Networks this small gain nothing from threads, and on a busy machine lose much by them."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")
