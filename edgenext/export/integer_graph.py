@@ -119,6 +119,7 @@ OPERATORS: dict[str, Callable[[Tensors, ir.Node], None]] = {
     "Reshape": _reshape,
     "Softmax": integer_operators.softmax,
     "Split": _split,
+    "Squeeze": _reshape,
     "Sub": integer_operators.elementwise,
     "Transpose": _transpose,
 }

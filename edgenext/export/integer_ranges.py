@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgenext.errors import DataError
+from edgenext.export.integer_norms import INVERSE_ROOT, LEAST_SIZE
 from edgenext.runtimes.onnxruntime import inference_session
 
 Ranges = dict[str, tuple[float, float]]
@@ -28,6 +29,7 @@ def float_ranges(model: onnx.ModelProto, inputs: Iterable[NDArray[Any]]) -> Rang
     """
     watched = onnx.ModelProto.FromString(model.SerializeToString())
     graph = watched.graph
+    _floor_roots(graph)
     known = {
         value.name
         for value in (*graph.value_info, *graph.output)
@@ -53,3 +55,17 @@ def float_ranges(model: onnx.ModelProto, inputs: Iterable[NDArray[Any]]) -> Rang
         if not np.isfinite(pair).all():
             raise DataError(f"calibration drives {name} to values that are not finite")
     return found
+
+
+def _floor_roots(graph: onnx.GraphProto) -> None:
+    """Let no inverse root be infinite: a row that its bytes have made nothing has no norm.
+
+    The kernels take the root of their first level there, and nothing times that is nothing, too.
+    """
+    floor = "least size"
+    graph.initializer.append(numpy_helper.from_array(np.asarray(LEAST_SIZE, np.float32), floor))
+    for i, node in reversed(list(enumerate(graph.node))):
+        if node.op_type == INVERSE_ROOT:
+            floored = f"{node.input[0]} floored for {node.output[0]}"
+            graph.node.insert(i, helper.make_node("Max", [node.input[0], floor], [floored]))
+            node.input[0] = floored

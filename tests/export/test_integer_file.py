@@ -20,11 +20,12 @@ from integer_files import (
     onnx_logits,
     pictures,
 )
+from onnx import helper, numpy_helper
 
 from edgenext import api
 from edgenext.errors import ArtifactError, DataError, UsageError
 from edgenext.export.ethos_u import convert
-from edgenext.export.integer_norms import write_norms
+from edgenext.export.integer_norms import INVERSE_ROOT, LEAST_SIZE, write_norms
 from edgenext.export.integer_ranges import float_ranges
 from edgenext.export.integer_tensors import merged
 from edgenext.models import zoo
@@ -156,6 +157,28 @@ def test_calibration_that_overflows() -> None:
     model = onnx.shape_inference.infer_shapes(float_graph(XXS))
     with pytest.raises(DataError, match="not finite"):
         float_ranges(model, [np.full((1, 3, *SIZE), np.nan, np.float32)])
+
+
+def test_a_row_of_nothing_has_no_infinite_norm() -> None:
+    nodes = [
+        helper.make_node(INVERSE_ROOT, ["x", "power"], ["root"]),
+        helper.make_node("Mul", ["x", "root"], ["y"]),
+    ]
+    sides = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    power = numpy_helper.from_array(np.asarray(-0.5, np.float32), "power")
+    graph = helper.make_graph(nodes, "norm", sides[:1], sides[1:], [power])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    found = float_ranges(onnx.shape_inference.infer_shapes(model), [np.zeros(1, np.float32)])
+    assert found["y"] == (0, 0)
+    assert found["root"] == pytest.approx((LEAST_SIZE**-0.5,) * 2)
+
+
+@pytest.mark.slow
+def test_the_last_stage_may_be_one_token(tmp_path: Path) -> None:
+    how = QuantizeOptions(target="ethos-u", calib="digits", n=32)
+    options = ModelOptions(random_weights=True, num_classes=10, size=32)
+    made = api.quantize(XXS, how, options, ExportOptions(file_format="tflite"), out=tmp_path)
+    assert made.manifest.parity is not None and made.manifest.parity.sqnr_db > 28
 
 
 @pytest.mark.parametrize(
