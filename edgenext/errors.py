@@ -118,5 +118,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist, with the nearest ones that do."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    remedy = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}"
+    every = ", ".join(known) or "none"
+    remedy = f"Did you mean {' or '.join(near)}?" if near else f"Known: {every}"
     return UsageError(f"unknown {kind} {name!r}", remedy)

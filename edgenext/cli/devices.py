@@ -38,8 +38,12 @@ def add(
         str, typer.Option(help="Fingerprint of the host's key, SHA256:…, if ssh does not know it.")
     ] = "",
     python: Annotated[
-        str, typer.Option(help="The interpreter there that has onnxruntime or LiteRT.")
-    ] = "python3",
+        str,
+        typer.Option(
+            help="The interpreter there that has onnxruntime or LiteRT; default: python3, and with "
+            "--local the one that runs edgenext."
+        ),
+    ] = "",
     root: Annotated[str, typer.Option(help="Folder there for our files; absolute.")] = "",
     json: Json = False,
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from edgenext.devices import registry
 from edgenext.devices.transports.ssh import host_key_of, known_host
 from edgenext.errors import DeviceError, UsageError, unknown_name
@@ -18,7 +20,7 @@ def add(
     kind: str = "",
     identity: str = "",
     fingerprint: str = "",
-    python: str = "python3",
+    python: str = "",
     root: str = "",
 ) -> tuple[Device, DeviceFacts | None]:
     """Keep a device under a name, once it has answered; the facts are those it told.
@@ -50,14 +52,14 @@ def add(
         local=local,
         host_key=proven_key(ssh, fingerprint) if ssh else "",
         identity=identity,
-        python=python,
+        python=python or (sys.executable if local else "python3"),
         root=root,
     )
     if bundle:
         registry.add(device)
         return device, None
     with registry.transport_for(device) as link:
-        facts = link.probe(python)
+        facts = link.probe(device.python)
     if not kind:
         device = device.model_copy(update={"kind": facts.kind})
     registry.add(device)

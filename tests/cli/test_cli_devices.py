@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def devices(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def add_here(cli: Cli, name: str, *options: str) -> None:
-    cli.ok("devices", "add", name, "--local", "--python", sys.executable, *options)
+    cli.ok("devices", "add", name, "--local", *options)
 
 
 def test_this_machine_is_a_device_too(
@@ -122,15 +121,17 @@ def test_ways_that_cannot_be(cli: Cli, devices: Path, options: tuple[str, ...], 
 
 @pytest.mark.parametrize("name", ["jetson", "cpu", "a/b", "-x y", "", "x" * 65, "a;id"])
 def test_names_that_cannot_be(cli: Cli, devices: Path, name: str) -> None:
-    error = cli.fails(2, "devices", "add", "--local", "--python", sys.executable, "--", name)
+    error = cli.fails(2, "devices", "add", "--local", "--", name)
     assert "cannot be a device's name" in error
 
 
 def test_a_name_is_given_once(cli: Cli, devices: Path) -> None:
     add_here(cli, "here")
-    error = cli.fails(2, "devices", "add", "here", "--local", "--python", sys.executable)
+    error = cli.fails(2, "devices", "add", "here", "--local")
     assert "there is a device here. edgenext devices remove here first" in error
-    assert "unknown device 'her'" in cli.fails(2, "devices", "remove", "her")
+    assert "unknown device 'her'. Did you mean here?" in cli.fails(2, "devices", "remove", "her")
+    cli.ok("devices", "remove", "here")
+    assert "unknown device 'here'. Known: none" in cli.fails(2, "devices", "remove", "here")
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"devices": 3}', '{"devices": {"x": {"name": "x"}}}'])

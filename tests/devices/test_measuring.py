@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ class Place:
 def here(cli: Cli, tmp_path: Path) -> Here:
     """This machine as a device."""
     root = tmp_path / "device"
-    cli.ok("devices", "add", "here", "--local", "--root", str(root), "--python", sys.executable)
+    cli.ok("devices", "add", "here", "--local", "--root", str(root))
     return Here("here", root)
 
 

@@ -101,6 +101,18 @@ def test_no_interpreter(tmp_path: Path) -> None:
 
 
 @LINUX
+def test_an_interpreter_without_runtimes(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    python.chmod(0o755)
+    facts = probe.facts(probe.sections(ask(tmp_path, str(python))))
+    assert facts.software["python"] == platform.python_version()
+    (note,) = facts.notes
+    assert "neither onnxruntime nor LiteRT" in note
+    assert "--python" in note
+
+
+@LINUX
 def test_broken_packages_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = "libonnxruntime.so: cannot open shared object file: wrong architecture"
     for name, code in (

@@ -19,7 +19,9 @@ Section = Callable[[str], str]
 HEADER = re.compile(r"^== ([a-z0-9_]+)\s*$")
 END = "end"
 """The last section: without it the answer was cut."""
-PACKAGES = ("numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime", "tensorrt")
+RUNTIMES = ("onnxruntime", "ai_edge_litert", "tflite_runtime")
+"""Python packages that our runner may run an artifact with."""
+PACKAGES = ("numpy", *RUNTIMES, "tensorrt")
 """Python packages that are looked for."""
 ARM = ("aarch64", "arm64", "armv7l", "armv8l", "arm")
 X86_VENDORS = re.compile(r"^vendor_id\s*:\s*(GenuineIntel|AuthenticAMD|HygonGenuine)", re.MULTILINE)
@@ -258,6 +260,11 @@ def _notes(
         notes.append(f"The Python interpreter there cannot be run: {said.strip()[:200]}.")
     errors = {name: str(python.get(name, {}).get("error", ""))[:300] for name in PACKAGES}
     notes += [f"{n} is there and cannot be imported: {e}." for n, e in errors.items() if e]
+    if device.kind == "linux" and all(python.get(name) == {} for name in RUNTIMES):
+        notes.append(
+            "Its Python has neither onnxruntime nor LiteRT, and our runner needs one: install it "
+            "there, or add the device with --python, the interpreter that has it."
+        )
     if device.kind == "jetson":
         notes += _jetson_notes(device)
     return notes
