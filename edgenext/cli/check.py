@@ -60,7 +60,7 @@ def show(report: CheckReport) -> None:
         line(f"  {place.unit}  {place.total}  {operators}")
     for refusal in report.refusals:
         shown = [n if len(n) <= WIDEST else f"…{n[-WIDEST:]}" for n in refusal.names]
-        names = f" ({console.listed(shown, 3)})" if shown else ""
+        names = f" ({console.listed(shown, 3, refusal.count)})" if shown else ""
         line(f"not on {report.unit}: {refusal.count} {refusal.operator}: {refusal.reason}{names}")
     for error in report.errors:
         line(f"error: {error}")

@@ -268,10 +268,10 @@ def _show_data(info: object) -> None:
             out.print(f"{images} could not be decoded: {listed(info.corrupt)}", soft_wrap=True)
 
 
-def listed(names: Sequence[str], most: int = 10) -> str:
-    """Names in a row, the first few of many."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def listed(names: Sequence[str], most: int = 10, of: int = 0) -> str:
+    """Names in a row, the first few of many; `of` how many there are, if more than the names."""
+    more = max(of, len(names)) - len(names[:most])
+    return ", ".join(names[:most]) + (f" and {more} more" if more else "")
 
 
 def show_compare(report: CompareReport) -> None:

@@ -57,6 +57,20 @@ def test_hostile_names_cannot_move_the_cursor(cli: Cli, artifacts: Copy) -> None
     assert "\x1b" not in done.out and not any(x == "error: b" for x in done.out.splitlines())
 
 
+@nvidia
+def test_many_of_a_kind_are_told_once(cli: Cli, artifacts: Copy) -> None:
+    (path,) = artifacts(FP32)
+    model = onnx.load(path)
+    gelus = [node for node in model.graph.node if node.op_type == "Gelu"]
+    for node in gelus:
+        node.op_type = "Bernoulli"
+    artifact_of(model, Path("bad.onnx"))
+    done = cli.run("check", "bad.onnx", "--target", "jetson")
+    (line,) = (x for x in done.out.splitlines() if x.startswith("not on gpu: "))
+    names = ", ".join(node.name for node in gelus[:3])
+    assert line == f"not on gpu: 12 Bernoulli: unsupported node ({names} and 9 more)"
+
+
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [

@@ -368,6 +368,9 @@ with error code 3110
 2026 [V:onnxruntime] Validation PASSED for 1 nodes in OrtNodeUnit (Conv) :
 \tOperator type: Conv Node name: e Node index: 4
 \tREASON : a lie
+2026 [V:onnxruntime] Validation FAILED for 1 nodes in OrtNodeUnit (Erf) :
+\tOperator type: Erf Node name: f Node index: 5
+\tREASON : Operators of type `Erf` are not supported.Erf node `f` will not be assigned to QNN EP
 """
 
 
@@ -376,5 +379,6 @@ def test_reasons_of_the_backend() -> None:
         "LayerNormalization", "the compiler's validation refuses its LayerNorm (code 3110)"
     )
     taken = Reason("QuantizeLinear", "It is not taken")
-    assert reasons(LOG) == {"a": refused, "b c": refused, "d": taken}
+    unknown = Reason("Erf", "Operators of type `Erf` are not supported")
+    assert reasons(LOG) == {"a": refused, "b c": refused, "d": taken, "f": unknown}
     assert reasons("") == {}

@@ -15,6 +15,8 @@ VERDICT = re.compile(
 )
 NODE = re.compile(r"\tOperator type: (?P<operator>\w+) Node name: (?P<name>.*) Node index: \d+$")
 REASON = re.compile(r"\tREASON : (?P<why>.*)")
+ITSELF = re.compile(r"\w+ node `.*` will not be assigned to QNN EP")
+"""A reason's words about the one node, which keep alike ones from being told once."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def reasons(log: str) -> dict[str, Reason]:
         elif match := NODE.match(line):
             names.append(match["name"])
         elif unit and (match := REASON.match(line)):
-            why = refused_by or match["why"].rstrip(". ")
+            why = refused_by or ITSELF.sub("", match["why"]).rstrip(". ")
             found |= dict.fromkeys(names, Reason(unit, why))
             unit = ""
     return found
