@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgenext import api
-from edgenext.artifact import Artifact, manifest_path, open_artifact
+from edgenext.artifact import Artifact, content_sha256, manifest_path, open_artifact
 from edgenext.benchmark.quietest import noisy, quietest
 from edgenext.config import RunConfig, validated
+from edgenext.errors import unknown_name
 from edgenext.evaluation import (
     Progress,
     calibration_images,
@@ -22,12 +23,15 @@ from edgenext.evaluation import (
     measure,
     scores,
 )
-from edgenext.files import atomic_path, sha256_file, write_text
-from edgenext.options import BenchOptions, ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.files import atomic_path, write_text
+from edgenext.options import EXPORT, BenchOptions, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary
 from edgenext.stages import Stages, digest
 from edgenext.subjects import Subject, load
 from edgenext.twins import stress_run
+
+if TYPE_CHECKING:
+    from edgenext.quantize.recipe import Recipe
 
 
 def run(
@@ -48,14 +52,9 @@ def run(
     Returns:
         The report's files.
     """
-    from edgenext.graph.targets import form_for
-    from edgenext.quantize.artifacts import require_engine
-    from edgenext.quantize.recipe import load_recipe
+    from edgenext.benchmark.worker import TIMED
 
-    engines, wanted = ("edgenext", *config.rivals), config.quantize
-    recipe = load_recipe(wanted.target, wanted.scheme, wanted.recipe)
-    for engine in engines:
-        require_engine(engine)
+    wanted, recipe = config.quantize, _recipe(config)
     runner = Stages(config.out, announce)
     options, trained = _weights(runner, config, progress)
     checkpoint = load(config.model, options)
@@ -64,7 +63,7 @@ def run(
 
     how = QuantizeOptions(
         scheme=wanted.scheme,
-        target=wanted.target,
+        target=recipe.target,
         recipe=wanted.recipe,
         calib=config.calib or config.data,
         n=wanted.n,
@@ -73,58 +72,66 @@ def run(
     )
     calibration = calibration_images(subject, how, progress)
 
-    folder, target = config.out / "artifacts", wanted.target
+    folder = config.out / "artifacts"
     base = {
         "weights": checkpoint.sha256,
         "eval": checkpoint.eval.model_dump(),
         "labels": checkpoint.labels,
-        "target": target,
+        "target": recipe.target,
     }
-    forms = {"export plain": "naive", "export": form_for(target)}
     artifacts: list[Path] = []
-    for stage, form in forms.items():
-        graph = ExportOptions(form=form, target=target)
+    for stage, graph in _floats(recipe.target).items():
 
         def export(graph: ExportOptions = graph) -> list[Path]:
             return _files(api.export(config.model, options, graph, out=folder, data=config.data))
 
-        artifacts += runner.stage(stage, base | {"form": form}, export)[:1]
+        keys = base | {"form": graph.form, "for": graph.target, "format": graph.file_format}
+        artifacts += runner.stage(stage, keys, export)[:1]
 
+    engines = _engines(config, how)
     made: dict[str, Path] = {}
-    for engine in engines:
-        with_engine = replace(how, engine=engine)
+    for engine, (wish, graph) in engines.items():
 
-        def make(how: QuantizeOptions = with_engine) -> list[Path]:
+        def make(wish: QuantizeOptions = wish, graph: ExportOptions = graph) -> list[Path]:
             return _files(
-                api.quantize(config.model, how, options, graph, out=folder, progress=progress)
+                api.quantize(config.model, wish, options, graph, out=folder, progress=progress)
             )
 
         inputs = base | {
             "calibration": calibration.info.sha256,
             "engine": engine,
+            "for": wish.target,
+            "format": graph.file_format,
             "recipe": recipe.model_dump(),
             "seed": wanted.seed,
         }
         made[engine] = runner.stage(f"quantize, {engine}", inputs, make)[0]
     artifacts += made.values()
 
-    hashes = {path.name: sha256_file(path) for path in artifacts}
+    hashes = {path.name: content_sha256(path) for path in artifacts}
 
     _, scored, compared = runner.stage(
         "evaluate",
         {"artifacts": hashes, "data": evaluation.info.sha256},
         lambda: _evaluate(config, options, artifacts, progress),
     )
+    accuracy = EvalReport.model_validate_json(scored.read_bytes())
+    # what only an interpreter runs here has no latency
+    timed = [
+        path
+        for path, result in zip(artifacts, accuracy.results, strict=False)
+        if result.evidence in TIMED
+    ]
     (latency,) = runner.stage(
         "benchmark",
         {"artifacts": hashes, "machine": _machine()} | config.bench.model_dump(),
-        lambda: _bench(config, artifacts, progress, announce),
+        lambda: _bench(config, timed, progress, announce),
     )
     twin = stress_run(
         config,
         runner,
         options,
-        how,
+        engines,
         plain=artifacts[0],
         made=made,
         inputs=base,
@@ -140,7 +147,7 @@ def run(
         weights=Path(checkpoint.source).name,
         weights_sha256=checkpoint.sha256,
         artifacts=tuple(a.result() for a in results),
-        eval=EvalReport.model_validate_json(scored.read_bytes()),
+        eval=accuracy,
         compare=CompareReport.model_validate_json(compared.read_bytes()),
         bench=bench,
         calibration=next((c.subset for a in results if (c := a.manifest.calibration)), None),
@@ -155,6 +162,63 @@ def run(
         runner.forget("benchmark")  # the next run of this folder may find a quiet machine
     announce("report", True)
     return api.report(config.out, budget=config.max_drop)
+
+
+def _recipe(config: RunConfig) -> Recipe:
+    """What our engine does, once nothing speaks against the run: training may take hours.
+
+    Raises:
+        UsageError: a target, scheme or rival that cannot be.
+        MissingDependencyError: a converter that is not installed.
+    """
+    from edgenext.environments import python_for
+    from edgenext.export.formats import require_format, require_scheme
+    from edgenext.graph.targets import require_target
+    from edgenext.quantize.artifacts import RIVALS, require_engine
+    from edgenext.quantize.recipe import load_recipe
+
+    wanted = config.quantize
+    recipe = load_recipe(wanted.target, wanted.scheme, wanted.recipe)
+    own = require_target(recipe.target).format
+    require_scheme(own, recipe.scheme, recipe.target)
+    for rival in config.rivals:
+        if rival not in RIVALS:
+            raise unknown_name("rival", rival, RIVALS)
+        require_engine(rival, recipe.scheme)
+    kind = require_format(own).made_by({}, recipe.target)
+    if kind.needs:
+        python_for(kind.needs, kind.extra or kind.converter)
+    return recipe
+
+
+def _floats(target: str) -> dict[str, ExportOptions]:
+    """The float files by their stages.
+
+    The plain one, the base of all figures, is ONNX, whatever the target's own format is.
+    """
+    from edgenext.export.formats import own_format
+    from edgenext.graph.targets import DEFAULT_TARGET, form_for, require_target
+
+    plain = target if require_target(target).format == "onnx" else DEFAULT_TARGET
+    own = own_format(target, "fp32")
+    return {
+        "export plain": ExportOptions(form="naive", target=plain),
+        "export": ExportOptions(form=form_for(target), target=target, file_format=own),
+    }
+
+
+def _engines(
+    config: RunConfig, how: QuantizeOptions
+) -> dict[str, tuple[QuantizeOptions, ExportOptions]]:
+    """What each engine makes: ours the target's own file, a rival the one that it is for."""
+    from edgenext.graph.targets import require_target
+    from edgenext.quantize.artifacts import RIVALS
+
+    ours = {"edgenext": (how, ExportOptions(file_format=require_target(how.target).format))}
+    return ours | {
+        rival: (replace(how, engine=rival, target=RIVALS[rival].target, recipe=None), EXPORT)
+        for rival in config.rivals
+    }
 
 
 def _files(artifact: Artifact) -> list[Path]:

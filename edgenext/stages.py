@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from edgenext.files import sha256_file, write_bytes
+from edgenext.files import sha256_tree, write_bytes
 from edgenext.schema import Record
 
 STATE = "stages.json"
@@ -67,7 +67,7 @@ class Stages:
         files = list(produce())
         self._state[name] = Done(
             key=key,
-            files={str(f.relative_to(self.folder)): sha256_file(f) for f in files},
+            files={str(f.relative_to(self.folder)): sha256_tree(f) for f in files},
             seconds=round(time.perf_counter() - start, 2),
         )
         self._save()
@@ -83,6 +83,6 @@ class Stages:
 
     def _unchanged(self, files: dict[str, str]) -> bool:
         return all(
-            (self.folder / file).is_file() and sha256_file(self.folder / file) == digest
+            (self.folder / file).exists() and sha256_tree(self.folder / file) == digest
             for file, digest in files.items()
         )

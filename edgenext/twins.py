@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenext import api
-from edgenext.artifact import manifest_path, open_artifact
+from edgenext.artifact import content_sha256, manifest_path, open_artifact
 from edgenext.config import RunConfig
 from edgenext.evaluation import Progress, comparison, measure
 from edgenext.files import sha256_file, write_text
@@ -22,10 +22,10 @@ def stress_run(
     config: RunConfig,
     runner: Stages,
     options: ModelOptions,
-    how: QuantizeOptions,
+    engines: Mapping[str, tuple[QuantizeOptions, ExportOptions]],
     *,
     plain: Path,
-    made: dict[str, Path],
+    made: Mapping[str, Path],
     inputs: Mapping[str, Any],
     data: str,
     progress: Progress,
@@ -36,7 +36,7 @@ def stress_run(
         config: of the run; None without a `[stress]` section.
         runner: the run's stages.
         options: where the network's weights are.
-        how: calibration, target and scheme.
+        engines: engine → calibration, target and scheme, and what its files are.
         plain: the plain float file, the base of all drops.
         made: engine → its quantized file of the network itself.
         inputs: what the run's files are made from.
@@ -56,20 +56,15 @@ def stress_run(
     runner.stage("twin", dict(inputs) | wanted.model_dump(), rescale)
     with_twin = replace(options, weights=twin, random_weights=False, reset_head=False)
     twins: dict[str, Path] = {}
-    for engine in made:
+    for engine, (how, graph) in engines.items():
 
-        def quantize(engine: str = engine) -> list[Path]:
+        def quantize(how: QuantizeOptions = how, graph: ExportOptions = graph) -> list[Path]:
             artifact = api.quantize(
-                config.model,
-                replace(how, engine=engine),
-                with_twin,
-                ExportOptions(target=how.target),
-                out=folder,
-                progress=progress,
+                config.model, how, with_twin, graph, out=folder, progress=progress
             )
             return [artifact.path, manifest_path(artifact.path)]
 
-        keys = {"twin": sha256_file(twin), "of": sha256_file(made[engine])}
+        keys = {"twin": sha256_file(twin), "of": content_sha256(made[engine])}
         twins[engine] = runner.stage(f"quantize twin, {engine}", keys, quantize)[0]
     files = [plain, *made.values(), *twins.values()]
     report = folder / "compare.json"
@@ -81,7 +76,7 @@ def stress_run(
         write_text(report, comparison(found).model_dump_json(indent=2) + "\n")
         return [report]
 
-    hashes = {str(i): sha256_file(path) for i, path in enumerate(files)}
+    hashes = {str(i): content_sha256(path) for i, path in enumerate(files)}
     runner.stage("evaluate twin", {"files": hashes, "data": data}, compare)
     compared = CompareReport.model_validate_json(report.read_bytes())
     ours = [open_artifact(path).manifest.sha256 for path in (made["edgenext"], twins["edgenext"])]

@@ -9,7 +9,7 @@ from typing import Any
 from edgenext.errors import UsageError, unknown_name
 from edgenext.export.jetpack import JETPACKS
 from edgenext.files import packaged_rows
-from edgenext.graph.targets import DEFAULT_TARGET, form_for
+from edgenext.graph.targets import DEFAULT_TARGET, form_for, require_target
 from edgenext.options import DEFAULT_OPSET, ExportOptions
 from edgenext.runtimes.socs import require_soc
 
@@ -80,6 +80,16 @@ def require_scheme(file_format: str, scheme: str, target: str = "") -> None:
     if scheme in kind.refuses:
         place = f" for {target}" if target in kind.targets else ""
         raise UsageError(f"{file_format}{place} cannot be {scheme}: {kind.refuses[scheme]}")
+
+
+def own_format(target: str, scheme: str) -> str:
+    """The format that a target's files of a scheme are made in: its own, or ONNX where it refuses.
+
+    Raises:
+        UsageError: no such target.
+    """
+    own = require_target(target).format
+    return "onnx" if scheme in FORMATS[own].made_by({}, target).refuses else own
 
 
 def resolved(how: ExportOptions) -> ExportOptions:

@@ -15,12 +15,17 @@ DEFAULT_TARGET = "cpu-onnxruntime"
 class Target:
     """Where a file will run, and in which format.
 
-    `refuses` maps a scheme to the reason why it cannot run there.
+    `device` is the kind of device that its files are measured on, by `unit` where that is not the
+    device's own, `place` what that is, where a CPU's time tells nothing of it. `refuses` maps a
+    scheme to the reason why it cannot run there.
     """
 
     form: str
     about: str
     format: str = "onnx"
+    device: str = ""
+    unit: str = ""
+    place: str = ""
     refuses: dict[str, str] = field(default_factory=dict)
 
 

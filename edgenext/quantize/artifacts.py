@@ -25,13 +25,23 @@ from edgenext.quantize.checks import calibration_warnings, clipping_warnings, re
 from edgenext.quantize.engine import Quantized, quantize_static
 from edgenext.quantize.recipe import STATIC, Recipe
 
-Rival = Callable[[onnx.ModelProto, Batches], onnx.ModelProto]
 
-RIVALS: dict[str, tuple[Rival, str]] = {
-    "onnxruntime": (rivals.onnxruntime_static, "naive"),
-    "nncf": (rivals.nncf_static, ""),
+@dataclass(frozen=True)
+class Rival:
+    """Another quantizer: the target that its files are for, and the form that it is given.
+
+    No form stands for the target's own.
+    """
+
+    quantize: Callable[[onnx.ModelProto, Batches], onnx.ModelProto]
+    target: str
+    form: str = ""
+
+
+RIVALS = {
+    "onnxruntime": Rival(rivals.onnxruntime_static, "cpu-onnxruntime", "naive"),
+    "nncf": Rival(rivals.nncf_static, "cpu-openvino"),
 }
-"""Other quantizers, and the form they are given; nothing stands for the target's own."""
 
 ENGINES = ("edgenext", *RIVALS)
 
@@ -166,7 +176,7 @@ def _quantized(
     progress: Callable[[int, int], None] | None,
 ) -> Quantized:
     if engine in RIVALS:
-        return Quantized(RIVALS[engine][0](model, batches), model, {}, {})
+        return Quantized(RIVALS[engine].quantize(model, batches), model, {}, {})
     if recipe.scheme in STATIC:
         return quantize_static(model, batches, recipe, seed, progress)
     convert = {
@@ -196,4 +206,4 @@ def require_engine(name: str, scheme: str = "w8a8-static") -> None:
 
 def form_of(engine: str, form: str) -> str:
     """The form an engine is given, where our own would get `form`."""
-    return (RIVALS[engine][1] if engine in RIVALS else "") or form
+    return (RIVALS[engine].form if engine in RIVALS else "") or form

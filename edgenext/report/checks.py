@@ -43,8 +43,13 @@ def rivals(study: Study, budget: float) -> tuple[Entry, ...]:
 def is_faster(entry: Entry, floats: Sequence[Entry], study: Study) -> Check:
     """Whether an INT8 file is faster than the fastest valid one of the floating-point files."""
     rival = fastest(floats)
+    if study.away:
+        how = _how(study)
+        return Check(
+            None, f"nothing was timed on {study.away}{how}", f"nothing was timed there{how}"
+        )
     if entry.bench is None:
-        return _unknown(f"{entry.label} was not timed")
+        return _unknown(f"{entry.label} was not timed{_how(study)}")
     if not entry.timed:
         return _invalid(entry)
     if rival is None:
@@ -101,6 +106,15 @@ def is_right(entry: Entry, study: Study, budget: float) -> Check:
         f"{count(n, 'image')} do not show that its drop is within {allowed} ({more})",
         needed,
     )
+
+
+def _how(study: Study) -> str:
+    """How a file is timed where it belongs."""
+    target = study.target
+    if target is None or not target.device:
+        return ""
+    unit = f" --unit {target.unit}" if target.unit else ""
+    return f" (edgenext bench --device {target.device}{unit} does it)"
 
 
 def _unknown(why: str) -> Check:

@@ -27,13 +27,15 @@ class Speed:
 def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
     """The speed of one artifact where another's is 1; None where they were not timed together.
 
+    None, too, where they were timed away from what they are for.
+
     The run's own ratio if it holds one, else the median of per-round ratios from its samples.
     """
     a, b = of.bench, over.bench
-    if a is None or b is None or of.name == over.name or not _together(a, b):
+    if a is None or b is None or of.name == over.name or study.away or not _together(a, b):
         return None
     valid = of.timed and over.timed
-    declared = {(r.a, r.b): r for r in study.summary.bench.ratios}
+    declared = {(r.a, r.b): r for r in study.bench.ratios}
     ratio, inverse = declared.get((over.name, of.name)), declared.get((of.name, over.name))
     if ratio and _positive(ratio):
         return Speed(ratio.median, *ratio.ci95, valid and ratio.valid)

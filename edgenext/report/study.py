@@ -9,7 +9,15 @@ from pathlib import PurePath
 from typing import Literal
 
 from edgenext.errors import InputError
-from edgenext.schema import BenchResult, Comparison, EvalResult, ExportResult, RunSummary
+from edgenext.graph.targets import TARGETS, Target
+from edgenext.schema import (
+    BenchReport,
+    BenchResult,
+    Comparison,
+    EvalResult,
+    ExportResult,
+    RunSummary,
+)
 
 FLOATS = ("fp", "bf")
 """How the names of floating-point schemes begin: fp32, fp16, bf16."""
@@ -60,11 +68,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Study:
-    """A run's entries, the base of its comparisons among them, and the summary they come from."""
+    """A run's entries, the base of its comparisons among them, and the summary they come from.
+
+    `bench` holds the latencies that count: those of the device that the files are for, where they
+    were measured on one, else the run's own. `away` is the place that the files are for where none
+    of these says anything of it.
+    """
 
     entries: tuple[Entry, ...]
     base: Entry | None
     summary: RunSummary
+    bench: BenchReport
+    target: Target | None
+    away: str
 
     @property
     def floats(self) -> tuple[Entry, ...]:
@@ -87,7 +103,9 @@ def study(summary: RunSummary) -> Study:
     artifacts = {stem(a.artifact): a for a in summary.artifacts}
     scores = {r.artifact: r for r in summary.eval.results}
     comparisons = {c.artifact: c for c in summary.compare.others}
-    timings = {r.artifact: r for r in summary.bench.results}
+    target = _target(summary)
+    bench = _bench(summary, target)
+    timings = {r.artifact: r for r in bench.results}
     entries = []
     for name in dict.fromkeys((*artifacts, *scores, *comparisons, *timings)):
         artifact, timing = artifacts.get(name), timings.get(name)
@@ -112,13 +130,37 @@ def study(summary: RunSummary) -> Study:
     entries = [replace(e, label=e.name) if shared[e.label] > 1 else e for e in entries]
     base = _base(summary.compare.base.artifact, entries)
     entries.sort(key=lambda e: (e is not base, e.kind == "network"))
-    return Study(tuple(entries), base, summary)
+    away = target.place if target and bench is summary.bench else ""
+    return Study(tuple(entries), base, summary, bench, target, away)
+
+
+def _target(summary: RunSummary) -> Target | None:
+    """What our quantized file is for."""
+    for made in summary.artifacts:
+        if made.engine in ("", OURS) and not made.scheme.startswith(FLOATS):
+            return TARGETS.get(made.target)
+    return None
+
+
+def _bench(summary: RunSummary, target: Target | None) -> BenchReport:
+    """The latencies that count: of the first device that our quantized file is for."""
+    own = {a.sha256 for a in summary.artifacts}
+    for report in summary.devices:
+        if target is None or report.device is None or report.device.kind != target.device:
+            continue
+        there = tuple(
+            r
+            for r in report.results
+            if r.sha256 in own and r.evidence == "device" and not (target.place and r.unit == "cpu")
+        )
+        if any(not r.scheme.startswith(FLOATS) for r in there):
+            return report.model_copy(update={"results": there})
+    return summary.bench
 
 
 def stem(artifact: str) -> str:
     """What results call an artifact: its file's name without the ending."""
-    name = PurePath(artifact).name
-    return name.removesuffix(".onnx")
+    return PurePath(artifact).stem
 
 
 def _kind(scheme: str, is_file: bool) -> Kind:

@@ -247,7 +247,9 @@ def _conditions(study: Study) -> str:
     batch = _shared(f"batch {b.batch}" for b in timings)
     size = _shared(b.size for b in timings if b.size)
     runtime = _shared(b.runtime for b in timings)
-    return ", ".join(filter(None, (runtime, threads, batch, size))) or "nothing was timed"
+    place = "" if study.bench is study.summary.bench else _shared(b.device for b in timings)
+    told = filter(None, (place, runtime, threads, batch, size))
+    return ", ".join(told) or "nothing was timed"
 
 
 def _shared(values: Iterable[str]) -> str:
@@ -255,6 +257,11 @@ def _shared(values: Iterable[str]) -> str:
 
 
 def _notes(study: Study) -> Iterable[str]:
+    if study.away:
+        yield (
+            f"The files are for {study.away}: what they take on this machine’s CPU counts for "
+            "nothing in the verdict."
+        )
     for e in study.entries:
         if e.bench and not e.bench.valid and _shown(e):
             why = "; ".join(e.bench.reasons) or "no reason was recorded"

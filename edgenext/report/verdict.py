@@ -65,7 +65,8 @@ def judge(study: Study, budget: float = BUDGET) -> Verdict:
         if e not in floats
     )
     if ship:
-        reasons.append(f"Ship {ship.file} ({ship.label}) on machines like this.")
+        where = "there" if study.bench is not study.summary.bench else "on machines like this"
+        reasons.append(f"Ship {ship.file} ({ship.label}) {where}.")
     sentence = _sentence(entry, list(checks.values()), rival, study)
     if ship and not pays:
         sentence = clean(f"{sentence.removesuffix('.')}; ship {ship.file} instead.")
@@ -95,12 +96,21 @@ def _sentence(
     parts = [] if pays else ["; ".join(c.brief for c in checks if c.holds is pays)]
     if entry:
         parts += _facts(entry, rival, study)
-    env = study.summary.bench.environment
-    place = f"on this machine ({isa_label(env)})" if env and env.isa else "on this machine"
     lead = "Cannot tell whether INT8 paid"
     if pays is not None:
         lead = "INT8 paid" if pays else "INT8 did not pay"
-    return clean(f"{lead} {place}: {'; '.join(parts)}.")
+    return clean(f"{lead} {_place(study)}: {'; '.join(parts)}.")
+
+
+def _place(study: Study) -> str:
+    """Where what counts was timed, or is yet to be."""
+    if study.away:
+        return f"on {study.away}"
+    if study.bench is not study.summary.bench:
+        model = study.bench.device.model if study.bench.device else ""
+        return f"on {study.bench.results[0].device}" + (f" ({model})" if model else "")
+    env = study.bench.environment
+    return f"on this machine ({isa_label(env)})" if env and env.isa else "on this machine"
 
 
 def _facts(entry: Entry, rival: Entry | None, study: Study) -> list[str]:

@@ -7,8 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_calls import CONFIG, FP32, INT8, PLAIN, STAGES, Cli, config, done_again, temporaries, tree
+from cli_calls import (
+    CONFIG,
+    FP32,
+    INT8,
+    NAME,
+    PLAIN,
+    STAGES,
+    Cli,
+    config,
+    done_again,
+    temporaries,
+    tree,
+)
 from PIL import Image
+from private import private_python
 
 from edgenext.stages import Stages
 
@@ -155,6 +168,62 @@ def test_training_first_and_a_rival(cli: Cli) -> None:
     before = tree(Path("t/artifacts"))
     assert done_again(cli.ok("run", "t.toml").err, stages) == []
     assert tree(Path("t/artifacts")) == before
+
+
+@pytest.mark.slow
+def test_a_run_makes_what_its_target_runs(cli: Cli) -> None:
+    private_python("tflite")
+    text = CONFIG.format(n=16).replace("rivals = []", 'rivals = ["onnxruntime"]')
+    Path("demo.toml").write_text(text.replace("[quantize]", '[quantize]\ntarget = "tflite"'))
+    stages = [*STAGES[:3], RIVAL, *STAGES[3:]]
+    assert done_again(cli.ok("run", "demo.toml").err, stages) == stages
+    summary = json.loads(Path("demo/run.json").read_text())
+    made = [(a["format"], a["scheme"], a["engine"], a["target"]) for a in summary["artifacts"]]
+    assert made[1:] == [
+        ("tflite", "fp32", "", "tflite"),
+        ("tflite", "w8a8-static", "edgenext", "tflite"),
+        ("onnx", "w8a8-static", "onnxruntime", "cpu-onnxruntime"),
+    ]
+    runtimes = [r["runtime"] for r in summary["bench"]["results"]]
+    assert [name.split()[0] for name in runtimes] == [
+        "onnxruntime", "litert", "litert", "onnxruntime",
+    ]  # fmt: skip
+    pairs = zip(summary["artifacts"], summary["bench"]["results"], strict=True)
+    assert all(made["sha256"] == timed["sha256"] for made, timed in pairs)
+    assert done_again(cli.ok("run", "demo.toml").err, stages) == []
+
+
+@pytest.mark.slow
+def test_what_only_an_interpreter_runs_is_scored_and_not_timed(cli: Cli) -> None:
+    pytest.importorskip("coremltools", reason="no coremltools (pip install 'edgenext[coreml]')")
+    text = CONFIG.format(n=16).replace("limit = 120", "limit = 20")
+    Path("demo.toml").write_text(text.replace("[quantize]", '[quantize]\ntarget = "coreml"'))
+    assert done_again(cli.ok("run", "demo.toml").err) == STAGES
+    summary = json.loads(Path("demo/run.json").read_text())
+    assert [a["format"] for a in summary["artifacts"]] == ["onnx", "coreml", "coreml"]
+    assert [r["evidence"] for r in summary["eval"]["results"]][:3] == [
+        "host", "emulated", "emulated",
+    ]  # fmt: skip
+    assert [r["artifact"] for r in summary["bench"]["results"]] == [Path(PLAIN).stem]
+    assert "edgenext bench --device iphone does it" in Path("demo/report.md").read_text()
+    package = Path("demo/artifacts", f"{NAME}-w8a8-static.mlpackage")
+    (package / "Manifest.json").write_text("{}")
+    assert done_again(cli.ok("run", "demo.toml").err) == ["quantize, edgenext"]
+
+
+def test_a_missing_converter_is_told_before_anything_is_made(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGENEXT_ENVIRONMENTS", str(cli.folder / "none"))
+    text = CONFIG.format(n=16).replace("[quantize]", '[quantize]\ntarget = "tflite"')
+    Path("demo.toml").write_text(f"{text}\n[train]\nepochs = 1\n")
+    assert "edgenext env tflite" in cli.fails(8, "run", "demo.toml")
+    assert not Path("demo").exists()
+
+
+def test_no_rival_of_that_name(cli: Cli) -> None:
+    Path("demo.toml").write_text(CONFIG.format(n=16).replace("rivals = []", 'rivals = ["ncf"]'))
+    assert "unknown rival 'ncf'. Did you mean nncf?" in cli.fails(2, "run", "demo.toml")
 
 
 TWIN = ["twin", "quantize twin, edgenext", "quantize twin, onnxruntime", "evaluate twin"]

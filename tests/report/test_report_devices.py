@@ -58,6 +58,62 @@ def test_devices_stand_in_the_report_beside_published_figures(tmp_path: Path) ->
     assert "is no file of this run" not in section
 
 
+def jetson_run() -> RunSummary:
+    """A run whose files are for a Jetson, timed on a CPU, where INT8 is slow."""
+    run = summary(ms=(12.8, 10.0, 30.0))
+    made = tuple(a.model_copy(update={"target": "jetson"}) for a in run.artifacts)
+    return run.model_copy(update={"artifacts": made})
+
+
+def on_orin(run: RunSummary, **told: str) -> BenchReport:
+    """Its files on a board, where INT8 is fast."""
+    rows = [
+        timed(row.artifact, ms).model_copy(
+            update={"device": "orin", "evidence": "device", "unit": "tensorrt"} | told
+        )
+        for row, ms in zip(run.bench.results, (3.0, 2.8, 1.4), strict=True)
+    ]
+    about = DeviceFacts(kind="jetson", model="Jetson Orin Nano")
+    return BenchReport(results=tuple(rows), ratios=ratios(rows), device=about)
+
+
+def test_a_cpu_does_not_say_whether_int8_pays_on_a_jetson(tmp_path: Path) -> None:
+    save(tmp_path, jetson_run())
+    html, markdown, _ = (path.read_text() for path in write_report(tmp_path))
+    for document in (html, markdown):
+        assert "Cannot tell whether INT8 paid on a Jetson" in document
+        assert "edgenext bench --device jetson does it" in document
+        assert "The files are for a Jetson: what they take on this machine" in document
+        assert "x as fast as" not in document.partition("Results")[0]
+    assert "| Latency p50, ms | 12." in markdown, "shown for what it is"
+    assert "= 1 |" not in markdown.partition("**Speed")[2].partition("**Footprint")[0]
+
+
+def test_a_jetsons_times_say_it(tmp_path: Path) -> None:
+    run = jetson_run()
+    save(tmp_path, run)
+    put(tmp_path, on_orin(run))
+    markdown = write_report(tmp_path)[1].read_text()
+    verdict = markdown.splitlines()[2]
+    assert verdict.startswith("**INT8 paid on orin (Jetson Orin Nano): edgenext_xx_small ")
+    assert "runs 2.1" in verdict and "its top-1 is 30.88 %" in verdict
+    assert "**Speed (orin, " in markdown and "| Latency p50, ms | 3.0" in markdown
+    assert "12.8" not in markdown.partition("**Speed")[2].partition("**Footprint")[0]
+    assert "count" not in markdown.partition("**Footprint")[2].partition("##")[0]
+
+
+@pytest.mark.parametrize(
+    "told", [{"unit": "cpu"}, {"evidence": "emulated"}], ids=["CPU", "emulated"]
+)
+def test_times_of_another_unit_or_of_an_emulator_do_not(
+    tmp_path: Path, told: dict[str, str]
+) -> None:
+    run = jetson_run()
+    save(tmp_path, run)
+    put(tmp_path, on_orin(run, **told))
+    assert "Cannot tell whether INT8 paid on a Jetson" in write_report(tmp_path)[1].read_text()
+
+
 def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
     run = summary()
     save(tmp_path, run)
