@@ -28,6 +28,7 @@ from edgenext.evaluation import Progress, images_for, quiet
 from edgenext.export.artifacts import Content, Graph, write_artifact
 from edgenext.export.parity import onnx_reference
 from edgenext.files import write_text
+from edgenext.graph.targets import require_target
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.artifacts import PARITY_IMAGES, PreparedBatches, write_quantized
 from edgenext.quantize.engine import Prepared, place, prepare
@@ -127,6 +128,17 @@ def _task(
     recipe = quantization.recipe_of(how)
     if recipe.scheme not in STATIC:
         raise UsageError(f"{recipe.scheme} has nothing to search", f"Use {' or '.join(STATIC)}")
+    target = require_target(recipe.target)
+    asked = export_options.file_format if export_options else "onnx"
+    if wrong := next((name for name in (asked, target.format) if name != "onnx"), ""):
+        raise UsageError(
+            f"a search makes and measures ONNX, not {wrong}",
+            "Search for cpu-onnxruntime or cpu-openvino, or leave --max-drop out",
+        )
+    if target.place and objective == "latency":
+        raise UsageError(
+            f"this CPU's latency tells nothing of {target.place}", "Use --objective size"
+        )
     subject = open_subject(what, options or ModelOptions())
     labelled = images_for(subject, data, "val", limit=limit, seed=how.seed, progress=progress)
     choosing, reporting = halves(labelled, how.seed)

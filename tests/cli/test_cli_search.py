@@ -63,3 +63,7 @@ def test_searches_that_cannot_be(cli: Cli) -> None:
     assert "nothing to search" in said
     said = cli.fails(2, *SEARCH, "--max-drop", "1", "--scheme", "w8-weight-only")
     assert "nothing to search" in said
+    said = cli.fails(2, *SEARCH, "--max-drop", "1", "--target", "tflite")
+    assert "makes and measures ONNX, not tflite" in said
+    said = cli.fails(2, *SEARCH, "--max-drop", "1", "--target", "jetson")
+    assert "this CPU's latency tells nothing of a Jetson. Use --objective size" in said
