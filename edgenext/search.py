@@ -285,7 +285,7 @@ def _report(
         choosing=task.choosing.info,
         reporting=task.reporting.info,
         environment=latency.environment,
-        sentence=sentence(task, chosen, final),
+        sentence=sentence(task, candidates[0], chosen, final),
     )
 
 
@@ -368,16 +368,19 @@ def choose(candidates: Sequence[Candidate], objective: str) -> Candidate:
     return min(quantized, key=lambda c: c.comparison.drop.ci95[1])
 
 
-def sentence(task: Task, chosen: Candidate, final: Comparison) -> str:
-    """What was found, in one sentence with its evidence."""
+def sentence(task: Task, base: Candidate, chosen: Candidate, final: Comparison) -> str:
+    """What was found, in one sentence with its evidence; `base` is the float file."""
     low, high = final.drop.ci95
     n = len(task.reporting)
     drop = f"{final.drop.points:.2f} points (95 % interval {low:.2f} to {high:.2f}, n = {n})"
     name = final.artifact
     if high < task.budget:
+        gain = f"{chosen.speed:.2f}x the speed"
+        if task.objective == "size":
+            gain = f"{chosen.size_bytes / base.size_bytes:.2f}x the size"
         return (
             f"{name} stays under the budget of {task.budget:g} points: on images the search has "
-            f"not seen it costs {drop}, at {chosen.speed:.2f}x the speed of the float file."
+            f"not seen it costs {drop}, at {gain} of the float file."
         )
     more = images_needed(final.drop.lost, final.drop.gained, n, task.budget)
     told = (

@@ -53,6 +53,8 @@ def test_a_search_finds_resumes_and_reports(cli: Cli, short: None) -> None:
     small = cli.ok(*SEARCH, "--max-drop", "90", "--objective", "size", "--json").json
     sizes = {c["comparison"]["artifact"]: c["size_bytes"] for c in small["candidates"][1:]}
     assert sizes[small["chosen"]] == min(sizes.values())
+    share = min(sizes.values()) / small["candidates"][0]["size_bytes"]
+    assert f", at {share:.2f}x the size of the float file" in small["sentence"]
 
 
 def test_searches_that_cannot_be(cli: Cli) -> None:
