@@ -38,6 +38,11 @@ class StressStage(Record):
     strength: float = Field(3.0, ge=0, le=16)
 
 
+def _rivals(wanted: QuantizeStage) -> tuple[str, ...]:
+    """The quantizer of onnxruntime, where it makes the scheme."""
+    return ("onnxruntime",) if wanted.scheme == "w8a8-static" else ()
+
+
 class RunConfig(Record):
     """What `edgenext run` reads from TOML; paths are relative to the current folder."""
 
@@ -57,13 +62,13 @@ class RunConfig(Record):
     out: Path = Path("runs/edgenext")
     max_drop: float = Field(1.0, ge=0, allow_inf_nan=False)
     """Points of top-1 that INT8 may cost before the report says that it does not pay."""
-    rivals: tuple[str, ...] = ("onnxruntime",)
+    quantize: QuantizeStage = QuantizeStage()
+    rivals: tuple[str, ...] = Field(default_factory=lambda given: _rivals(given["quantize"]))
     """Other engines to quantize with, side by side."""
     train: dict[str, Any] | None = None
     """Retrain first, with these fields of `TrainRecipe`; None uses the weights as they are."""
     stress: StressStage | None = None
     """Quantize an exactly rescaled twin too, with every engine."""
-    quantize: QuantizeStage = QuantizeStage()
     bench: BenchStage = BenchStage()
 
 

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from edgenext.config import StressStage, make_config, read_config
+from edgenext.errors import UsageError
 from edgenext.stages import Stages
 
 
@@ -35,3 +38,12 @@ def test_a_twin_is_made_only_where_it_is_asked_for() -> None:
 def test_the_demo_is_a_configuration_and_stresses_its_network() -> None:
     config = read_config(Path(__file__).parents[1] / "demo.toml", {})
     assert config.stress is not None and config.rivals == ("onnxruntime",)
+
+
+def test_the_usual_rival_is_there_where_it_makes_the_scheme() -> None:
+    assert make_config({"model": "m", "data": "d"}).rivals == ("onnxruntime",)
+    other = {"model": "m", "data": "d", "quantize": {"scheme": "fp16", "target": "jetson"}}
+    assert make_config(other).rivals == ()
+    assert make_config(other | {"rivals": ["nncf"]}).rivals == ("nncf",)
+    with pytest.raises(UsageError, match="quantize"):
+        make_config({"model": "m", "data": "d", "quantize": 3})

@@ -103,8 +103,9 @@ def study(summary: RunSummary) -> Study:
     artifacts = {stem(a.artifact): a for a in summary.artifacts}
     scores = {r.artifact: r for r in summary.eval.results}
     comparisons = {c.artifact: c for c in summary.compare.others}
-    target = _target(summary)
-    bench = _bench(summary, target)
+    ours = _ours(summary)
+    target = TARGETS.get(ours.target) if ours else None
+    bench = _bench(summary, ours, target)
     timings = {r.artifact: r for r in bench.results}
     entries = []
     for name in dict.fromkeys((*artifacts, *scores, *comparisons, *timings)):
@@ -134,26 +135,24 @@ def study(summary: RunSummary) -> Study:
     return Study(tuple(entries), base, summary, bench, target, away)
 
 
-def _target(summary: RunSummary) -> Target | None:
-    """What our quantized file is for."""
-    for made in summary.artifacts:
-        if made.engine in ("", OURS) and not made.scheme.startswith(FLOATS):
-            return TARGETS.get(made.target)
-    return None
+def _ours(summary: RunSummary) -> ExportResult | None:
+    """Our file that the run is about: it stands after the float files, before the rivals'."""
+    made = [a for a in summary.artifacts if a.engine in ("", OURS)]
+    return made[-1] if made else None
 
 
-def _bench(summary: RunSummary, target: Target | None) -> BenchReport:
-    """The latencies that count: of the first device that our quantized file is for."""
+def _bench(summary: RunSummary, ours: ExportResult | None, target: Target | None) -> BenchReport:
+    """The latencies that count: of the first device that our file is for and was timed on."""
     own = {a.sha256 for a in summary.artifacts}
     for report in summary.devices:
-        if target is None or report.device is None or report.device.kind != target.device:
+        if not (ours and target and report.device and report.device.kind == target.device):
             continue
         there = tuple(
             r
             for r in report.results
             if r.sha256 in own and r.evidence == "device" and not (target.place and r.unit == "cpu")
         )
-        if any(not r.scheme.startswith(FLOATS) for r in there):
+        if any(r.sha256 == ours.sha256 for r in there):
             return report.model_copy(update={"results": there})
     return summary.bench
 
