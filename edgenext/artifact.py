@@ -29,6 +29,11 @@ class Artifact:
         """The file's name without its ending: how results call the artifact."""
         return self.path.stem
 
+    @property
+    def files(self) -> list[Path]:
+        """What a stage that makes it leaves: itself, and its manifest."""
+        return [self.path, manifest_path(self.path)]
+
     def result(self) -> ExportResult:
         """What `export --json` and `quantize --json` print."""
         m = self.manifest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenext import api
-from edgenext.artifact import Artifact, content_sha256, manifest_path, open_artifact
+from edgenext.artifact import content_sha256, open_artifact
 from edgenext.benchmark.quietest import noisy, quietest
 from edgenext.config import RunConfig, validated
 from edgenext.errors import unknown_name
@@ -83,7 +83,7 @@ def run(
     for stage, graph in _floats(recipe.target).items():
 
         def export(graph: ExportOptions = graph) -> list[Path]:
-            return _files(api.export(config.model, options, graph, out=folder, data=config.data))
+            return api.export(config.model, options, graph, out=folder, data=config.data).files
 
         keys = base | {"form": graph.form, "for": graph.target, "format": graph.file_format}
         artifacts += runner.stage(stage, keys, export)[:1]
@@ -93,9 +93,10 @@ def run(
     for engine, (wish, graph) in engines.items():
 
         def make(wish: QuantizeOptions = wish, graph: ExportOptions = graph) -> list[Path]:
-            return _files(
-                api.quantize(config.model, wish, options, graph, out=folder, progress=progress)
+            artifact = api.quantize(
+                config.model, wish, options, graph, out=folder, progress=progress
             )
+            return artifact.files
 
         inputs = base | {
             "calibration": calibration.info.sha256,
@@ -219,11 +220,6 @@ def _engines(
         rival: (replace(how, engine=rival, target=RIVALS[rival].target, recipe=None), EXPORT)
         for rival in config.rivals
     }
-
-
-def _files(artifact: Artifact) -> list[Path]:
-    """What an artifact is on disk."""
-    return [artifact.path, manifest_path(artifact.path)]
 
 
 def _weights(

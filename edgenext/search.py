@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edgenext import quantization
-from edgenext.artifact import Artifact, manifest_path, open_artifact
+from edgenext.artifact import Artifact, open_artifact
 from edgenext.benchmark.accuracy import compare, evaluate
 from edgenext.benchmark.environment import environment
 from edgenext.benchmark.latency import bench
@@ -188,7 +188,7 @@ def _artifacts(
     def export() -> list[Path]:
         model = task.graph.model
         images = task.calibration.images[:PARITY_IMAGES]
-        return _files(write_artifact(task.graph, base, images, onnx_reference(model), Content()))
+        return write_artifact(task.graph, base, images, onnx_reference(model), Content()).files
 
     paths = [stages.stage("float", inputs, export)[0]]
     prepared: list[Prepared] = []
@@ -216,11 +216,7 @@ def _quantize(
 ) -> list[Path]:
     made = place(prepared(), variant.recipe, partial(progress, f"rounding {variant.name}"))
     path = folder / f"{task.stem}-{variant.name}.onnx"
-    return _files(write_quantized(task.graph, made, task.calibration, path, variant.recipe))
-
-
-def _files(artifact: Artifact) -> list[Path]:
-    return [artifact.path, manifest_path(artifact.path)]
+    return write_quantized(task.graph, made, task.calibration, path, variant.recipe).files
 
 
 def _report(

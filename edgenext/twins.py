@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenext import api
-from edgenext.artifact import content_sha256, manifest_path, open_artifact
+from edgenext.artifact import content_sha256, open_artifact
 from edgenext.config import RunConfig
 from edgenext.evaluation import Progress, comparison, measure
 from edgenext.files import sha256_file, write_text
@@ -62,7 +62,7 @@ def stress_run(
             artifact = api.quantize(
                 config.model, how, with_twin, graph, out=folder, progress=progress
             )
-            return [artifact.path, manifest_path(artifact.path)]
+            return artifact.files
 
         keys = {"twin": sha256_file(twin), "of": content_sha256(made[engine])}
         twins[engine] = runner.stage(f"quantize twin, {engine}", keys, quantize)[0]
