@@ -70,9 +70,8 @@ class Entry:
 class Study:
     """A run's entries, the base of its comparisons among them, and the summary they come from.
 
-    `bench` holds the latencies that count: those of the device that the files are for, where they
-    were measured on one, else the run's own. `away` is the place that the files are for where none
-    of these says anything of it.
+    `bench` holds the latencies that count: those of the device that the files are for (`target`),
+    where they were measured on one, else the run's own.
     """
 
     entries: tuple[Entry, ...]
@@ -80,7 +79,16 @@ class Study:
     summary: RunSummary
     bench: BenchReport
     target: Target | None
-    away: str
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the latencies that count are a device's, and not the run's own."""
+        return self.bench is not self.summary.bench
+
+    @property
+    def away(self) -> str:
+        """The place that the files are for, where no latency says anything of it."""
+        return self.target.place if self.target and not self.on_device else ""
 
     @property
     def floats(self) -> tuple[Entry, ...]:
@@ -131,8 +139,7 @@ def study(summary: RunSummary) -> Study:
     entries = [replace(e, label=e.name) if shared[e.label] > 1 else e for e in entries]
     base = _base(summary.compare.base.artifact, entries)
     entries.sort(key=lambda e: (e is not base, e.kind == "network"))
-    away = target.place if target and bench is summary.bench else ""
-    return Study(tuple(entries), base, summary, bench, target, away)
+    return Study(tuple(entries), base, summary, bench, target)
 
 
 def _ours(summary: RunSummary) -> ExportResult | None:

@@ -247,7 +247,7 @@ def _conditions(study: Study) -> str:
     batch = _shared(f"batch {b.batch}" for b in timings)
     size = _shared(b.size for b in timings if b.size)
     runtime = _shared(b.runtime for b in timings)
-    place = "" if study.bench is study.summary.bench else _shared(b.device for b in timings)
+    place = _shared(b.device for b in timings) if study.on_device else ""
     told = filter(None, (place, runtime, threads, batch, size))
     return ", ".join(told) or "nothing was timed"
 

@@ -65,7 +65,7 @@ def judge(study: Study, budget: float = BUDGET) -> Verdict:
         if e not in floats
     )
     if ship:
-        where = "there" if study.bench is not study.summary.bench else "on machines like this"
+        where = "there" if study.on_device else "on machines like this"
         reasons.append(f"Ship {ship.file} ({ship.label}) {where}.")
     sentence = _sentence(entry, list(checks.values()), rival, study)
     if ship and not pays:
@@ -106,7 +106,7 @@ def _place(study: Study) -> str:
     """Where what counts was timed, or is yet to be."""
     if study.away:
         return f"on {study.away}"
-    if study.bench is not study.summary.bench:
+    if study.on_device:
         model = study.bench.device.model if study.bench.device else ""
         return f"on {study.bench.results[0].device}" + (f" ({model})" if model else "")
     env = study.bench.environment
