@@ -77,7 +77,6 @@ def run(
         "weights": checkpoint.sha256,
         "eval": checkpoint.eval.model_dump(),
         "labels": checkpoint.labels,
-        "target": recipe.target,
     }
     artifacts: list[Path] = []
     for stage, graph in _floats(recipe.target).items():
@@ -85,7 +84,7 @@ def run(
         def export(graph: ExportOptions = graph) -> list[Path]:
             return api.export(config.model, options, graph, out=folder, data=config.data).files
 
-        keys = base | {"form": graph.form, "for": graph.target, "format": graph.file_format}
+        keys = base | {"form": graph.form, "target": graph.target, "format": graph.file_format}
         artifacts += runner.stage(stage, keys, export)[:1]
 
     engines = _engines(config, how)
@@ -101,7 +100,7 @@ def run(
         inputs = base | {
             "calibration": calibration.info.sha256,
             "engine": engine,
-            "for": wish.target,
+            "target": wish.target,
             "format": graph.file_format,
             "recipe": recipe.model_dump(),
             "seed": wanted.seed,
