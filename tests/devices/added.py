@@ -59,7 +59,7 @@ def board(jetson: Any, cli: Cli) -> Iterator[Here]:
     added = cli.run("devices", "add", "orin", *way, "--python", "edge-python")
     assert added.code == 0, added.err
     assert "orin: jetson" in added.out
-    yield Here("orin", Path(jetson.path(f"/root/{SSH_ROOT}")), jetson)
+    yield Here("orin", Path(jetson.path(f"{jetson.home}/{SSH_ROOT}")), jetson)
     jetson.mend()
     cli.run("devices", "clean", "orin")
 

@@ -70,13 +70,13 @@ numpy.savez(out, logits=numpy.concatenate(found))
 
 def there(peer: SshPeer, script: str, model: Path, given: Arrays) -> Arrays:
     """What the file gives on the peer."""
-    folder = peer.path("/root/equality")
+    folder = peer.path(f"{peer.home}/equality")
     folder.mkdir(exist_ok=True)
     (folder / "run.py").write_text(script)
     (folder / model.name).write_bytes(model.read_bytes())
     np.savez(folder / "given.npz", **given)
     files = f"{model.name} given.npz out.npz"
-    code, _, said = peer.ssh(f"cd /root/equality && edge-python run.py {files}")
+    code, _, said = peer.ssh(f"cd {peer.home}/equality && edge-python run.py {files}")
     assert code == 0, said
     with np.load(folder / "out.npz") as found:
         return dict(found)

@@ -305,13 +305,14 @@ def test_clocks_are_restored_when_the_link_is_gone_for_good(board: Here) -> None
 def test_hostile_names_reach_no_shell(
     board: Here, files: list[Artifact], cli: Cli, tmp_path: Path
 ) -> None:
+    home = board.peer.home
     hostile = tmp_path / "x; touch pwned; $(touch pwned) 'a' \"b\".onnx"
     manifest = files[0].manifest.model_copy(
-        update={"labels": tuple(f"$(touch /root/pwned{i})" for i in range(10))}
+        update={"labels": tuple(f"$(touch {home}/pwned{i})" for i in range(10))}
     )
     hostile.write_bytes(files[0].path.read_bytes())
     hostile.with_name(hostile.name + ".json").write_text(manifest.model_dump_json())
     told = cli.run("bench", str(hostile), "--device", "orin", "--unit", "cpu", "--json")
     assert told.code == 0, told.err
-    assert not list(Path(board.peer.path("/root")).glob("pwned*"))
+    assert not list(Path(board.peer.path(home)).glob("pwned*"))
     assert told.json["results"][0]["artifact"] == hostile.stem

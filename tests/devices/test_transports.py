@@ -257,7 +257,7 @@ def test_a_disk_that_fills_up_leaves_no_piece(
 
 def _inside(there: Way) -> str:
     """The folder of our files by its name on the device."""
-    return f"/root/{SSH_ROOT}" if there.name == "ssh" else ADB_ROOT
+    return f"{there.peer.home}/{SSH_ROOT}" if there.name == "ssh" else ADB_ROOT
 
 
 def test_a_link_cut_in_mid_transfer_goes_on(far: Way, blob: Path) -> None:

@@ -98,7 +98,7 @@ def way(name: str, request: pytest.FixtureRequest, folder: Path) -> Way:
         return Way(
             name,
             lambda: SshChannel(address, peer.host_key, str(peer.key)),
-            lambda: Path(peer.path(f"/root/{SSH_ROOT}")),
+            lambda: Path(peer.path(f"{peer.home}/{SSH_ROOT}")),
             peer,
         )
     peer = request.getfixturevalue("phone")

@@ -33,12 +33,14 @@ class SshPeer(Peer):
         key: file of the private key that both users have.
         host_key: the host's public key, as a line of known_hosts has it after the address.
         known_hosts: a file that knows the host.
+        home: root's, on the host.
     """
 
     daemon = ("/usr/sbin/sshd", "-D", "-e")
     programs = ("sshd", "sshd-session", "sshd-auth")
     release = "5.15.148-tegra"
     port = 22
+    home = "/root"
     user = "root"
     users = ("root", "nano")
 

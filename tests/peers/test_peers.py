@@ -88,13 +88,13 @@ def test_files_go_to_and_fro_by_ssh(jetson: SshPeer, tmp_path: Path) -> None:
 
     async def use(connection: SSHClientConnection) -> None:
         async with connection.start_sftp_client() as sftp:
-            await sftp.put(str(tmp_path / "blob"), "/root/blob")
-            await sftp.get("/root/blob", str(tmp_path / "back"))
+            await sftp.put(str(tmp_path / "blob"), f"{jetson.home}/blob")
+            await sftp.get(f"{jetson.home}/blob", str(tmp_path / "back"))
 
     jetson.session(use)
     assert sha256((tmp_path / "back").read_bytes()) == sha256(blob)
-    assert jetson.ssh("sha256sum /root/blob")[1].split()[0] == sha256(blob)
-    assert sha256(jetson.path("/root/blob").read_bytes()) == sha256(blob)
+    assert jetson.ssh(f"sha256sum {jetson.home}/blob")[1].split()[0] == sha256(blob)
+    assert sha256(jetson.path(f"{jetson.home}/blob").read_bytes()) == sha256(blob)
 
 
 def test_files_go_to_and_fro_by_adb(phone: AdbPeer, tmp_path: Path) -> None:
