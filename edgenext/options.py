@@ -6,15 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgenext.graph.targets import DEFAULT_TARGET
-
+DEFAULT_TARGET = "cpu-onnxruntime"
+DEFAULT_SCHEME = "w8a8-static"
+DEFAULT_FORMAT = "onnx"
+"""The format of the deployment graph itself."""
 DEFAULT_OPSET = 20
 """The first opset with Gelu; LayerNormalization came with 17."""
+ENGINE = "edgenext"
+"""This package's own quantizer, beside the baselines it is compared with."""
+
+OptionValues = Mapping[str, str | bool]
+"""Options of a format by name; see its `format.toml`."""
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The options every command that takes a MODEL has; see `load_checkpoint`."""
+    """The options of every command that takes a MODEL; see `load_checkpoint`."""
 
     weights: Path | None = None
     random_weights: bool = False
@@ -27,13 +34,30 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
-class ExportOptions:
-    """How a float graph is made.
+class DataOptions:
+    """Images to measure on: a folder or zip of class folders, or `digits`.
 
-    What is empty follows from the format: see `export.formats.resolved`. `batch` None is any
-    number; `uint8_input` takes N×H×W×3 pixels with preprocessing inside; `features_only` gives
-    the four stage outputs instead of logits. `file_format` is a row of export/formats.toml, `told`
-    its options by name.
+    `limit` takes a class-stratified subset of so many images, drawn with `seed`.
+    """
+
+    data: str | Path
+    limit: int | None = None
+    seed: int = 0
+
+    @staticmethod
+    def of(data: DataOptions | str | Path) -> DataOptions:
+        """The options, where only the data itself was given too."""
+        return data if isinstance(data, DataOptions) else DataOptions(data)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a float graph is made, and in which format it is written.
+
+    What is empty follows from the format and its target: see `export.settings.resolve`. A `batch`
+    of None is any number; `uint8_input` takes N×H×W×3 pixels with the preprocessing inside;
+    `features_only` gives the four stage outputs instead of logits. `format_options` are the
+    format's own, by name.
     """
 
     form: str = ""
@@ -42,17 +66,21 @@ class ExportOptions:
     opset: int | None = None
     uint8_input: bool = False
     features_only: bool = False
-    file_format: str = "onnx"
-    told: Mapping[str, str | bool] = field(default_factory=dict)
+    format: str = DEFAULT_FORMAT
+    format_options: OptionValues = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """How a model is quantized: see `edgenext quantize`."""
+    """How a model is quantized: see `edgenext quantize`.
 
-    scheme: str = "w8a8-static"
+    `engine` is this package's own quantizer or a baseline; `n` images of `calib` are calibrated
+    on, drawn with `seed`.
+    """
+
+    scheme: str = DEFAULT_SCHEME
     target: str = DEFAULT_TARGET
-    engine: str = "edgenext"
+    engine: str = ENGINE
     recipe: Path | None = None
     calib: str | Path = ""
     n: int = 128
@@ -68,7 +96,8 @@ class BenchOptions:
     `threads` inside an operator, `batch` images an inference, `rounds` bursts of each artifact,
     30 at least to be valid. `unit` is a device's compute unit, empty for the one that its kind is
     there for, and `delegate` the library of its NPU there. `sustained_s` lets rounds go on for so
-    long; `limit_s` is the longest that a device may take.
+    long; `limit_s` is the longest that a device may take. `seed` is that of the timed input and
+    of the intervals.
     """
 
     threads: int = 1
@@ -79,7 +108,8 @@ class BenchOptions:
     lock_clocks: bool = False
     sustained_s: float = 0.0
     limit_s: float = 7200.0
+    seed: int = 0
 
 
-MODEL, EXPORT = ModelOptions(), ExportOptions()
+MODEL, EXPORT, BENCH = ModelOptions(), ExportOptions(), BenchOptions()
 """Defaults."""

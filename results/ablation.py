@@ -7,8 +7,9 @@ from typing import Any
 
 from accuracy import MODEL, _train
 
-from edgenext import api, quantization
-from edgenext.artifact import Artifact
+from edgenext import api
+from edgenext.commands import quantize as quantization
+from edgenext.formats.artifact import Artifact
 from edgenext.options import ModelOptions, QuantizeOptions
 from edgenext.quantize.artifacts import quantize_graph
 from edgenext.quantize.recipe import Recipe
@@ -52,7 +53,7 @@ def changed(base: Recipe, change: dict[str, dict[str, object] | None]) -> Recipe
 
 def ablation(data: Path, weights: Path, folder: Path) -> list[dict[str, Any]]:
     """SQNR, agreement and drop of the recipe with each choice taken out."""
-    from edgenext.subjects import open_subject
+    from edgenext.commands.subject import open_subject
 
     options, how = ModelOptions(weights), QuantizeOptions(calib=_train(data))
     base = quantization.recipe_of(how)

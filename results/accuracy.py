@@ -89,11 +89,11 @@ def fidelity(data: Path, folder: Path) -> list[dict[str, Any]]:
 
 def _compared(base: Path, other: Path, data: Path) -> dict[str, Any]:
     """Fidelity alone: golden weights have no classes to be right about."""
-    from edgenext.artifact import open_artifact
-    from edgenext.benchmark.accuracy import evaluate
     from edgenext.data import load_images
-    from edgenext.runtimes import open_session
-    from edgenext.runtimes.fidelity import fidelity as compare
+    from edgenext.formats import open_session
+    from edgenext.formats.artifact import open_artifact
+    from edgenext.metrics.accuracy import evaluate
+    from edgenext.metrics.fidelity import fidelity as compare
 
     artifacts = [open_artifact(path) for path in (base, other)]
     images = load_images(

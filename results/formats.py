@@ -9,8 +9,8 @@ from accuracy import STRENGTH
 from latency import TRIES
 
 from edgenext import api
-from edgenext.artifact import Artifact
-from edgenext.benchmark.quietest import quietest
+from edgenext.benchmark.retry import quietest
+from edgenext.formats.artifact import Artifact
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import BenchReport
 

@@ -13,8 +13,8 @@ import numpy as np
 from accuracy import FILES, OPENVINO
 
 from edgenext import api
-from edgenext.artifact import Artifact
-from edgenext.benchmark.quietest import quietest
+from edgenext.benchmark.retry import quietest
+from edgenext.formats.artifact import Artifact
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
 SIZE = 256

@@ -76,11 +76,12 @@ def _placed(path: Path, target: str, **options: str) -> dict[str, Any]:
 def _htp(arch: str, data: Path, folder: Path) -> list[dict[str, Any]]:
     import numpy as np
 
-    from edgenext.artifact import open_artifact
-    from edgenext.benchmark.accuracy import evaluate
     from edgenext.data import load_images
-    from edgenext.runtimes import htp, open_session
-    from edgenext.runtimes.fidelity import fidelity
+    from edgenext.formats import open_session
+    from edgenext.formats.artifact import open_artifact
+    from edgenext.formats.qnn import session as htp
+    from edgenext.metrics.accuracy import evaluate
+    from edgenext.metrics.fidelity import fidelity
 
     options = _golden(arch, folder)
     base = open_artifact(api.export(arch, options, ExportOptions(form="naive"), out=folder).path)

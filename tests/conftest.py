@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenext.files import cache_folder
+from edgenext.system.files import cache_folder
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch starts
 # Tests run in as many processes as there are cores: more threads would only wait for each other,

@@ -12,12 +12,12 @@ import torch
 from golden import weights as golden
 from numpy.typing import NDArray
 
-from edgenext.export.ethos_u import convert
 from edgenext.export.onnx import onnx_graph
+from edgenext.formats.ethos_u.convert import convert
+from edgenext.formats.onnx.session import inference_session
 from edgenext.models import zoo
 from edgenext.quantize.engine import quantize_static
 from edgenext.quantize.recipe import Recipe, load_recipe
-from edgenext.runtimes.onnxruntime import inference_session
 
 XXS = "edgenext_xx_small"
 SIZE = (64, 64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgenext import environments
+from edgenext.system import environments
 
 
 def private_python(name: str) -> str:

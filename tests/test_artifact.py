@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from edgenext.artifact import (
+from edgenext.errors import ArtifactError, EdgenextError, OutputError, unknown_name
+from edgenext.formats.artifact import (
     distinct_names,
     is_artifact,
     manifest_path,
     open_artifact,
     save_artifact,
 )
-from edgenext.errors import ArtifactError, EdgenextError, OutputError, unknown_name
-from edgenext.files import atomic_path, write_text
 from edgenext.schema import EvalTransform, TensorSpec
+from edgenext.system.files import atomic_path, write_text
 
 ABOUT = {
     "format": "onnx",

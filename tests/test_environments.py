@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgenext import environments
 from edgenext.errors import MissingDependencyError, OutputError, UsageError
+from edgenext.system import environments
 
 
 @pytest.fixture

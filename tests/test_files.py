@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from edgenext.artifact import content_sha256, content_size, new_artifact, open_artifact
 from edgenext.errors import ArtifactError, OutputError
-from edgenext.files import publish, sha256_tree, staging
+from edgenext.formats.artifact import content_sha256, content_size, new_artifact, open_artifact
 from edgenext.schema import EvalTransform, TensorSpec
+from edgenext.system.files import publish, sha256_tree, staging
 
 ABOUT = {
     "format": "coreml",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edgenext.config import StressStage, make_config, read_config
+from edgenext.commands.config import StressStage, make_config, read_config
+from edgenext.commands.stages import Stages
 from edgenext.errors import UsageError
-from edgenext.stages import Stages
 
 
 def write(path: Path) -> list[Path]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgenext import api
-from edgenext.artifact import Artifact
 from edgenext.errors import OverlapError
+from edgenext.formats.artifact import Artifact
 from edgenext.options import ModelOptions, QuantizeOptions
 from edgenext.schema import CompareReport
 

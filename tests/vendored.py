@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edgenext.artifact import Artifact, save_artifact
-from edgenext.runtimes.onnxruntime import tensor_spec
+from edgenext.formats.artifact import Artifact, save_artifact
+from edgenext.formats.onnx.session import tensor_spec
 from edgenext.schema import EvalTransform
 
 nvidia = pytest.mark.skipif(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from edgenext.files import packaged_toml
-from edgenext.graph.targets import DEFAULT_TARGET
+from edgenext.options import DEFAULT_TARGET
 from edgenext.schema import Advice, Environment, Record
+from edgenext.system.files import packaged_toml
 
 CONDITIONS = "onnxruntime, one thread, batch 1, 256 px"
 """What every figure of `advice.toml` is about."""
@@ -57,7 +57,7 @@ def expectation(env: Environment, schemes: Sequence[str] = (), arch: str = "") -
 
 def advice_line(env: Environment, target: str = DEFAULT_TARGET) -> str:
     """The expectation for a target on this machine, as one sentence."""
-    from edgenext.quantize.recipe import schemes
+    from edgenext.targets.target import schemes
 
     if not target.startswith("cpu-"):
         return f"how fast INT8 is on {target} has to be measured there: this CPU says nothing of it"

@@ -5,51 +5,41 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import psutil
 
-from edgenext.artifact import Artifact, distinct_names
 from edgenext.benchmark.environment import choose_cpus, environment
 from edgenext.benchmark.executor import Executor, Worker
 from edgenext.benchmark.interleave import Rounds, interleave
 from edgenext.benchmark.machine import Conditions, Watch
-from edgenext.benchmark.statistics import bootstrap_median_interval
 from edgenext.benchmark.validity import DRIFTED, Asked, lasting, reasons
 from edgenext.benchmark.worker import Job, input_size
 from edgenext.errors import UsageError
+from edgenext.formats.artifact import Artifact, distinct_names
+from edgenext.metrics.statistics import bootstrap_median_interval
+from edgenext.options import BENCH, BenchOptions
 from edgenext.schema import BenchReport, BenchResult, Latency, Ratio, Sustained
-
-Progress = Callable[[int, int], None]
-"""Called with how many steps are done and how many there are: one an artifact, one a round."""
+from edgenext.system.progress import Progress, quiet
 
 
-def bench(
-    artifacts: Sequence[Artifact],
-    *,
-    threads: int = 1,
-    batch: int = 1,
-    rounds: int = 30,
-    sustained_s: float = 0.0,
-    seed: int = 0,
-    progress: Progress | None = None,
+def bench_artifacts(
+    artifacts: Sequence[Artifact], options: BenchOptions = BENCH, progress: Progress = quiet
 ) -> BenchReport:
     """Latency of artifacts, interleaved, each in a process of its own, with ratios to the first.
 
     Args:
         artifacts: the first is the base of the ratios.
-        threads: inside an operator; each process stays on as many cores.
-        batch: images an inference; an artifact that takes another is measured and marked.
-        rounds: bursts of each artifact.
-        sustained_s: rounds go on for so long; 0 for as many as were asked for.
-        seed: of the input and of the intervals.
-        progress: called after every artifact loaded and every round.
+        options: threads, each process staying on as many cores; images an inference, an artifact
+            that takes another number being measured and marked; rounds, or seconds to go on for.
+        progress: told of every artifact loaded and every round.
 
     Raises:
-        UsageError: nothing to measure, or an option that cannot be.
+        UsageError: nothing to measure, or an option below its least value.
         RuntimeFailedError: a runtime refused an artifact, or its process died.
     """
+    threads, batch, rounds, seed = options.threads, options.batch, options.rounds, options.seed
     check(artifacts, threads, batch, rounds)
     steps = len(artifacts) + rounds
     asked = Asked(rounds, threads, batch)
@@ -69,8 +59,7 @@ def bench(
             worker = stack.enter_context(Worker(name, job))
             worker.start()
             workers.append(worker)
-            if progress:
-                progress(done, steps)
+            progress("benchmarking", done, steps)
 
         watch = Watch(workers[0].ready.cpus, [w.pid for w in workers])
         start, ends_s = time.monotonic(), []
@@ -78,10 +67,11 @@ def bench(
         def after_round(done: int) -> None:
             watch.note_clock()
             ends_s.append(time.monotonic() - start)
-            if progress:
-                progress(len(workers) + min(done, rounds), steps)
+            progress("benchmarking", len(workers) + min(done, rounds), steps)
 
-        samples = interleave(workers, rounds, at_least_s=sustained_s, after_round=after_round)
+        samples = interleave(
+            workers, rounds, at_least_s=options.sustained_s, after_round=after_round
+        )
         during = watch.conditions()
         peaks = [w.peak_rss_mb() for w in workers]
 
@@ -89,7 +79,7 @@ def bench(
         result(artifact, worker, mine, peak, asked, during)
         for artifact, worker, mine, peak in zip(artifacts, workers, samples, peaks, strict=True)
     ]
-    if sustained_s:
+    if options.sustained_s:
         results = [sustained(row, mine, ends_s) for row, mine in zip(results, samples, strict=True)]
     return BenchReport(
         results=tuple(results),

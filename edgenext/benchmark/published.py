@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgenext.files import packaged_toml
 from edgenext.schema import Published
+from edgenext.system.files import packaged_toml
 
 
 def published(kind: str, files: Iterable[tuple[str, str]]) -> tuple[Published, ...]:

@@ -26,12 +26,12 @@ from typing import Any, TextIO
 import numpy as np
 import psutil
 
-from edgenext.artifact import Artifact
 from edgenext.errors import EdgenextError, RuntimeFailedError, UsageError
-from edgenext.memory import MIB, empty_rss, peak_rss
-from edgenext.runtimes import open_session, runtime_of
-from edgenext.runtimes.base import Images
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.runtimes import open_session, runtime_of
+from edgenext.formats.session import Images
 from edgenext.schema import Evidence, Manifest
+from edgenext.system.memory import MIB, empty_rss, peak_rss
 
 TIMED = ("host", "device")
 """Evidence of runtimes whose time is that of the machine they run on."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import sys
+from importlib import import_module
 from typing import Any
 
 import typer
 
-from edgenext.cli import build as build
-from edgenext.cli import check as check
-from edgenext.cli import devices as devices
-from edgenext.cli import explain as explain
-from edgenext.cli import export as export
-from edgenext.cli import judge as judge
 from edgenext.cli.app import app as app
 from edgenext.errors import INTERRUPTED, EdgenextError, UsageError
+
+for _module in pkgutil.iter_modules(
+    __path__
+):  # a command is a file: all of them join the application
+    import_module(f"{__name__}.{_module.name}")
 
 TyperUsageError: Any = typer.BadParameter.__base__
 """Of an option or argument; where its class stands differs between the versions of Typer."""

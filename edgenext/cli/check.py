@@ -9,8 +9,9 @@ import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
-from edgenext.cli.options import Jetpack, Json, Soc
+from edgenext.cli.options import Json, takes_format_options
 from edgenext.errors import RefusedError
+from edgenext.options import OptionValues
 from edgenext.schema import CheckReport
 
 WIDEST = 60
@@ -18,19 +19,14 @@ WIDEST = 60
 
 
 @app.command()
+@takes_format_options("check")
 def check(
+    *,
     artifact: Annotated[Path, typer.Argument(help="A file made by `export` or `quantize`.")],
     target: Annotated[
         str, typer.Option(help="Whose compiler is asked; default: the file's own target.")
     ] = "",
-    soc: Soc = None,
-    jetpack: Jetpack = None,
-    config: Annotated[
-        str, typer.Option(help="Ethos-U: the NPU, such as ethos-u85-512; default ethos-u55-256.")
-    ] = "",
-    out: Annotated[
-        str, typer.Option("-o", "--out", help="Ethos-U: folder to keep the compiled file in.")
-    ] = "",
+    format_options: OptionValues,
     json: Json = False,
 ) -> None:
     """Say without a device whether a vendor takes a file, and where every operator lands.
@@ -39,7 +35,7 @@ def check(
     """
     from edgenext import api
 
-    options = {"soc": soc or "", "jetpack": jetpack or "", "config": config, "out": out}
+    options = {name: str(value) for name, value in format_options.items()}
     with console.busy("asking the compiler"):
         report = api.check(artifact, target, **options)
     console.print_json(report.model_dump(mode="json")) if json else show(report)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
 from edgenext.cli.options import Json
+from edgenext.schema import (
+    Device,
+    DeviceFacts,
+)
+
+if TYPE_CHECKING:
+    pass
 
 devices = typer.Typer(no_args_is_help=True, help="Devices to measure on: add, list, probe, remove.")
 app.add_typer(devices, name="devices")
@@ -48,10 +56,10 @@ def add(
     json: Json = False,
 ) -> None:
     """Add a device, and see what it is."""
-    from edgenext.devices import adding
+    from edgenext import api
 
     with console.busy(f"asking {name} what it is"):
-        device, facts = adding.add(
+        device, facts = api.add_device(
             name,
             ssh=ssh,
             adb=adb,
@@ -66,51 +74,84 @@ def add(
     if json:
         console.print_json(device.model_dump(mode="json"))
     else:
-        console.show_device(device, facts)
+        show_device(device, facts)
 
 
 @devices.command(name="list")
 def list_devices(json: Json = False) -> None:
     """List the devices that were added."""
-    from edgenext.devices.registry import devices_path, known
+    from edgenext import api
 
-    found = list(known().values())
+    known = api.list_devices()
     if json:
-        console.print_json([device.model_dump(mode="json") for device in found])
-    elif found:
-        console.show_devices(found)
+        console.print_json([device.model_dump(mode="json") for device in known])
+    elif known:
+        show_devices(known)
     else:
+        from edgenext.devices.registry import devices_path
+
         console.err.print(f"no devices in {devices_path()}: add one with `edgenext devices add`")
 
 
 @devices.command()
 def probe(name: Name, json: Json = False) -> None:
     """Ask a device what it is and what state it is in."""
-    from edgenext.devices.registry import find, transport_for
+    from edgenext import api
 
-    device = find(name)
-    with console.busy(f"asking {name}"), transport_for(device) as link:
-        facts = link.probe(device.python)
+    with console.busy(f"asking {name}"):
+        device, facts = api.probe_device(name)
     if json:
         console.print_json(facts.model_dump(mode="json"))
     else:
-        console.show_device(device, facts)
+        show_device(device, facts)
 
 
 @devices.command()
 def remove(name: Name) -> None:
     """Forget a device. What is on it stays: see clean."""
-    from edgenext.devices.registry import remove as forget
+    from edgenext import api
 
-    console.out.print(f"{forget(name).name} was removed")
+    console.out.print(f"{api.remove_device(name).name} was removed")
 
 
 @devices.command()
 def clean(name: Name) -> None:
     """Remove every file of ours from a device."""
-    from edgenext.devices.registry import find, transport_for
+    from edgenext import api
 
-    device = find(name)
-    with console.busy(f"cleaning {name}"), transport_for(device) as link:
-        link.clean()
-    console.out.print(f"{device.name}: nothing of ours is left in {link.root}")
+    with console.busy(f"cleaning {name}"):
+        root = api.clean_device(name)
+    console.out.print(f"{name}: no file of edgenext is left in {root}")
+
+
+def show_devices(found: Sequence[Device]) -> None:
+    """The devices that were added."""
+    rows = [(d.name, d.kind, d.ssh or d.adb or d.bundle or "this machine", d.python) for d in found]
+    console.table("", ("device", "kind", "where", "python"), rows)
+
+
+def show_device(device: Device, facts: DeviceFacts | None) -> None:
+    """One device and what it says of itself."""
+    where = device.ssh or device.adb or device.bundle or "this machine"
+    console.out.print(f"{device.name}: {device.kind}, {where}")
+    if facts is None:
+        return
+    software = ", ".join(f"{name} {version}" for name, version in facts.software.items())
+    heat = ", ".join(f"{name} {value:.0f} °C" for name, value in facts.temperatures_c.items())
+    lines = {
+        "model": facts.model,
+        "soc": facts.soc,
+        "system": f"{facts.os}, {facts.machine}, {facts.cores} cores, {facts.memory_mb:.0f} MiB",
+        "isa": ", ".join(facts.isa),
+        "software": software,
+        "tools": ", ".join(facts.tools.values()),
+        "power mode": facts.power_mode,
+        "rails": ", ".join(facts.rails),
+        "heat": heat,
+        "emulator": facts.emulator and f"{facts.emulator}: its time says nothing",
+    }
+    for head, text in lines.items():
+        if text:
+            console.out.print(f"  {head}: {text}", soft_wrap=True)
+    for note in facts.notes:
+        console.out.print(f"  note: {note}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Commands that turn a network into files for other runtimes."""
+"""The command `edgenext export`."""
 
 from __future__ import annotations
 
@@ -10,53 +10,41 @@ import typer
 from edgenext.cli import console
 from edgenext.cli.app import app
 from edgenext.cli.options import (
-    Backend,
     Batch,
-    Engine,
-    ImageInput,
-    IntegerIo,
-    Ios,
-    Jetpack,
     Json,
     Out,
-    Soc,
     Uint8,
     batch_size,
+    options_by_format,
+    takes_format_options,
     takes_model,
-    told_options,
 )
-from edgenext.options import ModelOptions
+from edgenext.formats.format import FORMATS
+from edgenext.options import ExportOptions, ModelOptions, OptionValues, QuantizeOptions
+from edgenext.schema import ExportResult
+from edgenext.targets.scheme import FLOAT
 
 
 @app.command()
 @takes_model
+@takes_format_options("export")
 def export(
     *,
     model: Annotated[str | None, typer.Argument(help="Default: edgenext_small.")] = None,
     format: Annotated[  # noqa: A002 - the option's name
-        list[str] | None,
-        typer.Option(
-            help="onnx, coreml, tflite, openvino, executorch, tensorrt or qnn-context. Repeatable."
-        ),
+        list[str] | None, typer.Option(help=f"{', '.join(FORMATS)}. Repeatable.")
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="Where the file will run; default: the format's own.")
     ] = None,
     scheme: Annotated[
         str, typer.Option("--scheme", "--precision", help="fp32, fp16, bf16, or as in quantize.")
-    ] = "fp32",
+    ] = FLOAT,
     calib: Annotated[str, typer.Option(help="Calibration images of a static scheme.")] = "",
     n: Annotated[int, typer.Option("-n", help="Calibration images.")] = 128,
     opset: Annotated[int | None, typer.Option(help="ONNX opset, 13 to 23.")] = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,
-    ios: Ios = None,
-    image_input: ImageInput = False,
-    integer_io: IntegerIo = False,
-    engine: Engine = None,
-    jetpack: Jetpack = None,
-    backend: Backend = None,
-    soc: Soc = None,
     no_fold: Annotated[
         bool, typer.Option("--no-fold", help="The plain graph, for comparison.")
     ] = False,
@@ -69,7 +57,8 @@ def export(
     data: Annotated[
         str | None, typer.Option(help="Images to compare with PyTorch on; default: digits.")
     ] = None,
-    options: ModelOptions,
+    model_options: ModelOptions,
+    format_options: OptionValues,
     out: Out = Path(),
     json: Json = False,
 ) -> None:
@@ -78,69 +67,63 @@ def export(
     Each file is executed and compared, stage by stage, before it is written.
     """
     from edgenext import api
-    from edgenext.export.formats import require_format
-    from edgenext.options import ExportOptions, QuantizeOptions
 
     formats = list(dict.fromkeys(format or ["onnx"]))
-    given = {
-        "ios": ios,
-        "image": image_input or None,
-        "integer_io": integer_io or None,
-        "engine": engine,
-        "jetpack": jetpack,
-        "backend": backend,
-        "soc": soc,
-    }
-    told = told_options(formats, given)
+    own_options = options_by_format(formats, format_options)
+    if scheme == FLOAT and calib:
+        console.err.print("note: fp32 needs no calibration; --calib is ignored")
     results = []
-    for name in formats:
-        how = ExportOptions(
-            form="naive" if no_fold else "",
-            target=target or "",
-            batch=batch_size(batch),
-            opset=opset,
-            uint8_input=uint8_input,
-            features_only=features,
-            file_format=name,
-            told=told[name],
-        )
-        if tune:
-            with console.busy("measuring the forms"):
-                how = api.tuned(model, how, options)
-        if scheme == "fp32":
-            if calib:
-                console.err.print("note: fp32 needs no calibration; --calib is ignored")
-            with console.busy(f"exporting {name} and comparing with PyTorch"):
-                artifact = api.export(model, options, how, out=out, data=data)
-        else:
-            place = target or require_format(name).target
-            quantizing = QuantizeOptions(scheme, place, calib=calib, n=n)
-            with console.progress() as progress:
-                artifact = api.quantize(model, quantizing, options, how, out=out, progress=progress)
-        results.append(artifact.result())
-        if not json:
-            console.show_export(results[-1])
+    with console.working() as context:
+        for name in formats:
+            options = ExportOptions(
+                form="naive" if no_fold else "",
+                target=target or "",
+                batch=batch_size(batch),
+                opset=opset,
+                uint8_input=uint8_input,
+                features_only=features,
+                format=name,
+                format_options=own_options[name],
+            )
+            if tune:
+                options = api.tuned(model, options, model_options, context=context)
+            if scheme == FLOAT:
+                context.progress(f"exporting {name} and comparing with PyTorch", 0, 0)
+                artifact = api.export(
+                    model, model_options, options, out=out, data=data, context=context
+                )
+            else:
+                place = target or FORMATS[name].target
+                quantizing = QuantizeOptions(scheme, place, calib=calib, n=n)
+                artifact = api.quantize(
+                    model, quantizing, model_options, options, out=out, context=context
+                )
+            results.append(artifact.result())
+            if not json:
+                show_export(results[-1])
     if json:
         rows = [r.model_dump(mode="json") for r in results]
         console.print_json(rows[0] if len(rows) == 1 else rows)
 
 
-@app.command()
-def env(
-    name: Annotated[str, typer.Argument(metavar="FORMAT", help="tflite or tensorflow.")],
-) -> None:
-    """Make the private environment of a converter that cannot share one.
-
-    It is found again by every command that needs it; one that exists is left as it is.
-    """
-    from edgenext import environments
-    from edgenext.errors import UsageError
-    from edgenext.export.formats import FORMATS
-
-    if name in FORMATS and name not in environments.NAMES:
-        kind = FORMATS[name]
-        extra = f"pip install 'edgenext[{kind.extra or name}]'" if kind.needs else "nothing more"
-        raise UsageError(f"{name} needs no environment of its own", f"It takes {extra}")
-    with console.busy(f"installing what {name} needs"):
-        python = environments.make(name)
-    console.out.print(str(python), soft_wrap=True)
+def show_export(result: ExportResult) -> None:
+    """A file that was written."""
+    mib = result.size_bytes / 2**20
+    console.out.print(
+        f"{result.artifact}  {mib:.2f} MiB  {result.scheme}  sha256 {result.sha256[:12]}…"
+    )
+    if result.parity:
+        p = result.parity
+        console.out.print(
+            f"agrees with its float network on {p.n} images: logits {p.sqnr_db:.1f} dB SQNR, "
+            f"largest difference {p.max_abs:.2g}, same top-1 {p.agreement:.1f} %"
+        )
+    if result.conversion:
+        c = result.conversion
+        pieces = "" if c.partitions is None else f", {c.partitions} accelerated pieces"
+        console.out.print(
+            f"{c.converter}: {c.seconds:.0f} s, {c.peak_mb:.0f} MiB; {sum(c.operators.values())} "
+            f"operators, {c.transposes} transposes{pieces}"
+        )
+    for warning in result.warnings:
+        console.err.print(f"warning: {warning}", soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,8 @@ import typer
 
 from edgenext.errors import UsageError
 from edgenext.options import ModelOptions
+
+_log = logging.getLogger(__name__)
 
 Weights = Annotated[
     Path | None, typer.Option(help="Weights: .pth, .pt, .bin or .safetensors, timm's names too.")
@@ -43,22 +46,6 @@ Uint8 = Annotated[
 ]
 Batch = Annotated[str, typer.Option(help="Images a call: a number, or `dynamic`.")]
 
-Ios = Annotated[str | None, typer.Option(help="Core ML: the oldest iOS, 15 to 18; default 16.")]
-ImageInput = Annotated[
-    bool, typer.Option("--image-input", help="Core ML: takes an image, gives class labels.")
-]
-IntegerIo = Annotated[
-    bool, typer.Option("--integer-io", help="TFLite: int8 input and output, not float.")
-]
-Engine = Annotated[str | None, typer.Option(help="TFLite: litert or tensorflow; default litert.")]
-Jetpack = Annotated[
-    str | None, typer.Option(help="TensorRT: the JetPack generation, 4, 5 or 6; default 6.")
-]
-Soc = Annotated[str | None, typer.Option(help="Qualcomm: the SoC, such as SM8750; default SM8650.")]
-Backend = Annotated[
-    str | None, typer.Option(help="ExecuTorch: xnnpack or coreml; default xnnpack.")
-]
-
 MODEL_OPTIONS: dict[str, tuple[str, Any]] = {
     "weights": ("weights", Weights),
     "random_weights": ("random_weights", RandomWeights),
@@ -72,28 +59,89 @@ MODEL_OPTIONS: dict[str, tuple[str, Any]] = {
 """Each option of a command that takes a MODEL: its field of `ModelOptions` and its declaration."""
 
 
-def takes_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `MODEL_OPTIONS`; it gets them as one argument, `options`."""
+Command = Callable[..., None]
+
+
+def takes_model(command: Command) -> Command:
+    """Give a command the options of `MODEL_OPTIONS`; it gets them as one, `model_options`."""
+    defaults = ModelOptions()
+    added = {
+        name: (declared, getattr(defaults, field))
+        for name, (field, declared) in MODEL_OPTIONS.items()
+    }
+
+    def collect(values: dict[str, Any]) -> ModelOptions:
+        return ModelOptions(**{field: values[name] for name, (field, _) in MODEL_OPTIONS.items()})
+
+    return _with_options(command, "model_options", added, collect)
+
+
+def takes_format_options(name: str) -> Callable[[Command], Command]:
+    """Give a command the options that formats add to it; it gets those given, `format_options`."""
+    from edgenext.formats.format import command_options
+
+    rows, added, old = command_options(name), {}, {}
+    for option, (title, row) in rows.items():
+        flag = row.flag or f"--{option.replace('_', '-')}"
+        flags = (flag, "-o") if flag == "--out" else (flag,)
+        default = f"; default {row.default}" if row.default else ""
+        text = f"{title}: {row.help}{default}."
+        kind, unset = (bool, False) if isinstance(row.default, bool) else (str, "")
+        added[option] = (Annotated[kind, typer.Option(*flags, help=text)], unset)
+        if row.old_flag:
+            old[f"old_{option}"] = option
+            hidden = typer.Option(row.old_flag, hidden=True)
+            added[f"old_{option}"] = (Annotated[kind, hidden], unset)
+
+    def collect(values: dict[str, Any]) -> dict[str, str | bool]:
+        for spelling, option in old.items():
+            if value := values.pop(spelling):
+                row = rows[option][1]
+                flag = row.flag or f"--{option.replace('_', '-')}"
+                _log.warning("%s is called %s now", row.old_flag, flag)
+                values[option] = values[option] or value
+        return {option: value for option, value in values.items() if value}
+
+    return lambda command: _with_options(command, "format_options", added, collect)
+
+
+def _with_options(
+    command: Command,
+    argument: str,
+    added: Mapping[str, tuple[Any, Any]],
+    collect: Callable[[dict[str, Any]], Any],
+) -> Command:
+    """A command with more options, which it gets as one argument.
+
+    Args:
+        command: takes keyword arguments.
+        argument: the name of that one argument.
+        added: name → declaration and default of each option.
+        collect: makes the argument of their values.
+    """
 
     @functools.wraps(command)
-    def wrapper(**given: Any) -> None:
-        fields = {field: given.pop(name) for name, (field, _) in MODEL_OPTIONS.items()}
-        command(**given, options=ModelOptions(**fields))
+    def wrapper(**values: Any) -> None:
+        own = {name: values.pop(name) for name in added}
+        command(**values, **{argument: collect(own)})
 
-    defaults, kind = ModelOptions(), inspect.Parameter.KEYWORD_ONLY
     signature = inspect.signature(command)
     hints = get_type_hints(command, include_extras=True)
-    own = [
+    parameters = [
         parameter.replace(annotation=hints[name])
         for name, parameter in signature.parameters.items()
-        if name != "options"
+        if name != argument
     ]
-    added = [
-        inspect.Parameter(name, kind, default=getattr(defaults, field), annotation=declared)
-        for name, (field, declared) in MODEL_OPTIONS.items()
+    parameters += [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=declared
+        )
+        for name, (declared, default) in added.items()
     ]
-    wrapper.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in own + added}
+    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters} | {
+        name: hint for name, hint in hints.items() if name == argument
+    }
     return wrapper
 
 
@@ -112,27 +160,27 @@ def batch_size(text: str) -> int | None:
     if text == "dynamic":
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--batch {text} is no number of images", "Use 1 or more, or dynamic")
+        raise UsageError(f"--batch {text} is not a number of images", "Use 1 or more, or dynamic")
     return int(text)
 
 
-def told_options(
-    formats: Sequence[str], given: Mapping[str, str | bool | None]
+def options_by_format(
+    formats: Sequence[str], given: Mapping[str, str | bool]
 ) -> dict[str, dict[str, str | bool]]:
     """Format → the options of its own that were given.
 
     Raises:
         UsageError: an unknown format, or an option that none of the formats has.
     """
-    from edgenext.export.formats import require_format
+    from edgenext.formats.format import require_format
 
-    kinds = {name: require_format(name) for name in formats}
-    for option, value in given.items():
-        if value is not None and not any(option in kind.options for kind in kinds.values()):
+    rows = {name: require_format(name) for name in formats}
+    for option in given:
+        if not any(option in row.options for row in rows.values()):
             raise UsageError(f"{' and '.join(formats)} has no option {option}", "Leave it out")
     return {
-        name: {k: v for k, v in given.items() if v is not None and k in kind.options}
-        for name, kind in kinds.items()
+        name: {option: value for option, value in given.items() if option in row.options}
+        for name, row in rows.items()
     }
 
 

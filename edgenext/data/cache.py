@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from edgenext.data.sources import UnreadableError
 from edgenext.errors import OutputError
-from edgenext.files import atomic_path, write_text
 from edgenext.schema import EvalTransform
+from edgenext.system.files import atomic_path, write_text
 
 _CHUNK = 1 << 24
 _VERSION = 1

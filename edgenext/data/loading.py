@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,15 +13,13 @@ from edgenext.data import digits
 from edgenext.data.cache import Decoded, cached
 from edgenext.data.classes import class_ids
 from edgenext.data.images import ImageSet, subset_digest
-from edgenext.data.pool import Item, content_hash, decode_all, default_workers
-from edgenext.data.sources import Source, UnreadableError, find_layout, open_source
+from edgenext.data.pool import Item, decode_all, default_workers
+from edgenext.data.sources import IndexedSource, UnreadableError, find_layout, open_source
 from edgenext.data.subset import check_limit, stratified, too_few
 from edgenext.errors import DataError, UsageError
-from edgenext.files import cache_folder
 from edgenext.schema import EvalTransform, SubsetInfo
-
-Progress = Callable[[int, int], None]
-"""Called with images done and images in all."""
+from edgenext.system.files import cache_folder
+from edgenext.system.progress import Progress, quiet
 
 MOST_WARNINGS = 10
 """Broken images that are warned of one by one."""
@@ -41,7 +39,8 @@ def load_images(
     exclude: Collection[str] = (),
     cache_dir: Path | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    source: IndexedSource | None = None,
+    progress: Progress = quiet,
 ) -> ImageSet:
     """Load the images of a folder, a zip or the embedded digits for a model.
 
@@ -59,6 +58,7 @@ def load_images(
         exclude: content hashes of images that must not be picked.
         cache_dir: where decoded images are kept; default $EDGENEXT_CACHE or ~/.cache/edgenext.
         workers: processes that decode; default one per processor, at most 4.
+        source: the data, opened before; it keeps what it has listed and hashed.
         progress: told how many images are decoded.
 
     Raises:
@@ -70,7 +70,7 @@ def load_images(
     _check_transform(transform)
     if workers is not None and workers < 1:
         raise UsageError(f"cannot decode with {workers} workers: at least 1")
-    load = _Loading(data, transform, role, num_classes, labels)
+    load = _Loading(data, transform, role, num_classes, labels, source or open_indexed(data, role))
     items, excluded = load.pick(limit, seed, frozenset(exclude))
     decoded = load.decode(items, cache_dir, workers, progress)
     while limit is not None and decoded.broken:
@@ -99,7 +99,20 @@ def load_images(
     return ImageSet(decoded.pixels, targets, hashes, names, transform, info, load.classes)
 
 
-def count_classes(data: str | Path, role: Literal["train", "val"]) -> int:
+def open_indexed(data: str | Path, role: str) -> IndexedSource:
+    """The folder, zip or embedded digits called `data`.
+
+    Raises:
+        DataError: nothing there, or neither a folder nor a zip.
+    """
+    if str(data) == digits.NAME:
+        return IndexedSource(digits.DigitSource(role))
+    return IndexedSource(open_source(Path(data)))
+
+
+def count_classes(
+    data: str | Path, role: Literal["train", "val"], source: IndexedSource | None = None
+) -> int:
     """How many classes a data set has: its class folders that are not empty.
 
     Raises:
@@ -107,7 +120,7 @@ def count_classes(data: str | Path, role: Literal["train", "val"]) -> int:
     """
     if str(data) == digits.NAME:
         return digits.NUM_CLASSES
-    source = open_source(Path(data))
+    source = source or open_indexed(data, role)
     root = find_layout(source, Path(data), role, frozenset()).path
     prefix = f"{root}/" if root else ""
     below = (path.removeprefix(prefix).partition("/") for path in source.images(root))
@@ -124,17 +137,16 @@ class _Loading:
         role: str,
         num_classes: int,
         labels: Sequence[str] | None,
+        source: IndexedSource,
     ) -> None:
-        self.data, self.transform = Path(data), transform
+        self.data, self.transform, self.source = Path(data), transform, source
         self.embedded = str(data) == digits.NAME
-        self.source: Source
-        if self.embedded:
-            self.source, root = digits.DigitSource(role), ""
-            self.split: str | None = role
-        else:
-            self.source = open_source(self.data)
+        root: str = ""
+        split: str | None = role
+        if not self.embedded:
             layout = find_layout(self.source, self.data, role, frozenset(labels or ()))
-            root, self.split = layout.path, layout.split
+            root, split = layout.path, layout.split
+        self.split = split
         self.by_class = self._list(root)
         if not any(self.by_class.values()):
             raise DataError(f"{data} holds no images")
@@ -166,7 +178,7 @@ class _Loading:
         """The content hash, or None and a note for what cannot be read."""
         if path not in self.hashes and path not in self.broken:
             try:
-                self.hashes[path] = content_hash(self.source.read(path))
+                self.hashes[path] = self.source.content_hash(path)
             except UnreadableError as e:
                 self._broken(path, str(e))
         return self.hashes.get(path) if path not in self.broken else None
@@ -198,18 +210,17 @@ class _Loading:
         items: list[Item],
         cache_dir: Path | None,
         workers: int | None,
-        progress: Progress | None,
+        progress: Progress,
     ) -> Decoded:
         """Pixels of the items; digits are drawn each time, files come through the cache."""
-        size = self.transform.size
+        size, task = self.transform.size, f"decoding {self.data}"
 
         def counted(
             images: Iterable[bytes | UnreadableError],
         ) -> Generator[bytes | UnreadableError]:
             for done, image in enumerate(images, 1):
                 yield image
-                if progress:
-                    progress(done, len(items))
+                progress(task, done, len(items))
 
         if self.embedded:
             drawn = (digits.render(self.source.read(i.path), self.transform) for i in items)
@@ -227,8 +238,7 @@ class _Loading:
             self.transform,
             lambda: counted(decode_all(self.data, items, self.transform, count)),
         )
-        if progress:
-            progress(len(items), len(items))
+        progress(task, len(items), len(items))
         return found
 
     def report_broken(self, items: list[Item], decoded: Decoded) -> None:

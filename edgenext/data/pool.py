@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from edgenext.data.decode import decode
-from edgenext.data.sources import Source, UnreadableError, open_source
+from edgenext.data.sources import Source, UnreadableError, content_hash, open_source
 from edgenext.errors import DataError
 from edgenext.schema import EvalTransform
 
@@ -34,11 +33,6 @@ class Item:
 
     path: str
     hash: str
-
-
-def content_hash(data: bytes) -> str:
-    """The first 16 hex digits of the sha256."""
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def default_workers() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 import zlib
@@ -36,6 +37,11 @@ class Source(Protocol):
     def read(self, path: str) -> bytes:
         """A file's bytes, or `UnreadableError`."""
         ...
+
+
+def content_hash(data: bytes) -> str:
+    """The first 16 hex digits of the sha256."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _visible(name: str) -> bool:
@@ -131,6 +137,48 @@ class ZipSource:
             raise UnreadableError(str(e)) from e
         except (RuntimeError, NotImplementedError) as e:  # encrypted, or an exotic compression
             raise UnreadableError(str(e)) from e
+
+
+class IndexedSource:
+    """A source whose listings and content hashes are kept: each is read once."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._folders: dict[str, list[str]] = {}
+        self._images: dict[str, list[str]] = {}
+        self._hashes: dict[str, str | UnreadableError] = {}
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders directly in `path`."""
+        if path not in self._folders:
+            self._folders[path] = self._source.folders(path)
+        return self._folders[path]
+
+    def images(self, path: str) -> list[str]:
+        """Paths of all image files below `path`."""
+        if path not in self._images:
+            self._images[path] = self._source.images(path)
+        return self._images[path]
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes."""
+        return self._source.read(path)
+
+    def content_hash(self, path: str) -> str:
+        """16 hex digits of the sha256 of a file's bytes.
+
+        Raises:
+            UnreadableError: it cannot be read.
+        """
+        if path not in self._hashes:
+            try:
+                self._hashes[path] = content_hash(self._source.read(path))
+            except UnreadableError as e:
+                self._hashes[path] = e
+        result = self._hashes[path]
+        if isinstance(result, UnreadableError):
+            raise result
+        return result
 
 
 def open_source(path: Path) -> Source:

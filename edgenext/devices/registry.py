@@ -13,8 +13,8 @@ from edgenext.devices.transports.link import LinkTransport, Told
 from edgenext.devices.transports.local import LocalChannel
 from edgenext.devices.transports.ssh import SshChannel
 from edgenext.errors import DeviceError, InputError, UsageError, unknown_name
-from edgenext.files import write_text
 from edgenext.schema import Device, Record
+from edgenext.system.files import write_text
 
 KINDS = ("jetson", "android", "iphone", "linux")
 HOW = {
@@ -43,7 +43,7 @@ def devices_path() -> Path:
     return Path(home) / "edgenext" / "devices.json"
 
 
-def known() -> dict[str, Device]:
+def known_devices() -> dict[str, Device]:
     """All devices by name.
 
     Raises:
@@ -70,7 +70,7 @@ def check_name(name: str) -> None:
             f"{name!r} cannot be a device's name",
             f"Use letters, digits, dots and dashes; not {', '.join(RESERVED)}",
         )
-    if name in known():
+    if name in known_devices():
         raise UsageError(f"there is a device {name}", f"edgenext devices remove {name} first")
 
 
@@ -81,7 +81,7 @@ def add(device: Device) -> None:
         UsageError: a name that cannot be, or is taken.
     """
     check_name(device.name)
-    _write(known() | {device.name: device})
+    _write(known_devices() | {device.name: device})
 
 
 def remove(name: str) -> Device:
@@ -90,7 +90,7 @@ def remove(name: str) -> Device:
     Raises:
         UsageError: there is none of that name.
     """
-    devices = known()
+    devices = known_devices()
     if name not in devices:
         raise unknown_name("device", name, devices)
     device = devices.pop(name)
@@ -104,7 +104,7 @@ def find(what: str) -> Device:
     Raises:
         UsageError: there is none, or several of the kind; the message says how to add or name one.
     """
-    devices = known()
+    devices = known_devices()
     if what in devices:
         return devices[what]
     if what not in KINDS:

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenext.artifact import Artifact
-from edgenext.benchmark import accuracy, latency
+from edgenext.benchmark import latency
 from edgenext.benchmark import validity as rules
 from edgenext.benchmark.machine import Conditions
 from edgenext.benchmark.published import published
 from edgenext.benchmark.worker import Ready
-from edgenext.devices.asked import Asked
 from edgenext.devices.probes import tegrastats
 from edgenext.devices.protocol import Measured, Recorded
-from edgenext.devices.runners.pushed import SENSORS
+from edgenext.devices.request import Asked
+from edgenext.devices.runners.python_runner import SENSORS
 from edgenext.errors import DeviceError
-from edgenext.runtimes.base import Logits
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.session import Logits
+from edgenext.metrics import accuracy
 from edgenext.schema import (
     BenchReport,
     BenchResult,
@@ -79,7 +80,7 @@ def report(asked: Asked, recorded: Recorded, after: DeviceFacts, folder: Path) -
     timed = known in ("device", "host")
     found = BenchReport(
         results=tuple(rows),
-        ratios=latency.ratios(rows, samples, asked.seed) if timed else (),
+        ratios=latency.ratios(rows, samples, asked.how.seed) if timed else (),
         environment=recorded.environment,
         device=asked.facts,
         after=after,
@@ -193,7 +194,7 @@ def _accuracy(
     if asked.images is None:
         return {}
     judged = [
-        accuracy.Judged(
+        accuracy.Predictions(
             row.artifact,
             read_logits(
                 folder / f"logits-{row.sha256}.f32",
@@ -208,10 +209,10 @@ def _accuracy(
         )
         for row, a in zip(found.results, asked.artifacts, strict=True)
     ]
-    scores = accuracy.scores(judged, asked.images)
+    scores = accuracy.eval_report(judged, asked.images)
     if len(judged) == 1:
         return {"eval": scores}
-    return {"eval": scores, "compare": accuracy.comparison(judged[0], judged[1:], asked.images)}
+    return {"eval": scores, "compare": accuracy.compare_report(judged[0], judged[1:], asked.images)}
 
 
 def read_logits(path: Path, n: int, classes: int, of: str) -> Logits:

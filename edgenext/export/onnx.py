@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from edgenext.errors import UsageError
 from edgenext.export.simplify import simplify
+from edgenext.formats.onnx.session import tensor_spec as tensor_spec
 from edgenext.options import DEFAULT_OPSET
-from edgenext.runtimes.onnxruntime import tensor_spec as tensor_spec
 from edgenext.schema import EvalTransform
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def onnx_graph(
 
     Args:
         network: a reference network in evaluation mode.
-        form: one of `graph.targets.FORMS`.
+        form: one of `targets.target.FORMS`.
         size: height and width in pixels.
         batch: images a call, None for any number.
         opset: of the default ONNX domain.

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from edgenext.errors import ParityError
 from edgenext.export.onnx import STAGES, call_size, tensor_spec, with_stage_outputs
-from edgenext.files import packaged_toml
+from edgenext.formats.onnx.session import inference_session
+from edgenext.formats.session import Images, Session, Traceable, filled, logits, normalise
 from edgenext.graph.tensors import locate, noise
-from edgenext.runtimes.base import Images, Session, Traceable, filled, logits, normalise
-from edgenext.runtimes.fidelity import fidelity, sqnr_db
-from edgenext.runtimes.onnxruntime import inference_session
+from edgenext.metrics.fidelity import fidelity, sqnr_db
 from edgenext.schema import EvalTransform, Parity
+from edgenext.targets.scheme import ROWS
 
 if TYPE_CHECKING:
     import onnx
@@ -28,11 +28,8 @@ Reference = Callable[[Images, Array], dict[str, Array]]
 """From images, and the same normalised to N×3×H×W, to the tensors `STAGES` and `logits`."""
 
 
-MIN_SQNR_DB = {
-    scheme: float(row["least_db"])
-    for scheme, row in packaged_toml("edgenext.export", "parity.toml").items()
-}
-"""Scheme → least SQNR of any stage in dB; parity.toml derives them."""
+MIN_SQNR_DB = {name: scheme.least_db for name, scheme in ROWS.items()}
+"""Scheme → least SQNR of any stage in dB; targets/schemes.toml derives them."""
 
 
 def torch_reference(network: EdgeNeXt) -> Reference:

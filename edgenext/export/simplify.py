@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgenext.errors import ParityError
-from edgenext.silence import native_output_hidden
+from edgenext.system.native_output import native_output_hidden
 
 if TYPE_CHECKING:
     import onnx

@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from edgenext.errors import unknown_name
 from edgenext.graph.canonical import canonicalise_attention
 from edgenext.graph.fold import batchnorm_affine, check_finite, fold, scale_outputs
-from edgenext.graph.targets import FORMS
 from edgenext.models.network import (
     LN_EPS,
     XCA,
@@ -34,6 +33,7 @@ from edgenext.models.network import (
 )
 from edgenext.models.zoo import check_size
 from edgenext.schema import EvalTransform
+from edgenext.targets.target import FORMS
 
 NORMALIZE_EPS = 1e-12
 """The floor of torch.nn.functional.normalize."""

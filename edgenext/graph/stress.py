@@ -22,7 +22,7 @@ from edgenext.graph.fold import (
 from edgenext.models.network import EdgeNeXt, LayerNorm2d
 
 
-def stress(network: EdgeNeXt, seed: int = 0, strength: float = 3.0) -> EdgeNeXt:
+def rescaled_twin(network: EdgeNeXt, seed: int = 0, strength: float = 3.0) -> EdgeNeXt:
     """A rescaled copy of a network: equal logits, channels up to 4**strength apart in size.
 
     Args:

@@ -8,8 +8,8 @@ import logging
 from pathlib import Path
 
 from edgenext.errors import InputError
-from edgenext.files import cache_folder, write_text
 from edgenext.models import zoo
+from edgenext.system.files import cache_folder, write_text
 
 log = logging.getLogger(__name__)
 

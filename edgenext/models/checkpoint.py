@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import CheckpointError, UsageError, unknown_name
-from edgenext.files import sha256_file
 from edgenext.models import zoo
 from edgenext.models.cache import cached_path, published_as, sha256_known
 from edgenext.models.random_weights import fresh_head, random_state, state_sha256
@@ -30,6 +29,7 @@ from edgenext.models.state import (
 )
 from edgenext.models.unpickle import read_weights_file
 from edgenext.schema import EvalTransform
+from edgenext.system.files import sha256_file
 
 if TYPE_CHECKING:
     from edgenext.models.network import EdgeNeXt

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from edgenext.errors import DownloadError
-from edgenext.files import write_text
+from edgenext.system.files import write_text
+from edgenext.system.progress import Progress
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes there are and the bytes there will be, None where nobody says."""
 
 TRIES = 5
 """Connections that may fail one after the other with less than a MiB gained."""
@@ -52,7 +51,7 @@ class Download:
         url: str,
         part: Path,
         file: IO[bytes],
-        progress: Progress | None,
+        progress: Progress,
         timeout_s: float,
     ) -> None:
         self.url, self.part, self.file = url, part, file
@@ -167,8 +166,7 @@ class Download:
         return None, None
 
     def _tell(self) -> None:
-        if self.progress is not None:
-            self.progress(self.done, self.total)
+        self.progress(f"fetching {self.part.stem}", self.done, self.total or 0)
 
 
 def _opener() -> urllib.request.OpenerDirector:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import IO
 
 from edgenext.errors import DownloadError, OutputError, UsageError
-from edgenext.files import sha256_file
 from edgenext.models import zoo
 from edgenext.models.cache import cached_path, record, record_path, sha256_known
-from edgenext.models.download import Download, Progress, note_path
+from edgenext.models.download import Download, note_path
+from edgenext.system.files import sha256_file
+from edgenext.system.progress import Progress, quiet
 
-__all__ = ["Progress", "cached_path", "download_url", "fetch", "sha256_known"]
+__all__ = ["cached_path", "download_url", "fetch", "sha256_known"]
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def fetch(
     *,
     cache_dir: Path | None = None,
     url: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = quiet,
     timeout_s: float = 30.0,
     backoff_s: float = 0.5,
 ) -> Path:

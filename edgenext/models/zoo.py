@@ -7,8 +7,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import UsageError, unknown_name
-from edgenext.files import packaged_toml
 from edgenext.schema import EvalTransform, ModelCard
+from edgenext.system.files import packaged_toml
 
 if TYPE_CHECKING:
     from edgenext.models.network import Arch, EdgeNeXt

@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgenext.artifact import Artifact
 from edgenext.data import ImageSet
-from edgenext.errors import ArtifactError, UsageError, unknown_name
+from edgenext.errors import ArtifactError, UsageError
 from edgenext.export.artifacts import Content, Graph, write_artifact
-from edgenext.export.formats import require_format
 from edgenext.export.onnx import call_size
 from edgenext.export.parity import onnx_reference
-from edgenext.quantize import cast, dynamic, rivals
+from edgenext.export.settings import ExportSettings
+from edgenext.formats.artifact import Artifact
+from edgenext.options import ENGINE
+from edgenext.quantize import cast, dynamic
+from edgenext.quantize.baselines import BASELINES
 from edgenext.quantize.calibrate import Batches
 from edgenext.quantize.checks import calibration_warnings, clipping_warnings, require_finite
 from edgenext.quantize.engine import Quantized, quantize_static
-from edgenext.quantize.recipe import STATIC, Recipe
-
-
-@dataclass(frozen=True)
-class Rival:
-    """Another quantizer: the target that its files are for, and the form that it is given.
-
-    No form stands for the target's own.
-    """
-
-    quantize: Callable[[onnx.ModelProto, Batches], onnx.ModelProto]
-    target: str
-    form: str = ""
-
-
-RIVALS = {
-    "onnxruntime": Rival(rivals.onnxruntime_static, "cpu-onnxruntime", "naive"),
-    "nncf": Rival(rivals.nncf_static, "cpu-openvino"),
-}
-
-ENGINES = ("edgenext", *RIVALS)
+from edgenext.quantize.recipe import Recipe
+from edgenext.system.progress import Progress, quiet
+from edgenext.targets.scheme import SCHEMES
 
 PARITY_IMAGES = 32
 """Images on which the written file is compared with its float graph."""
@@ -82,89 +65,86 @@ class PreparedBatches(Sequence[NDArray[Any]]):
 
 def quantize_graph(
     graph: Graph,
+    settings: ExportSettings,
     images: ImageSet,
     path: Path,
     recipe: Recipe,
     *,
-    engine: str = "edgenext",
     seed: int = 0,
-    file_format: str = "onnx",
-    told: Mapping[str, str | bool] = MappingProxyType({}),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = quiet,
 ) -> Artifact:
     """Quantize a float graph, run the result and write it with its manifest.
 
     The parity in the manifest is taken on the images given: it is a check, not a result.
 
     Args:
-        graph: a float graph; our engine needs a deployment form.
+        graph: a float graph; this package's own engine needs a deployment form.
+        settings: scheme and engine, and the format that is converted to.
         images: of the graph's transform: calibrated on if the scheme needs it, compared on always.
         path: of the file to write.
-        recipe: what is quantized, and how (our engine's).
-        engine: one of `ENGINES`.
+        recipe: what is quantized, and how; of no account to a baseline.
         seed: of the values sampled for the range search.
-        file_format: of the file; other than ONNX it is converted from the quantized graph.
-        told: options of the format, by name.
-        progress: called with the batches that are done and how many there are.
+        progress: told of the calibration.
 
     Raises:
-        UsageError: an unknown engine, or a scheme that is not its own.
         ArtifactError: a graph that cannot be quantized.
         DataError: calibration images that drive the network to values that are not finite.
         OutputError: the folder cannot be written.
     """
-    require_engine(engine, recipe.scheme)
     require_finite(graph.model)
-    if engine == "edgenext" and graph.form == "naive" and recipe.scheme in STATIC:
+    if settings.engine == ENGINE and graph.form == "naive" and settings.calibrated:
         raise ArtifactError(
             "the plain graph cannot be quantized by this engine: its scales are not folded",
             "Export it without --no-fold, or quantize the model itself",
         )
-    batches = PreparedBatches(graph, images.images)
-    if recipe.scheme in require_format(file_format).made_by(told, graph.target).converts:
-        made = Quantized(graph.model, graph.model, {}, {})
+    if settings.converter_quantizes:
+        quantized = Quantized(graph.model, graph.model, {}, {})
     else:
-        made = _quantized(graph.model, batches, recipe, engine, seed, progress)
-    return write_quantized(graph, made, images, path, recipe, engine, file_format, told)
+        batches = PreparedBatches(graph, images.images)
+        quantized = _quantized(graph.model, batches, recipe, settings.engine, seed, progress)
+    return write_quantized(graph, settings, quantized, images, path, recipe)
 
 
 def write_quantized(
     graph: Graph,
-    made: Quantized,
+    settings: ExportSettings,
+    quantized: Quantized,
     images: ImageSet,
     path: Path,
     recipe: Recipe,
-    engine: str = "edgenext",
-    file_format: str = "onnx",
-    told: Mapping[str, str | bool] = MappingProxyType({}),
 ) -> Artifact:
     """Check a quantized graph, run it and write it with its manifest; see `quantize_graph`."""
-    onnx.checker.check_model(made.model, full_check=True)
-    calibrated = recipe.scheme in STATIC
-    kind = require_format(file_format).made_by(told, graph.target)
-    given = kind.samples or recipe.scheme in kind.converts
-    warnings: list[str] = []
-    if calibrated:
-        warnings = [*calibration_warnings(images), *clipping_warnings(made.clipped)]
-    content = Content(
-        scheme=recipe.scheme,
-        reference=made.reference,
-        file_format=file_format,
-        told=told,
-        samples=images.images if calibrated and given else None,
-        recipe=recipe.model_dump(mode="json") if engine == "edgenext" else None,
-        calibration=images.calibration() if calibrated else None,
-        engine=engine,
-        kept=made.kept,
-        warnings=warnings,
+    onnx.checker.check_model(quantized.model, full_check=True)
+    needs_samples = settings.converter_quantizes or (
+        settings.converter is not None and settings.converter.samples
     )
+    content = Content(reference=quantized.reference, kept=quantized.kept)
+    if settings.engine == ENGINE:
+        content = replace(content, recipe=recipe.model_dump(mode="json"))
+    if settings.calibrated:
+        content = replace(
+            content,
+            samples=images.images if needs_samples else None,
+            calibration=images.calibration(),
+            warnings=[*calibration_warnings(images), *clipping_warnings(quantized.clipped)],
+        )
     return write_artifact(
-        replace(graph, model=made.model),
+        replace(graph, model=quantized.model),
+        settings,
         path,
         images.images[:PARITY_IMAGES],
-        onnx_reference(made.reference),
+        onnx_reference(quantized.reference),
         content,
     )
+
+
+METHODS: dict[str, Callable[[onnx.ModelProto, Recipe], onnx.ModelProto]] = {
+    "dynamic": dynamic.quantize_dynamic,
+    "weight-only": dynamic.quantize_weights,
+    "fp16": cast.to_fp16,
+    "bf16": cast.to_bf16,
+}
+"""How schemes without calibration are made, by the `method` of their row in schemes.toml."""
 
 
 def _quantized(
@@ -173,37 +153,15 @@ def _quantized(
     recipe: Recipe,
     engine: str,
     seed: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> Quantized:
-    if engine in RIVALS:
-        return Quantized(RIVALS[engine].quantize(model, batches), model, {}, {})
-    if recipe.scheme in STATIC:
+    if engine in BASELINES:
+        return Quantized(BASELINES[engine].quantize(model, batches), model, {}, {})
+    method = SCHEMES[recipe.scheme].method
+    if method == "static":
         return quantize_static(model, batches, recipe, seed, progress)
-    convert = {
-        "w8a8-dynamic": dynamic.quantize_dynamic,
-        "w8-weight-only": dynamic.quantize_weights,
-        "fp16": cast.to_fp16,
-        "bf16": cast.to_bf16,
-    }
-    if recipe.scheme not in convert:
+    if not method:
         raise UsageError(
             f"{recipe.scheme} is not for ONNX", f"Leave --format out: {recipe.target} has its own"
         )
-    return Quantized(convert[recipe.scheme](model, recipe), model, {}, {})
-
-
-def require_engine(name: str, scheme: str = "w8a8-static") -> None:
-    """Refuse an engine that does not exist, or does not make a scheme.
-
-    Raises:
-        UsageError: it does not; the nearest names are suggested.
-    """
-    if name not in ENGINES:
-        raise unknown_name("engine", name, ENGINES)
-    if name in RIVALS and scheme != "w8a8-static":
-        raise UsageError(f"the engine {name} makes w8a8-static only, not {scheme}")
-
-
-def form_of(engine: str, form: str) -> str:
-    """The form an engine is given, where our own would get `form`."""
-    return (RIVALS[engine].form if engine in RIVALS else "") or form
+    return Quantized(METHODS[method](model, recipe), model, {}, {})

@@ -11,7 +11,8 @@ import onnx
 from numpy.typing import NDArray
 
 from edgenext.errors import DataError
-from edgenext.runtimes.onnxruntime import inference_session
+from edgenext.formats.onnx.session import inference_session
+from edgenext.system.progress import Progress, quiet
 
 SAMPLE = 1 << 17
 """Values kept of each tensor over all batches, drawn at random: memory stays bounded."""
@@ -101,7 +102,7 @@ def calibrate(
     tensors: Sequence[str],
     batches: Batches,
     seed: int,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = quiet,
 ) -> dict[str, TensorStats]:
     """Statistics of the named tensors over prepared input batches, in one pass.
 
@@ -110,7 +111,7 @@ def calibrate(
         tensors: names of tensors in it.
         batches: what to run it on.
         seed: of the values that are kept.
-        progress: called with the number of batches seen.
+        progress: told of every batch.
 
     Raises:
         DataError: a tensor takes values that are not finite.
@@ -122,8 +123,7 @@ def calibrate(
     for i in range(len(batches)):
         for name, value in read(batches[i]).items():
             running[name].update(value, keep, rng)
-        if progress:
-            progress(i + 1)
+        progress("calibrating", i + 1, len(batches))
     stats = {name: r.finish() for name, r in running.items()}
     for name, s in stats.items():
         if not (np.isfinite(s.low).all() and np.isfinite(s.high).all()):

@@ -16,7 +16,7 @@ from edgenext.quantize.qdq import (
     weight_scales,
 )
 from edgenext.quantize.recipe import Recipe
-from edgenext.quantize.rounding import constant
+from edgenext.quantize.weights import constant
 
 FULL = 127
 """The last level of int8 weights."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import onnx
@@ -11,16 +10,16 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from edgenext.errors import ArtifactError
 from edgenext.graph.sites import read
-from edgenext.quantize import gate, qdq
+from edgenext.quantize import gated_activation as gate
+from edgenext.quantize import qdq
 from edgenext.quantize.calibrate import Batches, TensorStats, calibrate
 from edgenext.quantize.dynamic import store_rounded
 from edgenext.quantize.equalise import equalise, watched
 from edgenext.quantize.plan import Plan, choose_ranges, make_plan
 from edgenext.quantize.ranges import QParams, clipped
 from edgenext.quantize.recipe import Recipe
-from edgenext.quantize.rounding import layer_weights
-
-Progress = Callable[[int, int], None]
+from edgenext.quantize.weights import layer_weights
+from edgenext.system.progress import Progress, quiet
 
 GELU_OPSET = 20
 """The first opset that has GELU whole."""
@@ -60,7 +59,7 @@ def quantize_static(
     batches: Batches,
     recipe: Recipe,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = quiet,
 ) -> Quantized:
     """A statically quantized Q/DQ graph of a folded float graph.
 
@@ -69,7 +68,7 @@ def quantize_static(
         batches: prepared calibration inputs.
         recipe: what to quantize and how.
         seed: of the values sampled for the range search.
-        progress: called with the batches that are done and how many there are, in two passes.
+        progress: told of both passes over the batches.
 
     Raises:
         ArtifactError: the graph has no layers to quantize, or is quantized already.
@@ -84,7 +83,7 @@ def prepare(
     batches: Batches,
     recipe: Recipe,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = quiet,
 ) -> Prepared:
     """Calibrate a graph and equalise it; see `quantize_static`."""
     float_model = ir.from_proto(onnx.shape_inference.infer_shapes(model))
@@ -97,22 +96,18 @@ def prepare(
     names = [tensor.name for tensor in plan.tensors]
     if recipe.equalise:
         names += watched(graph, recipe.equalise)
-    stats = calibrate(
-        model, list(dict.fromkeys(names)), batches, seed, _pass(progress, 0, len(batches))
-    )
+    stats = calibrate(model, list(dict.fromkeys(names)), batches, seed, progress)
     if recipe.equalise and recipe.weights:
         equalise(graph, stats, recipe.equalise, recipe.weights.limit)
     return Prepared(ir.to_proto(float_model), stats, batches)
 
 
-def place(prepared: Prepared, recipe: Recipe, progress: Progress | None = None) -> Quantized:
+def place(prepared: Prepared, recipe: Recipe, progress: Progress = quiet) -> Quantized:
     """Choose ranges, round weights and put both into a copy of the prepared graph."""
     result = ir.from_proto(prepared.model)
     plan = make_plan(result.graph, recipe)
     params = choose_ranges(plan, prepared.stats, recipe, prepared.ranges)
-    batches = prepared.batches
-    second = _pass(progress, 1, len(batches))
-    weights = layer_weights(prepared.model, plan, params, batches, recipe, second)
+    weights = layer_weights(prepared.model, plan, params, prepared.batches, recipe, progress)
     gated = {read(node) for node in plan.gates}  # clipped on purpose, where the gate is flat
     lost = {
         t.name: clipped(prepared.stats[t.name], params[t.value])
@@ -121,13 +116,6 @@ def place(prepared: Prepared, recipe: Recipe, progress: Progress | None = None) 
     }
     _place(result.graph, plan, params, weights, recipe)
     return Quantized(ir.to_proto(result), prepared.model, plan.kept, lost)
-
-
-def _pass(progress: Progress | None, number: int, size: int) -> Callable[[int], None] | None:
-    """Progress of one of the two passes over `size` batches."""
-    if progress is None:
-        return None
-    return lambda done: progress(number * size + done, 2 * size)
 
 
 def _check(model: ir.Model, recipe: Recipe) -> None:

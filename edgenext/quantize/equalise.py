@@ -23,8 +23,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgenext.graph.sites import LAYERS, is_depthwise, read
-from edgenext.quantize.balance import balance_norm, balance_stream, find_streams, joins
 from edgenext.quantize.calibrate import Floats, TensorStats
+from edgenext.quantize.channel_scales import balance_norm, balance_stream, find_streams, joins
 from edgenext.quantize.qdq import Editor, drop_unused_constants
 from edgenext.quantize.recipe import Equalise
 

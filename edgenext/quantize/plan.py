@@ -8,30 +8,14 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from edgenext.graph.sites import ACTIVATIONS, LAYERS, Site, exceptions, find_sites, read
-from edgenext.quantize import gate
+from edgenext.quantize import gated_activation as gate
 from edgenext.quantize.calibrate import TensorStats
+from edgenext.quantize.qdq import Tensor
 from edgenext.quantize.ranges import QParams, choose
 from edgenext.quantize.recipe import Recipe, Sites
 
 MOVES = ("Split", "Reshape", "Transpose")
 """Operators whose outputs are their input's values: they keep its scale, and need it quantized."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A float tensor that will be quantized.
-
-    `readers` get it through Q/DQ: all of them where its maker is quantized too, else the
-    quantized ones alone, so that float sites read the float tensor.
-    """
-
-    value: ir.Value
-    readers: tuple[tuple[ir.Node, int], ...]
-
-    @property
-    def name(self) -> str:
-        """The name of the float tensor."""
-        return str(self.value.name)
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgenext.quantize.ranges import QParams, affine, snap
-
-if TYPE_CHECKING:
-    from edgenext.quantize.plan import Tensor
 
 INT32_HEADROOM = 2**30
 """Largest quantized bias: half of what int32 holds, so that the accumulator has room too."""
@@ -28,6 +25,23 @@ class LayerWeights:
     levels: NDArray[np.int8]
     scales: NDArray[np.float32]
     bias: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A float tensor that will be quantized.
+
+    `readers` get it through Q/DQ: all of them where its maker is quantized too, else the
+    quantized ones alone, so that float sites read the float tensor.
+    """
+
+    value: ir.Value
+    readers: tuple[tuple[ir.Node, int], ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the float tensor."""
+        return str(self.value.name)
 
 
 class Editor:

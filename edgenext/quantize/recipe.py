@@ -1,40 +1,22 @@
 """Recipes: which sites are quantized, and how, for a target. Data, with reasons.
 
-`recipes/<target>/<scheme>.toml` are the packaged ones; a file of the user's has the same keys.
+`targets/<target>/<scheme>.toml` are the packaged ones; a file of the user's has the same keys.
 """
 
 from __future__ import annotations
 
 import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from edgenext.config import validated
-from edgenext.errors import InputError, UsageError, unknown_name
+from edgenext.errors import InputError, UsageError
 from edgenext.graph.sites import Kind
-from edgenext.graph.targets import TARGETS, require_target
 from edgenext.schema import Record
-
-SCHEMES = (
-    "w8a8-static",
-    "w8a8-dynamic",
-    "w8a16-static",
-    "w8-weight-only",
-    "w6-palettized",
-    "w4-palettized",
-    "fp16",
-    "bf16",
-)
-STATIC = ("w8a8-static", "w8a16-static")
-"""Schemes whose ranges come from calibration images."""
-
-NEEDS = dict.fromkeys(STATIC, ("weights", "activations", "sites")) | dict.fromkeys(
-    ("w8a8-dynamic", "w8-weight-only"), ("weights", "sites")
-)
-"""The sections that a scheme cannot do without."""
+from edgenext.schema.validation import validated
+from edgenext.targets.scheme import SCHEMES
+from edgenext.targets.target import recipe_text, require_runnable
 
 Reason = Annotated[str, Field(min_length=1)]
 
@@ -142,18 +124,6 @@ def with_integer_io(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"sites": sites})
 
 
-def schemes(target: str) -> list[str]:
-    """Schemes with a recipe for a target.
-
-    Raises:
-        UsageError: no such target.
-    """
-    require_target(target)
-    folder = resources.files("edgenext.quantize").joinpath("recipes", target)
-    found = {p.name.removesuffix(".toml") for p in folder.iterdir()} if folder.is_dir() else set()
-    return [s for s in SCHEMES if s in found]
-
-
 def load_recipe(target: str, scheme: str = "w8a8-static", file: Path | None = None) -> Recipe:
     """The recipe of a target and scheme, or the one in a file.
 
@@ -163,15 +133,13 @@ def load_recipe(target: str, scheme: str = "w8a8-static", file: Path | None = No
         InputError: a file that is missing or is no TOML.
     """
     if file is None:
-        _require_scheme(target, scheme)
-        where = f"recipes/{target}/{scheme}.toml"
-        text = resources.files("edgenext.quantize").joinpath(where).read_text("utf-8")
-        return parse_recipe(text, where)
+        require_runnable(target, scheme)
+        return parse_recipe(recipe_text(target, scheme), f"targets/{target}/{scheme}.toml")
     try:
         recipe = parse_recipe(file.read_text("utf-8"), f"the recipe {file}")
     except (OSError, UnicodeDecodeError) as e:
         raise InputError(f"cannot read the recipe {file}: {e}") from e
-    _require_scheme(recipe.target, recipe.scheme)
+    require_runnable(recipe.target, recipe.scheme)
     return recipe
 
 
@@ -187,16 +155,7 @@ def parse_recipe(text: str, source: str) -> Recipe:
     except tomllib.TOMLDecodeError as e:
         raise InputError(f"{source} is no TOML: {e}") from e
     recipe = validated(Recipe, values, source)
-    for part in NEEDS.get(recipe.scheme, ()):
-        if getattr(recipe, part) is None:
-            raise UsageError(f"{source} has no [{part}]: {recipe.scheme} needs it")
+    for section in SCHEMES[recipe.scheme].sections if recipe.scheme in SCHEMES else ():
+        if getattr(recipe, section) is None:
+            raise UsageError(f"{source} has no [{section}]: {recipe.scheme} needs it")
     return recipe
-
-
-def _require_scheme(target: str, scheme: str) -> None:
-    if scheme not in SCHEMES:
-        raise unknown_name("scheme", scheme, SCHEMES)
-    able = schemes(target)
-    if scheme not in able:
-        why = TARGETS[target].refuses.get(scheme, "it has no recipe there")
-        raise UsageError(f"{target} cannot run {scheme}: {why}", f"Use {' or '.join(able)}")

@@ -22,15 +22,17 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgenext.errors import UsageError
-from edgenext.files import write_text
+from edgenext.formats.onnx.session import inference_session
 from edgenext.graph.sites import KINDS, find_sites, match
+from edgenext.metrics.fidelity import fidelity
 from edgenext.quantize.calibrate import Batches
 from edgenext.quantize.engine import Prepared, place, prepare
 from edgenext.quantize.plan import chosen_sites
-from edgenext.quantize.recipe import STATIC, Recipe, Sites
-from edgenext.runtimes.fidelity import fidelity
-from edgenext.runtimes.onnxruntime import inference_session
+from edgenext.quantize.recipe import Recipe, Sites
 from edgenext.schema import SiteEffect, SiteRow
+from edgenext.system.files import write_text
+from edgenext.system.progress import Progress, quiet
+from edgenext.targets.scheme import CALIBRATED
 
 Labels = NDArray[np.int64]
 Known = TypeVar("Known", SiteEffect, SiteRow)
@@ -52,7 +54,7 @@ def sensitivity(
     question: Question,
     cache: Path,
     pattern: str = "*",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = quiet,
 ) -> tuple[SiteEffect, list[SiteRow]]:
     """The recipe's own figures, and a row for every site in graph order.
 
@@ -61,7 +63,7 @@ def sensitivity(
         cache: folder of the rows that are known already; each is written when it is measured, so
             that a stopped run goes on where it was.
         pattern: a site's name, or a pattern of names.
-        progress: called with the sites that are done and how many there are.
+        progress: told of every site.
 
     Raises:
         UsageError: a pattern that fits no site.
@@ -73,8 +75,7 @@ def sensitivity(
     rows = []
     for done, name in enumerate(names, 1):
         rows.append(known.row(name, partial(bench.row, name)))
-        if progress:
-            progress(done, len(names))
+        progress("quantizing site by site", done, len(names))
     return base, rows
 
 
@@ -84,8 +85,10 @@ def require_sites(recipe: Recipe) -> None:
     Raises:
         UsageError: it is not static.
     """
-    if recipe.scheme not in STATIC:
-        raise UsageError(f"{recipe.scheme} has no sites to compare", f"Use {' or '.join(STATIC)}")
+    if recipe.scheme not in CALIBRATED:
+        raise UsageError(
+            f"{recipe.scheme} has no sites to compare", f"Use {' or '.join(CALIBRATED)}"
+        )
 
 
 class _Bench:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from edgenext.files import write_text
 from edgenext.report.load import load_logits, load_summary
 from edgenext.report.markdown import markdown
 from edgenext.report.page import page
 from edgenext.report.plots import plots
 from edgenext.report.study import study
 from edgenext.report.verdict import BUDGET, Verdict, judge
+from edgenext.system.files import write_text
 
 __all__ = ["BUDGET", "Verdict", "write_report"]
 

@@ -93,7 +93,7 @@ def is_right(entry: Entry, study: Study, budget: float) -> Check:
         return Check(True, f"{seen}: within {allowed}", f"its drop is within {allowed}")
     if low > budget:
         return Check(False, f"{seen}: over {allowed}", f"its top-1 drop is over {allowed}")
-    from edgenext.benchmark.statistics import images_needed
+    from edgenext.metrics.statistics import images_needed
 
     needed = images_needed(drop.lost, drop.gained, n, budget)
     if needed is None:

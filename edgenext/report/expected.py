@@ -18,7 +18,7 @@ TOLERANCE = 0.1
 
 def expected(study: Study, verdict: Verdict) -> str:
     """One paragraph, empty where there is no expectation: no CPU target, or no INT8 judged."""
-    from edgenext.quantize.recipe import schemes
+    from edgenext.targets.target import schemes
 
     env = study.summary.bench.environment
     judged = next((e for e in study.int8 if e.name == verdict.artifact), None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgenext.errors import InputError
-from edgenext.runtimes.base import Logits
+from edgenext.formats.session import Logits
 from edgenext.schema import BenchReport, RunSummary
 
 SUMMARY = "run.json"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from edgenext.report import kept
+from edgenext.report import kept_float as kept
 from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
 from edgenext.report.devices import device_tables
 from edgenext.report.expected import expected
+from edgenext.report.glossary import reading
 from edgenext.report.provenance import Section, provenance
-from edgenext.report.reading import reading
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell, Row, Table, results
 from edgenext.report.text import clean, prose

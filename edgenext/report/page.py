@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from string import Template
 
-from edgenext.report import kept
+from edgenext.report import kept_float as kept
 from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
 from edgenext.report.devices import DeviceTable, device_tables
 from edgenext.report.expected import expected
+from edgenext.report.glossary import reading
 from edgenext.report.plots.canvas import Plot
 from edgenext.report.provenance import Section, provenance
-from edgenext.report.reading import reading
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell, Row, Table, results
 from edgenext.report.text import clean, prose

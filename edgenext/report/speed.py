@@ -41,7 +41,7 @@ def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
         return Speed(ratio.median, *ratio.ci95, valid and ratio.valid)
     mine, others = round_medians(a), round_medians(b)
     if mine is not None and others is not None and len(mine) == len(others):
-        from edgenext.benchmark.statistics import bootstrap_median_interval
+        from edgenext.metrics.statistics import bootstrap_median_interval
 
         each = others / mine
         return Speed(float(np.median(each)), *bootstrap_median_interval(each, SEED), valid)

@@ -9,7 +9,6 @@ from pathlib import PurePath
 from typing import Literal
 
 from edgenext.errors import InputError
-from edgenext.graph.targets import TARGETS, Target
 from edgenext.schema import (
     BenchReport,
     BenchResult,
@@ -18,6 +17,7 @@ from edgenext.schema import (
     ExportResult,
     RunSummary,
 )
+from edgenext.targets.target import TARGETS, Target
 
 FLOATS = ("fp", "bf")
 """How the names of floating-point schemes begin: fp32, fp16, bf16."""

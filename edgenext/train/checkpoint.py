@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from edgenext.errors import CheckpointError, UsageError
-from edgenext.files import write_bytes
 from edgenext.models.unpickle import read_weights_file
 from edgenext.schema import Record
+from edgenext.system.files import write_bytes
 from edgenext.train.ema import Ema
 from edgenext.train.recipe import EpochReport, TrainRecipe
 

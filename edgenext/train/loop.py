@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from edgenext.data import ImageSet
 from edgenext.errors import DataError, EdgenextError, OverlapError, UsageError
-from edgenext.files import write_bytes, write_text
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
+from edgenext.system.files import write_bytes, write_text
 from edgenext.train import checkpoint
 from edgenext.train.batches import steps_per_epoch, top1, training_batches
 from edgenext.train.checkpoint import Run, TrainedSidecar
@@ -35,7 +35,7 @@ def train(
     recipe: TrainRecipe,
     out: Path,
     resume: bool = False,
-    progress: Callable[[EpochReport], None] | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
     name: str | None = None,
 ) -> TrainResult:
     """Train a network on the CPU and leave weights, sidecar and checkpoint in `out`.
@@ -51,7 +51,7 @@ def train(
         recipe: everything that decides the result besides the images.
         out: the folder to write to.
         resume: go on from the checkpoint in `out`; without one, begin.
-        progress: told about every epoch once its checkpoint is written.
+        on_epoch: called with every epoch's report once its checkpoint is written.
         name: stem of the weights file; default architecture and data set.
 
     Raises:
@@ -95,8 +95,8 @@ def train(
             report = EpochReport(run.epoch + 1, recipe.epochs, loss, lr, seconds, accuracy)
             run.history.append(report)
             checkpoint.save(run, path)
-            if progress:
-                progress(report)
+            if on_epoch:
+                on_epoch(report)
     network.load_state_dict(run.ema.network.state_dict())
     network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return _write(network, run, images, val, out, name or f"{arch}_{Path(images.info.data).stem}")

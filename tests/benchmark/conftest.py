@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgenext.artifact import Artifact, save_artifact
+from edgenext.formats.artifact import Artifact, save_artifact
 from edgenext.schema import EvalTransform, TensorSpec
 
 SIZE = 32

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from edgenext.artifact import Artifact
-from edgenext.benchmark.accuracy import accuracy, compare, evaluate, paired_drop, ranks, score
 from edgenext.errors import DataError, RuntimeFailedError
-from edgenext.runtimes import open_session
-from edgenext.runtimes.fidelity import CHUNK, fidelity, sqnr_db
+from edgenext.formats import open_session
+from edgenext.formats.artifact import Artifact
+from edgenext.metrics.accuracy import accuracy, compare, evaluate, paired_drop, ranks, score
+from edgenext.metrics.fidelity import CHUNK, fidelity, sqnr_db
 from edgenext.schema import SubsetInfo
 
 Floats = NDArray[np.float32]

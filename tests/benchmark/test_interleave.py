@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from conditions import QUIET, READY
 
-from edgenext.artifact import Artifact, distinct_names
 from edgenext.benchmark.interleave import Rounds, interleave
 from edgenext.benchmark.latency import bench, latency, ratios, result, sustained
 from edgenext.benchmark.validity import Asked
 from edgenext.benchmark.worker import Ready
 from edgenext.errors import UsageError
+from edgenext.formats.artifact import Artifact, distinct_names
 from edgenext.schema import BenchResult
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import psutil
 import pytest
 
-from edgenext.artifact import Artifact
 from edgenext.benchmark.latency import bench
 from edgenext.errors import RuntimeFailedError
+from edgenext.formats.artifact import Artifact
 from edgenext.schema import BenchReport
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgenext.benchmark.quietest import noisy, quietest
+from edgenext.benchmark.retry import noisy, quietest
 from edgenext.schema import BenchReport, BenchResult, Latency
 
 QUIET, NOISY, IMPOSSIBLE = "quiet", "noisy", "impossible"

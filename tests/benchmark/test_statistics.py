@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from edgenext.benchmark.statistics import (
+from edgenext.metrics.statistics import (
     bootstrap_median_interval,
     images_needed,
     mcnemar_exact,

@@ -18,7 +18,6 @@ import numpy as np
 import psutil
 import pytest
 
-from edgenext.artifact import Artifact
 from edgenext.benchmark.executor import Worker
 from edgenext.benchmark.worker import (
     Job,
@@ -30,6 +29,7 @@ from edgenext.benchmark.worker import (
     settled,
 )
 from edgenext.errors import ArtifactError, RuntimeFailedError
+from edgenext.formats.artifact import Artifact
 from edgenext.schema import TensorSpec
 
 ROOT = Path(__file__).parents[2]
@@ -252,7 +252,7 @@ def test_the_peak_is_this_processes_own(make_artifact: Callable[..., Artifact]) 
 BENCH_FOREVER = """
 import sys
 from pathlib import Path
-from edgenext.artifact import open_artifact
+from edgenext.formats.artifact import open_artifact
 from edgenext.benchmark.latency import bench
 a = open_artifact(Path(sys.argv[1]))
 bench(

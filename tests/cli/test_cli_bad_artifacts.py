@@ -12,7 +12,7 @@ import pytest
 from cli_calls import FEATURES, FP32, INT8, MODEL, PLAIN, Cli
 from onnx import TensorProto, helper
 
-from edgenext.files import sha256_file
+from edgenext.system.files import sha256_file
 
 Artifacts = Callable[..., list[Path]]
 DIGITS = ("--data", "digits", "--limit", "20")

@@ -10,9 +10,9 @@ import pytest
 from cli_calls import FEATURES, FP32, INT8, MODEL, PLAIN, Cli
 from private import private_python
 
-from edgenext.artifact import Artifact
-from edgenext.runtimes.base import ArtifactSession
-from edgenext.runtimes.onnxruntime import OnnxSession
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.onnx.session import OnnxSession
+from edgenext.formats.session import ArtifactSession
 
 Artifacts = Callable[..., list[Path]]
 DIGITS = ("--data", "digits")
@@ -81,7 +81,7 @@ def test_a_runtime_that_shows_no_tensors(
             inside = OnnxSession(str(artifact.path), artifact.manifest, threads)
             self.runtime, self.evidence, self.infer = inside.runtime, inside.evidence, inside.infer
 
-    monkeypatch.setattr("edgenext.runtimes.onnxruntime.open_artifact", Closed)
+    monkeypatch.setattr("edgenext.formats.onnx.session.open_artifact", Closed)
     files = artifacts(FP32, INT8)
     lines = cli.ok("diff", *files, *DIGITS).out.splitlines()
     assert lines[0].endswith("can be compared by their logits alone.")

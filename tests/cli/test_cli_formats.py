@@ -10,7 +10,7 @@ import pytest
 from cli_calls import MODEL, Cli, Outcome
 from private import private_python
 
-from edgenext.artifact import open_artifact
+from edgenext.formats.artifact import open_artifact
 
 DIGITS = ("--data", "digits", "--limit", "40")
 STATIC = ("--scheme", "w8a8-static", "--calib", "digits", "-n", "16")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cli_calls import FP32, INT8, MODEL, PLAIN, Cli
 
-from edgenext.files import sha256_file
+from edgenext.system.files import sha256_file
 
 Artifacts = Callable[..., list[Path]]
 Shape = Any

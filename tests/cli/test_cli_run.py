@@ -23,7 +23,7 @@ from cli_calls import (
 from PIL import Image
 from private import private_python
 
-from edgenext.stages import Stages
+from edgenext.commands.stages import Stages
 
 RIVAL = "quantize, onnxruntime"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli_calls import MODEL, NAME, Cli
 
-from edgenext import search
+from edgenext.commands import search
 
 SEARCH = ("quantize", *MODEL, "--calib", "digits", "-n", "8", "--data", "digits", "--limit", "200")
 

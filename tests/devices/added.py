@@ -12,8 +12,8 @@ from cli.cli_calls import Cli
 from devices.ways import ADB_ROOT, SSH_ROOT
 
 from edgenext import api
-from edgenext.artifact import Artifact
 from edgenext.devices.transports.ssh import host_key_of
+from edgenext.formats.artifact import Artifact
 from edgenext.options import ModelOptions, QuantizeOptions
 
 MODEL = ModelOptions(random_weights=True, num_classes=10, size=32)

@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgenext.artifact import Artifact, content_sha256, content_size, manifest_path, open_artifact
-from edgenext.runtimes import mil_program, open_session
-from edgenext.runtimes.base import Images, logits
+from edgenext.formats import open_session
+from edgenext.formats.artifact import (
+    Artifact,
+    content_sha256,
+    content_size,
+    manifest_path,
+    open_artifact,
+)
+from edgenext.formats.coreml import program as mil_program
+from edgenext.formats.session import Images, logits
 from edgenext.schema import EvalTransform, Manifest, TensorSpec
 
 SIDE, CLASSES = 8, 5

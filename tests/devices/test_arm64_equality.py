@@ -23,12 +23,12 @@ from private import private_python
 
 from edgenext import api
 from edgenext.export.onnx import onnx_graph
-from edgenext.graph.targets import form_for
+from edgenext.formats.session import dequantized, quantized
 from edgenext.models import zoo
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.engine import quantize_static
 from edgenext.quantize.recipe import load_recipe
-from edgenext.runtimes.base import dequantized, quantized
+from edgenext.targets.target import form_for
 
 if TYPE_CHECKING:
     from peers.sshd import SshPeer

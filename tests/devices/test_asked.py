@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from edgenext.artifact import Artifact
-from edgenext.devices.asked import Asked, fitting
+from edgenext.devices.request import Asked, fitting
 from edgenext.devices.results import report
-from edgenext.devices.runners.native import blocks, measure, script, tool_for
 from edgenext.devices.runners.tools import Burst, Trtexec
+from edgenext.devices.runners.vendor_tool import blocks, measure, script, tool_for
 from edgenext.devices.transports.link import LinkTransport
 from edgenext.devices.transports.local import LocalChannel
 from edgenext.errors import ArtifactError, DeviceError
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.session import Logits
 from edgenext.options import BenchOptions
-from edgenext.progress import quiet
-from edgenext.runtimes.base import Logits
 from edgenext.schema import Device, DeviceFacts, EvalTransform, Manifest, TensorSpec
+from edgenext.system.progress import quiet
 
 ORIN = {"tools": {"trtexec": "/usr/src/tensorrt/bin/trtexec"}, "software": {"tensorrt": "10.3.0"}}
 

@@ -20,13 +20,13 @@ from devices.added import MODEL, XXS, Here, N
 from private import private_python
 
 from edgenext import api
-from edgenext.artifact import Artifact
 from edgenext.devices.awake import awake
 from edgenext.devices.transports.adb import AdbChannel
 from edgenext.devices.transports.link import LinkTransport
 from edgenext.devices.transports.ssh import SshChannel
 from edgenext.devices.transports.transport import Task
 from edgenext.errors import DeviceError
+from edgenext.formats.artifact import Artifact
 from edgenext.options import ExportOptions
 
 pytestmark = pytest.mark.peers

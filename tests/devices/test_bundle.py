@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from pooled_packages import CLASSES, SIDE, core_package, run_bundle, some_images
 
-from edgenext.artifact import Artifact, open_artifact
 from edgenext.devices.bundles.bundle import RUNNER, describe, file_names, write_bundle
-from edgenext.devices.bundles.returned import read_results
+from edgenext.devices.bundles.results import read_results
 from edgenext.devices.results import read_logits
 from edgenext.errors import ArtifactError, DeviceError, OutputError, UsageError
-from edgenext.runtimes import open_session
-from edgenext.runtimes.base import Images, logits, normalise
+from edgenext.formats import open_session
+from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.session import Images, logits, normalise
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

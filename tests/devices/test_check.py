@@ -12,20 +12,20 @@ from onnx import helper, numpy_helper
 from vendored import artifact_of, nvidia, qualcomm
 
 from edgenext import api
-from edgenext.artifact import Artifact, open_artifact
-from edgenext.devices.compilers import COMPILERS, check
-from edgenext.devices.compilers.qnn_log import Reason, reasons
-from edgenext.devices.compilers.tensorrt import NO_INT8
 from edgenext.errors import (
     ArtifactError,
     MissingDependencyError,
     RuntimeFailedError,
     UsageError,
 )
-from edgenext.graph.targets import TARGETS
+from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.check import COMPILERS, check
+from edgenext.formats.qnn.log import Reason, reasons
+from edgenext.formats.qnn.socs import SOCS
+from edgenext.formats.tensorrt.check import NO_INT8
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
-from edgenext.runtimes.socs import SOCS
 from edgenext.schema import CheckReport
+from edgenext.targets.target import TARGETS
 
 OPTIONS = ModelOptions(random_weights=True, num_classes=10, size=32)
 XXS = "edgenext_xx_small"
@@ -67,7 +67,7 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
         path = tmp_path / "python"
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
-        where = "edgenext.devices.compilers.asking.python_for"
+        where = "edgenext.formats.placement.python_for"
         monkeypatch.setattr(where, lambda *_: str(path))
 
     return put
@@ -205,9 +205,9 @@ def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.Monkey
         ("softmax", "cpu", ("cpu",)),
     )
     monkeypatch.setattr(MLComputePlan, "load_from_path", lambda _: plan)
-    monkeypatch.setattr("edgenext.devices.compilers.coreml.sys", Fake(platform="darwin"))
+    monkeypatch.setattr("edgenext.formats.coreml.check.sys", Fake(platform="darwin"))
     monkeypatch.setattr(
-        "edgenext.devices.compilers.coreml.device_model",
+        "edgenext.formats.coreml.check.device_model",
         lambda _: Fake(get_compiled_model_path=lambda: "it.mlmodelc"),
     )
     report = check(package)

@@ -11,15 +11,16 @@ from private import private_python
 from vendored import artifact_of
 
 from edgenext import api
-from edgenext.artifact import Artifact, open_artifact
-from edgenext.devices.compilers import asking, ethos_u
-from edgenext.devices.compilers.ethos_u import ACCELERATORS, check
 from edgenext.errors import (
     ArtifactError,
     MissingDependencyError,
     RuntimeFailedError,
     UsageError,
 )
+from edgenext.formats import placement as asking
+from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.ethos_u import check as ethos_u
+from edgenext.formats.ethos_u.check import ACCELERATORS, check
 from edgenext.models import zoo
 from edgenext.options import ExportOptions, ModelOptions
 from edgenext.schema import CheckReport
@@ -185,6 +186,6 @@ def test_accelerators_are_velas() -> None:
 
 @vela
 def test_the_command_asks_about_files_of_its_target(artifact: Artifact) -> None:
-    from edgenext.devices.compilers import check as ask
+    from edgenext.formats.check import check as ask
 
     assert ask(open_artifact(artifact.path)).delegated

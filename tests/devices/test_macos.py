@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from pooled_packages import CLASSES, SIDE, some_images
 
-from edgenext.artifact import Artifact
 from edgenext.devices.bundles import macos
 from edgenext.devices.bundles.macos import CoreMLModel, bench_here, planned
 from edgenext.devices.job import Job, JobArtifact
 from edgenext.devices.protocol import record
 from edgenext.devices.results import read_logits
 from edgenext.errors import DeviceError, UsageError
-from edgenext.runtimes.base import normalise
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.session import normalise
 from edgenext.schema import EvalTransform, Manifest, TensorSpec
 
 A, B = "a" * 64, "b" * 64

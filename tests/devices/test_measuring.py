@@ -15,7 +15,7 @@ from devices.added import MODEL, XXS, Here, N
 from devices.pooled_packages import run_bundle
 
 from edgenext import api
-from edgenext.artifact import Artifact, manifest_path
+from edgenext.formats.artifact import Artifact, manifest_path
 from edgenext.options import ExportOptions
 
 PEERS = pytest.mark.peers

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from devices.test_asked import artifact
 
-from edgenext.devices.asked import Asked
 from edgenext.devices.protocol import During, Load, Measured, ReadyEvent, Recorded, Warm
+from edgenext.devices.request import Asked
 from edgenext.devices.results import read_logits, report
-from edgenext.devices.runners.pushed import SENSORS
+from edgenext.devices.runners.python_runner import SENSORS
 from edgenext.errors import DeviceError
 from edgenext.options import BenchOptions
 from edgenext.schema import BenchResult, Device, DeviceFacts, Environment

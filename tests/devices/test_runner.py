@@ -16,14 +16,14 @@ import pytest
 
 import edgenext.devices.runners.runner
 from edgenext import api
-from edgenext.artifact import Artifact
-from edgenext.devices.asked import input_spec
 from edgenext.devices.job import Job, JobArtifact, JobImages
 from edgenext.devices.protocol import Recorded, parse_line, record
-from edgenext.devices.runners.pushed import pack
+from edgenext.devices.request import input_spec
+from edgenext.devices.runners.python_runner import pack
+from edgenext.formats import open_session
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.session import logits
 from edgenext.options import ExportOptions, ModelOptions
-from edgenext.runtimes import open_session
-from edgenext.runtimes.base import logits
 
 RUNNER = Path(edgenext.devices.runners.runner.__file__).parent
 MODEL = ModelOptions(random_weights=True, num_classes=10, size=32)

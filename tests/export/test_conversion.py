@@ -9,8 +9,8 @@ import pytest
 from golden import weights as golden
 
 from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError
-from edgenext.export.conversion import convert
 from edgenext.export.onnx import onnx_graph
+from edgenext.formats.conversion import convert
 from edgenext.models import zoo
 
 pytest.importorskip("coremltools", reason="no coremltools (pip install 'edgenext[coreml]')")
@@ -81,7 +81,7 @@ def test_too_little_memory_is_said(
     killed = tmp_path / "python"
     killed.write_text("#!/bin/sh\nkill -9 $$\n")
     killed.chmod(0o755)
-    monkeypatch.setattr("edgenext.export.conversion.python_for", lambda *_: str(killed))
+    monkeypatch.setattr("edgenext.formats.conversion.python_for", lambda *_: str(killed))
     with pytest.raises(RuntimeFailedError, match="signal 9: too little memory"):
         convert(model, tmp_path / "it", "coreml", "coremltools", OPTIONS)
 
@@ -100,7 +100,7 @@ def test_arrays_and_samples_reach_the_converter(
         f"json.dump(shape, open({str(seen)!r}, 'w'))\n"
         "json.dump({'tool': 'spy 1', 'peak_mb': 1.0}, open(sys.argv[2], 'w'))\n"
     )
-    monkeypatch.setattr("edgenext.export.conversion.python_for", lambda *_: str(spy))
+    monkeypatch.setattr("edgenext.formats.conversion.python_for", lambda *_: str(spy))
     samples = np.zeros((2, 4, 4, 3), np.float32)
     conversion, _ = convert(
         model, tmp_path / "it", "spy", "spy", {}, samples=samples, arrays={"a": samples}

@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 
 from edgenext import api
-from edgenext.artifact import Artifact, open_artifact
 from edgenext.errors import RuntimeFailedError, UsageError
+from edgenext.formats import open_session
+from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.executorch import session as executorch
+from edgenext.formats.executorch.session import ExecutorchSession
+from edgenext.formats.session import logits
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
-from edgenext.runtimes import executorch, open_session
-from edgenext.runtimes.base import logits
-from edgenext.runtimes.executorch import ExecutorchSession
 from edgenext.schema import EvalTransform, Manifest, TensorSpec
 
 pytestmark = pytest.mark.skipif(find_spec("executorch") is None, reason="no executorch")

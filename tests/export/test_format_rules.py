@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from edgenext.errors import UsageError
-from edgenext.export.formats import FORMATS, file_name, require_format, require_scheme, resolved
-from edgenext.export.jetpack import JETPACKS
-from edgenext.graph.targets import FORMS, TARGETS
+from edgenext.formats import RUNTIMES
+from edgenext.formats.format import FORMATS, file_name, require_format, require_scheme, resolved
+from edgenext.formats.tensorrt.jetpack import JETPACKS
 from edgenext.options import ExportOptions
-from edgenext.runtimes import RUNTIMES
+from edgenext.targets.target import FORMS, TARGETS
 
 
 @pytest.mark.parametrize("name", FORMATS)

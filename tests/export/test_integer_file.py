@@ -24,14 +24,14 @@ from onnx import helper, numpy_helper
 
 from edgenext import api
 from edgenext.errors import ArtifactError, DataError, UsageError
-from edgenext.export.ethos_u import convert
-from edgenext.export.integer_norms import INVERSE_ROOT, LEAST_SIZE, write_norms
-from edgenext.export.integer_ranges import float_ranges
-from edgenext.export.integer_tensors import merged
+from edgenext.formats.ethos_u.convert import convert
+from edgenext.formats.ethos_u.norms import INVERSE_ROOT, LEAST_SIZE, write_norms
+from edgenext.formats.ethos_u.ranges import float_ranges
+from edgenext.formats.ethos_u.tensors import merged
+from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.recipe import load_recipe
-from edgenext.runtimes.fidelity import fidelity
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 

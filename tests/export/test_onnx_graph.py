@@ -9,10 +9,10 @@ from golden import weights as golden
 from edgenext.errors import ParityError, UsageError
 from edgenext.export.onnx import STAGES, onnx_graph, with_stage_outputs
 from edgenext.export.parity import measure_parity, onnx_reference, require_parity, torch_reference
+from edgenext.formats.onnx.session import inference_session
+from edgenext.formats.session import normalise
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
-from edgenext.runtimes.base import normalise
-from edgenext.runtimes.onnxruntime import inference_session
 from edgenext.schema import EvalTransform
 
 TRANSFORM = EvalTransform(size=64, crop_pct=1.0)

@@ -12,11 +12,12 @@ import pytest
 from cpu import BF16
 
 from edgenext import api
-from edgenext.artifact import Artifact, content_size, open_artifact
 from edgenext.errors import ArtifactError, RuntimeFailedError
+from edgenext.formats import open_session
+from edgenext.formats.artifact import Artifact, content_size, open_artifact
+from edgenext.formats.openvino import session as openvino
+from edgenext.formats.session import logits
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
-from edgenext.runtimes import open_session, openvino
-from edgenext.runtimes.base import logits
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 
@@ -58,7 +59,7 @@ def test_the_same_bytes_again_with_nothing_of_this_machine(plain: Artifact, tmp_
 
 def test_names_do_not_depend_on_what_was_made_before(tmp_path: Path) -> None:
     code = (
-        "import sys; from edgenext.export.openvino import convert\n"
+        "import sys; from edgenext.formats.openvino.convert import convert\n"
         "for out in sys.argv[2:]: convert({'graph': sys.argv[1], 'out': out, 'scheme': 'fp32'})"
     )
     graph = api.export(XXS, RANDOM, ExportOptions(target="cpu-openvino"), out=tmp_path).path

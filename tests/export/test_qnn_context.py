@@ -10,11 +10,11 @@ import pytest
 from vendored import qualcomm
 
 from edgenext import api
-from edgenext.artifact import Artifact, open_artifact
 from edgenext.errors import MissingDependencyError, RefusedError, UsageError
-from edgenext.export.qnn_context import convert
+from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.qnn.convert import convert
+from edgenext.formats.qnn.session import CONTEXT, compiled_for, inspect
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
-from edgenext.runtimes.htp import CONTEXT, compiled_for, inspect
 
 OPTIONS = ModelOptions(random_weights=True, num_classes=10, size=32)
 XXS = "edgenext_xx_small"

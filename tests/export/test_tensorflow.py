@@ -15,12 +15,12 @@ from golden import weights as golden
 from private import private_python
 
 from edgenext.errors import DataError, InputError, UsageError
-from edgenext.export.tensorflow import SCHEMES, STATIC, convert
+from edgenext.formats.session import normalise
+from edgenext.formats.tflite.tensorflow import SCHEMES, STATIC, convert
 from edgenext.graph.forms import deployed_arrays
+from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
-from edgenext.runtimes.base import normalise
-from edgenext.runtimes.fidelity import fidelity
 from edgenext.schema import EvalTransform
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ ARCHS = list(zoo.arch_table())
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 WORK = """
 import json, sys
-from edgenext.export.tensorflow import convert
+from edgenext.formats.tflite.tensorflow import convert
 for job in json.load(sys.stdin):
     print(json.dumps(convert(job)))
 """

@@ -9,11 +9,11 @@ from golden import weights as golden
 
 from edgenext.errors import ArtifactError
 from edgenext.export.onnx import onnx_graph
-from edgenext.export.torch_graph import torch_graph
+from edgenext.formats.torch_graph import torch_graph
+from edgenext.metrics.fidelity import sqnr_db
 from edgenext.models import zoo
 from edgenext.quantize.engine import quantize_static
 from edgenext.quantize.recipe import load_recipe
-from edgenext.runtimes.fidelity import sqnr_db
 
 
 def graph(arch: str, form: str, opset: int = 20) -> onnx.ModelProto:

@@ -12,11 +12,11 @@ from edgenext.errors import CheckpointError, UsageError
 from edgenext.graph import fold
 from edgenext.graph.canonical import canonicalise_attention
 from edgenext.graph.forms import NORMS, Deployable, Deployed
-from edgenext.graph.stress import stress
-from edgenext.graph.targets import FORMS
+from edgenext.graph.stress import rescaled_twin
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt, LayerNorm2d, SDTAEncoder
 from edgenext.schema import EvalTransform
+from edgenext.targets.target import FORMS
 
 SIZE = (64, 96)
 ARCHS = list(zoo.arch_table())
@@ -119,7 +119,7 @@ def test_a_stressed_twin_is_the_same_function_and_folds_to_the_same_graph(
     arch: str, seed: int
 ) -> None:
     net = network(arch, torch.float64)
-    twin = stress(net, seed=seed, strength=3)
+    twin = rescaled_twin(net, seed=seed, strength=3)
     x = golden.image(*SIZE).double()
     assert difference(net, twin, x) < 1e-9
     assert twin.state_dict().keys() == net.state_dict().keys()
@@ -132,12 +132,12 @@ def test_a_stressed_twin_is_the_same_function_and_folds_to_the_same_graph(
 
 def test_a_twin_is_really_stressed() -> None:
     net = network("edgenext_xx_small", torch.float64)
-    twin = stress(net, strength=3)
+    twin = rescaled_twin(net, strength=3)
     gamma = twin.stages[0][0].gamma / net.stages[0][0].gamma
     assert gamma.max() / gamma.min() > 8
     assert torch.equal(
-        stress(net, seed=4).state_dict()["head.weight"],
-        stress(net, seed=4).state_dict()["head.weight"],
+        rescaled_twin(net, seed=4).state_dict()["head.weight"],
+        rescaled_twin(net, seed=4).state_dict()["head.weight"],
     )
 
 

@@ -4,9 +4,9 @@ import numpy as np
 from golden import weights as golden
 
 from edgenext.export.onnx import onnx_graph
+from edgenext.formats.onnx.session import tracer
 from edgenext.graph.tensors import locate, noise, site_tensors
 from edgenext.models import zoo
-from edgenext.runtimes.onnxruntime import tracer
 
 RNG = np.random.default_rng(0)
 

@@ -7,10 +7,10 @@ from checkpoint_files import XXS, refusal, saved, with_classes
 from golden import weights as golden
 
 from edgenext.errors import UsageError
-from edgenext.files import sha256_file
 from edgenext.models import zoo
 from edgenext.models.checkpoint import load_checkpoint
 from edgenext.schema import EvalTransform
+from edgenext.system.files import sha256_file
 
 
 @pytest.mark.parametrize("arch", zoo.arch_table())

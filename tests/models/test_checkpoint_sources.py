@@ -8,11 +8,11 @@ from checkpoint_files import XXS, refusal, saved, with_classes
 from golden import weights as golden
 
 from edgenext.errors import CheckpointError, DataError, EdgenextError, UsageError
-from edgenext.files import sha256_file
 from edgenext.models import zoo
 from edgenext.models.cache import record
 from edgenext.models.checkpoint import load_checkpoint
 from edgenext.schema import EvalTransform
+from edgenext.system.files import sha256_file
 
 # The sidecar
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from peers.host import PATH, UnavailableError, call, register_emulator
 
-from edgenext.files import cache_folder
+from edgenext.system.files import cache_folder
 
 FOLDER = Path(os.environ.get("EDGENEXT_PEERS") or cache_folder("peers")).absolute()
 """Where roots are kept: of the user, as it was before tests had a cache of their own."""

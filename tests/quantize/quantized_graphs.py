@@ -10,12 +10,12 @@ import torch
 from golden import weights as golden
 
 from edgenext.export.onnx import onnx_graph
+from edgenext.formats.onnx.session import inference_session
+from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
 from edgenext.quantize.engine import Quantized, quantize_static
 from edgenext.quantize.recipe import Recipe, load_recipe
-from edgenext.runtimes.fidelity import fidelity
-from edgenext.runtimes.onnxruntime import inference_session
 
 SIZE = (64, 64)
 XXS = "edgenext_xx_small"

@@ -7,8 +7,8 @@ import pytest
 from quantized_graphs import batches, db, float_graph, recipe
 
 from edgenext.models import zoo
-from edgenext.quantize.balance import balance_norm, balance_stream, find_streams
 from edgenext.quantize.calibrate import TensorStats, calibrate
+from edgenext.quantize.channel_scales import balance_norm, balance_stream, find_streams
 from edgenext.quantize.engine import prepare
 
 

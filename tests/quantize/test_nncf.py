@@ -16,11 +16,11 @@ from golden import weights as golden
 
 from edgenext.errors import MissingDependencyError
 from edgenext.export.onnx import onnx_graph
+from edgenext.formats.onnx.session import inference_session
+from edgenext.formats.openvino.session import compiled_model
+from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
-from edgenext.quantize.rivals import nncf_static
-from edgenext.runtimes.fidelity import fidelity
-from edgenext.runtimes.onnxruntime import inference_session
-from edgenext.runtimes.openvino import compiled_model
+from edgenext.quantize.baselines import nncf_static
 
 MISSING = [name for name in ("nncf", "openvino") if find_spec(name) is None]
 installed = pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed")

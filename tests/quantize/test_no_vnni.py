@@ -14,11 +14,11 @@ import torch
 from golden import weights as golden
 
 from edgenext.export.onnx import onnx_graph
+from edgenext.formats.onnx.session import inference_session
+from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.quantize.engine import quantize_static
 from edgenext.quantize.recipe import load_recipe
-from edgenext.runtimes.fidelity import fidelity
-from edgenext.runtimes.onnxruntime import inference_session
 
 EMULATOR = shutil.which("qemu-x86_64")
 RUN = """

@@ -24,12 +24,12 @@ from quantized_graphs import (
 
 from edgenext.errors import ArtifactError, UsageError
 from edgenext.export.onnx import onnx_graph
-from edgenext.graph.stress import stress
+from edgenext.formats.onnx.session import inference_session
+from edgenext.graph.stress import rescaled_twin
+from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
+from edgenext.quantize.baselines import onnxruntime_static
 from edgenext.quantize.engine import quantize_static
-from edgenext.quantize.rivals import onnxruntime_static
-from edgenext.runtimes.fidelity import fidelity
-from edgenext.runtimes.onnxruntime import inference_session
 from edgenext.schema import EvalTransform
 
 
@@ -107,7 +107,7 @@ def test_the_file_computes_what_it_says() -> None:
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**31), strength=st.floats(0.5, 6))
 def test_a_stressed_twin_gives_the_same_file(arch: str, seed: int, strength: float) -> None:
-    twin = stress(network(arch), seed=seed, strength=strength)
+    twin = rescaled_twin(network(arch), seed=seed, strength=strength)
     made = quantize_static(onnx_graph(twin, "convT", SIZE), batches(4), recipe())
     ours = quantize_static(float_graph(arch), batches(4), recipe())
     assert made.model.SerializeToString(deterministic=True) == ours.model.SerializeToString(
@@ -116,7 +116,7 @@ def test_a_stressed_twin_gives_the_same_file(arch: str, seed: int, strength: flo
 
 
 def test_a_stressed_twin_breaks_others() -> None:
-    twin = onnx_graph(stress(network(), strength=3), "naive", SIZE)
+    twin = onnx_graph(rescaled_twin(network(), strength=3), "naive", SIZE)
     base = db(float_graph(), quantized().model)
     assert db(float_graph(), onnxruntime_static(twin, batches())) < base - 8
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgenext.errors import DataError
-from edgenext.quantize import gate
+from edgenext.quantize import gated_activation as gate
 from edgenext.quantize.calibrate import TensorStats, calibrate
 from edgenext.quantize.qdq import INT32_HEADROOM, weight_scales
 from edgenext.quantize.ranges import (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from edgenext.errors import InputError, UsageError
-from edgenext.graph.targets import TARGETS
 from edgenext.quantize.recipe import SCHEMES, load_recipe, parse_recipe, schemes
+from edgenext.targets.target import TARGETS
 
 DEFAULT = (
     resources.files("edgenext.quantize")

@@ -6,7 +6,7 @@ import pytest
 
 from edgenext.quantize.qdq import LayerWeights
 from edgenext.quantize.recipe import Weights
-from edgenext.quantize.rounding import Layer, positions, solve
+from edgenext.quantize.weights import Layer, positions, solve
 
 
 def layer(weight: np.ndarray, x: np.ndarray, quantized: np.ndarray) -> Layer:

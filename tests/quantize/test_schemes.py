@@ -8,11 +8,11 @@ import pytest
 from quantized_graphs import SIZE, batches, float_graph, logits, network, pictures, recipe
 
 from edgenext.export.onnx import onnx_graph
-from edgenext.graph.targets import TARGETS, form_for
+from edgenext.metrics.fidelity import fidelity
 from edgenext.quantize import cast, dynamic
 from edgenext.quantize.engine import quantize_static
 from edgenext.quantize.recipe import STATIC, schemes
-from edgenext.runtimes.fidelity import fidelity
+from edgenext.targets.target import TARGETS, form_for
 
 LEAST_DB = {
     "w8a8-static": 20,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.benchmark.accuracy import accuracy, compare, score
 from edgenext.benchmark.latency import latency
-from edgenext.benchmark.statistics import bootstrap_median_interval, mcnemar_exact, tango_interval
+from edgenext.metrics.accuracy import accuracy, compare, score
+from edgenext.metrics.statistics import bootstrap_median_interval, mcnemar_exact, tango_interval
 from edgenext.schema import (
     Accuracy,
     BenchReport,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from report_runs import summary
 
-from edgenext.report.kept import Kept, kept_rows, warnings
+from edgenext.report.kept_float import Kept, kept_rows, warnings
 from edgenext.report.markdown import markdown
 from edgenext.report.page import page
 from edgenext.report.study import study

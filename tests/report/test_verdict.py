@@ -15,7 +15,7 @@ from report_runs import (
     timed,
 )
 
-from edgenext.benchmark.statistics import tango_interval
+from edgenext.metrics.statistics import tango_interval
 from edgenext.report.study import study
 from edgenext.report.verdict import Verdict, judge
 from edgenext.schema import BenchReport, CompareReport, RunSummary

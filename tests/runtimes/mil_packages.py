@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgenext.runtimes import coreml, mil_program
-from edgenext.runtimes.coreml import MilProgram
+from edgenext.formats.coreml import program as mil_program
+from edgenext.formats.coreml import session as coreml
+from edgenext.formats.coreml.session import MilProgram
 
 with mil_program.warnings_hidden():
     ct = pytest.importorskip("coremltools", reason="coremltools is not installed")

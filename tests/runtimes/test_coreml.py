@@ -13,13 +13,14 @@ import pytest
 import torch
 from golden import weights as golden
 
-from edgenext.artifact import Artifact
 from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.coreml import program as mil_program
+from edgenext.formats.coreml import session as coreml
+from edgenext.formats.coreml.session import CoreMLSession, MilProgram
 from edgenext.graph.forms import Deployable
+from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
-from edgenext.runtimes import coreml, mil_program
-from edgenext.runtimes.coreml import CoreMLSession, MilProgram
-from edgenext.runtimes.fidelity import fidelity
 from edgenext.schema import EvalTransform, Manifest, TensorSpec
 
 with mil_program.warnings_hidden():
@@ -256,7 +257,7 @@ def test_without_the_package(whole: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.slow
 def test_coremltools_is_quiet(whole: Path) -> None:
     code = (
-        "import sys, logging; from pathlib import Path; from edgenext.runtimes import coreml; "
+        "import sys, logging; from pathlib import Path; from edgenext.formats import coreml; "
         f"coreml.MilProgram(Path({str(whole)!r})); "
         "print(logging.root.manager.disable)"
     )

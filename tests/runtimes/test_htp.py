@@ -9,12 +9,12 @@ import pytest
 from vendored import artifact_of, qualcomm
 
 from edgenext import api
-from edgenext.artifact import Artifact
 from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError, UsageError
+from edgenext.formats import open_session
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.qnn.session import HtpSession, inspect, one_line
+from edgenext.metrics.fidelity import fidelity
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
-from edgenext.runtimes import open_session
-from edgenext.runtimes.fidelity import fidelity
-from edgenext.runtimes.htp import HtpSession, inspect, one_line
 
 OPTIONS = ModelOptions(random_weights=True, num_classes=10, size=32)
 XXS = "edgenext_xx_small"

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgenext.runtimes import coreml, mil_program
+from edgenext.formats.coreml import program as mil_program
+from edgenext.formats.coreml import session as coreml
 
 with mil_program.warnings_hidden():
     ct = pytest.importorskip("coremltools", reason="coremltools is not installed")

@@ -12,17 +12,18 @@ import pytest
 from cpu import BF16
 from golden import weights as golden
 
-from edgenext.artifact import Artifact, save_artifact
 from edgenext.benchmark.executor import Worker
 from edgenext.benchmark.worker import Job
 from edgenext.errors import MissingDependencyError, RuntimeFailedError
 from edgenext.export.onnx import onnx_graph, tensor_spec
+from edgenext.formats import runtime_of
+from edgenext.formats.artifact import Artifact, save_artifact
+from edgenext.formats.onnx.session import OnnxSession
+from edgenext.formats.openvino import session as openvino
+from edgenext.formats.openvino.session import OpenVinoSession
+from edgenext.formats.session import Session, logits
+from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
-from edgenext.runtimes import openvino, runtime_of
-from edgenext.runtimes.base import Session, logits
-from edgenext.runtimes.fidelity import fidelity
-from edgenext.runtimes.onnxruntime import OnnxSession
-from edgenext.runtimes.openvino import OpenVinoSession
 from edgenext.schema import EvalTransform
 
 TRANSFORM = EvalTransform(size=64, crop_pct=1.0)
@@ -146,7 +147,7 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @installed
 def test_nothing_is_reported_to_anyone() -> None:
     code = (
-        "import sys; from edgenext.runtimes import openvino; openvino.preload(); "
+        "import sys; from edgenext.formats import openvino; openvino.preload(); "
         "print('openvino_telemetry' in sys.modules, 'multiprocessing.popen_fork' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,12 +10,12 @@ import pytest
 from private import private_python
 
 from edgenext import api
-from edgenext.artifact import Artifact, open_artifact
 from edgenext.errors import RuntimeFailedError
+from edgenext.formats import open_session
+from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.session import quantized
+from edgenext.formats.tflite.session import inspect
 from edgenext.options import ExportOptions, ModelOptions
-from edgenext.runtimes import open_session
-from edgenext.runtimes.base import quantized
-from edgenext.runtimes.tflite import inspect
 from edgenext.schema import TensorSpec
 
 pytest.importorskip("ai_edge_litert", reason="no LiteRT (pip install 'edgenext[tflite]')")

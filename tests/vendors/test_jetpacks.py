@@ -13,9 +13,9 @@ from golden import weights as golden
 from onnx import numpy_helper
 from vendored import artifact_of, nvidia
 
-from edgenext.devices.compilers import check
-from edgenext.export.jetpack import JETPACKS, with_float_weights
 from edgenext.export.onnx import onnx_graph
+from edgenext.formats.check import check
+from edgenext.formats.tensorrt.jetpack import JETPACKS, with_float_weights
 from edgenext.models import zoo
 from edgenext.quantize import cast
 from edgenext.quantize.engine import quantize_static

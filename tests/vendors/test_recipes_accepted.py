@@ -13,16 +13,16 @@ import torch
 from golden import weights as golden
 from vendored import artifact_of, nvidia, qualcomm
 
-from edgenext.artifact import Artifact
-from edgenext.devices.compilers import check
 from edgenext.export.onnx import onnx_graph
-from edgenext.graph.targets import form_for
+from edgenext.formats import open_session
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.check import check
+from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.quantize import cast
 from edgenext.quantize.engine import quantize_static
 from edgenext.quantize.recipe import load_recipe
-from edgenext.runtimes import open_session
-from edgenext.runtimes.fidelity import fidelity
+from edgenext.targets.target import form_for
 
 SIZE = (64, 64)
 ARCHS = list(zoo.arch_table())

@@ -12,11 +12,11 @@ import onnx
 import pytest
 from vendored import artifact_of, nvidia, qualcomm
 
-from edgenext.devices.compilers import check
+from edgenext.commands.subject import load
 from edgenext.export.artifacts import graph_of
+from edgenext.formats.check import check
 from edgenext.options import ExportOptions, ModelOptions
 from edgenext.schema import CheckReport
-from edgenext.subjects import load
 
 INT8 = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
 LAYERS = ["Conv", "Gemm", "MatMul"]

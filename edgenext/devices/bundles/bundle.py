@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from edgenext.artifact import Artifact, content_sha256, manifest_path
-from edgenext.devices.asked import input_spec
-from edgenext.devices.bundles.returned import JOB_FILE, RESULTS_FOLDER
+from edgenext.devices.bundles.results import JOB_FILE, RESULTS_FOLDER
 from edgenext.devices.job import Job, JobArtifact, JobImages
 from edgenext.devices.protocol import first_error
+from edgenext.devices.request import input_spec
 from edgenext.errors import ArtifactError, OutputError, UsageError
-from edgenext.files import publish, staging
-from edgenext.runtimes.base import Images
+from edgenext.formats.artifact import Artifact, content_sha256, manifest_path
+from edgenext.formats.session import Images
+from edgenext.system.files import publish, staging
 
 IMAGES_FILE = "images.u8"
 README_FILE = "README.txt"

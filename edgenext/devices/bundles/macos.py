@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from edgenext.artifact import Artifact
 from edgenext.benchmark.environment import environment
 from edgenext.benchmark.worker import burst_size, random_images, settled
 from edgenext.devices.job import PROTOCOL, Job, JobArtifact
@@ -28,9 +27,10 @@ from edgenext.devices.protocol import (
     Warm,
 )
 from edgenext.errors import DeviceError, EdgenextError, UsageError
-from edgenext.files import sha256_file
-from edgenext.runtimes.base import ArtifactSession, Images, Logits
-from edgenext.runtimes.mil_program import one_line, preload
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.coreml.program import one_line, preload
+from edgenext.formats.session import ArtifactSession, Images, Logits
+from edgenext.system.files import sha256_file
 
 UNITS = {"all": "ALL", "ane": "CPU_AND_NE", "npu": "CPU_AND_NE", "gpu": "CPU_AND_GPU"} | {
     "cpu": "CPU_ONLY"

@@ -9,11 +9,11 @@ from typing import Protocol
 
 import numpy as np
 
-from edgenext.artifact import Artifact
-from edgenext.devices.asked import Asked, input_spec, is_int8
+from edgenext.devices.request import Asked, input_spec, is_int8
 from edgenext.devices.runners import benchmark_model, trtexec
 from edgenext.errors import DeviceError, UsageError
-from edgenext.runtimes.base import Logits
+from edgenext.formats.artifact import Artifact
+from edgenext.formats.session import Logits
 
 WARMUP_MS, ROUND_S = 500, 1
 """Before and in each of trtexec's rounds."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgenext.devices.transports.channel import LinkError, Reply
 from edgenext.errors import DeviceError
-from edgenext.runtimes.base import needed
+from edgenext.formats.session import needed
 
 ROOT = "/data/local/tmp/edgenext"
 """The folder that every Android lets the shell write in and run from."""

@@ -20,8 +20,8 @@ from edgenext.devices.probes.probe import facts, script, sections
 from edgenext.devices.transports.channel import Channel, LinkError, Reply
 from edgenext.devices.transports.transport import Task
 from edgenext.errors import DeviceError
-from edgenext.files import sha256_file, write_bytes
 from edgenext.schema import DeviceFacts
+from edgenext.system.files import sha256_file, write_bytes
 
 PIECE, PIECE_S = 2 << 20, 60.0
 """Bytes of a file that go over the link at once, what a break can cost; and to wait for them."""

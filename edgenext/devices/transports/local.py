@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 from edgenext.devices.transports.channel import LinkError, Reply
-from edgenext.files import cache_folder
+from edgenext.system.files import cache_folder
 
 
 class LocalChannel:

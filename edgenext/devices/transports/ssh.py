@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgenext.devices.transports.channel import LinkError, Reply
 from edgenext.errors import DeviceError, UsageError
-from edgenext.runtimes.base import needed
+from edgenext.formats.session import needed
 
 if TYPE_CHECKING:
     import asyncssh

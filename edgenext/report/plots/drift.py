@@ -6,9 +6,9 @@ import io
 from pathlib import Path
 
 from edgenext.errors import UsageError
-from edgenext.files import write_bytes
 from edgenext.report.speed import round_medians
 from edgenext.schema import BenchReport
+from edgenext.system.files import write_bytes
 
 DPI = 130
 COLOURS = ("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")

@@ -7,8 +7,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenext.files import write_bytes
 from edgenext.schema import SensitivityReport, SiteRow
+from edgenext.system.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

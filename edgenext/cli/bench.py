@@ -1,0 +1,137 @@
+"""The command `edgenext bench`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgenext.cli import console
+from edgenext.cli.app import app
+from edgenext.cli.compare import show_compare
+from edgenext.cli.evaluate import show_eval
+from edgenext.cli.options import (
+    Json,
+    Limit,
+    Seed,
+)
+from edgenext.options import BenchOptions, DataOptions
+from edgenext.schema import (
+    BenchReport,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def bench(
+    artifact: Annotated[
+        list[Path],
+        typer.Argument(metavar="ARTIFACT", help="The first is the base of the ratios."),
+    ],
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, a device's name, or jetson, android, iphone, linux for the only one."
+        ),
+    ] = "cpu",
+    data: Annotated[
+        str | None, typer.Option(help="Score the same files there on these images.")
+    ] = None,
+    limit: Limit = None,
+    unit: Annotated[
+        str, typer.Option(help="On a device: cpu, gpu, tensorrt, npu or nnapi; default: its own.")
+    ] = "",
+    delegate: Annotated[
+        str, typer.Option(help="Android: path there of the NPU's LiteRT delegate.")
+    ] = "",
+    threads: Annotated[int, typer.Option(help="Inside an operator.")] = 1,
+    batch: Annotated[int, typer.Option(help="Images an inference.")] = 1,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds, 30 at least to be valid.")] = 30,
+    sustained: Annotated[
+        float, typer.Option(min=0, help="Go on for so many minutes; the last third counts.")
+    ] = 0,
+    lock_clocks: Annotated[
+        bool, typer.Option("--lock-clocks", help="Jetson: lock the clocks meanwhile.")
+    ] = False,
+    time_limit: Annotated[
+        float, typer.Option(min=1, help="Minutes after which a device is given up.")
+    ] = 120,
+    results: Annotated[
+        Path | None, typer.Option("--import", help="Results that came back from a bundle.")
+    ] = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write the JSON here.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw latency over time: a .png or .svg file.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure latency, interleaved, and say if it is valid.
+
+    Each artifact runs in a process of its own, here or on a device. With --data the same files
+    are scored there, too.
+    """
+    from edgenext import api
+    from edgenext.report.plots import drift
+    from edgenext.system.files import write_text
+
+    if plot:
+        drift.kind_of(plot)
+    options = BenchOptions(
+        threads=threads,
+        batch=batch,
+        rounds=rounds,
+        unit=unit,
+        delegate=delegate,
+        lock_clocks=lock_clocks,
+        sustained_s=60 * sustained,
+        limit_s=60 * time_limit,
+        seed=seed,
+    )
+    images = None if data is None else DataOptions(data, limit, seed)
+    with console.working() as context:
+        if results:
+            name = "iphone" if device == "cpu" else device
+            result = api.import_results(artifact, results, images, device=name, context=context)
+        elif api.is_bundled(device):
+            folder = api.bundle(artifact, device, images, options, context=context)
+            show_bundle(folder, artifact)
+            return
+        else:
+            result = api.bench(artifact, device, images, options, context=context)
+    if plot:
+        drift.save_plot(result, plot)
+    if out:
+        write_text(out, result.model_dump_json(indent=2) + "\n")
+    console.print_json(result.model_dump(mode="json")) if json else show_bench(result)
+
+
+def show_bench(report: BenchReport) -> None:
+    """Latency and ratios; what is not valid says why."""
+    from edgenext.cli.bench_table import columns, machine_line, notes, row
+
+    heads = columns(report)
+    console.table(machine_line(report), heads, [row(r, report) for r in report.results])
+    for line in notes(report):
+        console.out.print(line, soft_wrap=True)
+    if report.compare:
+        show_compare(report.compare)
+    elif report.eval:
+        show_eval(report.eval)
+
+
+def show_bundle(folder: Path, artifacts: Sequence[Path]) -> None:
+    """A bundle that was written, and what is to be done with it."""
+    console.out.print(str(folder), soft_wrap=True)
+    names = " ".join(str(path) for path in artifacts)
+    console.err.print(
+        f"Carry it to the device, do what its README.txt says, and bring it back: edgenext bench "
+        f"{names} --import {folder}",
+        soft_wrap=True,
+    )

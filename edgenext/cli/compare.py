@@ -1,0 +1,80 @@
+"""The command `edgenext compare`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgenext.cli import console
+from edgenext.cli.app import app
+from edgenext.cli.options import (
+    Data,
+    Json,
+    Limit,
+    RuntimeOf,
+    Seed,
+    takes_model,
+)
+from edgenext.options import DataOptions, ModelOptions
+from edgenext.schema import (
+    CompareReport,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+@takes_model
+def compare(
+    *,
+    base: Annotated[str, typer.Argument(help="What the others are compared with.")],
+    others: Annotated[list[str], typer.Argument(metavar="OTHER")],
+    data: Data,
+    target: RuntimeOf = "",
+    limit: Limit = None,
+    seed: Seed = 0,
+    model_options: ModelOptions,
+    json: Json = False,
+) -> None:
+    """Measure the paired accuracy drop against a base.
+
+    All see the same images. The drop has an interval and a p-value. With --target the others run
+    in that target's runtime, the base in its own.
+    """
+    from edgenext import api
+
+    with console.working() as context:
+        result = api.compare(
+            base,
+            others,
+            DataOptions(data, limit, seed),
+            model_options,
+            target=target,
+            context=context,
+        )
+    console.print_json(result.model_dump(mode="json")) if json else show_compare(result)
+
+
+def show_compare(report: CompareReport) -> None:
+    """Paired drops."""
+    rows = [(report.base.artifact, f"{report.base.top1:.2f}", *("",) * 6)]
+    rows += [
+        (
+            c.artifact,
+            f"{c.top1:.2f}",
+            f"{c.drop.points:+.2f}",
+            f"{c.drop.ci95[0]:+.2f} to {c.drop.ci95[1]:+.2f}",
+            f"{c.drop.lost}/{c.drop.gained}",
+            f"{c.drop.p_value:.2g}",
+            f"{c.agreement:.2f}",
+            f"{c.sqnr_db:.1f}",
+        )
+        for c in report.others
+    ]
+    columns = ("artifact", "top-1 %", "drop", "95 % interval", "lost/gained", "p", "agree %", "dB")
+    console.table(f"{report.n} images, drops in points", columns, rows)
+    for c in report.others:
+        console.show_evidence(c.artifact, c.runtime, c.evidence)
+    console.show_data(report.data)

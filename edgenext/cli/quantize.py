@@ -1,0 +1,167 @@
+"""Commands that make something: weights, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgenext.cli import console
+from edgenext.cli.app import app
+from edgenext.cli.export import show_export
+from edgenext.cli.options import (
+    Batch,
+    Json,
+    Limit,
+    Out,
+    Seed,
+    Target,
+    Uint8,
+    batch_size,
+    takes_model,
+)
+from edgenext.errors import UsageError
+from edgenext.models.zoo import DEFAULT_MODEL
+from edgenext.options import (
+    DEFAULT_SCHEME,
+    DEFAULT_TARGET,
+    ENGINE,
+    DataOptions,
+    ExportOptions,
+    ModelOptions,
+    QuantizeOptions,
+)
+from edgenext.schema import (
+    SearchReport,
+)
+from edgenext.targets.scheme import SCHEMES
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+@takes_model
+def quantize(
+    *,
+    what: Annotated[
+        str | None, typer.Argument(metavar="MODEL|ARTIFACT", help="Default: edgenext_small.")
+    ] = None,
+    calib: Annotated[str, typer.Option(help="Calibration images: folder, zip or `digits`.")] = "",
+    n: Annotated[int, typer.Option("-n", help="Calibration images.")] = 128,
+    seed: Seed = 0,
+    scheme: Annotated[
+        str,
+        typer.Option(help=f"{', '.join(SCHEMES)}; what a target runs differs."),
+    ] = DEFAULT_SCHEME,
+    target: Target = DEFAULT_TARGET,
+    format: Annotated[  # noqa: A002 - the option's name
+        str | None, typer.Option(help="Format of the file; default: the target's own.")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="`edgenext`, or a baseline: `onnxruntime` or `nncf`.")
+    ] = ENGINE,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own.")] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Search: the fastest file that costs at most so many points of top-1."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Labelled images for the search: half choose, half report.")
+    ] = None,
+    objective: Annotated[str, typer.Option(help="Of the search: latency or size.")] = "latency",
+    limit: Limit = None,
+    batch: Batch = "1",
+    uint8_input: Uint8 = False,
+    model_options: ModelOptions,
+    out: Out = Path(),
+    json: Json = False,
+) -> None:
+    """Quantize a model or a float artifact.
+
+    With --max-drop, search for the fastest file under a budget; stopped, it goes on later.
+    """
+    from edgenext import api
+    from edgenext.targets.target import require_target
+
+    quantize_options = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed)
+    export_options = ExportOptions(
+        target=target,
+        batch=batch_size(batch),
+        uint8_input=uint8_input,
+        format=format or require_target(target).format,
+    )
+    name = what or DEFAULT_MODEL
+    if max_drop is None:
+        with console.working() as context:
+            artifact = api.quantize(
+                name, quantize_options, model_options, export_options, out=out, context=context
+            )
+        result = artifact.result()
+        console.print_json(result.model_dump(mode="json")) if json else show_export(result)
+        if (result.target, result.scheme) == (DEFAULT_TARGET, DEFAULT_SCHEME) and not json:
+            show_advice()
+        return
+    if data is None:
+        raise UsageError("a search needs labelled images", "Give --data")
+    with console.working() as context:
+        report = api.search(
+            name,
+            quantize_options,
+            DataOptions(data, limit, seed),
+            max_drop,
+            model_options,
+            export_options,
+            objective=objective,
+            out=out,
+            announce=console.announce,
+            context=context,
+        )
+    console.print_json(report.model_dump(mode="json")) if json else show_search(report)
+
+
+def show_search(report: SearchReport) -> None:
+    """What a search has tried, and what it chose."""
+    rows = [
+        (
+            f"{'> ' if c.comparison.artifact == report.chosen else '  '}{c.comparison.artifact}",
+            f"{c.p50_ms:.2f}",
+            f"{c.speed:.2f}x{'' if c.valid else ' (not valid)'}",
+            f"{c.size_bytes / 2**20:.2f}",
+            f"{c.comparison.sqnr_db:.1f}",
+            f"{c.comparison.drop.points:+.2f}",
+            f"{c.comparison.drop.ci95[0]:+.2f} to {c.comparison.drop.ci95[1]:+.2f}",
+            "yes" if c.meets else "no",
+            "yes" if c.front else "",
+        )
+        for c in report.candidates
+    ]
+    columns = (
+        "candidate",
+        "p50 ms",
+        "speed",
+        "MiB",
+        "dB",
+        "drop",
+        "95 % interval",
+        "meets",
+        "front",
+    )
+    console.table(
+        f"chosen on {report.choosing.n} images, budget {report.budget:g} points", columns, rows
+    )
+    console.out.print(report.sentence, soft_wrap=True)
+    chosen = next(c for c in report.candidates if c.comparison.artifact == report.chosen)
+    for site, reason in chosen.kept_float.items():
+        if reason.startswith("search:"):
+            console.out.print(f"float: {site}: {reason.removeprefix('search: ')}", soft_wrap=True)
+    console.out.print(report.path)
+
+
+def show_advice() -> None:
+    """What to expect of INT8 on this machine."""
+    from edgenext.benchmark.advice import advice_line
+    from edgenext.benchmark.environment import environment
+
+    console.err.print(advice_line(environment()), soft_wrap=True)

@@ -1,0 +1,158 @@
+"""Latency and accuracy of the same files, here or on a device."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenext.commands.compare import compared
+from edgenext.commands.context import Context
+from edgenext.commands.evaluate import evaluate_subjects
+from edgenext.commands.images import labelled_images
+from edgenext.commands.subject import Subject
+from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.options import BENCH, BenchOptions, DataOptions
+from edgenext.schema import BenchReport, Device
+
+if TYPE_CHECKING:
+    from edgenext.data import ImageSet
+
+HERE = "cpu"
+"""The device that is this machine's own CPU, each file in its own runtime."""
+
+
+def bench(
+    artifacts: Sequence[Path],
+    device: str = HERE,
+    data: DataOptions | str | Path | None = None,
+    bench_options: BenchOptions = BENCH,
+    *,
+    context: Context | None = None,
+) -> BenchReport:
+    """Latency of artifacts, interleaved, and their accuracy on `data` if there is any.
+
+    Args:
+        artifacts: paths of files; the first is the base of ratios and drops.
+        device: `cpu` for this machine, else a device's name or the kind of the only one.
+        data: images to score the same files on.
+        bench_options: threads, batch, rounds, compute unit.
+        context: what was loaded before.
+
+    Raises:
+        UsageError: no such device, or an option that it does not take.
+        OverlapError: an artifact was calibrated on some of the images.
+        DeviceError: the device cannot be reached, refuses, fails or answers nonsense.
+    """
+    context = context or Context()
+    files = [open_artifact(path) for path in artifacts]
+    if device == HERE:
+        return _bench_here(files, data, bench_options, context)
+    from edgenext.devices.bench import bench_device
+    from edgenext.devices.bundles.bench import bench_mac
+    from edgenext.devices.registry import find
+
+    known = find(device)
+    images = _images(files, data, context)
+    measure = bench_mac if known.bundle else bench_device
+    return measure(known, files, images, bench_options, progress=context.progress)
+
+
+def is_bundled(device: str) -> bool:
+    """Whether a device is measured by a bundle that somebody carries there.
+
+    Raises:
+        UsageError: no such device.
+    """
+    if device == HERE:
+        return False
+    from edgenext.devices.registry import find
+
+    return bool(find(device).bundle) and sys.platform != "darwin"
+
+
+def bundle(
+    artifacts: Sequence[Path],
+    device: str,
+    data: DataOptions | str | Path | None = None,
+    bench_options: BenchOptions = BENCH,
+    *,
+    context: Context | None = None,
+) -> Path:
+    """Write a bundle to measure on a device without a link; its folder. Arguments as in `bench`.
+
+    Raises:
+        UsageError: no such device, or files that it cannot run.
+        OutputError: the bundle is there already, or cannot be written.
+    """
+    from edgenext.devices.bundles.bench import make_bundle
+    from edgenext.devices.registry import find
+
+    files = [open_artifact(path) for path in artifacts]
+    images = _images(files, data, context or Context())
+    return make_bundle(find(device), files, images, bench_options)
+
+
+def import_results(
+    artifacts: Sequence[Path],
+    results: Path,
+    data: DataOptions | str | Path | None = None,
+    *,
+    device: str = "iphone",
+    context: Context | None = None,
+) -> BenchReport:
+    """The report of results that came back from a bundle of these artifacts.
+
+    Args:
+        artifacts: paths of the files that the bundle was written of.
+        results: the folder of the results, or of the bundle that has them.
+        data: the images that the bundle has.
+        device: what the report calls the device.
+        context: what was loaded before.
+
+    Raises:
+        DeviceError: they are not whole, were changed, or are of other files or images.
+    """
+    from edgenext.devices.bundles.bench import results_report
+    from edgenext.devices.registry import known_devices
+
+    files = [open_artifact(path) for path in artifacts]
+    images = _images(files, data, context or Context())
+    unknown = Device(name=device, kind="iphone", bundle=str(results))
+    return results_report(results, files, images, known_devices().get(device, unknown))
+
+
+def _images(
+    artifacts: Sequence[Artifact], data: DataOptions | str | Path | None, context: Context
+) -> ImageSet | None:
+    """The images that artifacts are scored on; none of them may have been calibrated on one."""
+    if data is None:
+        return None
+    from edgenext.data import require_disjoint
+
+    subjects = [Subject(artifact=artifact) for artifact in artifacts]
+    images = labelled_images(context, subjects[0], DataOptions.of(data))
+    for subject in subjects:
+        require_disjoint(images, subject.calibration)
+    return images
+
+
+def _bench_here(
+    artifacts: Sequence[Artifact],
+    data: DataOptions | str | Path | None,
+    options: BenchOptions,
+    context: Context,
+) -> BenchReport:
+    from edgenext.benchmark.latency import bench_artifacts
+    from edgenext.metrics.accuracy import eval_report
+
+    report = bench_artifacts(artifacts, options, context.progress)
+    if data is None:
+        return report
+    subjects = [Subject(artifact=artifact) for artifact in artifacts]
+    evaluation = evaluate_subjects(subjects, DataOptions.of(data), context)
+    scores = {"eval": eval_report(evaluation.predictions, evaluation.images)}
+    if len(artifacts) > 1:
+        return report.model_copy(update=scores | {"compare": compared(evaluation)})
+    return report.model_copy(update=scores)

@@ -1,0 +1,29 @@
+"""Whether a vendor's compiler takes an artifact, and where every operator lands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgenext.schema import CheckReport
+
+
+def check(artifact: Path, target: str = "", **options: str) -> CheckReport:
+    """Whether a vendor's compiler takes an artifact: see `edgenext check`.
+
+    Args:
+        artifact: path of the file.
+        target: whose compiler is asked; the artifact's own target unless given.
+        options: of that compiler, such as `soc`.
+
+    Raises:
+        ArtifactError: no artifact, or a format that the target does not take.
+        UsageError: no such target, or an option that it does not have.
+        MissingDependencyError: the vendor's package is not installed.
+        RuntimeFailedError: the vendor's code died.
+    """
+    from edgenext.formats.artifact import open_artifact
+    from edgenext.formats.check import check_artifact
+
+    return check_artifact(open_artifact(artifact), target, **options)

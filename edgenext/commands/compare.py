@@ -1,0 +1,60 @@
+"""The paired accuracy drop of models and artifacts against a base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenext.commands.context import Context
+from edgenext.commands.evaluate import Evaluation, evaluate_subjects
+from edgenext.errors import UsageError
+from edgenext.options import MODEL, DataOptions
+from edgenext.options import ModelOptions as ModelOptions
+
+if TYPE_CHECKING:
+    from edgenext.schema import CompareReport
+
+
+def compare(
+    base: str,
+    others: Sequence[str],
+    data: DataOptions | str | Path,
+    model_options: ModelOptions = MODEL,
+    *,
+    target: str = "",
+    context: Context | None = None,
+) -> CompareReport:
+    """The paired drop of others against a base: see `edgenext compare`.
+
+    Args:
+        base: a model's name or an artifact.
+        others: what is compared with it, on the same images.
+        data: images with labels.
+        model_options: where the models' weights come from.
+        target: run the other artifacts in this target's runtime; the base runs in its own.
+        context: what was loaded before.
+
+    Raises:
+        UsageError: no such model or target, or nothing to compare.
+        ArtifactError: nothing here runs an artifact as the target would.
+        OverlapError: an artifact was calibrated on some of the images.
+    """
+    context = context or Context()
+    evaluation = evaluate_subjects(
+        [context.subject(name, model_options) for name in (base, *others)],
+        DataOptions.of(data),
+        context,
+        targets=["", *[target] * len(others)],
+    )
+    return compared(evaluation)
+
+
+def compared(evaluation: Evaluation) -> CompareReport:
+    """Everything that was evaluated against the first of it."""
+    from edgenext.metrics.accuracy import compare_report
+
+    base, *others = evaluation.predictions
+    if not others:
+        raise UsageError("one artifact alone cannot be compared", "Name the base, then the others")
+    return compare_report(base, others, evaluation.images)

@@ -1,0 +1,123 @@
+"""The configuration of a run: TOML in, a validated record out."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from edgenext.errors import InputError
+from edgenext.options import ModelOptions
+from edgenext.schema import Record
+from edgenext.schema.validation import validated
+
+_log = logging.getLogger(__name__)
+
+
+class QuantizeStage(Record):
+    """Calibration and scheme."""
+
+    scheme: str = "w8a8-static"
+    target: str = "cpu-onnxruntime"
+    n: int = Field(128, ge=1)
+    seed: int = Field(0, ge=0)
+    recipe: Path | None = None
+
+
+class BenchStage(Record):
+    """Latency."""
+
+    threads: int = Field(1, ge=1)
+    rounds: int = Field(30, ge=1)
+
+
+class StressStage(Record):
+    """The stressed twin: factors are powers of two, up to 2 to ±`strength`."""
+
+    seed: int = Field(0, ge=0)
+    strength: float = Field(3.0, ge=0, le=16)
+
+
+def _baselines(quantize: QuantizeStage) -> tuple[str, ...]:
+    """onnxruntime's own quantizer, where it makes the scheme."""
+    from edgenext.quantize.baselines import default_baselines
+
+    return default_baselines(quantize.scheme)
+
+
+class RunConfig(Record):
+    """What `edgenext run` reads from TOML; paths are relative to the current folder."""
+
+    model: str
+    data: str
+    """Evaluation images; its `train` part is calibrated on unless `calib` is given."""
+    calib: str | None = None
+    weights: Path | None = None
+    random_weights: bool = False
+    weight_seed: int = 0
+    num_classes: int | None = None
+    reset_head: bool = False
+    size: int | None = None
+    crop_pct: float | None = None
+    labels: Path | None = None
+    limit: int | None = Field(None, ge=1)
+    out: Path = Path("runs/edgenext")
+    max_drop: float = Field(1.0, ge=0, allow_inf_nan=False)
+    """Points of top-1 that INT8 may cost before the report says that it does not pay."""
+    quantize: QuantizeStage = QuantizeStage()
+    baselines: tuple[str, ...] = Field(default_factory=lambda given: _baselines(given["quantize"]))
+    """Other quantizers to compare with, side by side."""
+    train: dict[str, Any] | None = None
+    """Retrain first, with these fields of `TrainRecipe`; None uses the weights as they are."""
+    stress: StressStage | None = None
+    """Quantize an exactly rescaled twin too, with every engine."""
+    bench: BenchStage = BenchStage()
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """Where the weights come from and how images are prepared."""
+        return ModelOptions(
+            weights=self.weights,
+            random_weights=self.random_weights,
+            seed=self.weight_seed,
+            num_classes=self.num_classes,
+            reset_head=self.reset_head,
+            size=self.size,
+            crop_pct=self.crop_pct,
+            labels=self.labels,
+        )
+
+
+RENAMED = {"rivals": "baselines"}
+"""Keys of an earlier version → their names today."""
+
+
+def read_config(path: Path, overrides: dict[str, Any]) -> RunConfig:
+    """A run's configuration from a TOML file, with what the command line gave on top.
+
+    Raises:
+        InputError: a file that is missing or is no TOML.
+        UsageError: an unknown key (nearest names are suggested) or a value it does not take.
+    """
+    try:
+        return make_config(tomllib.loads(path.read_text()) | overrides, str(path))
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"cannot read the configuration {path}: {e}") from e
+    except tomllib.TOMLDecodeError as e:
+        raise InputError(f"{path} is no TOML: {e}") from e
+
+
+def make_config(values: dict[str, Any], source: str = "the configuration") -> RunConfig:
+    """A validated configuration.
+
+    Raises:
+        UsageError: an unknown key or a value it does not take.
+    """
+    for old, new in RENAMED.items():
+        if old in values and new not in values:
+            _log.warning("%s: %s is called %s now", source, old, new)
+            values = {(new if key == old else key): value for key, value in values.items()}
+    return validated(RunConfig, values, source)

@@ -1,0 +1,115 @@
+"""What one piece of work has loaded: checkpoints, data, images and graphs, each of them once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from edgenext.commands.subject import Subject, load, open_subject
+from edgenext.options import DEFAULT_OPSET, DataOptions, ModelOptions
+from edgenext.system.progress import Progress, quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from pathlib import Path
+
+    from edgenext.data import ImageSet
+    from edgenext.data.sources import IndexedSource
+    from edgenext.export.artifacts import Graph
+    from edgenext.export.settings import ExportSettings
+    from edgenext.models.checkpoint import Checkpoint
+    from edgenext.schema import EvalTransform
+
+Role = Literal["train", "val"]
+
+
+class Context:
+    """Everything that is loaded is kept, so that commands which share a context share it.
+
+    A context is for one piece of work: files that change while it lives are not read again.
+
+    Args:
+        progress: told how far work is.
+    """
+
+    def __init__(self, progress: Progress = quiet) -> None:
+        self.progress = progress
+        self._checkpoints: dict[tuple[str | None, ModelOptions], Checkpoint] = {}
+        self._sources: dict[tuple[str, str], IndexedSource] = {}
+        self._images: dict[Hashable, ImageSet] = {}
+        self._graphs: dict[Hashable, Graph] = {}
+
+    def checkpoint(self, model: str | None, options: ModelOptions) -> Checkpoint:
+        """The checkpoint that a model's name and options mean; see `subject.load`."""
+        key = (model, options)
+        if key not in self._checkpoints:
+            self._checkpoints[key] = load(model, options)
+        return self._checkpoints[key]
+
+    def subject(self, name: str | None, options: ModelOptions) -> Subject:
+        """An artifact, or the model of a name; see `subject.open_subject`."""
+        artifact = open_subject(name) if name else None
+        return artifact or Subject(checkpoint=self.checkpoint(name, options))
+
+    def images(
+        self,
+        data: DataOptions,
+        transform: EvalTransform,
+        role: Role,
+        *,
+        num_classes: int,
+        labels: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+    ) -> ImageSet:
+        """Decoded images; see `data.load_images`."""
+        from edgenext.data import load_images
+
+        names = None if labels is None else tuple(labels)
+        key = (data, transform, role, num_classes, names, tuple(exclude))
+        if key not in self._images:
+            self._images[key] = load_images(
+                data.data,
+                transform,
+                role=role,
+                num_classes=num_classes,
+                labels=labels,
+                limit=data.limit,
+                seed=data.seed,
+                exclude=exclude,
+                source=self._source(data.data, role),
+                progress=self.progress,
+            )
+        return self._images[key]
+
+    def count_classes(self, data: str | Path, role: Role) -> int:
+        """How many classes a data set has."""
+        from edgenext.data import count_classes
+
+        return count_classes(data, role, self._source(data, role))
+
+    def graph(self, checkpoint: Checkpoint, settings: ExportSettings) -> Graph:
+        """The float graph of a checkpoint, for the settings' target; it is not to be changed."""
+        from edgenext.export.artifacts import graph_of
+
+        key = (
+            id(checkpoint),  # kept alive by its graph
+            settings.form,
+            settings.batch,
+            settings.opset or DEFAULT_OPSET,
+            settings.pixels,
+            settings.features_only,
+        )
+        if key not in self._graphs:
+            self._graphs[key] = graph_of(checkpoint, settings)
+        return replace(self._graphs[key], target=settings.target)
+
+    def _source(self, data: str | Path, role: Role) -> IndexedSource:
+        """The data, opened; the embedded digits are another source for each role."""
+        from edgenext.data import digits
+        from edgenext.data.loading import open_indexed
+
+        key = (str(data), role if str(data) == digits.NAME else "")
+        if key not in self._sources:
+            self._sources[key] = open_indexed(data, role)
+        return self._sources[key]

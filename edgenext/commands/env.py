@@ -1,0 +1,29 @@
+"""Make the private environment of a converter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgenext.errors import UsageError
+
+
+def make_environment(name: str) -> Path:
+    """Make the environment of a converter that cannot share one, unless it is there; its Python.
+
+    Args:
+        name: of the environment, such as `tflite`.
+
+    Raises:
+        UsageError: no such environment; for a format that needs none, what it takes.
+        OutputError: it cannot be installed; nothing is left behind.
+    """
+    from edgenext.formats.format import FORMATS
+    from edgenext.system import environments
+
+    if name in FORMATS and name not in environments.NAMES:
+        row = FORMATS[name]
+        needs = "It takes nothing more"
+        if row.converter and row.converter.needs:
+            needs = f"It takes pip install 'edgenext[{row.converter.extra or name}]'"
+        raise UsageError(f"{name} needs no environment of its own", needs)
+    return environments.make(name)

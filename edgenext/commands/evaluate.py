@@ -1,0 +1,149 @@
+"""Run networks and artifacts over images and score them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgenext.commands.context import Context
+from edgenext.commands.images import labelled_images
+from edgenext.errors import DataError, UsageError
+from edgenext.options import MODEL, DataOptions
+from edgenext.options import ModelOptions as ModelOptions
+from edgenext.system.progress import Progress, quiet
+
+if TYPE_CHECKING:
+    from edgenext.commands.subject import Subject
+    from edgenext.data import ImageSet
+    from edgenext.formats.session import Logits, Session
+    from edgenext.metrics.accuracy import Predictions
+    from edgenext.schema import EvalReport
+
+
+def evaluate(
+    subjects: Sequence[str],
+    data: DataOptions | str | Path,
+    model_options: ModelOptions = MODEL,
+    *,
+    target: str = "",
+    context: Context | None = None,
+) -> EvalReport:
+    """Top-1, top-5 and loss of models and artifacts: see `edgenext eval`.
+
+    Args:
+        subjects: names of models, and artifacts.
+        data: images with labels.
+        model_options: where the models' weights come from.
+        target: run artifacts in this target's runtime, not in their own; `htp` is simulated.
+        context: what was loaded before.
+
+    Raises:
+        UsageError: no such model or target.
+        ArtifactError: nothing here runs an artifact as the target would.
+        OverlapError: an artifact was calibrated on some of the images.
+
+    >>> model = ModelOptions(random_weights=True, num_classes=10, size=32)
+    >>> report = evaluate(["edgenext_xx_small"], DataOptions("digits", limit=20), model)
+    >>> [(result.artifact, result.n) for result in report.results]
+    [('edgenext_xx_small', 20)]
+    """
+    from edgenext.metrics.accuracy import eval_report
+
+    context = context or Context()
+    evaluation = evaluate_subjects(
+        [context.subject(name, model_options) for name in subjects],
+        DataOptions.of(data),
+        context,
+        targets=[target] * len(subjects),
+    )
+    return eval_report(evaluation.predictions, evaluation.images)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What several subjects gave for the same images, in the order given."""
+
+    predictions: tuple[Predictions, ...]
+    images: ImageSet
+
+
+def evaluate_subjects(
+    subjects: Sequence[Subject],
+    data: DataOptions,
+    context: Context,
+    *,
+    targets: Sequence[str] = (),
+) -> Evaluation:
+    """Run models and artifacts on a data set, each through its own runtime.
+
+    Args:
+        subjects: models and artifacts.
+        data: images with labels.
+        context: what was loaded before.
+        targets: whose runtime each artifact must run in; its own where nothing is given.
+
+    Raises:
+        UsageError: no such target, or nothing to evaluate.
+        ArtifactError: nothing here runs an artifact as its target would.
+        OverlapError: an artifact was calibrated on some of the images.
+    """
+    from edgenext.data import require_disjoint
+    from edgenext.formats.artifact import distinct_names
+    from edgenext.metrics.accuracy import Predictions
+    from edgenext.targets.target import require_target
+
+    for target in filter(None, targets):
+        require_target(target)
+    if not subjects:
+        raise UsageError("nothing to evaluate", "Name a model or an artifact")
+    names = distinct_names([s.artifact.path if s.artifact else Path(s.name) for s in subjects])
+    predictions: list[Predictions] = []
+    images = labelled_images(context, subjects[0], data)
+    for name, subject, target in zip(names, subjects, targets or [""] * len(subjects), strict=True):
+        if images.transform != subject.transform:
+            others = labelled_images(context, subject, data)
+            if others.hashes != images.hashes:
+                raise DataError(f"{name} does not see the same images of {data.data} as {names[0]}")
+            images = others
+        require_disjoint(images, subject.calibration)
+        session = subject.session(target=target)
+        values = logits_of(session, images, context.progress, name)
+        predictions.append(
+            Predictions(
+                name, values, subject.sha256, subject.scheme, session.runtime, session.evidence
+            )
+        )
+    return Evaluation(tuple(predictions), images)
+
+
+def logits_of(
+    session: Session, images: ImageSet, progress: Progress = quiet, name: str = ""
+) -> Logits:
+    """Logits of every image, N×K float32, in order.
+
+    Args:
+        session: what computes them.
+        images: decoded images.
+        progress: told of every batch.
+        name: what progress calls the session.
+
+    Raises:
+        DataError: there are no images.
+        RuntimeFailedError: the runtime refused a batch.
+    """
+    from edgenext.formats.session import logits
+
+    total = len(images.images)
+    if total == 0:
+        raise DataError(f"{images.info.data} has no images to evaluate on")
+    parts: list[Logits] = []
+    done = 0
+    for part in logits(session, images.images):
+        parts.append(part)
+        done += len(part)
+        progress(f"evaluating {name}".strip(), done, total)
+    return np.concatenate(parts).astype(np.float32, copy=False)

@@ -1,0 +1,23 @@
+"""Download a published checkpoint into the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgenext.commands.context import Context
+
+
+def fetch(name: str, *, context: Context | None = None) -> Path:
+    """The published checkpoint of a name, from the cache or downloaded into it.
+
+    Args:
+        name: one of those that `models` lists.
+        context: whose progress is told.
+
+    Raises:
+        UsageError: no such checkpoint.
+        DownloadError: it cannot be downloaded whole.
+    """
+    from edgenext.models.fetch import fetch as download
+
+    return download(name, progress=(context or Context()).progress)

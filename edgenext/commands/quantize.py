@@ -1,0 +1,150 @@
+"""Quantize a model or a float artifact after training."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenext.commands.context import Context
+from edgenext.commands.images import calibration_images, sample_images
+from edgenext.commands.subject import Subject
+from edgenext.errors import UsageError
+from edgenext.options import EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
+
+if TYPE_CHECKING:
+    from edgenext.data import ImageSet
+    from edgenext.export.artifacts import Graph
+    from edgenext.export.settings import ExportSettings
+    from edgenext.formats.artifact import Artifact
+    from edgenext.quantize.recipe import Recipe
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class QuantizeSettings:
+    """Quantize options, resolved once: the recipe, the file, the calibration."""
+
+    recipe: Recipe
+    export: ExportSettings
+    options: QuantizeOptions
+
+
+def quantize(
+    subject: str | None,
+    quantize_options: QuantizeOptions,
+    model_options: ModelOptions = MODEL,
+    export_options: ExportOptions = EXPORT,
+    *,
+    out: Path = Path(),
+    context: Context | None = None,
+) -> Artifact:
+    """Quantize a model or a float artifact after training: see `edgenext quantize`.
+
+    Args:
+        subject: a model's name or a float artifact; None for `edgenext_small`, or the model that
+            the weights fit.
+        quantize_options: scheme, target, engine and calibration images.
+        model_options: where the weights come from and how images are prepared.
+        export_options: format of the file; batch and input of its graph.
+        out: folder of the file and its manifest.
+        context: what was loaded before.
+
+    Raises:
+        UsageError: a scheme that the target, format or engine does not make; no calibration images.
+        ArtifactError: a graph that cannot be quantized.
+        DataError: calibration images that cannot be used.
+        ParityError: the file does not agree with its float network; nothing is written.
+        OutputError: the folder cannot be written.
+
+    >>> model = ModelOptions(random_weights=True, num_classes=10, size=32)
+    >>> options = QuantizeOptions(calib="digits", n=16)
+    >>> artifact = quantize("edgenext_xx_small", options, model)
+    >>> artifact.manifest.scheme, artifact.manifest.calibration.subset.n
+    ('w8a8-static', 16)
+    """
+    context = context or Context()
+    settings = resolve_quantization(quantize_options, export_options)
+    return quantize_subject(context.subject(subject, model_options), settings, out, context)
+
+
+def resolve_quantization(
+    quantize_options: QuantizeOptions, export_options: ExportOptions = EXPORT
+) -> QuantizeSettings:
+    """The recipe and the file that the options mean.
+
+    Raises:
+        UsageError: a target, scheme, engine or format that does not exist or does not go together.
+        InputError: a recipe file that cannot be read.
+    """
+    from edgenext.export.settings import resolve
+    from edgenext.quantize.baselines import form_of, require_engine
+    from edgenext.quantize.recipe import load_recipe, with_integer_io
+
+    options = quantize_options
+    recipe = load_recipe(options.target, options.scheme, options.recipe)
+    require_engine(options.engine, recipe.scheme)
+    export_options = replace(export_options, target=recipe.target)
+    settings = resolve(export_options, recipe.scheme, options.engine)
+    if settings.integer_io:
+        recipe = with_integer_io(recipe)
+    if settings.opset_limit and settings.opset:
+        recipe = recipe.model_copy(update={"opset": min(recipe.opset, settings.opset)})
+    form = form_of(options.engine, settings.form)
+    settings = replace(settings, form=form, opset=settings.opset or recipe.opset)
+    return QuantizeSettings(recipe, settings, options)
+
+
+def quantize_subject(
+    subject: Subject, settings: QuantizeSettings, out: Path, context: Context
+) -> Artifact:
+    """Quantize a model or artifact into a folder; see `quantize`."""
+    from edgenext.quantize.artifacts import quantize_graph
+
+    images = scheme_images(context, subject, settings)
+    graph, stem = float_graph(context, subject, settings)
+    export = replace(settings.export, form=graph.form)
+    return quantize_graph(
+        graph,
+        export,
+        images,
+        out / export.file_name(stem),
+        settings.recipe,
+        seed=settings.options.seed,
+        progress=context.progress,
+    )
+
+
+def scheme_images(context: Context, subject: Subject, settings: QuantizeSettings) -> ImageSet:
+    """The images that a scheme is calibrated on; a few to compare on where it needs none.
+
+    Raises:
+        UsageError: a scheme that needs calibration images, and none given.
+    """
+    scheme, calib = settings.recipe.scheme, settings.options.calib
+    if not settings.export.calibrated:
+        if calib:
+            _log.warning("%s needs no calibration: the images are only compared on", scheme)
+        return sample_images(context, subject, calib or None)
+    if not calib:
+        raise UsageError(
+            f"{scheme} needs calibration images",
+            "Give --calib a folder or zip of images like those the model will see",
+        )
+    return calibration_images(context, subject, settings.options)
+
+
+def float_graph(
+    context: Context, subject: Subject, settings: QuantizeSettings
+) -> tuple[Graph, str]:
+    """The float graph that a quantizer starts from, and the stem of its files' names."""
+    from edgenext.export.artifacts import read_graph
+
+    if subject.artifact:
+        graph = read_graph(subject.artifact)
+        return replace(graph, target=settings.export.target), subject.name.replace("-fp32", "")
+    assert subject.checkpoint  # noqa: S101 - a subject is one or the other
+    graph = context.graph(subject.checkpoint, settings.export)
+    return graph, f"{subject.name}-{subject.transform.size}"

@@ -1,0 +1,228 @@
+"""The whole chain, checkpoint to report: stages keyed by their inputs, so nothing is done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgenext.benchmark.retry import noisy, quietest
+from edgenext.commands.bench import bench
+from edgenext.commands.compare import compared
+from edgenext.commands.config import RunConfig
+from edgenext.commands.context import Context
+from edgenext.commands.evaluate import evaluate_subjects
+from edgenext.commands.export import export_checkpoint
+from edgenext.commands.quantize import QuantizeSettings, quantize_subject
+from edgenext.commands.report import report
+from edgenext.commands.run_plan import RunPlan, resolve_run
+from edgenext.commands.run_twin import quantize_twin
+from edgenext.commands.stages import Announce, Stages, silent
+from edgenext.commands.subject import Subject
+from edgenext.export.settings import ExportSettings, own_format, resolve
+from edgenext.formats.artifact import content_sha256, open_artifact
+from edgenext.metrics.accuracy import eval_report
+from edgenext.options import (
+    DEFAULT_FORMAT,
+    DEFAULT_TARGET,
+    ENGINE,
+    BenchOptions,
+    ExportOptions,
+)
+from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary, TwinReport
+from edgenext.system.files import atomic_path, write_text
+from edgenext.targets.target import form_for, require_target
+
+if TYPE_CHECKING:
+    pass
+
+
+def run(
+    config: RunConfig,
+    *,
+    announce: Announce = silent,
+    command: str = "",
+    context: Context | None = None,
+) -> list[Path]:
+    """Checkpoint to report: train if asked, export, quantize, evaluate, benchmark, report.
+
+    Stopped, it goes on where it was: a stage whose inputs have not changed is not done again.
+
+    Args:
+        config: what to do; see `make_config` and `read_config`.
+        announce: told the name of each stage, and whether it is done now or was already.
+        command: recorded in the report.
+        context: what was loaded before.
+
+    Returns:
+        The report's files.
+
+    Raises:
+        UsageError: a target, scheme or baseline that does not exist or does not go together.
+        EdgenextError: whatever a stage raises; stages that are done stay done.
+    """
+    plan = resolve_run(config, context or Context(), Stages(config.out, announce))
+    floats = _export_float(plan)
+    quantized = _quantize(plan)
+    artifacts = [*floats, *quantized.values()]
+    accuracy, drops = _evaluate(plan, artifacts)
+    latency = _benchmark(plan, artifacts, accuracy, announce)
+    twin = quantize_twin(plan, floats[0], quantized)
+    summary = _summary(plan, artifacts, accuracy, drops, latency, twin, command)
+    _write(config.out / "run.json", summary)
+    if noisy(latency):
+        plan.stages.forget("benchmark")  # the next run of this folder may find a quiet machine
+    announce("report", True)
+    return report(config.out, max_drop=config.max_drop)
+
+
+def _export_float(plan: RunPlan) -> list[Path]:
+    """The float files: the plain one, which is the base of all figures, and the target's own."""
+    folder, paths = plan.config.out / "artifacts", []
+    for stage, settings in _float_settings(plan.settings[ENGINE].recipe.target).items():
+
+        def produce(settings: ExportSettings = settings) -> list[Path]:
+            artifact = export_checkpoint(
+                plan.checkpoint, settings, folder, plan.config.data, plan.context
+            )
+            return artifact.files
+
+        inputs = plan.inputs | {
+            "form": settings.form,
+            "target": settings.target,
+            "format": settings.format.name,
+        }
+        paths += plan.stages.stage(stage, inputs, produce)[:1]
+    return paths
+
+
+def _float_settings(target: str) -> dict[str, ExportSettings]:
+    """The float files by their stages. The plain one is ONNX, whatever the target's own format."""
+    own = require_target(target).format
+    plain = target if own == DEFAULT_FORMAT else DEFAULT_TARGET
+    folded = ExportOptions(form=form_for(target), target=target, format=own_format(target, "fp32"))
+    return {
+        "export plain": resolve(ExportOptions(form="naive", target=plain)),
+        "export": resolve(folded),
+    }
+
+
+def _quantize(plan: RunPlan) -> dict[str, Path]:
+    """The quantized file of each engine."""
+    subject, folder = Subject(checkpoint=plan.checkpoint), plan.config.out / "artifacts"
+    paths: dict[str, Path] = {}
+    for engine, settings in plan.settings.items():
+        inputs = plan.inputs | {
+            "calibration": plan.calibration.info.sha256,
+            "engine": engine,
+            "target": settings.options.target,
+            "format": settings.export.format.name,
+            "recipe": plan.settings[ENGINE].recipe.model_dump(),
+            "seed": settings.options.seed,
+        }
+
+        def produce(settings: QuantizeSettings = settings) -> list[Path]:
+            return quantize_subject(subject, settings, folder, plan.context).files
+
+        paths[engine] = plan.stages.stage(f"quantize, {engine}", inputs, produce)[0]
+    return paths
+
+
+def _hashes(artifacts: Sequence[Path]) -> dict[str, str]:
+    return {path.name: content_sha256(path) for path in artifacts}
+
+
+def _evaluate(plan: RunPlan, artifacts: Sequence[Path]) -> tuple[EvalReport, CompareReport]:
+    """Scores of the network and all artifacts, and the drops from the first file."""
+    out = plan.config.out
+
+    def produce() -> list[Path]:
+        subjects = [Subject(artifact=open_artifact(path)) for path in artifacts]
+        subjects.append(Subject(checkpoint=plan.checkpoint))
+        evaluation = evaluate_subjects(subjects, plan.data, plan.context)
+        arrays = {row.name: row.logits for row in evaluation.predictions}
+        path = out / "logits.npz"
+        with atomic_path(path) as temporary, temporary.open("wb") as f:
+            np.savez_compressed(f, allow_pickle=False, labels=evaluation.images.labels, **arrays)
+        scores = eval_report(evaluation.predictions, evaluation.images)
+        return [
+            path,
+            _write(out / "eval.json", scores),
+            _write(out / "compare.json", compared(evaluation)),
+        ]
+
+    inputs = {"artifacts": _hashes(artifacts), "data": plan.evaluation.info.sha256}
+    _, scores, drops = plan.stages.stage("evaluate", inputs, produce)
+    return (
+        EvalReport.model_validate_json(scores.read_bytes()),
+        CompareReport.model_validate_json(drops.read_bytes()),
+    )
+
+
+def _benchmark(
+    plan: RunPlan, artifacts: Sequence[Path], accuracy: EvalReport, announce: Announce
+) -> BenchReport:
+    """Latency; measured again, a few times at most, while the machine is not quiet."""
+    from edgenext.benchmark.environment import environment
+    from edgenext.benchmark.worker import TIMED
+
+    stage = plan.config.bench
+    # what only an interpreter runs here has no latency
+    timed = [
+        path
+        for path, result in zip(artifacts, accuracy.results, strict=False)
+        if result.evidence in TIMED
+    ]
+    options = BenchOptions(**stage.model_dump())
+
+    def produce() -> list[Path]:
+        latency = quietest(
+            partial(bench, timed, bench_options=options, context=plan.context),
+            again=lambda: announce("benchmark again: the machine was not quiet", True),
+        )
+        return [_write(plan.config.out / "bench.json", latency)]
+
+    machine = environment().model_dump(mode="json")
+    inputs = {"artifacts": _hashes(artifacts), "machine": machine} | stage.model_dump()
+    (path,) = plan.stages.stage("benchmark", inputs, produce)
+    return BenchReport.model_validate_json(path.read_bytes())
+
+
+def _summary(
+    plan: RunPlan,
+    artifacts: Sequence[Path],
+    accuracy: EvalReport,
+    drops: CompareReport,
+    latency: BenchReport,
+    twin: TwinReport | None,
+    command: str,
+) -> RunSummary:
+    """Everything that the report is written from."""
+    checkpoint = plan.checkpoint
+    opened = [open_artifact(path) for path in artifacts]
+    manifests = [artifact.manifest for artifact in opened]
+    return RunSummary(
+        model=checkpoint.name,
+        arch=checkpoint.arch,
+        params=sum(p.numel() for p in checkpoint.network().parameters()),
+        weights=Path(checkpoint.source).name,
+        weights_sha256=checkpoint.sha256,
+        artifacts=tuple(artifact.result() for artifact in opened),
+        eval=accuracy,
+        compare=drops,
+        bench=latency,
+        calibration=next((m.calibration.subset for m in manifests if m.calibration), None),
+        trained=plan.trained,
+        command=command,
+        seconds=plan.stages.seconds,
+        twin=twin,
+        kept_float=next(m.kept_float for m in manifests if m.engine == ENGINE),
+    )
+
+
+def _write(path: Path, record: Record) -> Path:
+    write_text(path, record.model_dump_json(indent=2) + "\n")
+    return path

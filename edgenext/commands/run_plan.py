@@ -1,0 +1,159 @@
+"""What a run works on: its configuration, checked and loaded once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgenext.commands.config import RunConfig
+from edgenext.commands.context import Context
+from edgenext.commands.images import calibration_images, labelled_images
+from edgenext.commands.quantize import QuantizeSettings, resolve_quantization
+from edgenext.commands.stages import Stages, digest
+from edgenext.commands.subject import Subject
+from edgenext.commands.train import prepare_training, train
+from edgenext.errors import unknown_name
+from edgenext.export.settings import ExportSettings
+from edgenext.options import (
+    ENGINE,
+    DataOptions,
+    ExportOptions,
+    ModelOptions,
+    QuantizeOptions,
+)
+from edgenext.quantize.baselines import BASELINES
+from edgenext.quantize.recipe import load_recipe
+from edgenext.schema.validation import validated
+from edgenext.system.environments import python_for
+from edgenext.targets.target import require_target
+
+if TYPE_CHECKING:
+    from edgenext.data import ImageSet
+    from edgenext.models.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything a run works on, resolved once.
+
+    `settings` holds the quantization of each engine: this package's own, then the baselines.
+    """
+
+    config: RunConfig
+    context: Context
+    stages: Stages
+    model_options: ModelOptions
+    checkpoint: Checkpoint
+    evaluation: ImageSet
+    calibration: ImageSet
+    settings: Mapping[str, QuantizeSettings]
+    trained: dict[str, float] | None
+
+    @property
+    def data(self) -> DataOptions:
+        """The images to evaluate on."""
+        return DataOptions(self.config.data, self.config.limit)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What every file of the run is made from."""
+        return {
+            "weights": self.checkpoint.sha256,
+            "eval": self.checkpoint.eval.model_dump(),
+            "labels": self.checkpoint.labels,
+        }
+
+
+def resolve_run(config: RunConfig, context: Context, stages: Stages) -> RunPlan:
+    """Check the configuration, train if asked, and load what the run works on.
+
+    Whatever speaks against the run is found before anything is done: training may take hours.
+
+    Raises:
+        UsageError: a target, scheme or baseline that does not exist or does not go together.
+        MissingDependencyError: a converter that is not installed.
+    """
+    settings = _settings(config)
+    _require_converter(settings[ENGINE].export)
+    model_options, trained = _weights(config, context, stages)
+    checkpoint = context.checkpoint(config.model, model_options)
+    subject = Subject(checkpoint=checkpoint)
+    evaluation = labelled_images(context, subject, DataOptions(config.data, config.limit))
+    settings = {
+        engine: replace(one, options=replace(one.options, exclude=evaluation.hashes))
+        for engine, one in settings.items()
+    }
+    calibration = calibration_images(context, subject, settings[ENGINE].options)
+    return RunPlan(
+        config,
+        context,
+        stages,
+        model_options,
+        checkpoint,
+        evaluation,
+        calibration,
+        settings,
+        trained,
+    )
+
+
+def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
+    """What each engine makes: this package's own the target's file, a baseline that it is for."""
+    stage = config.quantize
+    for baseline in config.baselines:
+        if baseline not in BASELINES:
+            raise unknown_name("baseline", baseline, BASELINES)
+    target = load_recipe(stage.target, stage.scheme, stage.recipe).target
+    options = QuantizeOptions(
+        scheme=stage.scheme,
+        target=target,
+        recipe=stage.recipe,
+        calib=config.calib or config.data,
+        n=stage.n,
+        seed=stage.seed,
+    )
+    own = ExportOptions(format=require_target(target).format)
+    settings = {ENGINE: resolve_quantization(options, own)}
+    for baseline in config.baselines:
+        other = replace(options, engine=baseline, target=BASELINES[baseline].target, recipe=None)
+        settings[baseline] = resolve_quantization(other)
+    return settings
+
+
+def _require_converter(settings: ExportSettings) -> None:
+    """Refuse a run whose files nothing here can make."""
+    if settings.converter and settings.converter.needs:
+        python_for(settings.converter.needs, settings.converter.extra or settings.format.folder)
+
+
+def _weights(
+    config: RunConfig, context: Context, stages: Stages
+) -> tuple[ModelOptions, dict[str, float] | None]:
+    """Where the weights are: those of the configuration, or those that this run has trained."""
+    if config.train is None:
+        return config.model_options, None
+    from edgenext.train import TrainRecipe
+
+    recipe = validated(TrainRecipe, config.train, "[train]")
+    training = prepare_training(
+        config.model, config.data, recipe, config.model_options, context=context
+    )
+    inputs = training.recipe.model_dump() | {
+        "from": training.checkpoint.sha256,
+        "images": training.images.info.sha256,
+        "val": training.val.info.sha256,
+    }
+    # a folder of its own: an interrupted training is resumed only with the same inputs
+    folder = config.out / "training" / digest(inputs)[:8]
+
+    def produce() -> list[Path]:
+        result = train(training, folder, resume=True, context=context)
+        return [result.weights, result.sidecar]
+
+    weights, sidecar = stages.stage("train", inputs, produce)
+    facts = json.loads(sidecar.read_text())
+    trained = {k: float(facts[k]) for k in ("epochs", "seconds", "top1") if k in facts}
+    return ModelOptions(weights=weights), trained

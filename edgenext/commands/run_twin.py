@@ -1,0 +1,109 @@
+"""The stressed twin of a run: the same function, quantized by every engine of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgenext.commands.compare import compared
+from edgenext.commands.evaluate import evaluate_subjects
+from edgenext.commands.quantize import QuantizeSettings, quantize_subject
+from edgenext.commands.run_plan import RunPlan
+from edgenext.commands.stress import stress
+from edgenext.commands.subject import Subject
+from edgenext.formats.artifact import content_sha256, open_artifact
+from edgenext.models.sidecar import sidecar_path
+from edgenext.options import ENGINE
+from edgenext.schema import CompareReport, TwinReport, TwinRow
+from edgenext.system.files import sha256_file, write_text
+
+
+def quantize_twin(plan: RunPlan, plain: Path, quantized: Mapping[str, Path]) -> TwinReport | None:
+    """Quantize the twin with every engine and compare all with the plain float file.
+
+    Args:
+        plan: of the run.
+        plain: the plain float file, the base of all drops.
+        quantized: engine → its quantized file of the network itself.
+
+    Returns:
+        None for a run without a `[stress]` section.
+    """
+    stage = plan.config.stress
+    if stage is None:
+        return None
+    twin = _twin(plan)
+    twins = _quantize(plan, twin, quantized)
+    drops = _compare(plan, [plain, *quantized.values(), *twins.values()])
+    own = [open_artifact(files[ENGINE]).manifest.sha256 for files in (quantized, twins)]
+    return TwinReport(
+        seed=stage.seed,
+        strength=stage.strength,
+        n=drops.n,
+        same_file=own[0] == own[1],
+        rows=_rows(drops, list(quantized)),
+    )
+
+
+def _twin(plan: RunPlan) -> Path:
+    """The weights of the twin."""
+    stage = plan.config.stress
+    assert stage is not None  # noqa: S101 - the caller has looked
+    path = plan.config.out / "twin" / "twin.safetensors"
+
+    def produce() -> list[Path]:
+        stress(
+            plan.config.model,
+            path,
+            plan.model_options,
+            seed=stage.seed,
+            strength=stage.strength,
+            context=plan.context,
+        )
+        return [path, sidecar_path(path)]
+
+    plan.stages.stage("twin", plan.inputs | stage.model_dump(), produce)
+    return path
+
+
+def _quantize(plan: RunPlan, twin: Path, quantized: Mapping[str, Path]) -> dict[str, Path]:
+    """The twin's quantized file of each engine."""
+    options = replace(plan.model_options, weights=twin, random_weights=False, reset_head=False)
+    paths: dict[str, Path] = {}
+    for engine, settings in plan.settings.items():
+
+        def produce(settings: QuantizeSettings = settings) -> list[Path]:
+            checkpoint = plan.context.checkpoint(plan.config.model, options)
+            subject = Subject(checkpoint=checkpoint)
+            return quantize_subject(subject, settings, twin.parent, plan.context).files
+
+        inputs = {"twin": sha256_file(twin), "of": content_sha256(quantized[engine])}
+        paths[engine] = plan.stages.stage(f"quantize twin, {engine}", inputs, produce)[0]
+    return paths
+
+
+def _compare(plan: RunPlan, artifacts: Sequence[Path]) -> CompareReport:
+    """The drops of all files from the first."""
+    path = plan.config.out / "twin" / "compare.json"
+
+    def produce() -> list[Path]:
+        subjects = [Subject(artifact=open_artifact(artifact)) for artifact in artifacts]
+        drops = compared(evaluate_subjects(subjects, plan.data, plan.context))
+        write_text(path, drops.model_dump_json(indent=2) + "\n")
+        return [path]
+
+    hashes = {str(i): content_sha256(artifact) for i, artifact in enumerate(artifacts)}
+    inputs = {"files": hashes, "data": plan.evaluation.info.sha256}
+    plan.stages.stage("evaluate twin", inputs, produce)
+    return CompareReport.model_validate_json(path.read_bytes())
+
+
+def _rows(drops: CompareReport, engines: Sequence[str]) -> tuple[TwinRow, ...]:
+    """Each engine on the network, then on its twin."""
+    count = len(engines)
+    return tuple(
+        TwinRow(engine=engine, on=on, comparison=drops.others[i + offset])
+        for i, engine in enumerate(engines)
+        for on, offset in (("network", 0), ("twin", count))
+    )

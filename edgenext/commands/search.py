@@ -1,0 +1,402 @@
+"""Search under a budget: the fastest artifact whose measured drop stays under it.
+
+Three sets of images, disjoint by content: ranges come from the calibration images, the choice from
+one half of the labelled images, the numbers that are reported from the other half. Every candidate
+is a real file: its accuracy and its latency are measured, never predicted. Sensitivity only says in
+which order sites are given back to float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from edgenext.benchmark.environment import environment
+from edgenext.benchmark.latency import bench_artifacts
+from edgenext.benchmark.retry import quietest
+from edgenext.commands.context import Context
+from edgenext.commands.evaluate import logits_of
+from edgenext.commands.images import labelled_images
+from edgenext.commands.quantize import (
+    QuantizeSettings,
+    float_graph,
+    resolve_quantization,
+    scheme_images,
+)
+from edgenext.commands.sensitivity import sensitivity
+from edgenext.commands.stages import Announce, Stages, silent
+from edgenext.data import ImageSet, require_disjoint
+from edgenext.errors import DataError, UsageError, unknown_name
+from edgenext.export.artifacts import Graph, write_artifact
+from edgenext.export.parity import onnx_reference
+from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.runtimes import open_session
+from edgenext.formats.session import Logits
+from edgenext.metrics.accuracy import paired_comparison
+from edgenext.metrics.statistics import images_needed
+from edgenext.options import (
+    DEFAULT_FORMAT,
+    ENGINE,
+    EXPORT,
+    MODEL,
+    BenchOptions,
+    DataOptions,
+    ExportOptions,
+    ModelOptions,
+    QuantizeOptions,
+)
+from edgenext.quantize.artifacts import PARITY_IMAGES, PreparedBatches, write_quantized
+from edgenext.quantize.engine import Prepared, place, prepare
+from edgenext.quantize.variants import Variant, variants
+from edgenext.schema import BenchReport, Candidate, Comparison, SearchReport
+from edgenext.system.files import atomic_path, write_text
+from edgenext.targets.scheme import CALIBRATED, FLOAT
+from edgenext.targets.target import require_target
+
+OBJECTIVES = ("latency", "size")
+MAX_DROP = 100.0
+
+
+@dataclass(frozen=True)
+class SearchTask:
+    """What is searched, and where: one float graph, its images, a recipe and a budget in points."""
+
+    name: str
+    graph: Graph
+    stem: str
+    settings: QuantizeSettings
+    calibration: ImageSet
+    choosing: ImageSet
+    reporting: ImageSet
+    budget: float
+    objective: str
+    folder: Path
+    stages: Stages
+    context: Context
+
+    @property
+    def seed(self) -> int:
+        """Of every random choice."""
+        return self.settings.options.seed
+
+
+def search(
+    subject: str,
+    quantize_options: QuantizeOptions,
+    data: DataOptions | str | Path,
+    max_drop: float,
+    model_options: ModelOptions = MODEL,
+    export_options: ExportOptions = EXPORT,
+    *,
+    objective: str = "latency",
+    out: Path = Path(),
+    announce: Announce = silent,
+    context: Context | None = None,
+) -> SearchReport:
+    """Find the fastest (or smallest) artifact under a budget: see `edgenext quantize --max-drop`.
+
+    Stopped, it goes on where it was: everything it makes is keyed by what it was made from.
+
+    Args:
+        subject: a model's name or a float artifact.
+        quantize_options: target, scheme and calibration.
+        data: labelled images; half of them choose, the other half report.
+        max_drop: points of top-1 that the upper end of the drop's interval must stay under.
+        model_options: where the weights come from.
+        export_options: batch and input of the graph.
+        objective: `latency` or `size`.
+        out: folder; the search has one of its own in it.
+        announce: told the name of each stage, and whether it is done now or was already.
+        context: what was loaded before.
+
+    Raises:
+        UsageError: an unknown objective, a budget outside 0 to 100, or a scheme that is not static.
+        DataError: too few labelled images.
+        OverlapError: calibration images among the labelled ones.
+    """
+    _require_possible(quantize_options, max_drop, export_options, objective)
+    settings = resolve_quantization(quantize_options, export_options)
+    _require_searchable(settings, objective)
+    context = context or Context()
+    network = context.subject(subject, model_options)
+    labelled = labelled_images(
+        context, network, replace(DataOptions.of(data), seed=quantize_options.seed)
+    )
+    choosing, reporting = halves(labelled, quantize_options.seed)
+    calibration = scheme_images(context, network, settings)
+    for images in (choosing, reporting):
+        require_disjoint(images, calibration.calibration())
+    graph, stem = float_graph(context, network, settings)
+    folder = out / f"{stem}-search"
+    task = SearchTask(
+        name=network.name,
+        graph=graph,
+        stem=stem,
+        settings=settings,
+        calibration=calibration,
+        choosing=choosing,
+        reporting=reporting,
+        budget=max_drop,
+        objective=objective,
+        folder=folder,
+        stages=Stages(folder, announce),
+        context=context,
+    )
+    effects = sensitivity(subject, quantize_options, model_options, context=context)
+    # the share of the logits' energy that each site's rounding adds when it is alone
+    noise = {row.site: 10 ** (-row.only.sqnr_db / 10) for row in effects.rows}
+    report = _report(task, _artifacts(task, noise))
+    write_text(folder / "search.json", report.model_dump_json(indent=2) + "\n")
+    return report
+
+
+def _require_possible(
+    quantize_options: QuantizeOptions,
+    max_drop: float,
+    export_options: ExportOptions,
+    objective: str,
+) -> None:
+    if objective not in OBJECTIVES:
+        raise unknown_name("objective", objective, OBJECTIVES)
+    if not 0 <= max_drop <= MAX_DROP:
+        raise UsageError(f"--max-drop {max_drop:g} is not a number of points", "Use 0 to 100")
+    if quantize_options.engine != ENGINE:
+        raise UsageError(
+            f"the engine {quantize_options.engine} has nothing to search", "Leave --engine out"
+        )
+    formats = (export_options.format, require_target(quantize_options.target).format)
+    if other := next((name for name in formats if name != DEFAULT_FORMAT), ""):
+        raise UsageError(
+            f"a search makes and measures ONNX, not {other}",
+            "Search for cpu-onnxruntime or cpu-openvino, or leave --max-drop out",
+        )
+
+
+def _require_searchable(settings: QuantizeSettings, objective: str) -> None:
+    recipe = settings.recipe
+    if recipe.scheme not in CALIBRATED:
+        raise UsageError(f"{recipe.scheme} has nothing to search", f"Use {' or '.join(CALIBRATED)}")
+    target = require_target(recipe.target)
+    if target.place and objective == "latency":
+        raise UsageError(
+            f"this CPU's latency says nothing of {target.place}", "Use --objective size"
+        )
+
+
+def halves(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Two disjoint halves of labelled images, each class in both.
+
+    Raises:
+        DataError: fewer than two images.
+    """
+    if len(images) < 2:
+        raise DataError(
+            f"{images.info.data} has too few images to choose on some and report others"
+        )
+    order = np.random.default_rng(seed).permutation(len(images))
+    by_class = order[np.argsort(images.labels[order], kind="stable")]
+    return images.take(np.sort(by_class[::2])), images.take(np.sort(by_class[1::2]))
+
+
+def _artifacts(task: SearchTask, noise: dict[str, float]) -> list[Artifact]:
+    """The float file and every variant, made now or before."""
+    recipe, progress = task.settings.recipe, task.context.progress
+    inputs = {
+        "weights": task.graph.source,
+        "form": task.graph.form,
+        "calibration": task.calibration.info.sha256,
+        "seed": task.seed,
+    }
+    base = task.folder / f"{task.stem}-fp32.onnx"
+
+    def export() -> list[Path]:
+        model = task.graph.model
+        images = task.calibration.images[:PARITY_IMAGES]
+        settings = replace(task.settings.export, scheme=FLOAT, engine="")
+        return write_artifact(task.graph, settings, base, images, onnx_reference(model)).files
+
+    paths = [task.stages.stage("float", inputs, export)[0]]
+    prepared: list[Prepared] = []
+
+    def calibrated() -> Prepared:  # once, and only if something is to be made
+        if not prepared:
+            batches = PreparedBatches(task.graph, task.calibration.images)
+            prepared.append(prepare(task.graph.model, batches, recipe, task.seed, progress))
+        return prepared[0]
+
+    for variant in variants(recipe, task.graph.model, noise):
+        keys = inputs | {"recipe": variant.recipe.model_dump(mode="json")}
+        produce = partial(_quantize, task, variant, calibrated)
+        paths.append(task.stages.stage(f"quantize {variant.name}", keys, produce)[0])
+    return [open_artifact(path) for path in paths]
+
+
+def _quantize(task: SearchTask, variant: Variant, prepared: Callable[[], Prepared]) -> list[Path]:
+    quantized = place(prepared(), variant.recipe, task.context.progress)
+    path = task.folder / f"{task.stem}-{variant.name}.onnx"
+    return write_quantized(
+        task.graph, task.settings.export, quantized, task.calibration, path, variant.recipe
+    ).files
+
+
+def _report(task: SearchTask, artifacts: Sequence[Artifact]) -> SearchReport:
+    """Measure every candidate, choose one, and judge it on the images kept for that."""
+    latency = _latency(task, artifacts)
+    comparisons = [
+        _comparison(task, artifact, artifacts[0], task.choosing, "choosing")
+        for artifact in artifacts
+    ]
+    candidates = _with_front(
+        [
+            _candidate(artifact, comparison, latency, task.budget)
+            for artifact, comparison in zip(artifacts, comparisons, strict=True)
+        ],
+        task.objective,
+    )
+    chosen = choose(candidates, task.objective)
+    winner = artifacts[candidates.index(chosen)]
+    final = _comparison(task, winner, artifacts[0], task.reporting, "reporting")
+    drop, n = final.drop, len(task.reporting)
+    return SearchReport(
+        model=task.name,
+        target=task.settings.recipe.target,
+        budget=task.budget,
+        objective=task.objective,
+        candidates=tuple(candidates),
+        chosen=winner.name,
+        path=str(winner.path),
+        final=final,
+        met=drop.ci95[1] < task.budget,
+        images_needed=images_needed(drop.lost, drop.gained, n, task.budget),
+        choosing=task.choosing.info,
+        reporting=task.reporting.info,
+        environment=latency.environment,
+        sentence=sentence(task, candidates[0], chosen, final),
+    )
+
+
+def _comparison(
+    task: SearchTask, artifact: Artifact, base: Artifact, images: ImageSet, part: str
+) -> Comparison:
+    """An artifact against the float file, on one part of the labelled images."""
+    return paired_comparison(
+        artifact.name,
+        _logits(task, base, images, part),
+        _logits(task, artifact, images, part),
+        images.labels,
+        sha256=artifact.manifest.sha256,
+        scheme=artifact.manifest.scheme,
+    )
+
+
+def _candidate(
+    artifact: Artifact, comparison: Comparison, latency: BenchReport, budget: float
+) -> Candidate:
+    row = next(r for r in latency.results if r.sha256 == artifact.manifest.sha256)
+    first = latency.results[0].artifact
+    ratio = next((r for r in latency.ratios if (r.a, r.b) == (first, row.artifact)), None)
+    return Candidate(
+        comparison=comparison,
+        size_bytes=artifact.manifest.size_bytes,
+        p50_ms=row.p50_ms,
+        speed=ratio.median if ratio else 1.0,
+        valid=row.valid,
+        meets=comparison.drop.ci95[1] < budget,
+        kept_float=artifact.manifest.kept_float,
+    )
+
+
+def _latency(task: SearchTask, artifacts: Sequence[Artifact]) -> BenchReport:
+    """Latency of all candidates, measured now or before."""
+    path = task.folder / "bench.json"
+
+    def produce() -> list[Path]:
+        measure = partial(bench_artifacts, artifacts, BenchOptions(), task.context.progress)
+        write_text(path, quietest(measure).model_dump_json(indent=2) + "\n")
+        return [path]
+
+    inputs = {
+        "files": [artifact.manifest.sha256 for artifact in artifacts],
+        "machine": environment().model_dump(mode="json"),
+    }
+    task.stages.stage("benchmark", inputs, produce)
+    return BenchReport.model_validate_json(path.read_bytes())
+
+
+def _logits(task: SearchTask, artifact: Artifact, images: ImageSet, part: str) -> Logits:
+    """An artifact's logits on images, measured now or before."""
+    path = task.folder / "logits" / f"{artifact.name}-{part}.npy"
+    stage = f"{part}: {artifact.name}"
+    if stage in task.stages.seconds:  # of this search: the base is compared with many
+        done: Logits = np.load(path)
+        return done
+
+    def produce() -> list[Path]:
+        session = open_session(artifact, 0)
+        values = logits_of(session, images, task.context.progress, artifact.name)
+        with atomic_path(path) as temporary, temporary.open("wb") as f:
+            np.save(f, values, allow_pickle=False)
+        return [path]
+
+    inputs = {"artifact": artifact.manifest.sha256, "images": images.info.sha256}
+    values: Logits = np.load(task.stages.stage(stage, inputs, produce)[0])
+    return values
+
+
+def _cost(candidate: Candidate, objective: str) -> float:
+    return candidate.p50_ms if objective == "latency" else float(candidate.size_bytes)
+
+
+def _with_front(candidates: Sequence[Candidate], objective: str) -> list[Candidate]:
+    """Candidates marked when no other is both cheaper and nearer to the float network."""
+
+    def is_dominated(one: Candidate) -> bool:
+        return any(
+            _cost(other, objective) < _cost(one, objective)
+            and other.comparison.sqnr_db > one.comparison.sqnr_db
+            for other in candidates
+        )
+
+    return [c.model_copy(update={"front": not is_dominated(c)}) for c in candidates]
+
+
+def choose(candidates: Sequence[Candidate], objective: str) -> Candidate:
+    """The cheapest quantized candidate that meets the budget, else the one that comes nearest.
+
+    The float file is the base of the comparison, not a candidate.
+    """
+    quantized = [c for c in candidates if c.comparison.scheme != "fp32"]
+    able = [c for c in quantized if c.meets]
+    if able:
+        return min(able, key=lambda c: _cost(c, objective))
+    return min(quantized, key=lambda c: c.comparison.drop.ci95[1])
+
+
+def sentence(task: SearchTask, base: Candidate, chosen: Candidate, final: Comparison) -> str:
+    """What was found, in one sentence with its evidence; `base` is the float file."""
+    low, high = final.drop.ci95
+    n = len(task.reporting)
+    drop = f"{final.drop.points:.2f} points (95 % interval {low:.2f} to {high:.2f}, n = {n})"
+    name = final.artifact
+    if high < task.budget:
+        gain = f"{chosen.speed:.2f}x the speed"
+        if task.objective == "size":
+            gain = f"{chosen.size_bytes / base.size_bytes:.2f}x the size"
+        return (
+            f"{name} stays under the budget of {task.budget:g} points: on images the search has "
+            f"not seen it costs {drop}, at {gain} of the float file."
+        )
+    more = images_needed(final.drop.lost, final.drop.gained, n, task.budget)
+    advice = (
+        f"about {more:,} images would tell"
+        if more is not None
+        else "its drop alone is over the budget, and no number of images would change that"
+    )
+    return (
+        f"No candidate is shown to stay under the budget of {task.budget:g} points; the best is "
+        f"{name}, which costs {drop}: {advice}."
+    )

@@ -1,0 +1,81 @@
+"""What quantizing each site of a network costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenext.commands.context import Context
+from edgenext.commands.images import calibration_images, labelled_images
+from edgenext.commands.quantize import float_graph, resolve_quantization, scheme_images
+from edgenext.options import MODEL, DataOptions, ModelOptions, QuantizeOptions
+
+if TYPE_CHECKING:
+    from edgenext.schema import SensitivityReport
+
+
+def sensitivity(
+    subject: str,
+    quantize_options: QuantizeOptions,
+    model_options: ModelOptions = MODEL,
+    *,
+    data: str | Path | None = None,
+    limit: int = 64,
+    site: str = "*",
+    context: Context | None = None,
+) -> SensitivityReport:
+    """What quantizing each site costs: see `edgenext sensitivity`.
+
+    Args:
+        subject: a model's name or a float artifact.
+        quantize_options: scheme, target and calibration images.
+        model_options: where the weights come from and how images are prepared.
+        data: labelled images to judge on; others of the calibration data unless given. The two
+            sets share no image.
+        limit: images to judge on.
+        site: a site's name, or a pattern of names.
+        context: what was loaded before.
+
+    Raises:
+        UsageError: a scheme without sites, or a pattern that fits none.
+    """
+    from edgenext.quantize.artifacts import PreparedBatches
+    from edgenext.quantize.sensitivity import Question, require_sites
+    from edgenext.quantize.sensitivity import sensitivity as measure
+    from edgenext.schema import SensitivityReport
+    from edgenext.system.files import cache_folder
+
+    context = context or Context()
+    settings = resolve_quantization(quantize_options)
+    recipe = settings.recipe
+    require_sites(recipe)
+    network = context.subject(subject, model_options)
+    calibration = scheme_images(context, network, settings)
+    seed = quantize_options.seed
+    if data is None:
+        exclude = (*quantize_options.exclude, *calibration.hashes)
+        others = replace(quantize_options, n=limit, exclude=exclude)
+        images, labels = calibration_images(context, network, others), None
+    else:
+        images = labelled_images(context, network, DataOptions(data, limit, seed))
+        labels = images.labels
+    graph, _ = float_graph(context, network, settings)
+    batches = [PreparedBatches(graph, part.images) for part in (calibration, images)]
+    base, rows = measure(
+        Question(graph.model, recipe, batches[0], batches[1], labels, seed),
+        cache_folder("sensitivity"),
+        site,
+        context.progress,
+    )
+    return SensitivityReport(
+        model=network.name,
+        sha256=network.sha256,
+        target=recipe.target,
+        scheme=recipe.scheme,
+        n=len(images),
+        recipe=base,
+        rows=tuple(rows),
+        images=images.info,
+        calibration=calibration.info,
+    )

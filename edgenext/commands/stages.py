@@ -1,0 +1,95 @@
+"""Stages of a folder of work, keyed by their inputs' hashes, so that nothing is done twice."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from edgenext.schema import Record
+from edgenext.system.files import sha256_tree, write_bytes
+
+STATE = "stages.json"
+
+Announce = Callable[[str, bool], None]
+"""Told the name of a stage, and whether it is done now or was done before."""
+
+
+def silent(stage: str, needed: bool) -> None:
+    """Announce nothing."""
+
+
+def digest(inputs: dict[str, Any]) -> str:
+    """A hash of what a stage is made from, this package's version included."""
+    text = json.dumps([version("edgenext"), inputs], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class StageRecord(Record):
+    """A stage that was done: the hash of its inputs, its files' sha256, how long it took."""
+
+    key: str
+    files: dict[str, str]
+    seconds: float
+
+
+_STATE = TypeAdapter(dict[str, StageRecord])
+
+
+class Stages:
+    """A folder: what was made in it, from what."""
+
+    def __init__(self, folder: Path, announce: Announce) -> None:
+        self.folder, self._announce = folder, announce
+        self._seen: dict[str, None] = {}
+        self._state: dict[str, StageRecord] = {}
+        # a damaged record costs time, not correctness
+        with contextlib.suppress(OSError, ValidationError):
+            self._state = _STATE.validate_json((folder / STATE).read_bytes())
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time of each stage of this run, when it was last done."""
+        return {name: self._state[name].seconds for name in self._seen}
+
+    def stage(
+        self, name: str, inputs: dict[str, Any], produce: Callable[[], Sequence[Path]]
+    ) -> list[Path]:
+        """The files of a stage: made now, or found unchanged from the same inputs."""
+        self._seen[name] = None
+        key = digest(inputs)
+        entry = self._state.get(name)
+        if entry and entry.key == key and self._unchanged(entry.files):
+            self._announce(name, False)
+            return [self.folder / file for file in entry.files]
+        self._announce(name, True)
+        start = time.perf_counter()
+        files = list(produce())
+        self._state[name] = StageRecord(
+            key=key,
+            files={str(f.relative_to(self.folder)): sha256_tree(f) for f in files},
+            seconds=round(time.perf_counter() - start, 2),
+        )
+        self._save()
+        return files
+
+    def forget(self, name: str) -> None:
+        """Do a stage again next time, whatever its inputs."""
+        del self._state[name]
+        self._save()
+
+    def _save(self) -> None:
+        write_bytes(self.folder / STATE, _STATE.dump_json(self._state, indent=2) + b"\n")
+
+    def _unchanged(self, files: dict[str, str]) -> bool:
+        return all(
+            (self.folder / file).exists() and sha256_tree(self.folder / file) == digest
+            for file, digest in files.items()
+        )

@@ -1,0 +1,114 @@
+"""What a command is about: an artifact's file, or a model with its weights."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenext.errors import ArtifactError, UsageError
+from edgenext.formats.artifact import Artifact, is_artifact, open_artifact
+from edgenext.formats.format import FORMATS
+from edgenext.formats.runtimes import open_session
+from edgenext.models.checkpoint import Checkpoint, load_checkpoint
+from edgenext.options import ModelOptions
+from edgenext.schema import Calibration, EvalTransform
+
+if TYPE_CHECKING:
+    from edgenext.formats.session import Session
+
+
+ENDINGS = {row.ending for row in FORMATS.values()}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network or artifact that can be evaluated: exactly one of the two is set."""
+
+    artifact: Artifact | None = None
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def name(self) -> str:
+        """How results call it."""
+        return self.artifact.name if self.artifact else self._network.name
+
+    @property
+    def sha256(self) -> str:
+        """Of the artifact's file, or of the weights."""
+        return self.artifact.manifest.sha256 if self.artifact else self._network.sha256
+
+    @property
+    def scheme(self) -> str:
+        """The quantization scheme, `fp32` for a network."""
+        return self.artifact.manifest.scheme if self.artifact else "fp32"
+
+    @property
+    def transform(self) -> EvalTransform:
+        """How images become inputs."""
+        return self.artifact.manifest.eval if self.artifact else self._network.eval
+
+    @property
+    def classes(self) -> tuple[int, tuple[str, ...] | None]:
+        """Class count and labels."""
+        about = self.artifact.manifest if self.artifact else self._network
+        return about.num_classes, about.labels
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The images its INT8 ranges were measured on."""
+        return self.artifact.manifest.calibration if self.artifact else None
+
+    @property
+    def _network(self) -> Checkpoint:
+        if self.checkpoint is None:
+            raise ValueError("a subject is an artifact or a checkpoint")
+        return self.checkpoint
+
+    def session(self, threads: int | None = None, target: str = "") -> Session:
+        """Loaded and ready; all cores unless told.
+
+        Of an artifact it is the runtime of `target`, where one is given.
+
+        Raises:
+            ArtifactError: a backbone, which has no logits.
+            RuntimeFailedError: the runtime refuses the file.
+        """
+        if self.artifact is None:
+            from edgenext.formats.pytorch.session import TorchSession
+
+            return TorchSession(self._network.network(), self._network.eval)
+        if self.artifact.manifest.outputs[0].name != "logits":
+            raise ArtifactError(f"{self.artifact.path} is a backbone: it has no logits to score")
+        return open_session(self.artifact, threads or os.cpu_count() or 1, target)
+
+
+def open_subject(name: str) -> Subject | None:
+    """The artifact at a path; None where it may be the name of a model.
+
+    Raises:
+        ArtifactError: a path that does not exist or is no artifact.
+    """
+    path = Path(name)
+    if is_artifact(path):
+        return Subject(artifact=open_artifact(path))
+    if path.is_file():
+        raise ArtifactError(
+            f"{name} is no artifact", "Weights are given as edgenext_… --weights FILE"
+        )
+    if path.suffix in ENDINGS or os.sep in name:
+        raise ArtifactError(f"no artifact at {name}")
+    return None
+
+
+def load(model: str | None, options: ModelOptions) -> Checkpoint:
+    """The checkpoint that a model's name and options mean.
+
+    Raises:
+        UsageError: an unknown model, or a file in place of its name.
+        CheckpointError: weights that do not fit.
+    """
+    if model is not None and Path(model).is_file():
+        raise UsageError(f"{model} is a file, not a model's name", f"Use --weights {model}")
+    return load_checkpoint(model, **vars(options))

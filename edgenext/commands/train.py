@@ -1,0 +1,89 @@
+"""Train a model, or go on from weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenext.commands.context import Context
+from edgenext.commands.images import labelled_images
+from edgenext.commands.subject import Subject
+from edgenext.options import MODEL, DataOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from edgenext.data import ImageSet
+    from edgenext.models.checkpoint import Checkpoint
+    from edgenext.train import TrainRecipe, TrainResult
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything a training run starts from."""
+
+    checkpoint: Checkpoint
+    recipe: TrainRecipe
+    images: ImageSet
+    val: ImageSet
+    name: str
+
+
+def prepare_training(
+    model: str,
+    data: str | Path,
+    recipe: TrainRecipe,
+    model_options: ModelOptions = MODEL,
+    *,
+    context: Context | None = None,
+) -> Training:
+    """The network and images of a training run.
+
+    Without weights the network starts fresh, with as many classes as the data has; with weights
+    it goes on from them.
+
+    Args:
+        model: an architecture.
+        data: images with a train and a val part.
+        recipe: everything else that decides the result.
+        model_options: where the weights come from.
+        context: what was loaded before.
+    """
+    context = context or Context()
+    if model_options.weights is None:
+        classes = model_options.num_classes or context.count_classes(data, "train")
+        model_options = replace(
+            model_options, random_weights=True, num_classes=classes, seed=recipe.seed
+        )
+    else:
+        recipe = recipe.model_copy(update={"from_scratch": False})
+    checkpoint = context.checkpoint(model, model_options)
+    subject, options = Subject(checkpoint=checkpoint), DataOptions(data)
+    val = labelled_images(context, subject, options)
+    images = labelled_images(context, subject, options, "train", exclude=val.hashes)
+    return Training(checkpoint, recipe, images, val, f"{model}_{Path(data).stem}")
+
+
+def train(
+    training: Training, out: Path, *, resume: bool = False, context: Context | None = None
+) -> TrainResult:
+    """Train a network: see `edgenext train`.
+
+    Args:
+        training: see `prepare_training`.
+        out: folder of the weights and the training checkpoint.
+        resume: go on from the checkpoint in the folder.
+        context: what was loaded before.
+    """
+    from edgenext.train.loop import train as run
+
+    progress = (context or Context()).progress
+    return run(
+        training.checkpoint.network(drop_path=training.recipe.drop_path),
+        training.images,
+        training.val,
+        recipe=training.recipe,
+        out=out,
+        resume=resume,
+        on_epoch=lambda report: progress("training", report.epoch, report.epochs),
+        name=training.name,
+    )

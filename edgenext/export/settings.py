@@ -1,0 +1,167 @@
+"""Export options, resolved once: nothing below decides or checks them again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgenext.errors import UsageError, unknown_name
+from edgenext.formats.format import (
+    FORMATS,
+    Choices,
+    Converter,
+    Format,
+    function_of,
+    require_format,
+    require_scheme,
+)
+from edgenext.options import (
+    DEFAULT_FORMAT,
+    DEFAULT_OPSET,
+    DEFAULT_TARGET,
+    ENGINE,
+    ExportOptions,
+    OptionValues,
+)
+from edgenext.targets.scheme import FLOAT, SCHEMES
+from edgenext.targets.target import form_for, require_target
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Everything that decides how a graph becomes a file.
+
+    `opset` is the graph's; None leaves it to a recipe. `options` are those of the format that
+    were given, `converter` the one they choose, None where the graph is the file. `engine` is who
+    quantizes, empty for a float file.
+    """
+
+    format: Format
+    scheme: str
+    target: str
+    form: str
+    batch: int | None
+    opset: int | None
+    opset_limit: int | None
+    pixels: bool
+    integer_io: bool
+    features_only: bool
+    options: OptionValues
+    converter: Converter | None
+    engine: str = ""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the scheme takes its ranges from images."""
+        return self.scheme in SCHEMES and SCHEMES[self.scheme].calibrated
+
+    @property
+    def converter_quantizes(self) -> bool:
+        """Whether the converter makes the scheme itself, from the float graph."""
+        return self.converter is not None and self.scheme in self.converter.converts
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the file must agree with its reference; a baseline's may differ at will."""
+        return self.engine in ("", ENGINE)
+
+    def file_name(self, stem: str) -> str:
+        """What the file is called: its network and size, what is unusual about it, its scheme."""
+        row, graph_ending = self.format, FORMATS[DEFAULT_FORMAT].ending
+        options = [
+            name if value is True else str(value)
+            for name, value in self.options.items()
+            if value != row.options[name].default
+        ]
+        parts = [
+            stem,
+            "features" if self.features_only else "",
+            self.target if self.target not in (DEFAULT_TARGET, FORMATS[row.name].target) else "",
+            row.name if row.name != DEFAULT_FORMAT and row.ending == graph_ending else "",
+            *options,
+            self.scheme,
+            "plain" if self.form == "naive" and not self.engine else "",
+            "" if self.engine == ENGINE else self.engine,
+        ]
+        return "-".join(part for part in parts if part) + row.ending
+
+
+def resolve(options: ExportOptions, scheme: str = FLOAT, engine: str = "") -> ExportSettings:
+    """Decide everything that follows from the format, its target and its own options.
+
+    Args:
+        options: what the user chose.
+        scheme: `fp32`, or a quantization scheme.
+        engine: who quantizes; empty for a float file.
+
+    Raises:
+        UsageError: no such format or target; an option that the format does not have, or a value
+            that it does not take; a scheme the format is not made in; a backbone or a free batch
+            in a format that has none.
+    """
+    row = require_format(options.format, options.target)
+    _require_options(row, options)
+    converter = row.converter_for(options.format_options)
+    if converter:
+        _require_convertible(options)
+    target = options.target or row.target
+    require_target(target)
+    if target != row.target and not row.any_target:
+        raise UsageError(f"{row.name} is for {row.target}, not {target}", "Leave --target out")
+    require_scheme(row.name, scheme, target)
+    choices = Choices(
+        options=options.format_options,
+        form=options.form,
+        opset=options.opset,
+        pixels=options.uint8_input,
+    )
+    if row.resolve:
+        choices = function_of(row.resolve)(choices)
+    if choices.integer_io and scheme == FLOAT:
+        raise UsageError("a float file has no integer inputs", "Give --scheme w8a8-static")
+    return ExportSettings(
+        format=row,
+        scheme=scheme,
+        target=target,
+        form=choices.form or form_for(target),
+        batch=options.batch,
+        opset=choices.opset,
+        opset_limit=choices.opset_limit,
+        pixels=choices.pixels,
+        integer_io=choices.integer_io,
+        features_only=options.features_only,
+        options=choices.options,
+        converter=converter,
+        engine=engine,
+    )
+
+
+def own_format(target: str, scheme: str) -> str:
+    """The format that a target's files of a scheme are made in: its own, or ONNX where it refuses.
+
+    Raises:
+        UsageError: no such target.
+    """
+    own = require_target(target).format
+    return DEFAULT_FORMAT if scheme in require_format(own, target).refuses else own
+
+
+def _require_options(row: Format, options: ExportOptions) -> None:
+    """Refuse options that the format does not have for the target."""
+    for name in options.format_options:
+        if name not in row.options:
+            if row.variant_of:
+                raise UsageError(
+                    f"{name} is no option of {row.name} for {row.target}", "Leave it out"
+                )
+            raise unknown_name(f"option of {row.name}", name, row.options)
+
+
+def _require_convertible(options: ExportOptions) -> None:
+    """Refuse what only the graph itself can be."""
+    name = options.format
+    if options.features_only:
+        raise UsageError(f"a backbone cannot be {name}", f"Use --format {DEFAULT_FORMAT}")
+    if options.batch is None:
+        raise UsageError(f"{name} takes a fixed batch", "Give --batch a number")
+    if options.opset is not None and options.opset != DEFAULT_OPSET:
+        raise UsageError(f"{name} has no opset", "Leave --opset out")

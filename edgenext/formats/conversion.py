@@ -1,0 +1,84 @@
+"""Run a converter in a process of its own: its chatter to a log, its time and memory recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenext.formats.format import PACKAGE, Converter, Format
+from edgenext.schema import Conversion
+from edgenext.system.environments import python_for
+from edgenext.system.files import cache_folder
+from edgenext.system.isolation import isolated
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class ConversionJob:
+    """What a converter is given besides the graph.
+
+    `options` are plain JSON; `samples` inputs for a converter that calibrates, N×H×W×3 float32;
+    `arrays` the folded network's tensors, for one that builds the network itself.
+    """
+
+    format: Format
+    converter: Converter
+    options: Mapping[str, Any]
+    samples: NDArray[Any] | None = None
+    arrays: Mapping[str, NDArray[Any]] | None = None
+
+
+def convert(
+    model: onnx.ModelProto, out: Path, job: ConversionJob
+) -> tuple[Conversion, dict[str, Any]]:
+    """Convert a deployment graph to another format.
+
+    Args:
+        model: float or Q/DQ ONNX graph.
+        out: of the file or folder to write.
+        job: the converter, and all that it is given besides.
+
+    Returns:
+        What is recorded of the conversion, and what the converter said of the file.
+
+    Raises:
+        MissingDependencyError: the package is not installed.
+        RuntimeFailedError: the converter failed; the message names its log.
+        EdgenextError: whatever the converter refuses by itself.
+    """
+    row, converter = job.format, job.converter
+    name = converter.extra or row.folder
+    python = python_for(converter.needs, name)
+    with TemporaryDirectory(prefix="edgenext-") as folder:
+        graph = Path(folder, "graph.onnx")
+        graph.write_bytes(model.SerializeToString(deterministic=True))
+        paths = {"graph": str(graph), "out": str(out.absolute())}
+        if job.samples is not None:
+            paths["samples"] = str(Path(folder, "samples.npy"))
+            np.save(paths["samples"], job.samples)
+        if job.arrays is not None:
+            paths["weights"] = str(Path(folder, "weights.npz"))
+            np.savez(paths["weights"], allow_pickle=False, **job.arrays)
+        outcome = isolated(
+            f"{PACKAGE}.{row.folder}.{converter.module}:convert",
+            {**paths, **job.options},
+            cache_folder("logs") / f"{out.name}.log",
+            f"{row.title}'s converter cannot convert {out.name}",
+            python,
+        )
+    result = outcome.result
+    conversion = Conversion(
+        converter=result["tool"],
+        seconds=round(outcome.seconds, 1),
+        peak_mb=round(result["peak_mb"], 1),
+        notes=tuple(result.get("notes", ())),
+    )
+    return conversion, result

@@ -1,0 +1,162 @@
+"""Core ML packages: run by an interpreter of their ML program, and by Core ML itself on macOS."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgenext.errors import ArtifactError, RuntimeFailedError
+from edgenext.formats.coreml.program import MilProgram, one_line, preload
+from edgenext.formats.session import ArtifactSession, Inspection, Logits
+from edgenext.schema import Evidence, Manifest, TensorSpec
+
+if TYPE_CHECKING:
+    from edgenext.formats.artifact import Artifact
+
+__all__ = ["CoreMLSession", "inspect", "open_session", "preload"]
+
+
+class CoreMLSession(ArtifactSession):
+    """A Core ML artifact, loaded: into Core ML on macOS, into the interpreter elsewhere.
+
+    Of a classifier the logits are what feeds its softmax; where there is none, and always on
+    macOS, they are the logarithms of its probabilities. The manifest's labels give their order.
+    """
+
+    def __init__(self, package: Path, manifest: Manifest, threads: int) -> None:
+        super().__init__(manifest)
+        self._threads = threads or os.cpu_count() or 1
+        self._program = MilProgram(package)
+        self._order = class_order(self._program, manifest)
+        self._model = device_model(package) if sys.platform == "darwin" else None
+        self.runtime = "coreml" if self._model else "coreml-interpreter"
+        self.evidence: Evidence = "device" if self._model else "emulated"
+
+    def infer(self, prepared: NDArray[Any]) -> Logits:
+        """Logits of one prepared batch."""
+        if self._model:
+            return self._predict(self._model, prepared)
+        name, is_probability = self.manifest.outputs[0].name, False
+        if self._order is not None:
+            name, is_probability = self._program.classifier_logits()
+        values = self._run(prepared, also=(name,))[name].astype(np.float32)
+        values = values.reshape(len(prepared), -1)
+        values = log(values) if is_probability else values
+        return values if self._order is None else values[:, self._order]
+
+    def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Every float tensor of one prepared batch that is computed, by the interpreter alone."""
+        return {
+            name: value.astype(np.float32)
+            for name, value in self._run(prepared, trace=True).items()
+            if value.dtype.kind == "f" and name not in self._program.inputs
+        }
+
+    def _run(self, prepared: NDArray[Any], **what: Any) -> dict[str, NDArray[Any]]:
+        with torch_threads(self._threads):
+            return self._program.run({self.manifest.input.name: prepared}, **what)
+
+    def _predict(self, model: Any, prepared: NDArray[Any]) -> Logits:
+        """Logits by Core ML itself, which takes one image at a time as a picture."""
+        name = self.manifest.input.name
+        feeds: list[Any] = [prepared]
+        if name in self._program.images:
+            feeds = [Image.fromarray(image) for image in prepared]
+        try:
+            given = [model.predict({name: feed}) for feed in feeds]
+        except Exception as e:  # Core ML's errors come through as plain ones
+            raise RuntimeFailedError(
+                f"Core ML cannot run {self.manifest.file}: {one_line(e)}"
+            ) from e
+        if self._order is None:
+            rows = [np.asarray(g[self.manifest.outputs[0].name], np.float32) for g in given]
+            return np.concatenate([row.reshape(-1, row.shape[-1]) for row in rows])
+        labels = [self._program.classes[i] for i in self._order]
+        found = [next(v for v in g.values() if isinstance(v, dict)) for g in given]
+        by_name = [{str(label): p for label, p in of.items()} for of in found]
+        return log(np.asarray([[of[label] for label in labels] for of in by_name], np.float32))
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Compute in `count` threads for a while; torch has one number for the whole process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def log(probabilities: Logits) -> Logits:
+    """Logarithms, finite where a probability was rounded to zero."""
+    return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+
+
+def class_order(program: MilProgram, manifest: Manifest) -> list[int] | None:
+    """Where each label of the manifest stands among a classifier's; None for other programs.
+
+    Raises:
+        ArtifactError: they are not the same labels.
+    """
+    classes = program.classes
+    if not classes:
+        return None
+    labels = manifest.labels or classes
+    if labels == classes:
+        return list(range(len(classes)))
+    where = {label: i for i, label in enumerate(classes)}
+    if len(where) < len(classes) or sorted(labels) != sorted(classes):
+        raise ArtifactError(f"{program.name} has other labels than its manifest")
+    return [where[label] for label in labels]
+
+
+def device_model(package: Path) -> Any:
+    """A package loaded into Core ML, with all of the device's compute units.
+
+    Raises:
+        RuntimeFailedError: Core ML refuses the package.
+    """
+    try:
+        return preload().models.MLModel(str(package))
+    except Exception as e:  # Core ML's errors come through as plain ones
+        raise RuntimeFailedError(f"Core ML cannot load {package.name}: {one_line(e)}") from e
+
+
+def inspect(package: Path) -> Inspection:
+    """What a package says of itself.
+
+    Raises:
+        ArtifactError: it is not a whole package of an ML program.
+        MissingDependencyError: coremltools is not installed.
+    """
+    program = MilProgram(package)
+    ((name, (shape, dtype)),) = program.inputs.items()
+    if name in program.images:
+        rows, colours, height, width = shape
+        given = TensorSpec(name=name, shape=(rows, height, width, colours), dtype="uint8")
+    else:
+        half = dtype == torch.float16
+        given = TensorSpec(name=name, shape=shape, dtype="float16" if half else "float32")
+    logits = TensorSpec(name="logits", shape=(shape[0], -1), dtype="float32")
+    return Inspection(given, (logits,), program.operators())
+
+
+def open_session(artifact: Artifact, threads: int) -> CoreMLSession:
+    """Load a Core ML artifact, the folder of a package.
+
+    Raises:
+        ArtifactError: it is not a whole package of an ML program.
+        MissingDependencyError: coremltools is not installed.
+        RuntimeFailedError: it cannot be run.
+    """
+    return CoreMLSession(artifact.path, artifact.manifest, threads)

@@ -1,0 +1,101 @@
+"""ONNX deployment graph → ExecuTorch program, through torch.export and a backend's partitioner.
+
+Q/DQ become the operators around which XNNPACK's partitioner finds its integer convolutions: int8
+weights, one scale a channel, behind a dequantization, and int8 on both sides of the layer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgenext.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx
+
+BACKENDS = {"xnnpack": "XnnpackBackend", "coreml": "CoreMLBackend"}
+"""What a backend is called here, and in ExecuTorch's runtime."""
+
+
+def convert(job: dict[str, Any]) -> dict[str, Any]:
+    """Write a .pte file.
+
+    Args:
+        job: `graph` and `out` are paths, `backend` one of `BACKENDS`.
+
+    Raises:
+        UsageError: no such backend, or one whose parts this machine's ExecuTorch cannot run.
+    """
+    import onnx
+
+    from edgenext.formats.torch_graph import example_input, torch_graph
+
+    partitioner = _partitioner(job["backend"])
+    model = onnx.load(job["graph"])
+    # written out, most of a norm is XNNPACK's; whole it is not, and networks take 3 to 9 % longer
+    graph = torch_graph(model, written_norms=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content, inside = _lowered(graph, example_input(model), partitioner)
+    Path(job["out"]).write_bytes(content)
+    layers = ", ".join(f"{n} {name}" for name, n in inside.most_common())
+    notes = [f"{job['backend']} computes {layers}"]
+    return {"tool": f"executorch {version('executorch')}", "notes": notes}
+
+
+def _partitioner(backend: str) -> Any:
+    """What finds the parts of a graph that a backend takes."""
+    from executorch.extension.pybindings._C import _get_registered_backend_names
+
+    if backend not in BACKENDS:
+        raise unknown_name("backend of executorch", backend, BACKENDS)
+    if BACKENDS[backend] not in _get_registered_backend_names():
+        raise UsageError(
+            f"ExecuTorch has no {BACKENDS[backend]} on this machine: a file for it could not be "
+            "run and compared",
+            f"Use --backend xnnpack{', or --format coreml' if backend == 'coreml' else ''}",
+        )
+    if backend == "coreml":
+        from executorch.backends.apple.coreml.partition import CoreMLPartitioner
+
+        return CoreMLPartitioner()
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+    return XnnpackPartitioner()
+
+
+def _lowered(
+    graph: fx.GraphModule, example: torch.Tensor, partitioner: Any
+) -> tuple[bytes, Counter[str]]:
+    """The program, and the layers inside the backend's parts by name."""
+    import torch
+    from executorch.exir import to_edge_transform_and_lower
+
+    program = torch.export.export(graph, (example,))
+    edge = to_edge_transform_and_lower(program, partitioner=[partitioner])
+    whole = edge.exported_program().graph_module
+    inside: Counter[str] = Counter()
+    for node in whole.graph.nodes:
+        if node.op == "get_attr" and hasattr(part := getattr(whole, node.target), "backend_id"):
+            inside += _layers(part.original_module.graph_module)
+    return bytes(edge.to_executorch().buffer), inside
+
+
+LAYERS = ("convolution", "linear")
+"""Operators with weights."""
+
+
+def _layers(graph: fx.GraphModule) -> Counter[str]:
+    """How often each kind of layer is called, those with int8 weights by themselves."""
+    found: Counter[str] = Counter()
+    for node in (n for n in graph.graph.nodes if n.op == "call_function"):
+        name = node.target.__name__.removesuffix(".default").rpartition(".")[2]
+        if name in LAYERS:
+            integer = any("dequantize_per_channel" in str(a.target) for a in node.all_input_nodes)
+            found[f"int8 {name}" if integer else name] += 1
+    return found

@@ -1,0 +1,155 @@
+"""ONNX files on this machine's CPU through onnxruntime."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenext.errors import RuntimeFailedError
+from edgenext.formats.session import ArtifactSession, Logits
+from edgenext.schema import Evidence, Manifest, TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgenext.formats.artifact import Artifact
+
+
+Tracer = Callable[[NDArray[Any]], dict[str, NDArray[np.float32]]]
+"""From a prepared batch to tensors by name."""
+
+
+def preload() -> Any:
+    """The `onnxruntime` package, imported."""
+    import onnxruntime
+
+    return onnxruntime
+
+
+def inference_session(model: bytes | str, threads: int, written: Path | None = None) -> Any:
+    """An onnxruntime session on the CPU with every graph optimisation.
+
+    Args:
+        model: a serialised model, or the path of one.
+        threads: inside an operator; operators run one after the other. With 0 it is all cores, for
+            work that nobody times: idle threads then sleep, for they are not alone.
+        written: where to write the optimised graph.
+
+    Raises:
+        onnxruntime's own exceptions when the model does not load.
+    """
+    ort = preload()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if written is not None:
+        options.optimized_model_filepath = str(written)
+    if threads == 0:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+class OnnxSession(ArtifactSession):
+    """An ONNX artifact, loaded."""
+
+    runtime = "onnxruntime"
+    evidence: Evidence = "host"
+
+    def __init__(self, model: bytes | str, manifest: Manifest, threads: int) -> None:
+        super().__init__(manifest)
+        self._model = model
+        try:
+            self._session = inference_session(model, threads)
+        except Exception as e:  # onnxruntime's exceptions share no public base class
+            raise RuntimeFailedError(f"onnxruntime cannot load {manifest.file}: {e}") from e
+
+    def infer(self, prepared: NDArray[Any]) -> Logits:
+        """Logits of one prepared batch."""
+        try:
+            outputs: list[Logits] = self._session.run(
+                [self.manifest.outputs[0].name], {self.manifest.input.name: prepared}
+            )
+        except Exception as e:
+            raise RuntimeFailedError(f"onnxruntime cannot run {self.manifest.file}: {e}") from e
+        return outputs[0]
+
+    def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Every float tensor of one prepared batch, by name."""
+        return self._tracer(prepared)
+
+    @cached_property
+    def _tracer(self) -> Tracer:
+        import onnx
+
+        if isinstance(self._model, bytes):
+            return tracer(onnx.load_from_string(self._model))
+        return tracer(onnx.load(self._model))
+
+
+def optimised(path: Path) -> dict[str, int]:
+    """Operators by type after every graph optimisation for this CPU, the most frequent first.
+
+    Raises:
+        RuntimeFailedError: onnxruntime refuses the file.
+    """
+    import onnx
+
+    with TemporaryDirectory(prefix="edgenext-") as folder:
+        written = Path(folder, "optimised.onnx")
+        try:
+            inference_session(str(path), 1, written)
+        except Exception as e:
+            raise RuntimeFailedError(f"onnxruntime cannot load {path.name}: {e}") from e
+        graph = onnx.load(written).graph
+    return dict(Counter(node.op_type for node in graph.node).most_common())
+
+
+def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Name, shape and type of a graph's input or output; a free dimension is -1."""
+    import onnx
+
+    tensor = value.type.tensor_type
+    return TensorSpec(
+        name=value.name,
+        shape=tuple(d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim),
+        dtype="uint8" if tensor.elem_type == onnx.TensorProto.UINT8 else "float32",
+    )
+
+
+def tracer(model: onnx.ModelProto) -> Tracer:
+    """What gives every float tensor that a graph's nodes make of a prepared batch, by name."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model)
+    made = {name for node in inferred.graph.node for name in node.output}
+    floats = [
+        value
+        for value in inferred.graph.value_info
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.name in made
+    ]
+    inferred.graph.output.extend(floats)
+    session = inference_session(inferred.SerializeToString(), 0)
+    names = [o.name for o in session.get_outputs()]
+    given = model.graph.input[0].name
+
+    def trace(prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        return dict(zip(names, session.run(names, {given: prepared}), strict=True))
+
+    return trace
+
+
+def open_session(artifact: Artifact, threads: int) -> OnnxSession:
+    """Load an ONNX artifact.
+
+    Raises:
+        RuntimeFailedError: onnxruntime refuses the file.
+    """
+    return OnnxSession(str(artifact.path), artifact.manifest, threads)

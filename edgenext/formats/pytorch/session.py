@@ -1,0 +1,35 @@
+"""The reference network itself, as a runtime: what every artifact is compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from numpy.typing import NDArray
+
+from edgenext.formats.session import Images, Logits, normalise
+from edgenext.schema import EvalTransform, Evidence
+
+if TYPE_CHECKING:
+    from edgenext.models.network import EdgeNeXt
+
+
+class TorchSession:
+    """A network in evaluation mode."""
+
+    runtime = "torch"
+    evidence: Evidence = "host"
+    batch: int | None = None
+    fallback = ""
+
+    def __init__(self, network: EdgeNeXt, transform: EvalTransform) -> None:
+        self.network, self.transform = network.eval(), transform
+
+    def prepare(self, images: Images) -> NDArray[Any]:
+        """N×H×W×3 uint8 to normalised N×3×H×W."""
+        return normalise(images, self.transform)
+
+    def infer(self, prepared: NDArray[Any]) -> Logits:
+        """Logits of one prepared batch."""
+        with torch.inference_mode():
+            return cast(Logits, self.network(torch.from_numpy(prepared)).numpy())

@@ -1,0 +1,182 @@
+"""Qualcomm's Hexagon NPU, simulated on this CPU by the backend of onnxruntime-qnn.
+
+The backend compiles for one SoC and computes what its NPU would, in seconds an image: its numbers
+are evidence of accuracy, its time is evidence of nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from edgenext.errors import EdgenextError, RuntimeFailedError
+from edgenext.formats.onnx.session import tensor_spec
+from edgenext.formats.qnn.socs import DEFAULT_SOC, require_soc
+from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed
+from edgenext.schema import Evidence, Manifest
+from edgenext.system.native_output import native_output_hidden
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgenext.formats.artifact import Artifact
+
+PROVIDER = "QNNExecutionProvider"
+SOC_KEY = "edgenext.soc"
+"""Where a compiled file says which SoC it is for: a key of its metadata."""
+CONTEXT = "EPContext"
+"""The operator that holds what was compiled."""
+
+
+def preload() -> Any:
+    """The `onnxruntime_qnn` package, imported.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    with needed("onnxruntime-qnn", "vendors"):
+        import onnxruntime_qnn
+    return onnxruntime_qnn
+
+
+@cache
+def _devices() -> tuple[Any, ...]:
+    """The simulator, registered with onnxruntime: a process can do so only once."""
+    import onnxruntime
+
+    onnxruntime.register_execution_provider_library(PROVIDER, preload().get_library_path())
+    return tuple(d for d in onnxruntime.get_ep_devices() if d.ep_name == PROVIDER)
+
+
+def npu_session(
+    model: str | bytes,
+    soc: str = DEFAULT_SOC,
+    *,
+    fallback: bool = False,
+    severity: int = 4,
+    settings: Mapping[str, str] | None = None,
+) -> Any:
+    """An onnxruntime session on the simulated NPU of an SoC.
+
+    Args:
+        model: an ONNX file's path or content; it may be one with a compiled context.
+        soc: a row of `socs.toml`.
+        fallback: whether the CPU may take what the NPU does not; else that is an error.
+        severity: of what onnxruntime logs, 0 everything to 4 nothing.
+        settings: more entries of the session's configuration.
+
+    Raises:
+        UsageError: no such SoC.
+        MissingDependencyError: onnxruntime-qnn is not installed.
+        onnxruntime's own exceptions when the model is refused.
+    """
+    chosen = require_soc(soc)
+    qnn, devices = preload(), list(_devices())
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = severity
+    entries = {
+        "session.disable_cpu_ep_fallback": str(int(not fallback)),
+        "session.record_ep_graph_assignment_info": "1",
+    }
+    for key, value in {**entries, **(settings or {})}.items():
+        options.add_session_config_entry(key, value)
+    backend = {
+        "backend_path": qnn.get_qnn_htp_path(),
+        "htp_arch": str(chosen.htp_arch),
+        "soc_model": str(chosen.soc_model),
+        # else the CPU would keep what quantizes the input and dequantizes the output
+        "offload_graph_io_quantization": "0",
+    }
+    options.add_provider_for_devices(devices, backend)
+    return onnxruntime.InferenceSession(model, options)
+
+
+class HtpSession(ArtifactSession):
+    """An artifact on the simulated NPU, every node of it: there is no fallback to the CPU."""
+
+    runtime = "htp-simulator"
+    evidence: Evidence = "simulator"
+
+    def __init__(self, path: Path, manifest: Manifest, soc: str = "") -> None:
+        super().__init__(manifest)
+        try:
+            with native_output_hidden():
+                self._session = npu_session(str(path), soc or compiled_for(path) or DEFAULT_SOC)
+        except EdgenextError:
+            raise
+        except Exception as e:  # onnxruntime's exceptions share no public base class
+            raise RuntimeFailedError(
+                f"the simulated NPU cannot take {manifest.file}: {one_line(e)}",
+                "`edgenext check --target htp` names the operators",
+            ) from e
+
+    def infer(self, prepared: NDArray[Any]) -> Logits:
+        """Logits of one prepared batch."""
+        feeds = {self.manifest.input.name: prepared}
+        try:
+            outputs: list[Logits] = self._session.run([self.manifest.outputs[0].name], feeds)
+        except Exception as e:
+            file = self.manifest.file
+            raise RuntimeFailedError(f"the simulated NPU cannot run {file}: {one_line(e)}") from e
+        return outputs[0]
+
+
+def one_line(error: Exception) -> str:
+    """What onnxruntime says, without the number and name of its status."""
+    said = " ".join(str(error).split()).rstrip(".")
+    return said.split(" : ", 3)[-1] if said.startswith("[ONNXRuntimeError]") else said
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    """An ONNX file.
+
+    Raises:
+        RuntimeFailedError: it is none.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load(path)
+    except (DecodeError, OSError) as e:
+        raise RuntimeFailedError(f"{path.name} is no ONNX graph: {e}") from e
+
+
+def compiled_for(path: Path) -> str:
+    """The SoC that a file was compiled for; empty where it was not compiled.
+
+    Raises:
+        RuntimeFailedError: the file is no ONNX graph.
+    """
+    return next((p.value for p in _read(path).metadata_props if p.key == SOC_KEY), "")
+
+
+def inspect(path: Path) -> Inspection:
+    """What a compiled file says of itself: contexts, and whatever stands outside of them.
+
+    Raises:
+        RuntimeFailedError: it is no ONNX graph, or none with a compiled context.
+    """
+    graph = _read(path).graph
+    counted = Counter(node.op_type for node in graph.node)
+    if CONTEXT not in counted:
+        raise RuntimeFailedError(f"{path.name} has nothing compiled in it")
+    given, made = tensor_spec(graph.input[0]), tuple(map(tensor_spec, graph.output))
+    return Inspection(given, made, dict(counted), counted[CONTEXT])
+
+
+def open_session(artifact: Artifact, threads: int) -> HtpSession:  # noqa: ARG001
+    """Load an artifact into the simulator, which has threads of its own.
+
+    Raises:
+        MissingDependencyError: onnxruntime-qnn is not installed.
+        RuntimeFailedError: the NPU does not take the whole file.
+    """
+    return HtpSession(artifact.path, artifact.manifest)

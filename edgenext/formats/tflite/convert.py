@@ -1,0 +1,147 @@
+"""ONNX deployment graph → TFLite through litert-torch, channels last.
+
+Q/DQ become the converter's quantized types, so that its integer operators carry the scales our
+quantizer chose. float16 weights and dynamic ranges are put in afterwards by ai-edge-quantizer.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx
+
+LAYERS = ("CONV_2D", "FULLY_CONNECTED")
+
+
+def convert(job: dict[str, Any]) -> dict[str, Any]:
+    """Write a .tflite file.
+
+    Args:
+        job: `graph` and `out` are paths, `scheme` a quantization scheme or `fp32`;
+            `quantized_graph` whether the graph has it in Q/DQ; `samples` the path of calibration
+            inputs, N×H×W×3 float32, for w8a16-static.
+    """
+    import onnx
+
+    from edgenext.formats.torch_graph import example_input, torch_graph
+
+    model = onnx.load(job["graph"])
+    graph = torch_graph(model, written_norms=True, float_weights=True)
+    content = _convert(graph, example_input(model), job["quantized_graph"])
+    if job["scheme"] == "fp16":
+        content = _half_weights(content)
+    elif job["scheme"] == "w8a8-dynamic":
+        content = _dynamic(content)
+    elif job["scheme"] == "w8a16-static":
+        content = _wide_activations(content, np.load(job["samples"], mmap_mode="r"))
+    Path(job["out"]).write_bytes(content)
+    return {"tool": f"litert-torch {version('litert-torch')}"}
+
+
+def _convert(graph: fx.GraphModule, example: torch.Tensor, static: bool) -> bytes:
+    import litert_torch
+    import torch
+    from litert_torch.quantize.pt2e_quantizer import (
+        PT2EQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from litert_torch.quantize.quant_config import QuantConfig
+
+    module: torch.nn.Module = graph
+    if example.dtype != torch.uint8:  # pixels have their channels last already
+        module, example = _channels_last(graph), example.permute(0, 2, 3, 1).contiguous()
+    config = None
+    if static:  # the quantizer itself is not run: it tells the converter that Q/DQ are static
+        quantizer = PT2EQuantizer().set_global(get_symmetric_quantization_config())
+        config = QuantConfig(pt2e_quantizer=quantizer)
+    edge = litert_torch.convert(module.eval(), (example,), quant_config=config)
+    content: bytes = edge.model_content()
+    return content
+
+
+def _channels_last(graph: fx.GraphModule) -> torch.nn.Module:
+    import torch
+
+    class ChannelsLast(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = graph
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.network(image.permute(0, 3, 1, 2))
+            return result
+
+    return ChannelsLast()
+
+
+def _half_weights(content: bytes) -> bytes:
+    """Weights in float16, widened when the file is loaded."""
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    config = qtyping.OpQuantizationConfig(
+        weight_tensor_config=half,
+        compute_precision=qtyping.ComputePrecision.FLOAT,
+        explicit_dequantize=True,
+    )
+    return _quantized(content, ("*",), config, AlgorithmName.FLOAT_CASTING)
+
+
+def _dynamic(content: bytes) -> bytes:
+    """int8 weights; the ranges of what convolutions read are found at run time."""
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    weights = qtyping.TensorQuantizationConfig(
+        num_bits=8, symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
+    )
+    config = qtyping.OpQuantizationConfig(
+        weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.INTEGER
+    )
+    return _quantized(content, LAYERS, config, AlgorithmName.MIN_MAX_UNIFORM_QUANT)
+
+
+def _wide_activations(content: bytes, samples: NDArray[Any]) -> bytes:
+    """int16 activations and int8 weights in the dense layers; GELU has no 16-bit kernel.
+
+    Ranges are the least and greatest values of all samples. The library's own moving average
+    would clip them.
+    """
+    from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
+
+    def widest(so_far: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        if not so_far:
+            return new
+        return {"min": np.minimum(so_far["min"], new["min"]),
+                "max": np.maximum(so_far["max"], new["max"])}  # fmt: skip
+
+    recipes = recipe_manager.RecipeManager()
+    for name in LAYERS:
+        recipes.add_static_config(
+            ".*", qtyping.TFLOperationName(name), activation_num_bits=16, weight_num_bits=8
+        )
+    seen = calibrator.Calibrator(bytearray(content), qsv_update_func=widest)
+    inputs = [{"args_0": np.ascontiguousarray(sample[None])} for sample in samples]
+    seen.calibrate({"serving_default": inputs}, recipes)
+    work = quantizer.Quantizer(bytearray(content), recipes.get_quantization_recipe())
+    return bytes(work.quantize(seen.get_model_qsvs()).quantized_model)
+
+
+def _quantized(content: bytes, operators: tuple[str, ...], config: Any, algorithm: Any) -> bytes:
+    from ai_edge_quantizer import qtyping, quantizer, recipe_manager
+
+    recipes = recipe_manager.RecipeManager()
+    for name in operators:
+        recipes.add_quantization_config(
+            ".*", qtyping.TFLOperationName(name), config, algorithm_key=algorithm
+        )
+    work = quantizer.Quantizer(bytearray(content), recipes.get_quantization_recipe())
+    return bytes(work.quantize().quantized_model)

@@ -1,0 +1,170 @@
+"""TFLite files on this machine's CPU through LiteRT with XNNPACK."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenext.errors import RuntimeFailedError
+from edgenext.formats.session import ArtifactSession, Inspection, Logits, dequantized, needed
+from edgenext.schema import Evidence, Manifest, TensorSpec
+from edgenext.system.native_output import native_output_hidden
+
+if TYPE_CHECKING:
+    from edgenext.formats.artifact import Artifact
+
+Array = NDArray[Any]
+
+
+def preload() -> Any:
+    """The `ai_edge_litert.interpreter` module, imported.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    with needed("LiteRT", "tflite"):
+        from ai_edge_litert import interpreter
+    return interpreter
+
+
+def _interpreter(path: Path, threads: int, **options: Any) -> Any:
+    """An interpreter with its tensors allocated.
+
+    Raises:
+        MissingDependencyError: LiteRT is not installed.
+        RuntimeFailedError: LiteRT refuses the file.
+    """
+    litert = preload()
+    try:
+        with native_output_hidden():
+            loaded = litert.Interpreter(str(path), num_threads=threads, **options)
+            loaded.allocate_tensors()
+    except (ValueError, RuntimeError) as e:
+        why = str(e).strip() or type(e).__name__
+        raise RuntimeFailedError(f"LiteRT cannot load {path.name}: {why}") from e
+    return loaded
+
+
+def _plain_interpreter(path: Path, threads: int, **options: Any) -> Any:
+    """An interpreter without XNNPACK, whose operators are those of the file."""
+    kind = preload().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    return _interpreter(path, threads, experimental_op_resolver_type=kind, **options)
+
+
+class TfliteSession(ArtifactSession):
+    """A TFLite artifact, loaded."""
+
+    runtime = "litert"
+    evidence: Evidence = "host"
+
+    def __init__(self, path: Path, manifest: Manifest, threads: int) -> None:
+        super().__init__(manifest)
+        self._path = path
+        self._loaded = _interpreter(path, threads)
+        self._input = self._loaded.get_input_details()[0]["index"]
+        self._output = self._loaded.get_output_details()[0]
+
+    def infer(self, prepared: Array) -> Logits:
+        """Logits of one prepared batch."""
+        try:
+            self._loaded.set_tensor(self._input, prepared)
+            self._loaded.invoke()
+            return _number(self._loaded.get_tensor(self._output["index"]), self._output)
+        except (ValueError, RuntimeError) as e:
+            raise RuntimeFailedError(f"LiteRT cannot run {self._path.name}: {e}") from e
+
+    @cached_property
+    def _open(self) -> Any:
+        """An interpreter that keeps every tensor."""
+        return _plain_interpreter(
+            self._path, os.cpu_count() or 1, experimental_preserve_all_tensors=True
+        )
+
+    def trace(self, prepared: Array) -> dict[str, NDArray[np.float32]]:
+        """Every tensor of one prepared batch that is computed, without XNNPACK, by name."""
+        loaded = self._open
+        loaded.set_tensor(loaded.get_input_details()[0]["index"], prepared)
+        loaded.invoke()
+        made = {int(i) for op in loaded._get_ops_details() for i in op["outputs"]}
+        return {
+            str(detail["name"]): _number(loaded.get_tensor(detail["index"]), detail)
+            for detail in loaded.get_tensor_details()
+            if detail["index"] in made and detail["dtype"] in (np.float32, np.int8, np.int16)
+        }
+
+
+def _number(value: Array, detail: dict[str, Any]) -> NDArray[np.float32]:
+    """What a tensor stands for: its scale and zero point undone, where it has them."""
+    scale, zero = detail["quantization"]
+    if value.dtype == np.float32 or not scale:
+        return np.asarray(value, np.float32)
+    return dequantized(value, scale, zero)
+
+
+def inspect(path: Path) -> Inspection:
+    """What a file says of itself.
+
+    Raises:
+        MissingDependencyError: LiteRT is not installed.
+        RuntimeFailedError: LiteRT refuses the file.
+    """
+    plain = _plain_interpreter(path, 1)
+    counted = Counter(op["op_name"] for op in plain._get_ops_details())
+    delegated = _interpreter(path, 1)._get_ops_details()
+    return Inspection(
+        _spec("image", plain.get_input_details()[0]),
+        (_spec("logits", plain.get_output_details()[0]),),
+        dict(counted.most_common()),
+        sum(op["op_name"] == "DELEGATE" for op in delegated),
+    )
+
+
+def executed(path: Path) -> dict[str, int]:
+    """What runs where XNNPACK may take its share: its pieces as DELEGATE, and what it leaves.
+
+    Raises:
+        MissingDependencyError: LiteRT is not installed.
+        RuntimeFailedError: LiteRT refuses the file.
+    """
+    loaded = _interpreter(path, 1)
+    made: dict[int, dict[str, Any]] = {}
+    for op in loaded._get_ops_details():
+        for tensor in map(int, op["outputs"]):
+            if made.get(tensor, op)["op_name"] != "DELEGATE":  # it takes the place of others
+                made[tensor] = op
+    wanted = [int(detail["index"]) for detail in loaded.get_output_details()]
+    run: dict[int, str] = {}
+    while wanted:
+        maker = made.get(wanted.pop())
+        if maker is not None and maker["index"] not in run:
+            run[maker["index"]] = maker["op_name"]
+            wanted += [int(tensor) for tensor in maker["inputs"] if tensor >= 0]
+    return dict(Counter(run.values()).most_common())
+
+
+def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
+    scale, zero = detail["quantization"]
+    integer = bool(scale)
+    return TensorSpec(
+        name=name,
+        shape=tuple(int(d) for d in detail["shape"]),
+        dtype=np.dtype(detail["dtype"]).name,
+        scale=float(scale) if integer else None,
+        zero_point=int(zero) if integer else None,
+    )
+
+
+def open_session(artifact: Artifact, threads: int) -> TfliteSession:
+    """Load a TFLite artifact.
+
+    Raises:
+        MissingDependencyError: LiteRT is not installed.
+        RuntimeFailedError: LiteRT refuses the file.
+    """
+    return TfliteSession(artifact.path, artifact.manifest, threads)

@@ -1,0 +1,234 @@
+"""How right an artifact is, and how true it is to its base, on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenext.data import ImageSet
+from edgenext.errors import DataError, RuntimeFailedError
+from edgenext.formats.session import Logits
+from edgenext.metrics.fidelity import chunks, fidelity, log_softmax
+from edgenext.metrics.statistics import mcnemar_exact, tango_interval
+from edgenext.schema import (
+    Accuracy,
+    CompareReport,
+    Comparison,
+    Drop,
+    EvalReport,
+    EvalResult,
+    Evidence,
+    SubsetInfo,
+)
+
+Labels = NDArray[np.int64]
+"""N int64: the index of each image's class among the K logits."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one network or artifact gave for every image, N×K, and all that a result says of it."""
+
+    name: str
+    logits: Logits
+    sha256: str
+    scheme: str
+    runtime: str
+    evidence: Evidence
+
+
+def eval_report(every: Sequence[Predictions], images: ImageSet) -> EvalReport:
+    """Top-1, top-5 and loss of everything on the same images.
+
+    Raises:
+        DataError: no images, or labels that are not among the K classes.
+        RuntimeFailedError: logits that are not finite.
+    """
+    return EvalReport(
+        results=tuple(
+            score(
+                one.name,
+                one.logits,
+                images.labels,
+                sha256=one.sha256,
+                scheme=one.scheme,
+                runtime=one.runtime,
+                evidence=one.evidence,
+                data=images.info,
+            )
+            for one in every
+        )
+    )
+
+
+def compare_report(
+    base: Predictions, others: Sequence[Predictions], images: ImageSet
+) -> CompareReport:
+    """The paired drop of others against a base, on the same images.
+
+    Raises:
+        DataError: no images, other shapes than the base's, or labels not among the K classes.
+        RuntimeFailedError: logits that are not finite.
+    """
+    return CompareReport(
+        n=len(images.labels),
+        base=accuracy(base.name, base.logits, images.labels, sha256=base.sha256),
+        others=tuple(
+            paired_comparison(
+                one.name,
+                base.logits,
+                one.logits,
+                images.labels,
+                base_name=base.name,
+                sha256=one.sha256,
+                scheme=one.scheme,
+            ).model_copy(update={"runtime": one.runtime, "evidence": one.evidence})
+            for one in others
+        ),
+        data=images.info,
+        evidence=base.evidence,
+    )
+
+
+def score(
+    name: str,
+    values: Logits,
+    labels: Labels,
+    *,
+    sha256: str = "",
+    scheme: str = "",
+    runtime: str = "",
+    evidence: Evidence = "host",
+    data: SubsetInfo | None = None,
+) -> EvalResult:
+    """Top-1, top-5 and mean cross-entropy of logits, N×K, against labels.
+
+    Raises:
+        DataError: no images, or labels that are not among the K classes.
+        RuntimeFailedError: logits that are not finite.
+    """
+    _check(name, values, labels)
+    rank = ranks(values, labels)
+    loss = sum(
+        float(-log_softmax(part)[np.arange(len(part)), labels[at]].sum())
+        for at, part in chunks(values)
+    )
+    return EvalResult(
+        artifact=name,
+        top1=_percent(rank < 1),
+        top5=_percent(rank < 5),
+        loss=loss / len(labels),
+        n=len(labels),
+        sha256=sha256,
+        scheme=scheme,
+        runtime=runtime,
+        evidence=evidence,
+        data=data,
+    )
+
+
+def paired_comparison(
+    name: str,
+    base: Logits,
+    other: Logits,
+    labels: Labels,
+    *,
+    base_name: str = "the base",
+    sha256: str = "",
+    scheme: str = "",
+) -> Comparison:
+    """The artifact `name`, with logits `other`, against the base on the same images.
+
+    Raises:
+        DataError: no images, another shape than the base's, or labels not among the K classes.
+        RuntimeFailedError: logits that are not finite.
+    """
+    if base.shape != other.shape:
+        raise DataError(
+            f"{name} and {base_name} cannot be compared: logits of {_shape(other)} and "
+            f"{_shape(base)} (images × classes)",
+            "Evaluate both on the same images; they must have the same classes",
+        )
+    _check(base_name, base, labels)
+    _check(name, other, labels)
+    rank = ranks(other, labels)
+    near = fidelity(base, other)
+    return Comparison(
+        artifact=name,
+        top1=_percent(rank < 1),
+        top5=_percent(rank < 5),
+        drop=paired_drop(ranks(base, labels) < 1, rank < 1),
+        agreement=near.agreement,
+        sqnr_db=near.sqnr_db,
+        cosine=near.cosine,
+        kl=near.kl,
+        sha256=sha256,
+        scheme=scheme,
+    )
+
+
+def accuracy(name: str, values: Logits, labels: Labels, *, sha256: str = "") -> Accuracy:
+    """Top-1 and top-5 alone: the base of a comparison.
+
+    Raises:
+        DataError: no images, or labels that are not among the K classes.
+        RuntimeFailedError: logits that are not finite.
+    """
+    _check(name, values, labels)
+    rank = ranks(values, labels)
+    return Accuracy(top1=_percent(rank < 1), top5=_percent(rank < 5), artifact=name, sha256=sha256)
+
+
+def paired_drop(base_right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> Drop:
+    """The paired drop from which images each of two networks got right, N bool each."""
+    n = len(base_right)
+    lost = int((base_right & ~other_right).sum())
+    gained = int((~base_right & other_right).sum())
+    return Drop(
+        points=100 * (lost - gained) / n,
+        ci95=tango_interval(lost, gained, n),
+        lost=lost,
+        gained=gained,
+        p_value=mcnemar_exact(lost, gained),
+    )
+
+
+def ranks(values: Logits, labels: Labels) -> NDArray[np.int64]:
+    """How many classes stand before each image's own, N int64: 0 is a top-1 hit.
+
+    Of equal logits the lower class stands first, as in numpy's argmax.
+    """
+    own = np.take_along_axis(values, labels[:, None], axis=1)
+    before = np.arange(values.shape[1])[None, :] < labels[:, None]
+    return np.asarray(((values > own) | ((values == own) & before)).sum(1), np.int64)
+
+
+def _percent(hits: NDArray[np.bool_]) -> float:
+    return 100 * float(np.mean(hits))
+
+
+def _shape(values: Logits) -> str:
+    return "×".join(map(str, values.shape))
+
+
+def _check(name: str, values: Logits, labels: Labels) -> None:
+    if values.ndim != 2 or len(values) == 0 or len(values) != len(labels):
+        raise DataError(
+            f"{name} cannot be scored: logits of {_shape(values)} for {len(labels)} labels"
+        )
+    bad = int((~np.isfinite(values)).any(1).sum())
+    if bad:
+        raise RuntimeFailedError(
+            f"{name} gave logits that are not numbers (NaN or infinite) for {bad} of "
+            f"{len(values)} images",
+            "The file is broken or its runtime overflows: export it again, or use another scheme",
+        )
+    if labels.min() < 0 or labels.max() >= values.shape[1]:
+        raise DataError(
+            f"{name} has {values.shape[1]} classes, but labels run from {labels.min()} to "
+            f"{labels.max()}",
+            "Use a data set with the classes the network was trained on",
+        )

@@ -1,0 +1,42 @@
+"""Values from TOML as records, with errors that name the key."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, get_args
+
+from pydantic import ValidationError
+
+from edgenext.errors import UsageError, unknown_name
+from edgenext.schema import Record
+
+R = TypeVar("R", bound=Record)
+
+
+def validated(model: type[R], values: dict[str, Any], source: str) -> R:
+    """Values as a record of their section.
+
+    Raises:
+        UsageError: an unknown key or a value that cannot be.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as e:
+        # A mistyped key is also a missing one: the mistake is what helps.
+        first = min(e.errors(), key=lambda error: error["type"] != "extra_forbidden")
+        *parents, key = (str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            section: type[Record] = model
+            for parent in parents:
+                section = _section(section, parent)
+            raise unknown_name(f"key in {source}", key, section.model_fields) from e
+        where = ".".join((*parents, key))
+        raise UsageError(f"{source}: {where}: {first['msg']}") from e
+
+
+def _section(model: type[Record], name: str) -> type[Record]:
+    """The record behind a field, or the model itself where there is none."""
+    declared = model.model_fields[name].annotation if name in model.model_fields else None
+    for kind in (declared, *get_args(declared)):
+        if isinstance(kind, type) and issubclass(kind, Record):
+            return kind
+    return model
