@@ -90,8 +90,8 @@ def fidelity(data: Path, folder: Path) -> list[dict[str, Any]]:
 def _compared(base: Path, other: Path, data: Path) -> dict[str, Any]:
     """Fidelity alone: golden weights have no classes to be right about."""
     from edgenext.data import load_images
-    from edgenext.formats import open_session
     from edgenext.formats.artifact import open_artifact
+    from edgenext.formats.runtimes import open_session
     from edgenext.metrics.accuracy import evaluate
     from edgenext.metrics.fidelity import fidelity as compare
 

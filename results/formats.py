@@ -31,9 +31,9 @@ ROWS: tuple[Row, ...] = (
     ("tflite", "w8a8-static", {}),
     ("tflite", "w8a8-static", {"integer_io": True}),
     ("tflite", "w8a16-static", {}),
-    ("tflite", "fp32", {"engine": "tensorflow"}),
-    ("tflite", "w8a8-dynamic", {"engine": "tensorflow"}),
-    ("tflite", "w8a8-static", {"engine": "tensorflow"}),
+    ("tflite", "fp32", {"converter": "tensorflow"}),
+    ("tflite", "w8a8-dynamic", {"converter": "tensorflow"}),
+    ("tflite", "w8a8-static", {"converter": "tensorflow"}),
     ("executorch", "fp32", {}),
     ("executorch", "w8a8-static", {}),
     ("coreml", "fp32", {}),
@@ -64,7 +64,7 @@ def formats(data: Path, weights: Path, folder: Path) -> dict[str, Any]:
 def make(row: Row, model: str, options: ModelOptions, calib: str | Path, out: Path) -> Artifact:
     """One file."""
     kind, scheme, told = row
-    how = ExportOptions(file_format=kind, told=told)
+    how = ExportOptions(format=kind, format_options=told)
     into = out / "-".join([kind, scheme, *map(str, told.values())])
     if scheme == "fp32":
         return api.export(model, options, how, out=into)

@@ -77,9 +77,9 @@ def _htp(arch: str, data: Path, folder: Path) -> list[dict[str, Any]]:
     import numpy as np
 
     from edgenext.data import load_images
-    from edgenext.formats import open_session
     from edgenext.formats.artifact import open_artifact
     from edgenext.formats.qnn import session as htp
+    from edgenext.formats.runtimes import open_session
     from edgenext.metrics.accuracy import evaluate
     from edgenext.metrics.fidelity import fidelity
 
@@ -109,7 +109,7 @@ def _accuracy(scheme: str, data: Path, weights: Path, folder: Path) -> dict[str,
 def _jetson(arch: str, scheme: str, data: Path, folder: Path) -> dict[str, Any]:
     options = _golden(arch, folder)
     how = QuantizeOptions(scheme, "jetson", calib=_train(data) if scheme != "fp16" else "", n=16)
-    kind = ExportOptions(file_format="tensorrt")
+    kind = ExportOptions(format="tensorrt")
     made = api.quantize(arch, how, options, kind, out=folder)
     return {"arch": arch, "scheme": scheme, **_placed(made.path, "jetson")}
 
@@ -118,7 +118,7 @@ def _ethos_accuracy(data: Path, weights: Path, folder: Path) -> dict[str, Any]:
     options = ModelOptions(weights)
     base = api.export(MODEL, options, out=folder)
     how = QuantizeOptions("w8a8-static", "ethos-u", calib=_train(data))
-    made = api.quantize(MODEL, how, options, ExportOptions(file_format="tflite"), out=folder)
+    made = api.quantize(MODEL, how, options, ExportOptions(format="tflite"), out=folder)
     found = api.compare(str(base.path), [str(made.path)], _val(data))
     return {"n": found.n, "base": found.base.top1, **found.others[0].model_dump(mode="json")}
 
@@ -131,7 +131,7 @@ def _ethos(arch: str, accelerator: str, data: Path, folder: Path) -> dict[str, A
     path = (
         done[0]
         if done
-        else api.quantize(arch, how, options, ExportOptions(file_format="tflite"), out=into).path
+        else api.quantize(arch, how, options, ExportOptions(format="tflite"), out=into).path
     )
     found = api.check(path, "ethos-u", config=accelerator)
     row = _placed(path, "ethos-u", config=accelerator)

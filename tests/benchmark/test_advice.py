@@ -8,8 +8,8 @@ import pytest
 
 from edgenext.benchmark.advice import advice_line, expectation
 from edgenext.benchmark.environment import environment
-from edgenext.quantize.recipe import schemes
 from edgenext.schema import Advice, Environment
+from edgenext.targets.target import schemes
 
 VNNI = ("avx2", "avx512f", "avx512_vnni")
 LINUX, ARM, MAC = "Linux-6.1-x86_64-glibc2.36", "Linux-6.1-aarch64-glibc2.36", "macOS-15.1-arm64"

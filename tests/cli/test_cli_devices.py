@@ -177,7 +177,7 @@ def test_a_bundle_is_written_for_what_has_no_link(
     assert "is measured with Core ML" in error and "--format coreml" in error
     pytest.importorskip("coremltools", reason="no coremltools (pip install 'edgenext[coreml]')")
     model = ModelOptions(random_weights=True, num_classes=10, size=32)
-    how = ExportOptions(file_format="coreml")
+    how = ExportOptions(format="coreml")
     package = api.export("edgenext_xx_small", model, how, out=cli.folder).path
     told = cli.ok("bench", package, "--device", "iphone", "--data", "digits", "--limit", "20")
     folder = Path(told.out.strip())

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgenext.formats import open_session
 from edgenext.formats.artifact import (
     Artifact,
     content_sha256,
@@ -20,6 +19,7 @@ from edgenext.formats.artifact import (
     open_artifact,
 )
 from edgenext.formats.coreml import program as mil_program
+from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import Images, logits
 from edgenext.schema import EvalTransform, Manifest, TensorSpec
 

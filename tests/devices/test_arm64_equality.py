@@ -197,7 +197,7 @@ def test_a_tflite_file(jetson: SshPeer, tmp_path: Path) -> None:
         XXS,
         QuantizeOptions(target="tflite", calib="digits", n=8),
         ModelOptions(weights=tmp_path / "golden.pth", size=SIZE[0]),
-        ExportOptions(file_format="tflite", told={"integer_io": True}),
+        ExportOptions(format="tflite", format_options={"integer_io": True}),
         out=tmp_path,
     )
     images = np.moveaxis(pictures()[8:], 1, -1)

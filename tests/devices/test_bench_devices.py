@@ -67,7 +67,7 @@ def tflite(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
     """A small TFLite file."""
     private_python("tflite")
     out = tmp_path_factory.mktemp("tflite")
-    return [api.export(XXS, MODEL, ExportOptions(file_format="tflite"), out=out)]
+    return [api.export(XXS, MODEL, ExportOptions(format="tflite"), out=out)]
 
 
 TOOLS = Path(__file__).parents[1] / "peers" / "tools"

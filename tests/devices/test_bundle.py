@@ -20,8 +20,8 @@ from edgenext.devices.bundles.bundle import RUNNER, describe, file_names, write_
 from edgenext.devices.bundles.results import read_results
 from edgenext.devices.results import read_logits
 from edgenext.errors import ArtifactError, DeviceError, OutputError, UsageError
-from edgenext.formats import open_session
 from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import Images, logits, normalise
 
 pytestmark = [

@@ -20,8 +20,8 @@ from edgenext.devices.job import Job, JobArtifact, JobImages
 from edgenext.devices.protocol import Recorded, parse_line, record
 from edgenext.devices.request import input_spec
 from edgenext.devices.runners.python_runner import pack
-from edgenext.formats import open_session
 from edgenext.formats.artifact import Artifact
+from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import logits
 from edgenext.options import ExportOptions, ModelOptions
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from edgenext.errors import InputError, UsageError
-from edgenext.quantize.recipe import SCHEMES, load_recipe, parse_recipe, schemes
-from edgenext.targets.target import TARGETS
+from edgenext.quantize.recipe import load_recipe, parse_recipe
+from edgenext.targets.scheme import SCHEMES
+from edgenext.targets.target import TARGETS, schemes
 
 DEFAULT = (
     resources.files("edgenext.quantize")

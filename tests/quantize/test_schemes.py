@@ -11,8 +11,8 @@ from edgenext.export.onnx import onnx_graph
 from edgenext.metrics.fidelity import fidelity
 from edgenext.quantize import cast, dynamic
 from edgenext.quantize.engine import quantize_static
-from edgenext.quantize.recipe import STATIC, schemes
-from edgenext.targets.target import TARGETS, form_for
+from edgenext.targets.scheme import CALIBRATED
+from edgenext.targets.target import TARGETS, form_for, schemes
 
 LEAST_DB = {
     "w8a8-static": 20,
@@ -53,7 +53,7 @@ def as_written(model: onnx.ModelProto) -> np.ndarray:
 def test_a_scheme_of_a_target(target: str, scheme: str) -> None:
     how = recipe(scheme, target)
     graph = onnx_graph(network(), form_for(target), SIZE, opset=how.opset)
-    if scheme in STATIC:
+    if scheme in CALIBRATED:
         model = quantize_static(graph, batches(12), how).model
     else:
         model = OTHERS[scheme](graph, how)

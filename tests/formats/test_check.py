@@ -19,7 +19,7 @@ from edgenext.errors import (
     UsageError,
 )
 from edgenext.formats.artifact import Artifact, open_artifact
-from edgenext.formats.check import COMPILERS, check
+from edgenext.formats.check import CHECKS, check_artifact
 from edgenext.formats.qnn.log import Reason, reasons
 from edgenext.formats.qnn.socs import SOCS
 from edgenext.formats.tensorrt.check import NO_INT8
@@ -50,13 +50,13 @@ def bytes_(folder: Path) -> Artifact:
 
 @pytest.fixture(scope="module")
 def jetson(folder: Path) -> Artifact:
-    return api.export(XXS, OPTIONS, ExportOptions(file_format="tensorrt"), out=folder)
+    return api.export(XXS, OPTIONS, ExportOptions(format="tensorrt"), out=folder)
 
 
 @pytest.fixture(scope="module")
 def package(folder: Path) -> Artifact:
     pytest.importorskip("coremltools", reason="no coremltools")
-    return api.export(XXS, OPTIONS, ExportOptions(file_format="coreml"), out=folder)
+    return api.export(XXS, OPTIONS, ExportOptions(format="coreml"), out=folder)
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.Monkey
 @pytest.mark.slow
 def test_executorch_names_what_xnnpack_leaves(folder: Path) -> None:
     pytest.importorskip("executorch", reason="no ExecuTorch")
-    made = api.export(XXS, OPTIONS, ExportOptions(file_format="executorch"), out=folder)
+    made = api.export(XXS, OPTIONS, ExportOptions(format="executorch"), out=folder)
     report = check(made)
     assert report.accepted and report.delegated is False
     assert units(report) == {"xnnpack": report.partitions, "portable kernels": 65}
@@ -344,7 +344,7 @@ def test_a_scale_for_each_gamma_is_left_to_the_cpu(bytes_: Artifact, tmp_path: P
 
 @qualcomm
 def test_a_file_compiled_for_another_soc(folder: Path) -> None:
-    how = ExportOptions(file_format="qnn-context", told={"soc": "SM8550"})
+    how = ExportOptions(format="qnn-context", format_options={"soc": "SM8550"})
     quantizing = QuantizeOptions(target="htp", calib="digits", n=8)
     compiled = api.quantize(XXS, quantizing, OPTIONS, how, out=folder)
     own = check(open_artifact(compiled.path))

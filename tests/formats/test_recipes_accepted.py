@@ -14,9 +14,9 @@ from golden import weights as golden
 from vendored import artifact_of, nvidia, qualcomm
 
 from edgenext.export.onnx import onnx_graph
-from edgenext.formats import open_session
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.check import check
+from edgenext.formats.runtimes import open_session
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.quantize import cast

@@ -18,12 +18,12 @@ from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
 OPTIONS = ModelOptions(random_weights=True, num_classes=10, size=32)
 XXS = "edgenext_xx_small"
-HOW = ExportOptions(file_format="qnn-context")
+HOW = ExportOptions(format="qnn-context")
 INT8 = QuantizeOptions(target="htp", calib="digits", n=8)
 
 
 def made(folder: Path, soc: str = "", scheme: str = "w8a8-static") -> Artifact:
-    how = replace(HOW, told={"soc": soc} if soc else {})
+    how = replace(HOW, format_options={"soc": soc} if soc else {})
     calib = "" if scheme == "fp16" else "digits"
     return api.quantize(XXS, replace(INT8, scheme=scheme, calib=calib), OPTIONS, how, out=folder)
 

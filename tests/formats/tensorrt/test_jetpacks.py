@@ -96,7 +96,7 @@ def test_nvidias_parser_and_builder_take_it(
     arch: str, generation: str, scheme: str, tmp_path: Path
 ) -> None:
     model = made(arch, generation, scheme)
-    artifact = artifact_of(model, tmp_path / "it.onnx", scheme=scheme, file_format="tensorrt")
+    artifact = artifact_of(model, tmp_path / "it.onnx", scheme=scheme, format="tensorrt")
     report = check(artifact, "jetson", jetpack=generation)
     assert report.accepted and report.delegated, report.errors or report.refusals
 

@@ -13,9 +13,9 @@ from cpu import BF16
 
 from edgenext import api
 from edgenext.errors import ArtifactError, RuntimeFailedError
-from edgenext.formats import open_session
 from edgenext.formats.artifact import Artifact, content_size, open_artifact
 from edgenext.formats.openvino import session as openvino
+from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import logits
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino 
 
 XXS = "edgenext_xx_small"
 RANDOM = ModelOptions(random_weights=True, size=64)
-IR = ExportOptions(file_format="openvino")
+IR = ExportOptions(format="openvino")
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def test_pixels_and_batches(tmp_path: Path) -> None:
-    how = ExportOptions(file_format="openvino", batch=2, uint8_input=True)
+    how = ExportOptions(format="openvino", batch=2, uint8_input=True)
     made = api.export(XXS, RANDOM, how, out=tmp_path)
     spec = made.manifest.input
     assert (spec.shape, spec.dtype) == ((2, 64, 64, 3), "uint8")

@@ -39,7 +39,7 @@ def test_an_app_finds_labels_and_normalisation(tmp_path: Path, pixels: bool) -> 
     options = ModelOptions(
         random_weights=True, num_classes=10, size=32, labels=tmp_path / "labels.txt"
     )
-    how = ExportOptions(file_format="tflite", uint8_input=pixels)
+    how = ExportOptions(format="tflite", uint8_input=pixels)
     artifact = api.export("edgenext_xx_small", options, how, out=tmp_path)
     about = metadata(artifact.path)
     (graph,) = about.subgraphMetadata

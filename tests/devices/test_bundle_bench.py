@@ -28,7 +28,7 @@ IMAGES = ("--data", "digits", "--limit", str(N))
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
     pytest.importorskip("coremltools", reason="coremltools is not installed")
-    out, core = tmp_path_factory.mktemp("packages"), ExportOptions(file_format="coreml")
+    out, core = tmp_path_factory.mktemp("packages"), ExportOptions(format="coreml")
     return [api.export(XXS, MODEL, core, out=out)]
 
 

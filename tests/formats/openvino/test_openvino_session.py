@@ -16,11 +16,11 @@ from edgenext.benchmark.executor import Worker
 from edgenext.benchmark.worker import Job
 from edgenext.errors import MissingDependencyError, RuntimeFailedError
 from edgenext.export.onnx import onnx_graph, tensor_spec
-from edgenext.formats import runtime_of
 from edgenext.formats.artifact import Artifact, save_artifact
 from edgenext.formats.onnx.session import OnnxSession
 from edgenext.formats.openvino import session as openvino
 from edgenext.formats.openvino.session import OpenVinoSession
+from edgenext.formats.runtimes import runtime_of
 from edgenext.formats.session import Session, logits
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo

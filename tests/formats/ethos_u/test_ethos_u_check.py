@@ -50,7 +50,7 @@ def artifact_from(path: Path) -> Artifact:
     """The file with a manifest beside it."""
     content = path.read_bytes()
     where = path.with_name(f"it-{path.name}")
-    return artifact_of(content, where, scheme="w8a8-static", target="ethos-u", file_format="tflite")
+    return artifact_of(content, where, scheme="w8a8-static", target="ethos-u", format="tflite")
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_compiled_file_is_kept_where_it_is_asked_for(artifact: Artifact, tmp_p
 def test_nothing_of_a_float_file_lands_there(tmp_path: Path) -> None:
     private_python("tflite")
     options = ModelOptions(random_weights=True, num_classes=10, size=32)
-    plain = api.export(XXS, options, ExportOptions(file_format="tflite"), out=tmp_path)
+    plain = api.export(XXS, options, ExportOptions(format="tflite"), out=tmp_path)
     report = check(plain)
     assert report.accepted and report.delegated is False
     assert not operators(report, "npu")
@@ -140,7 +140,7 @@ def test_a_crash_is_one_line(
     ("config", "near"), [("ethos-u85-51", "ethos-u85-512"), ("ethos-u55-265", "ethos-u55-256")]
 )
 def test_an_unknown_accelerator(tmp_path: Path, config: str, near: str) -> None:
-    other = artifact_of(b"it", tmp_path / "it.tflite", file_format="tflite")
+    other = artifact_of(b"it", tmp_path / "it.tflite", format="tflite")
     with pytest.raises(UsageError, match=near):
         check(other, config=config)
 
@@ -152,7 +152,7 @@ def test_another_format(tmp_path: Path) -> None:
 
 def test_without_vela(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    other = artifact_of(b"it", tmp_path / "it.tflite", file_format="tflite")
+    other = artifact_of(b"it", tmp_path / "it.tflite", format="tflite")
     with pytest.raises(MissingDependencyError, match=r"edgenext\[vendors\]"):
         check(other)
 

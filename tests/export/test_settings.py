@@ -25,42 +25,45 @@ def test_targets_name_formats_that_are_there() -> None:
 def test_what_is_left_open_follows_from_the_format() -> None:
     assert resolved(ExportOptions()).target == "cpu-onnxruntime"
     assert resolved(ExportOptions()).form == "convT"
-    assert resolved(ExportOptions(file_format="openvino")).form == "convC"
+    assert resolved(ExportOptions(format="openvino")).form == "convC"
     assert resolved(ExportOptions(target="cpu-openvino")).form == "convC"
     assert resolved(ExportOptions(form="naive")).form == "naive"
 
 
 def test_an_image_input_takes_pixels() -> None:
-    assert resolved(ExportOptions(file_format="coreml", told={"image": True})).uint8_input
+    assert resolved(ExportOptions(format="coreml", format_options={"image": True})).uint8_input
 
 
 @pytest.mark.parametrize("generation", JETPACKS)
 def test_generations_of_jetpack(generation: str) -> None:
     jetpack = JETPACKS[generation]
-    how = resolved(ExportOptions(file_format="tensorrt", told={"jetpack": generation}))
+    how = resolved(ExportOptions(format="tensorrt", format_options={"jetpack": generation}))
     assert (how.opset, how.form) == (jetpack.opset, jetpack.form)
     assert jetpack.form in FORMS and jetpack.why and jetpack.tensorrt
-    lower = ExportOptions(file_format="tensorrt", told={"jetpack": generation}, opset=13)
+    lower = ExportOptions(format="tensorrt", format_options={"jetpack": generation}, opset=13)
     assert resolved(lower).opset == 13
 
 
 def test_a_release_of_jetpack_is_of_its_generation() -> None:
-    how = resolved(ExportOptions(file_format="tensorrt", told={"jetpack": "5.1"}))
+    how = resolved(ExportOptions(format="tensorrt", format_options={"jetpack": "5.1"}))
     assert how.told == {"jetpack": "5"} and how.opset == JETPACKS["5"].opset
 
 
 @pytest.mark.parametrize(
     ("how", "why"),
     [
-        (ExportOptions(file_format="tflit"), "Did you mean tflite"),
-        (ExportOptions(file_format="tflite", batch=None), "fixed batch"),
-        (ExportOptions(file_format="coreml", features_only=True), "backbone"),
-        (ExportOptions(file_format="tflite", target="jetson"), "is for tflite"),
-        (ExportOptions(file_format="tflite", told={"ios": "16"}), "option of tflite"),
-        (ExportOptions(file_format="tflite", told={"engine": "tensorflo"}), "tensorflow"),
-        (ExportOptions(file_format="tensorrt", told={"jetpack": "7"}), "JetPack generation '7'"),
-        (ExportOptions(file_format="tensorrt", opset=20), "takes opset 17 at most, not 20"),
-        (ExportOptions(file_format="tflite", opset=13), "tflite has no opset"),
+        (ExportOptions(format="tflit"), "Did you mean tflite"),
+        (ExportOptions(format="tflite", batch=None), "fixed batch"),
+        (ExportOptions(format="coreml", features_only=True), "backbone"),
+        (ExportOptions(format="tflite", target="jetson"), "is for tflite"),
+        (ExportOptions(format="tflite", format_options={"ios": "16"}), "option of tflite"),
+        (ExportOptions(format="tflite", format_options={"converter": "tensorflo"}), "tensorflow"),
+        (
+            ExportOptions(format="tensorrt", format_options={"jetpack": "7"}),
+            "JetPack generation '7'",
+        ),
+        (ExportOptions(format="tensorrt", opset=20), "takes opset 17 at most, not 20"),
+        (ExportOptions(format="tflite", opset=13), "tflite has no opset"),
     ],
 )
 def test_what_a_format_cannot_have(how: ExportOptions, why: str) -> None:
@@ -69,7 +72,7 @@ def test_what_a_format_cannot_have(how: ExportOptions, why: str) -> None:
 
 
 def test_a_target_of_its_own_has_a_converter_of_its_own() -> None:
-    how = resolved(ExportOptions(file_format="tflite", target="ethos-u"))
+    how = resolved(ExportOptions(format="tflite", target="ethos-u"))
     assert (how.target, how.form) == ("ethos-u", "convT")
     kind = require_format("tflite").made_by(how.told, how.target)
     assert (kind.converter, kind.runtime, kind.samples) == ("ethos_u", "tflite", True)
@@ -77,10 +80,10 @@ def test_a_target_of_its_own_has_a_converter_of_its_own() -> None:
     assert file_name("it", "w8a8-static", how, "edgenext") == "it-ethos-u-w8a8-static.tflite"
 
 
-@pytest.mark.parametrize("option", [{"integer_io": True}, {"engine": "tensorflow"}])
+@pytest.mark.parametrize("option", [{"integer_io": True}, {"converter": "tensorflow"}])
 def test_options_that_a_target_leaves_no_choice_of(option: dict[str, str | bool]) -> None:
     with pytest.raises(UsageError, match="option of tflite for ethos-u"):
-        resolved(ExportOptions(file_format="tflite", target="ethos-u", told=option))
+        resolved(ExportOptions(format="tflite", target="ethos-u", format_options=option))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_schemes_that_a_format_has_not_for_a_target(scheme: str, why: str) -> No
 
 def test_engines_have_converters_of_their_own() -> None:
     tflite = require_format("tflite")
-    other = tflite.made_by({"engine": "tensorflow"})
+    other = tflite.made_by({"converter": "tensorflow"})
     assert (tflite.converter, other.converter) == ("tflite", "tensorflow")
     assert other.runtime == tflite.runtime
     assert "w8a8-static" in other.converts and "w8a8-static" not in tflite.converts

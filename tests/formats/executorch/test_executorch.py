@@ -13,10 +13,10 @@ from PIL import Image
 
 from edgenext import api
 from edgenext.errors import RuntimeFailedError, UsageError
-from edgenext.formats import open_session
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.formats.executorch import session as executorch
 from edgenext.formats.executorch.session import ExecutorchSession
+from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import logits
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import EvalTransform, Manifest, TensorSpec
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(find_spec("executorch") is None, reason="no exec
 
 XXS = "edgenext_xx_small"
 RANDOM = ModelOptions(random_weights=True, size=64)
-PROGRAM = ExportOptions(file_format="executorch")
+PROGRAM = ExportOptions(format="executorch")
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
 
 
@@ -109,7 +109,7 @@ def test_broken_files_are_refused_in_one_line(
     [("coreml", "no CoreMLBackend on this machine.*--format coreml"), ("xnnpak", "mean xnnpack")],
 )
 def test_backends_that_cannot_be(backend: str, why: str, tmp_path: Path) -> None:
-    how = ExportOptions(file_format="executorch", told={"backend": backend})
+    how = ExportOptions(format="executorch", format_options={"backend": backend})
     with pytest.raises(UsageError, match=why):
         api.export(XXS, RANDOM, how, out=tmp_path)
     assert not list(tmp_path.iterdir())

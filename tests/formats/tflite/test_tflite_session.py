@@ -11,8 +11,8 @@ from private import private_python
 
 from edgenext import api
 from edgenext.errors import RuntimeFailedError
-from edgenext.formats import open_session
 from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import quantized
 from edgenext.formats.tflite.session import inspect
 from edgenext.options import ExportOptions, ModelOptions
@@ -25,7 +25,7 @@ pytest.importorskip("ai_edge_litert", reason="no LiteRT (pip install 'edgenext[t
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     private_python("tflite")
     options = ModelOptions(random_weights=True, num_classes=10, size=32)
-    how = ExportOptions(file_format="tflite", batch=2)
+    how = ExportOptions(format="tflite", batch=2)
     return api.export("edgenext_xx_small", options, how, out=tmp_path_factory.mktemp("tflite"))
 
 

@@ -177,7 +177,7 @@ def test_a_row_of_nothing_has_no_infinite_norm() -> None:
 def test_the_last_stage_may_be_one_token(tmp_path: Path) -> None:
     how = QuantizeOptions(target="ethos-u", calib="digits", n=32)
     options = ModelOptions(random_weights=True, num_classes=10, size=32)
-    made = api.quantize(XXS, how, options, ExportOptions(file_format="tflite"), out=tmp_path)
+    made = api.quantize(XXS, how, options, ExportOptions(format="tflite"), out=tmp_path)
     assert made.manifest.parity is not None and made.manifest.parity.sqnr_db > 28
 
 
@@ -204,7 +204,7 @@ def test_permutations_of_the_fewest_axes(
 @pytest.mark.parametrize("pixels", [False, True], ids=["numbers", "pixels"])
 def test_the_whole_chain(tmp_path: Path, pixels: bool) -> None:
     how = QuantizeOptions(target="ethos-u", calib="digits", n=8)
-    export = ExportOptions(file_format="tflite", uint8_input=pixels)
+    export = ExportOptions(format="tflite", uint8_input=pixels)
     artifact = api.quantize(XXS, how, SMALL, export, out=tmp_path)
     m = artifact.manifest
     assert artifact.path.name == f"{XXS}-64-ethos-u-w8a8-static.tflite"

@@ -10,9 +10,9 @@ from vendored import artifact_of, qualcomm
 
 from edgenext import api
 from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError, UsageError
-from edgenext.formats import open_session
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.qnn.session import HtpSession, inspect, one_line
+from edgenext.formats.runtimes import open_session
 from edgenext.metrics.fidelity import fidelity
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
@@ -128,7 +128,7 @@ def test_a_graph_is_no_context(plain: Artifact) -> None:
 @qualcomm
 @pytest.mark.slow
 def test_its_time_is_nobodys(folder: Path) -> None:
-    how = ExportOptions(file_format="qnn-context")
+    how = ExportOptions(format="qnn-context")
     quantizing = QuantizeOptions(target="htp", calib="digits", n=8)
     compiled = api.quantize(XXS, quantizing, OPTIONS, how, out=folder)
     with pytest.raises(UsageError, match="which is simulator: its time says nothing of a device"):

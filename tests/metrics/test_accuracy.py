@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from edgenext.errors import DataError, RuntimeFailedError
-from edgenext.formats import open_session
 from edgenext.formats.artifact import Artifact
+from edgenext.formats.runtimes import open_session
 from edgenext.metrics.accuracy import accuracy, compare, evaluate, paired_drop, ranks, score
 from edgenext.metrics.fidelity import CHUNK, fidelity, sqnr_db
 from edgenext.schema import SubsetInfo
