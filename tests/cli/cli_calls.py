@@ -35,7 +35,7 @@ num_classes = 10
 size = 32
 limit = 120
 out = "demo"
-rivals = []
+baselines = []
 
 [quantize]
 n = {n}

@@ -127,7 +127,7 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(cli: Cli, disk: Disk) -
     folder = disk(12 * MIB)
     Path("run.toml").write_text(
         'model = "edgenext_xx_small"\ndata = "digits"\nrandom_weights = true\n'
-        f'num_classes = 10\nsize = 32\nlimit = 50\nout = "{folder}"\nrivals = []\n'
+        f'num_classes = 10\nsize = 32\nlimit = 50\nout = "{folder}"\nbaselines = []\n'
         "[quantize]\nn = 8\n[bench]\nrounds = 1\n"
     )
     (folder / "other").write_bytes(bytes(5 * MIB))

@@ -157,7 +157,7 @@ def test_options_stand_above_the_file(cli: Cli, ran: Path) -> None:
 
 def test_training_first_and_a_rival(cli: Cli) -> None:
     text = CONFIG.format(n=16).replace("random_weights = true\n", "").replace('"demo"', '"t"')
-    text = text.replace("rivals = []", 'rivals = ["onnxruntime"]')
+    text = text.replace("baselines = []", 'baselines = ["onnxruntime"]')
     Path("t.toml").write_text(text + "\n[train]\nepochs = 1\n")
     stages = ["train", *STAGES[:3], RIVAL, *STAGES[3:]]
     assert done_again(cli.ok("run", "t.toml").err, stages) == stages
@@ -173,7 +173,7 @@ def test_training_first_and_a_rival(cli: Cli) -> None:
 @pytest.mark.slow
 def test_a_run_makes_what_its_target_runs(cli: Cli) -> None:
     private_python("tflite")
-    text = CONFIG.format(n=16).replace("rivals = []", 'rivals = ["onnxruntime"]')
+    text = CONFIG.format(n=16).replace("baselines = []", 'baselines = ["onnxruntime"]')
     Path("demo.toml").write_text(text.replace("[quantize]", '[quantize]\ntarget = "tflite"'))
     stages = [*STAGES[:3], RIVAL, *STAGES[3:]]
     assert done_again(cli.ok("run", "demo.toml").err, stages) == stages
@@ -222,7 +222,9 @@ def test_a_missing_converter_is_told_before_anything_is_made(
 
 
 def test_no_rival_of_that_name(cli: Cli) -> None:
-    Path("demo.toml").write_text(CONFIG.format(n=16).replace("rivals = []", 'rivals = ["ncf"]'))
+    Path("demo.toml").write_text(
+        CONFIG.format(n=16).replace("baselines = []", 'baselines = ["ncf"]')
+    )
     assert "unknown rival 'ncf'. Did you mean nncf?" in cli.fails(2, "run", "demo.toml")
 
 
@@ -233,7 +235,7 @@ def test_a_run_stresses_the_network_with_every_engine(
     cli: Cli, pictures: Callable[..., Path]
 ) -> None:
     folder = pictures(2)
-    text = CONFIG.format(n=16).replace("rivals = []", 'rivals = ["onnxruntime"]')
+    text = CONFIG.format(n=16).replace("baselines = []", 'baselines = ["onnxruntime"]')
     text = text.replace('data = "digits"', f'data = "{folder}"\ncalib = "digits"')
     text = text.replace("limit = 120\n", "")
     Path("demo.toml").write_text(f"{text}\n[stress]\nseed = 1\n")

@@ -31,19 +31,25 @@ def test_a_stage_is_done_once_and_a_forgotten_one_again(tmp_path: Path) -> None:
 def test_a_twin_is_made_only_where_it_is_asked_for() -> None:
     without = make_config({"model": "m", "data": "digits"})
     assert without.stress is None
-    asked = make_config({"model": "m", "data": "digits", "stress": {}})
-    assert asked.stress == StressStage(seed=0, strength=3.0)
+    config = make_config({"model": "m", "data": "digits", "stress": {}})
+    assert config.stress == StressStage(seed=0, strength=3.0)
 
 
 def test_the_demo_is_a_configuration_and_stresses_its_network() -> None:
-    config = read_config(Path(__file__).parents[1] / "demo.toml", {})
-    assert config.stress is not None and config.rivals == ("onnxruntime",)
+    config = read_config(Path(__file__).parents[2] / "demo.toml", {})
+    assert config.stress is not None and config.baselines == ("onnxruntime",)
 
 
-def test_the_usual_rival_is_there_where_it_makes_the_scheme() -> None:
-    assert make_config({"model": "m", "data": "d"}).rivals == ("onnxruntime",)
+def test_the_usual_baseline_is_there_where_it_makes_the_scheme() -> None:
+    assert make_config({"model": "m", "data": "d"}).baselines == ("onnxruntime",)
     other = {"model": "m", "data": "d", "quantize": {"scheme": "fp16", "target": "jetson"}}
-    assert make_config(other).rivals == ()
-    assert make_config(other | {"rivals": ["nncf"]}).rivals == ("nncf",)
+    assert make_config(other).baselines == ()
+    assert make_config(other | {"baselines": ["nncf"]}).baselines == ("nncf",)
     with pytest.raises(UsageError, match="quantize"):
         make_config({"model": "m", "data": "d", "quantize": 3})
+
+
+def test_a_key_of_an_earlier_version_still_works(caplog: pytest.LogCaptureFixture) -> None:
+    config = make_config({"model": "m", "data": "d", "rivals": ["nncf"]})
+    assert config.baselines == ("nncf",)
+    assert "rivals is called baselines now" in caplog.text

@@ -118,8 +118,8 @@ def altered(path: Path, node: str, channel: int, factor: float) -> Path:
     return copy
 
 
-def diff(a: object, b: object, **how: Any) -> DiffReport:
-    return api.diff(str(a), str(b), "digits", RANDOM, **how)
+def diff(a: object, b: object, limit: int = 16, **options: Any) -> DiffReport:
+    return api.diff(str(a), str(b), api.DataOptions("digits", limit), RANDOM, **options)
 
 
 @pytest.mark.parametrize("name", [FP32, INT8])

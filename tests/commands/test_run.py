@@ -1,0 +1,65 @@
+"""What one run loads, lists, hashes and exports: each thing once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgenext import api
+from edgenext.commands import context
+from edgenext.data import sources
+from edgenext.data.digits import DigitSource
+from edgenext.export import artifacts
+
+DEMO = Path(__file__).parents[2] / "demo.toml"
+SHORT = {"train": {"epochs": 1}, "quantize": {"n": 16}, "bench": {"rounds": 1}, "limit": 60}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[Any]]:
+    """Counts of what is loaded, by what it is of."""
+    counts: dict[str, Counter[Any]] = {}
+
+    def count(owner: object, name: str, key: Callable[..., Any]) -> None:
+        function, seen = getattr(owner, name), counts.setdefault(name, Counter())
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            seen[key(result, *args)] += 1
+            return result
+
+        monkeypatch.setattr(owner, name, counted)
+
+    count(context, "load", lambda checkpoint, *_: checkpoint.sha256)
+    count(sources, "content_hash", lambda digest, *_: digest)
+    count(DigitSource, "images", lambda _, source, path: (source.role, path))
+    count(
+        artifacts,
+        "onnx_graph",
+        lambda graph, *_: hashlib.sha256(graph.SerializeToString()).hexdigest(),
+    )
+    return counts
+
+
+def test_the_demo_loads_everything_once(tmp_path: Path, calls: dict[str, Counter[Any]]) -> None:
+    config = api.read_config(DEMO, {**SHORT, "out": tmp_path / "demo"})
+    files = api.run(config)
+    assert [path.name for path in files] == ["report.html", "report.md", "report.json"]
+
+    assert len(calls["load"]) == 3  # what is trained, what came of it, and its twin
+    assert set(calls["images"]) == {("train", ""), ("val", "")}
+    assert len(calls["content_hash"]) > 1000
+    for name in ("load", "images", "content_hash"):
+        assert set(calls[name].values()) == {1}, name
+    # the plain and the folded graph, each of the network and of its twin
+    assert calls["onnx_graph"].total() == 4
+
+    calls_before = {name: counter.total() for name, counter in calls.items()}
+    api.run(config)  # nothing is made again: the images alone are listed and hashed
+    assert calls["onnx_graph"].total() == calls_before["onnx_graph"]
+    assert calls["load"].total() == calls_before["load"] + 2
