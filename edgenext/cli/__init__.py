@@ -50,10 +50,10 @@ def _misused(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return UsageError.exit_code
-    said = error.format_message()
+    message = error.format_message()
     where = error.ctx.command_path if error.ctx else app.info.name
-    end = "" if said.endswith((".", "?")) else "."
-    return _fail(f"{said}{end} See `{where} --help`", UsageError.exit_code)
+    end = "" if message.endswith((".", "?")) else "."
+    return _fail(f"{message}{end} See `{where} --help`", UsageError.exit_code)
 
 
 def _fail(message: str, code: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +21,6 @@ from edgenext.options import BenchOptions, DataOptions
 from edgenext.schema import (
     BenchReport,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()

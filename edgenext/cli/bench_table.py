@@ -1,4 +1,4 @@
-"""How a benchmark is told: a row an artifact, and what stands underneath."""
+"""A benchmark as a table: a row an artifact, and the notes underneath."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def _cells(result: BenchResult, report: BenchReport) -> dict[str, str]:
         cells["unit"] = result.unit
     if any(r.latency_ms for r in report.results):
         values = (latency.p50, latency.p90, latency.p99) if latency else ()
-        told = [f"{v:.2f}" for v in values] or [""] * 3
+        percentiles = [f"{v:.2f}" for v in values] or [""] * 3
         load = "" if result.load_ms is None else f"{result.load_ms:.0f}"
         first = "" if result.first_ms is None else f"{result.first_ms:.1f}"
-        cells |= dict(zip(TIMES, (*told, str(result.n), load, first), strict=True))
+        cells |= dict(zip(TIMES, (*percentiles, str(result.n), load, first), strict=True))
     if any(r.peak_rss_mb for r in report.results):
         cells["peak MiB"] = f"{result.peak_rss_mb:.0f}"
     if any(_energy(r) for r in report.results):
@@ -40,22 +40,22 @@ def _cells(result: BenchResult, report: BenchReport) -> dict[str, str]:
 
 
 def machine_line(report: BenchReport) -> str:
-    """Where it was measured, and with what."""
+    """The machine and the runtimes that measured."""
     first, env, device = report.results[0], report.environment, report.device
     if device:
-        said = (first.device, device.model, env.cpu if env and not device.model else "")
+        names = (first.device, device.model, env.cpu if env and not device.model else "")
         power = (device.power_mode and f"power mode {device.power_mode}",)
-        machine = ", ".join(filter(None, dict.fromkeys((*said, *power))))
+        machine = ", ".join(filter(None, dict.fromkeys((*names, *power))))
     else:
         machine = f"{env.cpu} ({', '.join(env.isa)})" if env else ""
     runtimes = ", ".join(dict.fromkeys(r.runtime for r in report.results))
-    what = f"{runtimes}, {first.threads} thread(s), batch {first.batch}"
+    conditions = f"{runtimes}, {first.threads} thread(s), batch {first.batch}"
     evidence = "" if first.evidence == "host" else f", evidence {first.evidence}"
-    return f"{machine}, {what}{evidence}" if machine else f"{what}{evidence}"
+    return f"{machine}, {conditions}{evidence}" if machine else f"{conditions}{evidence}"
 
 
 def notes(report: BenchReport) -> Iterator[str]:
-    """What speaks against a result, how the artifacts compare, and what the device said."""
+    """Why a result is not valid, how the artifacts compare, and the notes of the device."""
     for result in report.results:
         for reason in result.reasons:
             yield f"not valid: {result.artifact}: {reason}"
@@ -68,10 +68,10 @@ def notes(report: BenchReport) -> Iterator[str]:
                 f"(95 % interval {low:.3f} to {high:.3f}){'' if ratio.valid else ', not valid'}"
             )
     for result in report.results:
-        if found := result.sustained:
-            span = f"{found.first_third_ms:.2f} to {found.last_third_ms:.2f} ms"
+        if sustained := result.sustained:
+            span = f"{sustained.first_third_ms:.2f} to {sustained.last_third_ms:.2f} ms"
             yield (
-                f"{result.artifact}: {found.drift:+.1%} in {found.seconds / 60:.1f} minutes "
+                f"{result.artifact}: {sustained.drift:+.1%} in {sustained.seconds / 60:.1f} minutes "
                 f"({span}, first and last third)"
             )
     for other in report.published:

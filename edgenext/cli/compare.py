@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from edgenext.options import DataOptions, ModelOptions
 from edgenext.schema import (
     CompareReport,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()

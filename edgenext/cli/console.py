@@ -24,7 +24,6 @@ WIDE = 200
 if TYPE_CHECKING:
     from edgenext.commands.context import Context
 
-    pass
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False)
@@ -60,12 +59,13 @@ def working() -> Iterator[Context]:
         yield Context(advance)
 
 
-def busy(what: str) -> contextlib.AbstractContextManager[object]:
+def busy(task: str) -> contextlib.AbstractContextManager[object]:
     """A sign of life for what cannot say how far it is; nothing when stderr is no terminal."""
-    return err.status(what) if err.is_terminal else contextlib.nullcontext()
+    return err.status(task) if err.is_terminal else contextlib.nullcontext()
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; its first column is aligned to the left, the others to the right."""
     if title:  # a table's own title is wrapped at the table's width
         out.print(title)
     table = Table(box=None, pad_edge=False)

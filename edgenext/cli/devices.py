@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,6 @@ from edgenext.schema import (
     Device,
     DeviceFacts,
 )
-
-if TYPE_CHECKING:
-    pass
 
 devices = typer.Typer(no_args_is_help=True, help="Devices to measure on: add, list, probe, remove.")
 app.add_typer(devices, name="devices")

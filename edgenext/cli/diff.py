@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from edgenext.options import DataOptions, ModelOptions
 from edgenext.schema import (
     DiffReport,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
@@ -75,14 +72,14 @@ def show_diff(report: DiffReport) -> None:
         )
     for name in report.untraced:
         console.out.print(f"{name}: its runtime shows no tensors", soft_wrap=True)
-    left = (
+    uncompared = (
         (report.only_a, f"only {report.a} shows"),
         (report.only_b, f"only {report.b} shows"),
         (report.unlike, "of another size in each"),
     )
-    said = [f"{what} {len(sites)}" for sites, what in left if sites]
-    if said:
+    counts = [f"{reason} {len(sites)}" for sites, reason in uncompared if sites]
+    if counts:
         console.out.print(
-            f"sites not compared: {', '.join(said)} (names with --json)", soft_wrap=True
+            f"sites not compared: {', '.join(counts)} (names with --json)", soft_wrap=True
         )
     console.show_data(report.images)

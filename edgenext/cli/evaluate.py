@@ -1,8 +1,8 @@
-"""Commands that judge what was made: accuracy, latency, reports."""
+"""The command `edgenext eval`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,15 +21,12 @@ from edgenext.schema import (
     EvalReport,
 )
 
-if TYPE_CHECKING:
-    pass
-
 
 @app.command(name="eval")
 @takes_model
 def evaluate(
     *,
-    what: Annotated[
+    subjects: Annotated[
         list[str], typer.Argument(metavar="MODEL|ARTIFACT", help="Models and artifacts.")
     ],
     data: Data,
@@ -47,7 +44,7 @@ def evaluate(
 
     with console.working() as context:
         result = api.evaluate(
-            what, DataOptions(data, limit, seed), model_options, target=target, context=context
+            subjects, DataOptions(data, limit, seed), model_options, target=target, context=context
         )
     console.print_json(result.model_dump(mode="json")) if json else show_eval(result)
 

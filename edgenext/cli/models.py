@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from edgenext.cli import console
 from edgenext.cli.app import app
@@ -13,9 +12,6 @@ from edgenext.cli.options import (
 from edgenext.schema import (
     ModelCard,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()

@@ -165,7 +165,7 @@ def batch_size(text: str) -> int | None:
 
 
 def options_by_format(
-    formats: Sequence[str], given: Mapping[str, str | bool]
+    formats: Sequence[str], options: Mapping[str, str | bool]
 ) -> dict[str, dict[str, str | bool]]:
     """Format → the options of its own that were given.
 
@@ -175,11 +175,11 @@ def options_by_format(
     from edgenext.formats.format import require_format
 
     rows = {name: require_format(name) for name in formats}
-    for option in given:
+    for option in options:
         if not any(option in row.options for row in rows.values()):
             raise UsageError(f"{' and '.join(formats)} has no option {option}", "Leave it out")
     return {
-        name: {option: value for option, value in given.items() if option in row.options}
+        name: {option: value for option, value in options.items() if option in row.options}
         for name, row in rows.items()
     }
 

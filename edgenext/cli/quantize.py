@@ -1,9 +1,9 @@
-"""Commands that make something: weights, files."""
+"""The command `edgenext quantize`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -37,15 +37,12 @@ from edgenext.schema import (
 )
 from edgenext.targets.scheme import SCHEMES
 
-if TYPE_CHECKING:
-    pass
-
 
 @app.command()
 @takes_model
 def quantize(
     *,
-    what: Annotated[
+    subject: Annotated[
         str | None, typer.Argument(metavar="MODEL|ARTIFACT", help="Default: edgenext_small.")
     ] = None,
     calib: Annotated[str, typer.Option(help="Calibration images: folder, zip or `digits`.")] = "",
@@ -92,7 +89,7 @@ def quantize(
         uint8_input=uint8_input,
         format=format or require_target(target).format,
     )
-    name = what or DEFAULT_MODEL
+    name = subject or DEFAULT_MODEL
     if max_drop is None:
         with console.working() as context:
             artifact = api.quantize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,15 +20,12 @@ from edgenext.cli.options import (
 from edgenext.errors import UsageError
 from edgenext.options import ModelOptions
 
-if TYPE_CHECKING:
-    pass
-
 
 @app.command()
 @takes_model
 def run(
     *,
-    what: Annotated[str, typer.Argument(metavar="CONFIG.toml|MODEL")],
+    subject: Annotated[str, typer.Argument(metavar="CONFIG.toml|MODEL")],
     data: Annotated[
         str | None, typer.Option(help="Evaluation images: folder, zip or `digits`.")
     ] = None,
@@ -50,12 +47,12 @@ def run(
 
     chosen = {"data": data, "calib": calib, "limit": limit, "max_drop": max_drop, "out": out}
     overrides = {k: v for k, v in chosen.items() if v is not None} | changed(model_options)
-    if what.endswith(".toml"):
-        config = api.read_config(Path(what), overrides)
+    if subject.endswith(".toml"):
+        config = api.read_config(Path(subject), overrides)
     elif data is None:
-        raise UsageError(f"running {what} needs evaluation images", "Give --data")
+        raise UsageError(f"running {subject} needs evaluation images", "Give --data")
     else:
-        config = api.make_config({"model": what, "out": Path("runs") / what} | overrides)
+        config = api.make_config({"model": subject, "out": Path("runs") / subject} | overrides)
     with console.working() as context:
         paths = api.run(config, announce=console.announce, command=command_line(), context=context)
     show_verdict(paths)

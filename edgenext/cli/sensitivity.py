@@ -1,9 +1,9 @@
-"""Commands that explain: where quantization hurts, where two files part."""
+"""The command `edgenext sensitivity`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,15 +16,12 @@ from edgenext.schema import (
     SiteRow,
 )
 
-if TYPE_CHECKING:
-    pass
-
 
 @app.command()
 @takes_model
 def sensitivity(
     *,
-    what: Annotated[
+    subject: Annotated[
         str | None, typer.Argument(metavar="MODEL|ARTIFACT", help="Default: edgenext_small.")
     ] = None,
     calib: Annotated[str, typer.Option(help="Calibration images: folder, zip or `digits`.")] = "",
@@ -39,7 +36,7 @@ def sensitivity(
     target: Target = DEFAULT_TARGET,
     recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own.")] = None,
     seed: Seed = 0,
-    every: Annotated[bool, typer.Option("--all", help="Show all sites, not the worst.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Show all sites, not the worst.")] = False,
     model_options: ModelOptions,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for sensitivity.json, .png, .svg.")
@@ -58,7 +55,7 @@ def sensitivity(
     quantize_options = QuantizeOptions(scheme, target, ENGINE, recipe, calib, n, seed)
     with console.working() as context:
         report = api.sensitivity(
-            what or DEFAULT_MODEL,
+            subject or DEFAULT_MODEL,
             quantize_options,
             model_options,
             data=data,
@@ -74,7 +71,7 @@ def sensitivity(
     if json:
         console.print_json(report.model_dump(mode="json"))
     else:
-        show_sensitivity(report, every)
+        show_sensitivity(report, show_all)
         for file in files:
             console.out.print(str(file))
 
@@ -83,11 +80,11 @@ MOST_SITES = 20
 """Sites shown unless all are asked for."""
 
 
-def show_sensitivity(report: SensitivityReport, every: bool) -> None:
+def show_sensitivity(report: SensitivityReport, show_all: bool) -> None:
     """Sites by the noise they make alone, the most first."""
     total = sum(10 ** (-r.only.sqnr_db / 10) for r in report.rows) or 1.0
     rows = sorted(report.rows, key=lambda r: r.only.sqnr_db)
-    shown = rows if every else rows[:MOST_SITES]
+    shown = rows if show_all else rows[:MOST_SITES]
 
     def change(row: SiteRow) -> str:
         return f"{row.changed.sqnr_db - report.recipe.sqnr_db:+.2f}"

@@ -48,11 +48,11 @@ def train(
     from edgenext import api
     from edgenext.train import TrainRecipe
 
-    given = {
+    values = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "flip": flip,
         "drop_path": drop_path, "seed": seed,
     }  # fmt: skip
-    recipe = TrainRecipe.model_validate({k: v for k, v in given.items() if v is not None})
+    recipe = TrainRecipe.model_validate({k: v for k, v in values.items() if v is not None})
     with console.working() as context:
         training = api.prepare_training(model, data, recipe, model_options, context=context)
         result = api.train(training, out, resume=resume, context=context)

@@ -19,13 +19,13 @@ from edgenext.schema import BenchReport, Device
 if TYPE_CHECKING:
     from edgenext.data import ImageSet
 
-HERE = "cpu"
+THIS_CPU = "cpu"
 """The device that is this machine's own CPU, each file in its own runtime."""
 
 
 def bench(
     artifacts: Sequence[Path],
-    device: str = HERE,
+    device: str = THIS_CPU,
     data: DataOptions | str | Path | None = None,
     bench_options: BenchOptions = BENCH,
     *,
@@ -47,7 +47,7 @@ def bench(
     """
     context = context or Context()
     files = [open_artifact(path) for path in artifacts]
-    if device == HERE:
+    if device == THIS_CPU:
         return _bench_here(files, data, bench_options, context)
     from edgenext.devices.bench import bench_device
     from edgenext.devices.bundles.bench import bench_mac
@@ -65,7 +65,7 @@ def is_bundled(device: str) -> bool:
     Raises:
         UsageError: no such device.
     """
-    if device == HERE:
+    if device == THIS_CPU:
         return False
     from edgenext.devices.registry import find
 

@@ -42,7 +42,7 @@ class StressStage(Record):
 
 
 def _baselines(quantize: QuantizeStage) -> tuple[str, ...]:
-    """onnxruntime's own quantizer, where it makes the scheme."""
+    """The quantizer of onnxruntime, where it makes the scheme."""
     from edgenext.quantize.baselines import default_baselines
 
     return default_baselines(quantize.scheme)
@@ -68,7 +68,9 @@ class RunConfig(Record):
     max_drop: float = Field(1.0, ge=0, allow_inf_nan=False)
     """Points of top-1 that INT8 may cost before the report says that it does not pay."""
     quantize: QuantizeStage = QuantizeStage()
-    baselines: tuple[str, ...] = Field(default_factory=lambda given: _baselines(given["quantize"]))
+    baselines: tuple[str, ...] = Field(
+        default_factory=lambda values: _baselines(values["quantize"])
+    )
     """Other quantizers to compare with, side by side."""
     train: dict[str, Any] | None = None
     """Retrain first, with these fields of `TrainRecipe`; None uses the weights as they are."""

@@ -27,10 +27,11 @@ from edgenext.commands.quantize import (
     resolve_quantization,
     scheme_images,
 )
+from edgenext.commands.search_choice import choose, halves, sentence, with_front
 from edgenext.commands.sensitivity import sensitivity
 from edgenext.commands.stages import Announce, Stages, silent
 from edgenext.data import ImageSet, require_disjoint
-from edgenext.errors import DataError, UsageError, unknown_name
+from edgenext.errors import UsageError, unknown_name
 from edgenext.export.artifacts import Graph, write_artifact
 from edgenext.export.parity import onnx_reference
 from edgenext.formats.artifact import Artifact, open_artifact
@@ -187,21 +188,6 @@ def _require_searchable(settings: QuantizeSettings, objective: str) -> None:
         )
 
 
-def halves(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Two disjoint halves of labelled images, each class in both.
-
-    Raises:
-        DataError: fewer than two images.
-    """
-    if len(images) < 2:
-        raise DataError(
-            f"{images.info.data} has too few images to choose on some and report others"
-        )
-    order = np.random.default_rng(seed).permutation(len(images))
-    by_class = order[np.argsort(images.labels[order], kind="stable")]
-    return images.take(np.sort(by_class[::2])), images.take(np.sort(by_class[1::2]))
-
-
 def _artifacts(task: SearchTask, noise: dict[str, float]) -> list[Artifact]:
     """The float file and every variant, made now or before."""
     recipe, progress = task.settings.recipe, task.context.progress
@@ -250,7 +236,7 @@ def _report(task: SearchTask, artifacts: Sequence[Artifact]) -> SearchReport:
         _comparison(task, artifact, artifacts[0], task.choosing, "choosing")
         for artifact in artifacts
     ]
-    candidates = _with_front(
+    candidates = with_front(
         [
             _candidate(artifact, comparison, latency, task.budget)
             for artifact, comparison in zip(artifacts, comparisons, strict=True)
@@ -275,7 +261,14 @@ def _report(task: SearchTask, artifacts: Sequence[Artifact]) -> SearchReport:
         choosing=task.choosing.info,
         reporting=task.reporting.info,
         environment=latency.environment,
-        sentence=sentence(task, candidates[0], chosen, final),
+        sentence=sentence(
+            candidates[0],
+            chosen,
+            final,
+            budget=task.budget,
+            objective=task.objective,
+            n=n,
+        ),
     )
 
 
@@ -345,58 +338,3 @@ def _logits(task: SearchTask, artifact: Artifact, images: ImageSet, part: str) -
     inputs = {"artifact": artifact.manifest.sha256, "images": images.info.sha256}
     values: Logits = np.load(task.stages.stage(stage, inputs, produce)[0])
     return values
-
-
-def _cost(candidate: Candidate, objective: str) -> float:
-    return candidate.p50_ms if objective == "latency" else float(candidate.size_bytes)
-
-
-def _with_front(candidates: Sequence[Candidate], objective: str) -> list[Candidate]:
-    """Candidates marked when no other is both cheaper and nearer to the float network."""
-
-    def is_dominated(one: Candidate) -> bool:
-        return any(
-            _cost(other, objective) < _cost(one, objective)
-            and other.comparison.sqnr_db > one.comparison.sqnr_db
-            for other in candidates
-        )
-
-    return [c.model_copy(update={"front": not is_dominated(c)}) for c in candidates]
-
-
-def choose(candidates: Sequence[Candidate], objective: str) -> Candidate:
-    """The cheapest quantized candidate that meets the budget, else the one that comes nearest.
-
-    The float file is the base of the comparison, not a candidate.
-    """
-    quantized = [c for c in candidates if c.comparison.scheme != "fp32"]
-    able = [c for c in quantized if c.meets]
-    if able:
-        return min(able, key=lambda c: _cost(c, objective))
-    return min(quantized, key=lambda c: c.comparison.drop.ci95[1])
-
-
-def sentence(task: SearchTask, base: Candidate, chosen: Candidate, final: Comparison) -> str:
-    """What was found, in one sentence with its evidence; `base` is the float file."""
-    low, high = final.drop.ci95
-    n = len(task.reporting)
-    drop = f"{final.drop.points:.2f} points (95 % interval {low:.2f} to {high:.2f}, n = {n})"
-    name = final.artifact
-    if high < task.budget:
-        gain = f"{chosen.speed:.2f}x the speed"
-        if task.objective == "size":
-            gain = f"{chosen.size_bytes / base.size_bytes:.2f}x the size"
-        return (
-            f"{name} stays under the budget of {task.budget:g} points: on images the search has "
-            f"not seen it costs {drop}, at {gain} of the float file."
-        )
-    more = images_needed(final.drop.lost, final.drop.gained, n, task.budget)
-    advice = (
-        f"about {more:,} images would tell"
-        if more is not None
-        else "its drop alone is over the budget, and no number of images would change that"
-    )
-    return (
-        f"No candidate is shown to stay under the budget of {task.budget:g} points; the best is "
-        f"{name}, which costs {drop}: {advice}."
-    )

@@ -48,7 +48,7 @@ class Stages:
 
     def __init__(self, folder: Path, announce: Announce) -> None:
         self.folder, self._announce = folder, announce
-        self._seen: dict[str, None] = {}
+        self._names: dict[str, None] = {}
         self._state: dict[str, StageRecord] = {}
         # a damaged record costs time, not correctness
         with contextlib.suppress(OSError, ValidationError):
@@ -57,13 +57,13 @@ class Stages:
     @property
     def seconds(self) -> dict[str, float]:
         """Wall time of each stage of this run, when it was last done."""
-        return {name: self._state[name].seconds for name in self._seen}
+        return {name: self._state[name].seconds for name in self._names}
 
     def stage(
         self, name: str, inputs: dict[str, Any], produce: Callable[[], Sequence[Path]]
     ) -> list[Path]:
         """The files of a stage: made now, or found unchanged from the same inputs."""
-        self._seen[name] = None
+        self._names[name] = None
         key = digest(inputs)
         entry = self._state.get(name)
         if entry and entry.key == key and self._unchanged(entry.files):

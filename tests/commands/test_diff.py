@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgenext import api
-from edgenext.commands.diff import Fit, Tally
 from edgenext.formats.artifact import content_sha256, manifest_path, open_artifact
+from edgenext.metrics.alignment import Fit, Tally
 from edgenext.schema import DiffReport
 
 XXS = "edgenext_xx_small"
