@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import UsageError, unknown_name
 from edgenext.schema import EvalTransform, ModelCard
-from edgenext.system.files import packaged_toml
+from edgenext.system.packaged import packaged_toml
 
 if TYPE_CHECKING:
     from edgenext.models.network import Arch, EdgeNeXt
