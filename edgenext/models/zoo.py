@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgenext.models.network import Arch, EdgeNeXt
 
 DEFAULT_MODEL = "edgenext_small"
+IMAGENET_CLASSES = 1000
 MIN_SIZE = 32
 """The smallest side in pixels: the network halves it five times."""
 MAX_SIZE = 4096
