@@ -161,7 +161,7 @@ class _Decoder:
 
 
 class _Dataset:
-    """The files of a data set by class, and what is known of them while they are loaded."""
+    """The files of a data set by class, and the broken ones among them."""
 
     def __init__(
         self,

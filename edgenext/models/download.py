@@ -36,7 +36,7 @@ class _DroppedError(Exception):
 
 
 def resume_path(part: Path) -> Path:
-    """The file that records the address, version and size of what a `.part` file is part of."""
+    """The file that records the address, version and complete size of a `.part` file."""
     return part.with_name(f"{part.name}.json")
 
 
@@ -158,7 +158,7 @@ class Download:
         write_text(resume_path(self.part), json.dumps(resume) + "\n")
 
     def _read_resume(self) -> tuple[str | None, int | None]:
-        """The version and size of what the `.part` file is part of, if it is from this address."""
+        """The version and complete size of the `.part` file, if it is from this address."""
         try:
             resume = json.loads(resume_path(self.part).read_bytes())
             if resume["url"] == self.url and resume["version"]:

@@ -169,10 +169,10 @@ def test_no_data(tmp_path, make_folder):
     (tmp_path / "not.zip").write_bytes(b"PK\x03\x04 but not a zip")
     with pytest.raises(DataError, match=r"not\.zip is not a valid zip"):
         load(tmp_path / "not.zip")
-    whole = zipped(make_folder(ABC))
-    whole.write_bytes(whole.read_bytes()[:-100])
+    truncated = zipped(make_folder(ABC))
+    truncated.write_bytes(truncated.read_bytes()[:-100])
     with pytest.raises(DataError, match="not a valid zip"):
-        load(whole)
+        load(truncated)
 
 
 def test_hostile_zip(tmp_path, make_folder):

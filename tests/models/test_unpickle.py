@@ -221,7 +221,7 @@ def test_a_zip_of_something_else_is_refused(tmp_path) -> None:
 
 
 def test_missing_files_and_folders_are_refused(tmp_path) -> None:
-    with pytest.raises(CheckpointError, match="the weights file .* does not exist"):
+    with pytest.raises(CheckpointError, match=r"the weights file .* does not exist"):
         load_checkpoint("edgenext_xx_small", tmp_path / "none.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
         load_checkpoint("edgenext_xx_small", tmp_path)
