@@ -61,7 +61,7 @@ def test_a_payload_is_not_run(cli: Cli, container: str) -> None:
 def test_weights_of_another_architecture(cli: Cli, weights: Path) -> None:
     said = cli.fails(3, "export", "edgenext_small", "--weights", weights)
     assert "does not fit edgenext_small" in said
-    assert said.endswith("These weights fit edgenext_xx_small")
+    assert said.endswith("The weights fit edgenext_xx_small")
 
 
 def test_weights_with_too_little_or_too_much(cli: Cli, weights: Path) -> None:

@@ -237,7 +237,7 @@ def test_a_broken_pick_is_replaced(make_folder):
 
 def test_excluded_images_are_never_picked(make_folder):
     folder = make_folder(ABC)
-    shutil.copy(folder / "a/000.png", folder / "c/copy.png")  # the same content elsewhere
+    shutil.copy(folder / "a/000.png", folder / "c/copy.png")  # the same content under another path
     first = load(folder, limit=4)
     rest = load(folder, exclude=first.hashes)
     assert not set(rest.hashes) & set(first.hashes)

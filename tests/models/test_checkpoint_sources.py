@@ -79,7 +79,7 @@ def test_a_malformed_sidecar_is_refused(tmp_path, xxs, content: str, message: st
 
 
 @pytest.mark.parametrize("options", [{"size": 31}, {"crop_pct": 0.0}, {"crop_pct": 1.5}])
-def test_impossible_transforms_are_refused(options: dict[str, float]) -> None:
+def test_invalid_transforms_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         load_checkpoint(XXS, random_weights=True, **options)
 

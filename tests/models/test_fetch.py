@@ -242,7 +242,7 @@ def test_a_damaged_cached_file_is_fetched_again(server, tmp_path) -> None:
     assert len(server.requests) == 2
 
 
-def test_a_file_put_there_by_hand_is_recorded(tmp_path) -> None:
+def test_a_file_copied_by_hand_is_recorded(tmp_path) -> None:
     path = cached_path(NAME, tmp_path)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"by hand")
@@ -367,7 +367,7 @@ def test_unknown_names_suggest_the_nearest(tmp_path) -> None:
             call("edgenext_smal_usi")
 
 
-def test_the_cache_is_where_the_environment_says(no_real_cache, monkeypatch) -> None:
+def test_the_environment_sets_the_cache_folder(no_real_cache, monkeypatch) -> None:
     assert cached_path(NAME) == no_real_cache / "weights" / f"{NAME}.pth"
     monkeypatch.delenv("EDGENEXT_CACHE")
     assert cached_path(NAME) == Path.home() / ".cache/edgenext/weights" / f"{NAME}.pth"

@@ -104,7 +104,7 @@ def test_drop_path_rises_linearly_over_the_blocks_and_acts_only_in_training() ->
         assert torch.equal(network(image), plain(image))
 
 
-def test_drop_path_drops_whole_images_and_keeps_the_mean() -> None:
+def test_drop_path_drops_complete_images_and_preserves_the_mean() -> None:
     drop = DropPath(0.25).train()
     torch.manual_seed(0)
     out = drop(torch.ones(4000, 2, 3))
