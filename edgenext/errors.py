@@ -1,21 +1,21 @@
 """The tree of errors.
 
-    EdgenextError                1   anything below, and what has no class of its own
-    ├── UsageError               2   an option or a name that cannot be
-    ├── InputError               3   a file that is missing, broken or not what it should be
-    │   ├── CheckpointError      3   weights that do not fit the architecture, or are unsafe
-    │   ├── DataError            3   images or labels
-    │   └── ArtifactError        3   a deployable file or its manifest
+    EdgenextError                1   any other failure; the base of all classes below
+    ├── UsageError               2   an unsupported option or an unknown name
+    ├── InputError               3   a file that is missing, damaged or of the wrong kind
+    │   ├── CheckpointError      3   weights that do not fit the architecture or are unsafe to load
+    │   ├── DataError            3   images or labels that cannot be used
+    │   └── ArtifactError        3   an unusable deployment file or manifest
     ├── OverlapError             4   calibration and evaluation share images
-    ├── ParityError              5   an export that does not agree with the network
+    ├── ParityError              5   an export whose outputs differ from the network's
     ├── OutputError              6   a result that cannot be written
-    ├── DownloadError            7   a checkpoint that cannot be fetched whole
+    ├── DownloadError            7   a checkpoint that cannot be downloaded
     ├── MissingDependencyError   8   an optional package that is not installed
-    ├── RuntimeFailedError       9   a runtime that refused or died
-    ├── DeviceError              10  a device that cannot be reached, refuses or answers nonsense
-    └── RefusedError             11  a file that a vendor's compiler does not take, or not whole
+    ├── RuntimeFailedError       9   a runtime that rejected an artifact or crashed
+    ├── DeviceError              10  a device that is unreachable, refuses, or answers incorrectly
+    └── RefusedError             11  a file that a vendor's compiler rejects, wholly or in part
 
-130 is what the shell expects of Ctrl-C. Every message names the thing and says why;
+130 is the shell's convention for Ctrl-C. Every message names the thing and says why;
 `remedy` says what to do. The command line prints both on one line.
 """
 
@@ -29,7 +29,7 @@ INTERRUPTED = 130
 
 
 class EdgenextError(Exception):
-    """A failure the user can understand and act on."""
+    """A failure that the user can understand and act on."""
 
     exit_code = 1
 
@@ -43,19 +43,19 @@ class EdgenextError(Exception):
 
 
 class UsageError(EdgenextError):
-    """An option or a name that cannot be."""
+    """An unsupported option or an unknown name."""
 
     exit_code = 2
 
 
 class InputError(EdgenextError):
-    """A file that is missing, broken or not what it should be."""
+    """A file that is missing, damaged or of the wrong kind."""
 
     exit_code = 3
 
 
 class CheckpointError(InputError):
-    """Weights that do not fit the architecture, or are unsafe to load."""
+    """Weights that do not fit the architecture or are unsafe to load."""
 
 
 class DataError(InputError):
@@ -63,7 +63,7 @@ class DataError(InputError):
 
 
 class ArtifactError(InputError):
-    """A deployable file or its manifest."""
+    """An unusable deployment file or manifest."""
 
 
 class OverlapError(EdgenextError):
@@ -73,7 +73,7 @@ class OverlapError(EdgenextError):
 
 
 class ParityError(EdgenextError):
-    """An export that does not agree with the network."""
+    """An export whose outputs differ from the network's."""
 
     exit_code = 5
 
@@ -85,7 +85,7 @@ class OutputError(EdgenextError):
 
 
 class DownloadError(EdgenextError):
-    """A checkpoint that cannot be fetched whole."""
+    """A checkpoint that cannot be downloaded."""
 
     exit_code = 7
 
@@ -97,27 +97,29 @@ class MissingDependencyError(EdgenextError):
 
 
 class RuntimeFailedError(EdgenextError):
-    """A runtime that refused an artifact or died while running it."""
+    """A runtime that rejected an artifact or crashed while running it."""
 
     exit_code = 9
 
 
 class DeviceError(EdgenextError):
-    """A device that cannot be reached, refuses, or answers nonsense."""
+    """A device that is unreachable, refuses, or answers incorrectly."""
 
     exit_code = 10
 
 
 class RefusedError(EdgenextError):
-    """A file that a vendor's compiler does not take, or takes only a part of."""
+    """A file that a vendor's compiler rejects, wholly or in part."""
 
     exit_code = 11
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist, with the nearest ones that do."""
+    """The error for an unknown name; its remedy suggests the most similar known names."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    every = ", ".join(known) or "none"
-    remedy = f"Did you mean {' or '.join(near)}?" if near else f"Known: {every}"
+    similar = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if similar:
+        remedy = f"Did you mean {' or '.join(similar)}?"
+    else:
+        remedy = f"Known: {', '.join(known) or 'none'}"
     return UsageError(f"unknown {kind} {name!r}", remedy)

@@ -10,8 +10,8 @@ import pytest
 from edgenext.system.files import cache_folder
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch starts
-# Tests run in as many processes as there are cores: more threads would only wait for each other,
-# several times as long as one takes alone.
+# Tests run in as many processes as there are cores: with more threads in each they would compete
+# for the cores and be several times slower.
 for library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
@@ -29,6 +29,6 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep tests away from the user's cache, but for the converters' environments: gigabytes."""
+    """Use a temporary cache, except for the converters' environments, which take gigabytes."""
     os.environ.setdefault("EDGENEXT_ENVIRONMENTS", str(cache_folder("environments")))
     os.environ["EDGENEXT_CACHE"] = str(tmp_path_factory.mktemp("cache"))

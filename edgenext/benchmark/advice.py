@@ -8,7 +8,7 @@ from pydantic import Field
 
 from edgenext.options import DEFAULT_TARGET
 from edgenext.schema import Advice, Environment, Record
-from edgenext.system.files import packaged_toml
+from edgenext.system.packaged import packaged_toml
 
 CONDITIONS = "onnxruntime, one thread, batch 1, 256 px"
 """What every figure of `advice.toml` is about."""

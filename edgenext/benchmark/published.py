@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgenext.schema import Published
-from edgenext.system.files import packaged_toml
+from edgenext.system.packaged import packaged_toml
 
 
 def published(kind: str, files: Iterable[tuple[str, str]]) -> tuple[Published, ...]:

@@ -1,4 +1,4 @@
-"""Images in: folders, zips and the embedded digits, decoded once and hashed."""
+"""Image data sets: folders, zips and the embedded digits, decoded once and hashed."""
 
 from edgenext.data.images import ImageSet, require_disjoint
 from edgenext.data.loading import count_classes, load_images

@@ -22,61 +22,70 @@ from edgenext.system.files import atomic_path, write_text
 
 _CHUNK = 1 << 24
 _VERSION = 1
-"""Counted up when the same bytes and geometry would give other pixels."""
+"""To be increased when the same bytes and geometry give other pixels than before."""
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Pixels of the images that could be decoded, in order, and why the others could not."""
+class DecodedImages:
+    """The images of a list that could be decoded, in order, and why the others could not.
+
+    `pixels` is N×size×size×3 uint8; `broken` has the reason by position in the list.
+    """
 
     pixels: NDArray[np.uint8]
     broken: dict[int, str]
-    """Position in the list that was asked for → reason."""
 
 
 def geometry(transform: EvalTransform) -> str:
-    """What decides the pixels of an image: all of the transform but the normalisation."""
+    """The part of a transform that determines the pixels: everything but the normalisation."""
     t = transform
     return f"{t.size} {t.crop_pct!r} {t.interpolation}"
 
 
-def cached(
+def cached_images(
     folder: Path,
     hashes: Sequence[str],
     transform: EvalTransform,
     decode: Callable[[], Generator[bytes | UnreadableError]],
-) -> Decoded:
-    """The decoded images with these content hashes, from the cache or through `decode`.
+) -> DecodedImages:
+    """The decoded images with these content hashes, from the cache or else from `decode`.
 
-    A cached array counts when it is whole: a length and a CRC-32 stand beside it. Others may
-    write the same array at the same time; whoever comes last leaves the same bytes.
+    A cached array is used if it has the length and CRC-32 recorded in the JSON file beside it.
+    Several processes may write the same array at once: all of them write the same bytes.
+
+    Args:
+        folder: the cache's folder.
+        hashes: content hashes of the encoded images, in order.
+        transform: its geometry determines the pixels.
+        decode: yields the pixels of each image, or why it cannot be decoded.
 
     Raises:
         OutputError: the cache cannot be written.
     """
     text = "\n".join((f"{_VERSION} {geometry(transform)}", *hashes))
     array = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
-    note = array.with_suffix(".json")
-    found = _open(array, note, transform.size)
-    if found is not None:
-        return found
+    index = array.with_suffix(".json")
+    images = _open(array, index, transform.size)
+    if images is not None:
+        return images
     try:
-        with closing(decode()) as images:  # ends its processes, whatever happens here
-            _write(array, note, transform.size, images)
+        with closing(decode()) as decoded:  # ends its processes even after an error
+            _write(array, index, transform.size, decoded)
     except OutputError as e:
-        raise OutputError(e.message, "Free some space or set EDGENEXT_CACHE to a folder") from e
-    found = _open(array, note, transform.size)
-    if found is None:
+        remedy = "Free some space, or set EDGENEXT_CACHE to another folder"
+        raise OutputError(e.message, remedy) from e
+    images = _open(array, index, transform.size)
+    if images is None:
         raise OutputError(f"cannot read back {array}: it changed after it was written")
-    return found
+    return images
 
 
-def _open(array: Path, note: Path, size: int) -> Decoded | None:
-    """The cached array, or None if it is not there or not whole."""
+def _open(array: Path, index: Path, size: int) -> DecodedImages | None:
+    """The cached images; None if they are missing, incomplete or damaged."""
     try:
-        facts = json.loads(note.read_bytes())
+        facts = json.loads(index.read_bytes())
         pixels = cast(NDArray[np.uint8], npy.open_memmap(array, mode="r"))
-        whole = (
+        intact = (
             pixels.dtype == np.uint8
             and pixels.shape == (facts["n"], size, size, 3)
             and _crc(pixels) == facts["crc32"]
@@ -84,7 +93,7 @@ def _open(array: Path, note: Path, size: int) -> Decoded | None:
         broken = {int(k): str(v) for k, v in facts["broken"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Decoded(pixels, broken) if whole else None
+    return DecodedImages(pixels, broken) if intact else None
 
 
 def _crc(pixels: NDArray[np.uint8]) -> int:
@@ -94,10 +103,10 @@ def _crc(pixels: NDArray[np.uint8]) -> int:
     return crc
 
 
-def _write(array: Path, note: Path, size: int, images: Generator[bytes | UnreadableError]) -> None:
-    """Write the array, then the note that makes it valid.
+def _write(array: Path, index: Path, size: int, images: Generator[bytes | UnreadableError]) -> None:
+    """Write the array, then the JSON file that makes it valid.
 
-    The array is written, not mapped: on a full disk a mapped page ends the process.
+    The array is written, not mapped: on a full disk, writing to a mapped page kills the process.
     """
     broken: dict[str, str] = {}
     crc = n = 0
@@ -112,10 +121,10 @@ def _write(array: Path, note: Path, size: int, images: Generator[bytes | Unreada
             crc = zlib.crc32(image, crc)
             n += 1
         f.seek(0)
-        _write_header(f, n, size)  # numpy leaves room for the first dimension to grow
+        _write_header(f, n, size)  # numpy pads the header so that the first dimension can grow
         if f.tell() != start:
             raise AssertionError("the header grew into the pixels")
-    write_text(note, json.dumps({"n": n, "crc32": crc, "broken": broken}))
+    write_text(index, json.dumps({"n": n, "crc32": crc, "broken": broken}))
 
 
 def _write_header(f: BinaryIO, n: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""From the names of class folders to the outputs of a head."""
+"""Class ids of a head's outputs, from the names of class folders."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from edgenext.errors import DataError
 from edgenext.models import zoo
 
-IMAGENET_CLASSES = 1000
 _WNID = re.compile(r"n\d{8}")
 
 
 def class_ids(
-    data: str, found: Sequence[str], num_classes: int, labels: Sequence[str] | None
+    data: str, folders: Sequence[str], num_classes: int, labels: Sequence[str] | None
 ) -> tuple[str, ...]:
-    """The id of every output of the head, in order.
+    """The class id of every output of the head, in order.
 
-    With `labels` these are the ids; without, a head of 1000 classes and folders named by wnid
-    mean ImageNet; otherwise the sorted folder names, which must be as many as the head has.
+    These are `labels` where the model has them. Without labels, a head of 1000 classes and folders
+    named by wnid mean ImageNet; otherwise the ids are the sorted names of the folders, of which
+    there must be as many as outputs.
 
     Args:
-        data: what the images are called in an error.
-        found: names of the class folders that hold images, or of all of them.
+        data: name of the data set in an error.
+        folders: names of the class folders with images, or of all class folders.
         num_classes: outputs of the head.
         labels: the model's class ids, if it has them.
 
@@ -31,26 +31,27 @@ def class_ids(
     """
     if labels is not None and len(labels) != num_classes:
         raise DataError(f"{len(labels)} labels for a model with {num_classes} classes")
-    if labels is None and num_classes == IMAGENET_CLASSES and all(map(_WNID.fullmatch, found)):
+    imagenet = num_classes == zoo.IMAGENET_CLASSES and all(map(_WNID.fullmatch, folders))
+    if labels is None and imagenet:
         labels = zoo.imagenet_wnids()
     if labels is None:
-        if len(found) != num_classes:
+        if len(folders) != num_classes:
             raise DataError(
-                f"{data} has {len(found)} classes, the model has {num_classes}",
-                "Give the model's class ids with --labels to use images of some of its classes",
+                f"{data} has {len(folders)} classes, the model has {num_classes}",
+                "To use images of only some of its classes, give its class ids with --labels",
             )
-        return tuple(sorted(found))
-    unknown = sorted(set(found) - set(labels))
-    if len(unknown) == len(set(found)):
+        return tuple(sorted(folders))
+    unknown = sorted(set(folders) - set(labels))
+    if len(unknown) == len(set(folders)):
         raise DataError(
             f"no class in common: {data} has {_some(unknown)}, the model {_some(labels)}",
-            "Class folders are named by the model's class ids",
+            "Name the class folders by the model's class ids",
         )
     if unknown:
         raise DataError(
-            f"{len(unknown)} of {len(found)} classes in {data} are unknown to the model: "
+            f"{len(unknown)} of {len(folders)} classes in {data} are unknown to the model: "
             f"{_some(unknown)}",
-            "Images of other classes cannot be scored: remove them",
+            "Remove these folders: their images cannot be scored",
         )
     return tuple(labels)
 

@@ -1,4 +1,4 @@
-"""Encoded image to pixels, exactly as the published evaluation does it (torchvision on Pillow)."""
+"""Encoded image to pixels, exactly as in the published evaluation (torchvision on Pillow)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from edgenext.schema import EvalTransform
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 MAX_PIXELS = 89_478_485
-"""Pillow's own default limit against decompression bombs, enforced instead of warned about."""
+"""Pillow's default limit against decompression bombs; an error here, not a warning."""
 
 
 def decode(data: bytes, transform: EvalTransform) -> NDArray[np.uint8]:
-    """Decode, convert to RGB, resize and crop; size×size×3.
+    """Decode, convert to RGB, resize and crop.
 
-    Orientation tags are not applied, alpha is dropped: so does the published code.
+    As in the published code, orientation tags are ignored and alpha is dropped.
+
+    Returns:
+        size×size×3 uint8.
 
     Raises:
-        UnreadableError: not a whole image; says why.
+        UnreadableError: the image is damaged, too large, or not an image.
     """
     if not data:
         raise UnreadableError("0 bytes")
@@ -40,15 +43,18 @@ def decode(data: bytes, transform: EvalTransform) -> NDArray[np.uint8]:
         raise UnreadableError("not an image") from e
     except UnreadableError:
         raise
-    except Exception as e:  # a broken file can make Pillow raise anything
+    except Exception as e:  # a damaged file can make Pillow raise anything
         raise UnreadableError(str(e) or type(e).__name__) from e
     return np.asarray(pixels)
 
 
 def fit(image: Image.Image, transform: EvalTransform) -> Image.Image:
-    """Short side to int(size / crop_pct), then the centre size×size.
+    """Resize the short side to int(size / crop_pct), then crop the centre size×size.
 
-    Both roundings are those of torchvision's `resize` and `center_crop`.
+    Both steps round as torchvision's `resize` and `center_crop` do.
+
+    Raises:
+        UnreadableError: the resized image would be too large.
     """
     size = transform.size
     short = int(size / transform.crop_pct)

@@ -1,4 +1,4 @@
-"""A set of decoded images with labels, hashes and names: what every number is made on."""
+"""A set of decoded images with labels, hashes and names."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from edgenext.schema import Calibration, EvalTransform, SubsetInfo
 class ImageSet:
     """Decoded images in a fixed order.
 
-    `images` is N×size×size×3 uint8, memory-mapped where it comes from a file; `labels` are the
-    N indices into `classes`, the ids of the model's outputs; `hashes` are 16 hex digits of the
-    sha256 of each encoded file, `names` their paths.
+    `images` is N×size×size×3 uint8, memory-mapped if it comes from the cache; `labels` are the N
+    indices into `classes`, the ids of the model's outputs; `hashes` are the first 16 hex digits of
+    the sha256 of each encoded file, `names` their paths.
     """
 
     images: NDArray[np.uint8]
@@ -35,7 +35,7 @@ class ImageSet:
         return len(self.labels)
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> ImageSet:
-        """The images at these positions, in this order, as a set with a hash of its own."""
+        """The subset at these positions, in this order, with its own sha256."""
         index = np.asarray(indices, np.int64)
         labels = self.labels[index]
         hashes = tuple(self.hashes[i] for i in index)
@@ -50,15 +50,17 @@ class ImageSet:
         )
 
     def calibration(self) -> Calibration:
-        """What an INT8 artifact keeps of the images its ranges were measured on."""
+        """The record of these images as a calibration set, for an artifact's manifest."""
         return Calibration(subset=self.info, images=self.hashes)
 
 
 def require_disjoint(evaluation: ImageSet, calibration: Calibration | None) -> None:
-    """Prove by content that no image is in both sets; no calibration shares nothing.
+    """Check by content that no image is in both sets.
+
+    Without a calibration set nothing is shared.
 
     Raises:
-        OverlapError: how many are shared, and the names of two.
+        OverlapError: images are shared; says how many and names two.
     """
     if calibration is None:
         return
@@ -70,14 +72,14 @@ def require_disjoint(evaluation: ImageSet, calibration: Calibration | None) -> N
         raise OverlapError(
             f"{len(shared)} of the {len(evaluation)} evaluation images are also in the "
             f"calibration set, for example {' and '.join(shared[:2])}",
-            "Calibrate on other images: a number on these would flatter the artifact",
+            "Calibrate on other images: results on these would be too optimistic",
         )
 
 
 def subset_digest(
     hashes: Iterable[str], labels: NDArray[np.int64], transform: EvalTransform
 ) -> str:
-    """What `SubsetInfo.sha256` is: the geometry, then a hash and a label per line."""
+    """The sha256 of `SubsetInfo`: of the geometry, then a line of hash and label per image."""
     lines = [geometry(transform)]
     lines += [f"{h} {label}" for h, label in zip(hashes, labels.tolist(), strict=True)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgenext.data import digits
-from edgenext.data.cache import Decoded, cached
+from edgenext.data.cache import DecodedImages, cached_images
 from edgenext.data.classes import class_ids
 from edgenext.data.images import ImageSet, subset_digest
 from edgenext.data.pool import Item, decode_all, default_workers
@@ -21,10 +23,12 @@ from edgenext.schema import EvalTransform, SubsetInfo
 from edgenext.system.files import cache_folder
 from edgenext.system.progress import Progress, quiet
 
-MOST_WARNINGS = 10
-"""Broken images that are warned of one by one."""
+MAX_WARNINGS = 10
+"""Broken images that are logged one by one; the rest are summarised."""
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def load_images(
@@ -44,66 +48,60 @@ def load_images(
 ) -> ImageSet:
     """Load the images of a folder, a zip or the embedded digits for a model.
 
-    Broken images are logged and named in `info.corrupt`; they are not in n. With a `limit` they
+    Broken images are logged, listed in `info.corrupt` and not counted in n. With a `limit` they
     are replaced by others of their class.
 
     Args:
         data: ``digits``, or a folder or zip of class folders, with or without train/ and val/.
-        transform: how images become pixels; digits are enlarged whole.
-        role: the split to take where the data has several.
+        transform: how images become pixels; digits are enlarged without cropping.
+        role: the split to use if the data has several.
         num_classes: outputs of the model's head.
-        labels: the model's class ids; the folders may be some of them.
-        limit: pick this many, as evenly over the classes as can be.
-        seed: draws the pick.
+        labels: the model's class ids; the folders may be only some of them.
+        limit: the number of images to pick, as evenly over the classes as possible.
+        seed: seed of the pick.
         exclude: content hashes of images that must not be picked.
-        cache_dir: where decoded images are kept; default $EDGENEXT_CACHE or ~/.cache/edgenext.
+        cache_dir: folder for decoded images; default $EDGENEXT_CACHE or ~/.cache/edgenext.
         workers: processes that decode; default one per processor, at most 4.
-        source: the data, opened before; it keeps what it has listed and hashed.
-        progress: told how many images are decoded.
+        source: the data if it is already open; its listings and hashes are reused.
+        progress: receives the number of decoded images.
 
     Raises:
-        UsageError: a limit below 1, or a transform that cannot be.
-        DataError: no images, classes the model does not have, or fewer images than asked for.
+        UsageError: a limit or number of workers below 1, or an invalid transform.
+        DataError: no images, classes the model does not have, or fewer images than requested.
         OutputError: the cache cannot be written.
     """
     check_limit(limit)
     _check_transform(transform)
     if workers is not None and workers < 1:
-        raise UsageError(f"cannot decode with {workers} workers: at least 1")
-    load = _Loading(data, transform, role, num_classes, labels, source or open_indexed(data, role))
-    items, excluded = load.pick(limit, seed, frozenset(exclude))
-    decoded = load.decode(items, cache_dir, workers, progress)
-    while limit is not None and decoded.broken:
-        # Picked, but not an image: remember it and let the next of its class take its place.
-        load.report_broken(items, decoded)
-        items, excluded = load.pick(limit, seed, frozenset(exclude))
-        decoded = load.decode(items, cache_dir, workers, progress)
-    load.report_broken(items, decoded)
-    good = [item for i, item in enumerate(items) if i not in decoded.broken]
-    if not good:
+        raise UsageError(f"the number of workers must be at least 1, not {workers}")
+    source = source or open_indexed(data, role)
+    dataset = _Dataset(data, transform, role, num_classes, labels, source)
+    decoder = _Decoder(cache_dir, workers or default_workers(), progress)
+    items, pixels, excluded = dataset.load(limit, seed, frozenset(exclude), decoder)
+    if not items:
         raise DataError(
-            f"no image in {data} can be used: {len(load.broken)} broken, {excluded} left out"
+            f"no usable image in {data}: {len(dataset.broken)} broken, {excluded} excluded"
         )
-    hashes = tuple(item.hash for item in good)
-    targets = np.array([load.label[item.path] for item in good], np.int64)
+    hashes = tuple(item.hash for item in items)
+    targets = np.array([dataset.label[item.path] for item in items], np.int64)
     info = SubsetInfo(
         data=str(data),
-        split=load.split,
+        split=dataset.split,
         sha256=subset_digest(hashes, targets, transform),
-        n=len(good),
-        n_total=len(load.label) - len(load.broken) - excluded,
+        n=len(items),
+        n_total=len(dataset.label) - len(dataset.broken) - excluded,
         seed=seed,
-        corrupt=tuple(sorted(load.broken)),
+        corrupt=tuple(sorted(dataset.broken)),
     )
-    names = tuple(item.path for item in good)
-    return ImageSet(decoded.pixels, targets, hashes, names, transform, info, load.classes)
+    names = tuple(item.path for item in items)
+    return ImageSet(pixels, targets, hashes, names, transform, info, dataset.classes)
 
 
 def open_indexed(data: str | Path, role: str) -> IndexedSource:
     """The folder, zip or embedded digits called `data`.
 
     Raises:
-        DataError: nothing there, or neither a folder nor a zip.
+        DataError: it does not exist, or is neither a folder nor a zip.
     """
     if str(data) == digits.NAME:
         return IndexedSource(digits.DigitSource(role))
@@ -113,10 +111,10 @@ def open_indexed(data: str | Path, role: str) -> IndexedSource:
 def count_classes(
     data: str | Path, role: Literal["train", "val"], source: IndexedSource | None = None
 ) -> int:
-    """How many classes a data set has: its class folders that are not empty.
+    """The number of classes of a data set: its class folders that are not empty.
 
     Raises:
-        DataError: no data, or no images.
+        DataError: the data does not exist, or has no class folders.
     """
     if str(data) == digits.NAME:
         return digits.NUM_CLASSES
@@ -127,8 +125,43 @@ def count_classes(
     return len({folder for folder, _, name in below if name})
 
 
-class _Loading:
-    """What one call of `load_images` knows of its data."""
+@dataclass(frozen=True)
+class _Decoder:
+    """How images are decoded: the cache, the number of processes, and the progress to report."""
+
+    cache_dir: Path | None
+    workers: int
+    progress: Progress
+
+    def render(
+        self, source: IndexedSource, data: Path, items: list[Item], transform: EvalTransform
+    ) -> DecodedImages:
+        """Draw the items, which are digits; they are not cached."""
+        images = (digits.render(source.read(item.path), transform) for item in items)
+        pixels = np.frombuffer(b"".join(self._counted(images, data, len(items))), np.uint8)
+        return DecodedImages(pixels.reshape(-1, transform.size, transform.size, 3), {})
+
+    def decode(self, data: Path, items: list[Item], transform: EvalTransform) -> DecodedImages:
+        """The items from the cache, or decoded into it."""
+        images = cached_images(
+            cache_folder("images", self.cache_dir),
+            [item.hash for item in items],
+            transform,
+            lambda: self._counted(
+                decode_all(data, items, transform, self.workers), data, len(items)
+            ),
+        )
+        self.progress(f"decoding {data}", len(items), len(items))
+        return images
+
+    def _counted(self, images: Iterable[T], data: Path, total: int) -> Generator[T]:
+        for done, image in enumerate(images, 1):
+            yield image
+            self.progress(f"decoding {data}", done, total)
+
+
+class _Dataset:
+    """The files of a data set by class, and the broken ones among them."""
 
     def __init__(
         self,
@@ -149,114 +182,111 @@ class _Loading:
         self.split = split
         self.by_class = self._list(root)
         if not any(self.by_class.values()):
-            raise DataError(f"{data} holds no images")
+            raise DataError(f"{data} has no images")
         used = [name for name, images in self.by_class.items() if images]
-        # Without ids an empty class folder still counts, or the others would move up.
-        named = used if labels is not None else list(self.by_class)
-        self.classes = class_ids(str(data), named, num_classes, labels)
+        # Without labels an empty class folder still counts, or the other indices would shift.
+        folders = used if labels is not None else list(self.by_class)
+        self.classes = class_ids(str(data), folders, num_classes, labels)
         index = {name: i for i, name in enumerate(self.classes)}
         self.label = {path: index[name] for name in used for path in self.by_class[name]}
+        """Index of the class, by path."""
         self.broken: dict[str, str] = {}
-        self.hashes: dict[str, str] = {}
+        """Reason why an image cannot be used, by path."""
 
     def _list(self, root: str) -> dict[str, list[str]]:
         """Image paths by class folder."""
         prefix = f"{root}/" if root else ""
-        found: dict[str, list[str]] = {name: [] for name in self.source.folders(root)}
+        by_class: dict[str, list[str]] = {name: [] for name in self.source.folders(root)}
         stray = 0
         for path in self.source.images(root):
             name, below, _ = path.removeprefix(prefix).partition("/")
             if below:
-                found[name].append(path)
+                by_class[name].append(path)
             else:
                 stray += 1
         if stray:
             _log.warning("%d images in %s are in no class folder: ignored", stray, self.data)
-        return found
+        return by_class
 
-    def hash(self, path: str) -> str | None:
-        """The content hash, or None and a note for what cannot be read."""
-        if path not in self.hashes and path not in self.broken:
-            try:
-                self.hashes[path] = self.source.content_hash(path)
-            except UnreadableError as e:
-                self._broken(path, str(e))
-        return self.hashes.get(path) if path not in self.broken else None
+    def load(
+        self, limit: int | None, seed: int, exclude: frozenset[str], decoder: _Decoder
+    ) -> tuple[list[Item], NDArray[np.uint8], int]:
+        """Pick and decode images.
+
+        Returns:
+            The usable images in the order of labels and names, their pixels, and how many images
+            were excluded.
+        """
+        items, excluded = self.pick(limit, seed, exclude)
+        images = self.decode(items, decoder)
+        while limit is not None and images.broken:
+            # Pick again, now without the broken images: others of their class replace them.
+            items, excluded = self.pick(limit, seed, exclude)
+            images = self.decode(items, decoder)
+        usable = [item for i, item in enumerate(items) if i not in images.broken]
+        return usable, images.pixels, excluded
 
     def pick(self, limit: int | None, seed: int, exclude: frozenset[str]) -> tuple[list[Item], int]:
-        """The images to decode, in the order of labels and names, and how many were left out.
+        """The images to decode, in the order of labels and names, and how many were excluded.
 
-        Only what is picked is read: a subset of a large data set costs little.
+        Only picked images are read, so that a subset of a large data set costs little.
         """
-        left_out = 0
+        hashes: dict[str, str] = {}
+        excluded = 0
 
         def accept(path: str) -> bool:
-            nonlocal left_out
-            digest = self.hash(path)
-            left_out += digest in exclude
-            return digest is not None and digest not in exclude
+            nonlocal excluded
+            digest = self._content_hash(path)
+            if digest is None:
+                return False
+            if digest in exclude:
+                excluded += 1
+                return False
+            hashes[path] = digest
+            return True
 
         if limit is None:
             picked = [path for path in self.label if accept(path)]
         else:
             picked = stratified(list(self.by_class.values()), limit, seed, accept)
             if len(picked) < limit:
-                raise too_few(str(self.data), limit, len(picked), left_out)
+                raise too_few(str(self.data), limit, len(picked), excluded)
         picked.sort(key=lambda path: (self.label[path], path))
-        return [Item(path, self.hashes[path]) for path in picked], left_out
+        return [Item(path, hashes[path]) for path in picked], excluded
 
-    def decode(
-        self,
-        items: list[Item],
-        cache_dir: Path | None,
-        workers: int | None,
-        progress: Progress,
-    ) -> Decoded:
-        """Pixels of the items; digits are drawn each time, files come through the cache."""
-        size, task = self.transform.size, f"decoding {self.data}"
-
-        def counted(
-            images: Iterable[bytes | UnreadableError],
-        ) -> Generator[bytes | UnreadableError]:
-            for done, image in enumerate(images, 1):
-                yield image
-                progress(task, done, len(items))
-
+    def decode(self, items: list[Item], decoder: _Decoder) -> DecodedImages:
+        """Decode the items; those that cannot be are recorded as broken."""
         if self.embedded:
-            drawn = (digits.render(self.source.read(i.path), self.transform) for i in items)
-            pixels = np.frombuffer(
-                b"".join(x for x in counted(drawn) if isinstance(x, bytes)), np.uint8
-            )
-            return Decoded(pixels.reshape(-1, size, size, 3), {})
+            return decoder.render(self.source, self.data, items, self.transform)
         if not items:
-            return Decoded(np.empty((0, size, size, 3), np.uint8), {})
-        folder = cache_folder("images", cache_dir)
-        count = workers or default_workers()
-        found = cached(
-            folder,
-            [i.hash for i in items],
-            self.transform,
-            lambda: counted(decode_all(self.data, items, self.transform, count)),
-        )
-        progress(task, len(items), len(items))
-        return found
+            size = self.transform.size
+            return DecodedImages(np.empty((0, size, size, 3), np.uint8), {})
+        images = decoder.decode(self.data, items, self.transform)
+        for i, reason in images.broken.items():
+            self._set_broken(items[i].path, reason)
+        return images
 
-    def report_broken(self, items: list[Item], decoded: Decoded) -> None:
-        """Note and log the items that could not be decoded."""
-        for i, reason in decoded.broken.items():
-            self._broken(items[i].path, reason)
+    def _content_hash(self, path: str) -> str | None:
+        """The content hash; None for an image that is broken."""
+        if path in self.broken:
+            return None
+        try:
+            return self.source.content_hash(path)
+        except UnreadableError as e:
+            self._set_broken(path, str(e))
+            return None
 
-    def _broken(self, path: str, reason: str) -> None:
-        if len(self.broken) < MOST_WARNINGS:
+    def _set_broken(self, path: str, reason: str) -> None:
+        if len(self.broken) < MAX_WARNINGS:
             _log.warning("%s in %s is broken and not counted: %s", path, self.data, reason)
-        elif len(self.broken) == MOST_WARNINGS:
-            _log.warning("more images in %s are broken: the result names them all", self.data)
+        elif len(self.broken) == MAX_WARNINGS:
+            _log.warning("more images in %s are broken: the result lists all of them", self.data)
         self.broken[path] = reason
 
 
 def _check_transform(transform: EvalTransform) -> None:
     if transform.size < 1 or not 0 < transform.crop_pct <= 1:
         raise UsageError(
-            f"no image can be {transform.size} pixels cut from {transform.crop_pct:g} of its short "
-            "side: the size is at least 1, the part above 0 and at most 1"
+            f"cannot crop images to size {transform.size} with crop_pct {transform.crop_pct:g}",
+            "The size must be at least 1, and crop_pct above 0 and at most 1",
         )

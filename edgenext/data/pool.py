@@ -1,4 +1,4 @@
-"""Decoding many images, in processes of their own when it pays."""
+"""Decoding many images, in several processes if there are enough of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from edgenext.errors import DataError
 from edgenext.schema import EvalTransform
 
 INLINE = 256
-"""Fewer images than this are decoded sooner than an interpreter starts."""
+"""Fewer images than this are decoded faster than an interpreter starts."""
 
 HEAD = struct.Struct("<BI")
-"""What a worker writes before each answer: its kind and its length."""
+"""Header of each reply of a worker: its kind and its length in bytes."""
 
 PIXELS, BROKEN, CHANGED = range(3)
+"""Kinds of replies."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Item:
 
 
 def default_workers() -> int:
-    """The processors this process may use, at most 4."""
+    """The number of processors this process may use, at most 4."""
     affinity = getattr(os, "sched_getaffinity", None)
     return min(len(affinity(0)) if affinity else os.cpu_count() or 1, 4)
 
@@ -44,7 +45,7 @@ def default_workers() -> int:
 def decode_all(
     data: Path, items: Sequence[Item], transform: EvalTransform, workers: int
 ) -> Iterator[bytes | UnreadableError]:
-    """Pixels of each item as bytes, in order, or why there are none.
+    """The pixels of each item as bytes, in order, or why it cannot be decoded.
 
     Raises:
         DataError: a file changed since it was listed, or a worker died.
@@ -52,17 +53,17 @@ def decode_all(
     workers = 1 if len(items) < INLINE else workers
     if workers == 1:
         source = open_source(data)
-        answers: Iterator[tuple[int, bytes]] = (answer(source, i, transform) for i in items)
+        replies: Iterator[tuple[int, bytes]] = (decode_item(source, i, transform) for i in items)
     else:
-        answers = _from_processes(data, items, transform, workers)
-    for item, (kind, payload) in zip(items, answers, strict=True):
+        replies = _from_processes(data, items, transform, workers)
+    for item, (kind, payload) in zip(items, replies, strict=True):
         if kind == CHANGED:
             raise DataError(f"{item.path} in {data} changed while it was read")
         yield payload if kind == PIXELS else UnreadableError(payload.decode())
 
 
-def answer(source: Source, item: Item, transform: EvalTransform) -> tuple[int, bytes]:
-    """The pixels of one image, or the reason why there are none, or that it changed."""
+def decode_item(source: Source, item: Item, transform: EvalTransform) -> tuple[int, bytes]:
+    """A kind of reply and its payload: the pixels, the reason for failure, or nothing."""
     try:
         encoded = source.read(item.path)
         if content_hash(encoded) != item.hash:
@@ -75,14 +76,14 @@ def answer(source: Source, item: Item, transform: EvalTransform) -> tuple[int, b
 def _from_processes(
     data: Path, items: Sequence[Item], transform: EvalTransform, workers: int
 ) -> Iterator[tuple[int, bytes]]:
-    """Answers in order; of W workers, the k-th has every W-th item from k."""
+    """Replies in order; of W workers, the k-th has every W-th item, starting at k."""
     package_root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "edgenext.data.worker"]
     with ExitStack() as stack:
         processes: list[subprocess.Popen[bytes]] = []
         for _ in range(workers):
-            # A session of its own: Ctrl-C reaches the parent only, which ends its workers.
+            # In a new session Ctrl-C reaches only the parent, which ends its workers.
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Where images lie: a folder or a zip of class folders. Nothing is ever extracted."""
+"""Sources of images: a folder or a zip of class folders. Zips are never extracted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from edgenext.errors import DataError
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
 SPLITS = ("train", "val")
 MAX_FILE_BYTES = 1 << 28
-"""No encoded image is this large; a zip member that says so is not inflated."""
+"""Larger files are not read, and larger members of a zip are not inflated."""
 
 
 class UnreadableError(Exception):
-    """One image that cannot be read; the message says why."""
+    """An image cannot be read or decoded; the message says why."""
 
 
 class Source(Protocol):
@@ -35,7 +35,11 @@ class Source(Protocol):
         ...
 
     def read(self, path: str) -> bytes:
-        """A file's bytes, or `UnreadableError`."""
+        """A file's bytes.
+
+        Raises:
+            UnreadableError: it cannot be read.
+        """
         ...
 
 
@@ -45,7 +49,7 @@ def content_hash(data: bytes) -> str:
 
 
 def _visible(name: str) -> bool:
-    # `..` and an absolute path's empty first part are no names of images either.
+    # Also excludes `..` and the empty first part of an absolute path.
     return bool(name) and not name.startswith(".") and name != "__MACOSX"
 
 
@@ -54,7 +58,7 @@ def _is_image(name: str) -> bool:
 
 
 class FolderSource:
-    """A folder on disk. Links are followed, each folder once."""
+    """A folder on disk. Links are followed, but no folder is visited twice."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -65,23 +69,23 @@ class FolderSource:
 
     def images(self, path: str) -> list[str]:
         """Paths of all image files below `path`."""
-        found: list[str] = []
-        seen: set[str] = set()
-        todo = [path]
-        while todo:
-            folder = todo.pop()
+        images: list[str] = []
+        visited: set[str] = set()
+        pending = [path]
+        while pending:
+            folder = pending.pop()
             real = os.path.realpath(self.root / folder)
-            if real in seen:
+            if real in visited:
                 continue
-            seen.add(real)
+            visited.add(real)
             for entry in self._scan(folder):
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir():
-                    todo.append(name)
-                # A dangling link is listed, so that it is reported when it is read.
+                    pending.append(name)
+                # A dangling link is listed so that reading it reports it as unreadable.
                 elif _is_image(entry.name) and (entry.is_file() or entry.is_symlink()):
-                    found.append(name)
-        return sorted(found)
+                    images.append(name)
+        return sorted(images)
 
     def read(self, path: str) -> bytes:
         """A file's bytes."""
@@ -108,7 +112,7 @@ class ZipSource:
         try:
             self.zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError) as e:
-            raise DataError(f"{path} is not a whole zip file: {e}") from e
+            raise DataError(f"{path} is not a valid zip file: {e}") from e
         except OSError as e:
             raise DataError(f"cannot read {path}: {e.strerror or e}") from e
         names = (m for m in self.zip.namelist() if all(map(_visible, m.rstrip("/").split("/"))))
@@ -123,11 +127,11 @@ class ZipSource:
     def images(self, path: str) -> list[str]:
         """Paths of all image files below `path`."""
         prefix = f"{path}/" if path else ""
-        # A name may stand in a zip twice; the later member is the one that counts.
+        # A zip may contain a name twice; the later member is used.
         return sorted({m for m in self.members if m.startswith(prefix) and _is_image(m)})
 
     def read(self, path: str) -> bytes:
-        """A member's bytes; never more than the zip's directory says."""
+        """A member's bytes; never more than the zip's directory states."""
         try:
             info = self.zip.getinfo(path)
             if info.file_size > MAX_FILE_BYTES:
@@ -140,7 +144,7 @@ class ZipSource:
 
 
 class IndexedSource:
-    """A source whose listings and content hashes are kept: each is read once."""
+    """A source that caches its listings and content hashes, failures to read included."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -165,7 +169,7 @@ class IndexedSource:
         return self._source.read(path)
 
     def content_hash(self, path: str) -> str:
-        """16 hex digits of the sha256 of a file's bytes.
+        """The first 16 hex digits of the sha256 of a file's bytes.
 
         Raises:
             UnreadableError: it cannot be read.
@@ -185,7 +189,7 @@ def open_source(path: Path) -> Source:
     """The folder or zip at `path`.
 
     Raises:
-        DataError: nothing there, or neither a folder nor a zip.
+        DataError: it does not exist, or is neither a folder nor a zip.
     """
     try:
         is_dir, is_file = path.is_dir(), path.is_file()
@@ -194,13 +198,13 @@ def open_source(path: Path) -> Source:
     if is_dir:
         return FolderSource(path)
     if not is_file:
-        raise DataError(f"no images at {path}: there is no such file or folder")
+        raise DataError(f"cannot load images from {path}: no such file or folder")
     return ZipSource(path)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the class folders are: below `path`, which holds the images of `split`."""
+    """The folder `path` that contains the class folders, and the `split` it is, if any."""
 
     path: str
     split: str | None
@@ -209,16 +213,16 @@ class Layout:
 def find_layout(source: Source, data: Path, role: str, known: frozenset[str]) -> Layout:
     """Find the class folders of `role` in the source at `data`.
 
-    ``train/`` and ``val/`` are splits when they hold folders; the one of `role` is taken, or the
-    only one there is. A single folder around everything is entered, unless `known` class ids
-    say that it is a class.
+    ``train/`` and ``val/`` are splits if they contain folders; the one of `role` is used, or the
+    only one that exists. A single folder around all others is entered, unless it is one of the
+    `known` class ids.
 
     Raises:
-        DataError: both other splits and class folders could be meant, or there is no folder.
+        DataError: there are no class folders, or there is a split but not that of `role`.
     """
     path = ""
     split = data.stem if data.stem in SPLITS else None
-    for _ in range(3):  # at most a wrapper and a split
+    for _ in range(3):  # at most a wrapping folder and a split
         folders = source.folders(path)
         splits = [
             f for f in SPLITS if f in folders and f not in known and source.folders(_join(path, f))
@@ -232,8 +236,8 @@ def find_layout(source: Source, data: Path, role: str, known: frozenset[str]) ->
         path = _join(path, folders[0])
     if not folders:
         raise DataError(
-            f"{data} holds no class folders",
-            "Images lie in one folder per class: <class>/… or val/<class>/…",
+            f"{data} has no class folders",
+            "Put the images into one folder per class: <class>/… or val/<class>/…",
         )
     if splits:
         raise DataError(f"{data} has {splits[0]}/ but no {role}/ folder")

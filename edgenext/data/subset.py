@@ -1,4 +1,4 @@
-"""Picking images: stratified, seeded, and the same wherever the files lie."""
+"""Class-stratified, seeded subsets that do not depend on where the files are stored."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ def stratified(
     seed: int,
     accept: Callable[[str], bool],
 ) -> list[str]:
-    """Pick `limit` names, as evenly over the classes as can be.
+    """Pick `limit` names, as evenly over the classes as possible.
 
-    Every class has an order of its own, by the sha256 of seed and name; the classes take turns.
-    A name that `accept` refuses is replaced by the next of its class. Fewer than `limit` come
-    back when there are no more.
+    The names of a class are ordered by the sha256 of seed and name; the classes take turns.
 
     Args:
         by_class: names by class; names are unique over all classes.
-        limit: how many to pick.
-        seed: another seed, another pick.
-        accept: asked about a name just before it is picked.
+        limit: the number of names to pick.
+        seed: another seed gives another subset.
+        accept: whether a name may be picked; called just before. A rejected name is replaced by
+            the next one of its class.
+
+    Returns:
+        The picked names; fewer than `limit` if too few are accepted.
     """
 
     def order(name: str) -> bytes:
         return hashlib.sha256(f"{seed}\n{name}".encode()).digest()
 
     queues = [sorted(names, key=order, reverse=True) for names in by_class if names]
-    queues.sort(key=lambda q: order(q[-1]))  # who gets one more is drawn, too
+    queues.sort(key=lambda q: order(q[-1]))  # also randomises which classes get one more
     picked: list[str] = []
     while queues and len(picked) < limit:
         for queue in queues:
@@ -47,16 +49,16 @@ def stratified(
 
 
 def check_limit(limit: int | None) -> None:
-    """Refuse a limit below 1.
+    """Check that a limit, if there is one, is at least 1.
 
     Raises:
-        UsageError: it is.
+        UsageError: it is below 1.
     """
     if limit is not None and limit < 1:
-        raise UsageError(f"cannot use {limit} images: the limit is at least 1")
+        raise UsageError(f"the number of images must be at least 1, not {limit}")
 
 
 def too_few(data: str, limit: int, available: int, excluded: int) -> DataError:
-    """The error for a limit above what there is."""
-    where = f"{data} without the {excluded} that are left out" if excluded else data
-    return DataError(f"{limit} images were asked for, {where} has only {available}")
+    """The error for a limit above the number of available images."""
+    excluding = f" besides {excluded} excluded ones" if excluded else ""
+    return DataError(f"{limit} images were requested, {data} has only {available}{excluding}")

@@ -15,7 +15,7 @@ from edgenext.formats.format import PACKAGE, Converter, Format
 from edgenext.schema import Conversion
 from edgenext.system.environments import python_for
 from edgenext.system.files import cache_folder
-from edgenext.system.isolation import isolated
+from edgenext.system.isolation import call_isolated
 
 if TYPE_CHECKING:
     import onnx
@@ -67,7 +67,7 @@ def convert(
         if job.arrays is not None:
             paths["weights"] = str(Path(folder, "weights.npz"))
             np.savez(paths["weights"], allow_pickle=False, **job.arrays)
-        outcome = isolated(
+        outcome = call_isolated(
             f"{PACKAGE}.{row.folder}.{converter.module}:convert",
             {**paths, **job.options},
             cache_folder("logs") / f"{out.name}.log",

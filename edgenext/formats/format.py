@@ -17,7 +17,7 @@ from pydantic import Field
 from edgenext.errors import UsageError, unknown_name
 from edgenext.options import OptionValues
 from edgenext.schema import Record
-from edgenext.system.files import packaged_folders
+from edgenext.system.packaged import packaged_folders
 
 PACKAGE = "edgenext.formats"
 

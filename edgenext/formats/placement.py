@@ -12,7 +12,7 @@ from edgenext.errors import RuntimeFailedError
 from edgenext.schema import CheckReport, Placement, Refusal
 from edgenext.system.environments import python_for
 from edgenext.system.files import cache_folder
-from edgenext.system.isolation import Outcome, isolated
+from edgenext.system.isolation import IsolatedCall, call_isolated
 
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
@@ -25,7 +25,7 @@ MOST_NAMES = 8
 """Names of refused operators that a report has, of one type and reason."""
 
 
-def ask(function: str, artifact: Artifact, needs: str, vendor: str, **told: Any) -> Outcome:
+def ask(function: str, artifact: Artifact, needs: str, vendor: str, **told: Any) -> IsolatedCall:
     """Call a function of a format's folder in a process of its own.
 
     Args:
@@ -39,7 +39,7 @@ def ask(function: str, artifact: Artifact, needs: str, vendor: str, **told: Any)
         MissingDependencyError: the module is not installed.
         RuntimeFailedError: the vendor's code died; the message names its log.
     """
-    return isolated(
+    return call_isolated(
         f"edgenext.formats.{function}",
         {"path": str(artifact.path.absolute()), **told},
         log_of(artifact),

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from edgenext.errors import CheckpointError
 from edgenext.models.network import (
-    Block,
     ConvEncoder,
     EdgeNeXt,
+    EncoderBlock,
     FourierEncoding,
     LayerNorm2d,
     SDTAEncoder,
@@ -45,10 +45,10 @@ class ConstantEncoding(nn.Module):
         return self.encoding
 
 
-def blocks(network: EdgeNeXt) -> Iterator[Block]:
+def blocks(network: EdgeNeXt) -> Iterator[EncoderBlock]:
     """All encoders, from the first stage to the last."""
     for stage in network.stages:
-        yield from cast(Iterable[Block], stage)
+        yield from cast(Iterable[EncoderBlock], stage)
 
 
 def downsamplings(network: EdgeNeXt) -> Iterator[nn.Sequential]:

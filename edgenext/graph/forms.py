@@ -23,9 +23,9 @@ from edgenext.graph.fold import batchnorm_affine, check_finite, fold, scale_outp
 from edgenext.models.network import (
     LN_EPS,
     XCA,
-    Block,
     ConvEncoder,
     EdgeNeXt,
+    EncoderBlock,
     LayerNorm2d,
     SDTAEncoder,
     run_stages,
@@ -190,7 +190,7 @@ class Deployed(nn.Module):
                     DeployedSDTAEncoder(b, kind)
                     if isinstance(b, SDTAEncoder)
                     else DeployedConvEncoder(cast(ConvEncoder, b), kind)
-                    for b in cast(Iterable[Block], stage)
+                    for b in cast(Iterable[EncoderBlock], stage)
                 )
             )
             for stage in folded.stages

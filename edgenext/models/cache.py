@@ -1,4 +1,4 @@
-"""The cache of published checkpoints, and what is known of their bytes."""
+"""The cache of published checkpoints, and the sha256 that each of them must have."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 
 
 def weights_folder(cache_dir: Path | None = None) -> Path:
-    """Where fetched checkpoints are."""
+    """The folder of downloaded checkpoints."""
     return cache_folder("weights", cache_dir)
 
 
 def cached_path(name: str, cache_dir: Path | None = None) -> Path:
-    """Where the published checkpoint called `name` is or would be.
+    """The path of a published checkpoint in the cache, downloaded or not.
 
     Raises:
         UsageError: no such model; the nearest names are suggested.
@@ -29,15 +29,16 @@ def cached_path(name: str, cache_dir: Path | None = None) -> Path:
 
 
 def record_path(name: str, cache_dir: Path | None = None) -> Path:
-    """Where the sha256 of the first download of a checkpoint is kept."""
+    """The file that records the sha256 of the first download of a checkpoint."""
     return weights_folder(cache_dir) / f"{name}.sha256.json"
 
 
-def sha256_known(name: str, cache_dir: Path | None = None) -> str | None:
-    """The sha256 a published checkpoint must have: the public one, else the one recorded.
+def known_sha256(name: str, cache_dir: Path | None = None) -> str | None:
+    """The sha256 a published checkpoint must have: public, else recorded, else None.
 
     Raises:
-        InputError: a record that cannot be read, which must not pass for no record.
+        UsageError: no such model; the nearest names are suggested.
+        InputError: there is a record, but it cannot be read.
     """
     public: str | None = zoo.checkpoint_table()[zoo.card(name).name].get("sha256")
     if public:
@@ -48,11 +49,13 @@ def sha256_known(name: str, cache_dir: Path | None = None) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise InputError(f"the record {path} cannot be read", "Delete it to start over") from e
+        raise InputError(f"cannot read the record {path}", "Delete it to start over") from e
 
 
-def record(name: str, sha256: str, url: str, size: int, cache_dir: Path | None = None) -> None:
-    """Keep the sha256 of a first download.
+def record_sha256(
+    name: str, sha256: str, url: str, size: int, cache_dir: Path | None = None
+) -> None:
+    """Record the sha256 of the first download of a checkpoint.
 
     Raises:
         OutputError: the cache cannot be written.
@@ -62,10 +65,10 @@ def record(name: str, sha256: str, url: str, size: int, cache_dir: Path | None =
     log.info("%s: recorded sha256 %s", name, sha256)
 
 
-def published_as(sha256: str, cache_dir: Path | None = None) -> str | None:
-    """The published checkpoint whose file has this sha256, as far as that is known."""
+def find_published(sha256: str, cache_dir: Path | None = None) -> str | None:
+    """The name of the published checkpoint with this sha256; None if none is known to have it."""
     for name in zoo.checkpoint_table():
-        with contextlib.suppress(InputError):  # another checkpoint's record is no concern here
-            if sha256_known(name, cache_dir) == sha256:
+        with contextlib.suppress(InputError):  # another checkpoint's record does not matter here
+            if known_sha256(name, cache_dir) == sha256:
                 return name
     return None

@@ -1,4 +1,4 @@
-"""One file over http: tried again when the connection drops, resumed by Range and If-Range."""
+"""Download of one file by HTTP, with retries, resumed by Range and If-Range."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-TRIES = 5
-"""Connections that may fail one after the other with less than a MiB gained."""
-GAIN = 1 << 20
+MAX_FAILURES = 5
+"""Consecutive failed connections, with less than `MIN_GAIN` bytes received in all."""
+MIN_GAIN = 1 << 20
 CHUNK = 1 << 16
-_PASSING = (408, 416, 425, 429, 500, 502, 503, 504)
-"""HTTP answers that are worth another try; 416 after starting over."""
+_RETRIED = (408, 416, 425, 429, 500, 502, 503, 504)
+"""HTTP status codes that are retried; 416 from the start of the file."""
 
 
 class _DroppedError(Exception):
-    """A connection that failed or ended early: try again."""
+    """A connection failed or ended early; it is retried."""
 
 
-def note_path(part: Path) -> Path:
-    """Where it is kept which version of which file a `.part` is of."""
+def resume_path(part: Path) -> Path:
+    """The file that records the address, version and complete size of a `.part` file."""
     return part.with_name(f"{part.name}.json")
 
 
 class Download:
-    """A file on its way into a `.part`, one connection after the other.
+    """A download into a `.part` file, over one or several connections.
 
-    Errors of the disk leave as `OSError`, those of the network as `DownloadError`.
+    Disk errors are raised as `OSError`, network errors as `DownloadError`.
     """
 
     def __init__(
@@ -56,46 +56,46 @@ class Download:
     ) -> None:
         self.url, self.part, self.file = url, part, file
         self.progress, self.timeout_s = progress, timeout_s
-        self.version, self.total = self._read_note()
-        # What came without a validator cannot be told from another version of the file.
+        self.version, self.total = self._read_resume()
+        # Without a validator the bytes may belong to another version of the file.
         self.done = file.seek(0, os.SEEK_END) if self.version else 0
 
     def run(self, backoff_s: float) -> None:
-        """Connect until the file is whole, with longer and longer pauses between failures.
+        """Connect until the file is complete, waiting longer after each failure.
 
         Raises:
             DownloadError: too many failures without progress, or the server refuses.
         """
-        failures, mark = 0, self.done
+        failures, start = 0, self.done
         while not (self.done and self.done == self.total):
             try:
                 self._connect()
                 break
             except _DroppedError as e:
-                if self.done >= mark + GAIN:
-                    failures, mark = 0, self.done
+                if self.done >= start + MIN_GAIN:
+                    failures, start = 0, self.done
                 failures += 1
                 log.info("%s: %s (failure %d)", self.url, e, failures)
-                if failures == TRIES:
+                if failures == MAX_FAILURES:
                     raise DownloadError(
-                        f"cannot fetch {self.url} whole: {e} ({failures} tries)",
-                        "Run the same command again to go on where it stopped",
+                        f"cannot download {self.url}: {e} ({failures} attempts)",
+                        "Run the same command again to resume the download",
                     ) from e
                 time.sleep(backoff_s * 2 ** (failures - 1))
         self.file.flush()
 
     def _connect(self) -> None:
-        """Get the rest of the file, or all of it where the server has another one or no ranges."""
+        """Get the rest of the file, or all of it if it has changed or the server has no ranges."""
         headers = {"User-Agent": "edgenext", "Accept-Encoding": "identity"}
         if self.done and self.version:
             headers |= {"Range": f"bytes={self.done}-", "If-Range": self.version}
         with contextlib.ExitStack() as stack:
             response = self._network(lambda: stack.enter_context(self._open(headers)))
-            self._place(response)
+            self._seek(response)
             while chunk := self._network(lambda: response.read1(CHUNK)):
                 self.file.write(chunk)
                 self.done += len(chunk)
-                self._tell()
+                self._report()
         if self.total is not None and self.done < self.total:
             raise _DroppedError(f"the connection ended after {self.done} of {self.total} bytes")
 
@@ -104,73 +104,75 @@ class Download:
         response = _opener().open(request, timeout=self.timeout_s)
         if self.url.startswith("https:") and not response.url.startswith("https:"):
             response.close()
-            raise DownloadError(f"{self.url} leads to {response.url}, which is not encrypted")
+            raise DownloadError(f"{self.url} redirects to {response.url}, which is not encrypted")
         return response
 
     def _network(self, step: Callable[[], T]) -> T:
-        """Run one step of the connection and name its failure."""
+        """Run one step of the connection; its failure is a `DownloadError` or is retried."""
         try:
             return step()
         except urllib.error.HTTPError as e:
             e.close()
-            if e.code not in _PASSING:
+            if e.code not in _RETRIED:
                 raise DownloadError(
-                    f"cannot fetch {self.url}: HTTP {e.code} {e.reason}",
+                    f"cannot download {self.url}: HTTP {e.code} {e.reason}",
                     "Check the address, or set EDGENEXT_WEIGHTS_URL to a mirror",
                 ) from e
             failure: Exception = e
         except urllib.error.URLError as e:
             if isinstance(e.reason, ssl.SSLCertVerificationError):
-                raise DownloadError(f"cannot trust {self.url}: {e.reason.verify_message}") from e
+                raise DownloadError(
+                    f"cannot verify the certificate of {self.url}: {e.reason.verify_message}"
+                ) from e
             failure = e
         except (http.client.InvalidURL, ValueError) as e:
-            raise DownloadError(f"cannot fetch {self.url}: {e}", "Check the address") from e
+            raise DownloadError(f"cannot download {self.url}: {e}", "Check the address") from e
         except (http.client.HTTPException, OSError) as e:
             failure = e
         if isinstance(failure, urllib.error.HTTPError) and failure.code == 416:
-            self._restart(None, None)  # what was here is longer than the server's file
+            self._restart(None, None)  # the `.part` file is longer than the server's file
         raise _DroppedError(str(failure) or type(failure).__name__) from failure
 
-    def _place(self, response: Any) -> None:
-        """Go to where the answer's bytes belong."""
+    def _seek(self, response: Any) -> None:
+        """Move to the position in the file at which the response starts."""
         version = _version(response.headers)
         if response.status == 206:
             start, total = _content_range(response.headers.get("Content-Range", ""))
             if start != self.done or version not in (None, self.version):
                 self._restart(None, None)
-                raise _DroppedError("the server resumed another file or at another place")
+                raise _DroppedError("the server resumed another file or at another offset")
             self.total = total
             self.file.seek(self.done)
             self.file.truncate()
         else:
             length = response.headers.get("Content-Length", "")
             self._restart(version, int(length) if length.isdigit() else None)
-        self._tell()
+        self._report()
 
     def _restart(self, version: str | None, total: int | None) -> None:
-        """Forget what is there; from now on the `.part` is of this version."""
+        """Empty the `.part` file; from now on it is of this version."""
         self.done, self.version, self.total = 0, version, total
         self.file.seek(0)
         self.file.truncate()
-        note = {"url": self.url, "version": version, "total": total}
-        write_text(note_path(self.part), json.dumps(note) + "\n")
+        resume = {"url": self.url, "version": version, "total": total}
+        write_text(resume_path(self.part), json.dumps(resume) + "\n")
 
-    def _read_note(self) -> tuple[str | None, int | None]:
-        """Version and size of the file the `.part` is of, if of this address."""
+    def _read_resume(self) -> tuple[str | None, int | None]:
+        """The version and complete size of the `.part` file, if it is from this address."""
         try:
-            note = json.loads(note_path(self.part).read_bytes())
-            if note["url"] == self.url and note["version"]:
-                return str(note["version"]), note["total"]
+            resume = json.loads(resume_path(self.part).read_bytes())
+            if resume["url"] == self.url and resume["version"]:
+                return str(resume["version"]), resume["total"]
         except (OSError, ValueError, KeyError, TypeError):
             log.debug("%s cannot be resumed", self.part)
         return None, None
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self.progress(f"fetching {self.part.stem}", self.done, self.total or 0)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """An opener for http and https alone: a redirect cannot lead to files or other schemes."""
+    """An opener for http and https only, so that no redirect leads to files or other schemes."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -186,7 +188,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _version(headers: Any) -> str | None:
-    """The strong validator of a file: only such a one may stand in If-Range (RFC 9110, 13.1.5)."""
+    """The strong validator of a file; If-Range must not have a weak one (RFC 9110, 13.1.5)."""
     etag = headers.get("ETag")
     if etag and not etag.startswith("W/"):
         return str(etag)
@@ -195,9 +197,9 @@ def _version(headers: Any) -> str | None:
 
 
 def _content_range(value: str) -> tuple[int, int | None]:
-    """Start and total of `bytes start-end/total`; a start of -1 where it is malformed."""
+    """Start and total of `bytes start-end/total`; a start of -1 if it is malformed."""
     try:
-        place, total = value.removeprefix("bytes ").split("/")
-        return int(place.split("-")[0]), None if total == "*" else int(total)
+        span, total = value.removeprefix("bytes ").split("/")
+        return int(span.split("-")[0]), None if total == "*" else int(total)
     except ValueError:
         return -1, None

@@ -1,4 +1,4 @@
-"""Published checkpoints, fetched into the cache: whole, verified, and only once."""
+"""Published checkpoints, downloaded into the cache once and verified."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from typing import IO
 
 from edgenext.errors import DownloadError, OutputError, UsageError
 from edgenext.models import zoo
-from edgenext.models.cache import cached_path, record, record_path, sha256_known
-from edgenext.models.download import Download, note_path
+from edgenext.models.cache import cached_path, known_sha256, record_path, record_sha256
+from edgenext.models.download import Download, resume_path
 from edgenext.system.files import sha256_file
 from edgenext.system.progress import Progress, quiet
-
-__all__ = ["cached_path", "download_url", "fetch", "sha256_known"]
 
 log = logging.getLogger(__name__)
 
 
 def download_url(name: str) -> str:
-    """Where a published checkpoint is: its release, or $EDGENEXT_WEIGHTS_URL.
+    """The address of a published checkpoint: that of its release, or of a mirror.
 
-    The variable is a template with `{tag}` and `{name}`, for mirrors.
+    $EDGENEXT_WEIGHTS_URL is the template of a mirror's addresses, with `{tag}` and `{name}`.
 
     Raises:
         UsageError: no such model, or a template with other fields.
@@ -38,7 +36,7 @@ def download_url(name: str) -> str:
         return template.format(tag=row["tag"], name=name)
     except (KeyError, IndexError, ValueError, AttributeError) as e:
         raise UsageError(
-            f"EDGENEXT_WEIGHTS_URL is not a template of {{tag}} and {{name}}: {template}"
+            f"EDGENEXT_WEIGHTS_URL is not a template with {{tag}} and {{name}}: {template}"
         ) from e
 
 
@@ -51,85 +49,89 @@ def fetch(
     timeout_s: float = 30.0,
     backoff_s: float = 0.5,
 ) -> Path:
-    """The published checkpoint called `name`, from the cache or downloaded into it.
+    """A published checkpoint, from the cache or downloaded into it.
 
-    What there is of an interrupted download is kept in a `.part` file and resumed. The file is
-    only given its name when its sha256 is the known one; where none is known, that of the first
-    download is recorded and holds from then on.
+    An interrupted download is kept in a `.part` file and resumed. The file gets its final name
+    only if it has the known sha256; if none is known, that of the first download is recorded and
+    required from then on.
 
     Args:
         name: a published checkpoint.
         cache_dir: the cache's folder instead of the default one.
         url: http or https address instead of the release's.
-        progress: told of every piece that arrives.
+        progress: receives the number of bytes as they arrive.
         timeout_s: seconds without a byte after which a connection counts as dropped.
-        backoff_s: seconds before the second try; doubled before each further one.
+        backoff_s: seconds before the second attempt; doubled before each further one.
+
+    Returns:
+        The path of the checkpoint in the cache.
 
     Raises:
         UsageError: no such model, or an address that is not http or https.
-        DownloadError: it cannot be fetched whole, or is not the file it should be.
+        InputError: the record of an earlier download cannot be read.
+        DownloadError: it cannot be downloaded, or has another sha256 than it must have.
         OutputError: the cache cannot be written.
     """
     path = cached_path(name, cache_dir)
-    known = sha256_known(name, cache_dir)
+    known = known_sha256(name, cache_dir)
     if path.is_file():
         sha256 = sha256_file(path)
         if known in (None, sha256):
             if known is None:
-                record(name, sha256, str(path), path.stat().st_size, cache_dir)
+                record_sha256(name, sha256, str(path), path.stat().st_size, cache_dir)
             return path
-        log.warning("%s is damaged: fetching it again", path)
+        log.warning("%s is damaged: downloading it again", path)
     url = url or download_url(name)
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"{url} is not an http or https address")
     part = path.with_name(f"{path.name}.part")
-    with _disk(part), _locked(part) as file:
+    with _disk_errors(part), _locked(part) as file:
         Download(url, part, file, progress, timeout_s).run(backoff_s)
         os.fsync(file.fileno())
         sha256 = sha256_file(part)
         if known is None:
-            record(name, sha256, url, part.stat().st_size, cache_dir)
+            record_sha256(name, sha256, url, part.stat().st_size, cache_dir)
         elif sha256 != known:
             part.unlink()
-            note_path(part).unlink(missing_ok=True)
-            raise _another_file(name, url, sha256, known, cache_dir)
+            resume_path(part).unlink(missing_ok=True)
+            raise _wrong_file(name, url, sha256, known, cache_dir)
         part.replace(path)
-        note_path(part).unlink(missing_ok=True)
+        resume_path(part).unlink(missing_ok=True)
     return path
 
 
-def _another_file(
+def _wrong_file(
     name: str, url: str, sha256: str, known: str, cache_dir: Path | None
 ) -> DownloadError:
     if zoo.checkpoint_table()[name].get("sha256"):
-        remedy = "Try again; if it stays so, the server has another file"
+        remedy = "Try again; if the error persists, the server has a different file"
     else:
         remedy = (
             "Try again; if the publisher replaced the file and you trust it, "
             f"delete {record_path(name, cache_dir)}"
         )
     return DownloadError(
-        f"what came from {url} is not {name}: sha256 {sha256[:16]}…, not {known[:16]}…", remedy
+        f"the file from {url} is not {name}: sha256 {sha256[:16]}…, not {known[:16]}…", remedy
     )
 
 
 @contextlib.contextmanager
-def _disk(part: Path) -> Iterator[None]:
-    """Turn errors of the disk into `OutputError`; those of the network never get here."""
+def _disk_errors(part: Path) -> Iterator[None]:
+    """Raise an `OSError` of the disk as `OutputError`; those of the network do not get here."""
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as e:
         raise OutputError(
             f"cannot write {part}: {e.strerror or e}",
-            "Free some space, or choose another cache with EDGENEXT_CACHE",
+            "Free some space, or set EDGENEXT_CACHE to another folder",
         ) from e
 
 
 @contextlib.contextmanager
 def _locked(part: Path) -> Iterator[IO[bytes]]:
-    """The `.part` file, open for writing, and ours alone where the system can say so."""
-    with part.open("ab"):  # make it, keep what is in it
+    """The `.part` file, open for writing and locked against other processes (not on Windows)."""
+    with part.open("ab"):  # create it, but keep its content
         pass
     with part.open("rb+") as file:
         if sys.platform != "win32":
@@ -139,11 +141,11 @@ def _locked(part: Path) -> Iterator[IO[bytes]]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as e:
                 raise DownloadError(
-                    f"another process is downloading {part.stem}", "Wait until it is done"
+                    f"another process is downloading {part.stem}", "Wait until it has finished"
                 ) from e
         try:
             yield file
         finally:
             if part.is_file() and part.stat().st_size == 0:
                 part.unlink()
-                note_path(part).unlink(missing_ok=True)
+                resume_path(part).unlink(missing_ok=True)

@@ -22,7 +22,7 @@ LN_EPS = 1e-6
 
 @dataclass(frozen=True)
 class Arch:
-    """The numbers that tell one architecture from another (paper, table 1)."""
+    """The parameters of an architecture (paper, table 1)."""
 
     depths: tuple[int, ...]
     dims: tuple[int, ...]
@@ -57,7 +57,7 @@ class LayerNorm2d(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: drop the branch of whole images while training."""
+    """Stochastic depth: drop the branch of randomly chosen images in training."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class FourierEncoding(nn.Module):
         self.token_projection = nn.Conv2d(2 * self.hidden, dim, 1)
 
     def forward(self, height: int, width: int) -> Tensor:
-        """The 1×C×H×W encoding of a size."""
+        """The 1×C×H×W encoding for a size in tokens."""
         weight = self.token_projection.weight
         dtype, device = weight.dtype, weight.device
         index = torch.arange(self.hidden, device=device)
@@ -128,8 +128,8 @@ def _norm(dim: int, batch_norm: bool) -> nn.Module:
     return nn.BatchNorm2d(dim) if batch_norm else nn.LayerNorm(dim, LN_EPS)
 
 
-class Block(nn.Module):
-    """What both encoders share: the inverted bottleneck behind their spatial mixing."""
+class EncoderBlock(nn.Module):
+    """Base of both encoders: the inverted bottleneck that follows their spatial mixing."""
 
     def __init__(self, dim: int, batch_norm: bool, drop_path: float) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class Block(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
-class ConvEncoder(Block):
+class ConvEncoder(EncoderBlock):
     """Depth-wise convolution and inverted bottleneck, with a residual around both."""
 
     def __init__(self, dim: int, kernel: int, batch_norm: bool, drop_path: float) -> None:
@@ -168,9 +168,9 @@ class ConvEncoder(Block):
 
 
 def split_convolution(x: Tensor, width: int, convs: nn.ModuleList) -> Tensor:
-    """Convolve channel groups of N×C×H×W one after the other, each fed with the one before.
+    """Convolve channel groups of N×C×H×W in turn, each plus the output of the one before.
 
-    What is left of the channels behind the last convolution passes through.
+    Channel groups after the last convolution are unchanged.
     """
     groups = torch.split(x, width, 1)
     out: list[Tensor] = []
@@ -180,7 +180,7 @@ def split_convolution(x: Tensor, width: int, convs: nn.ModuleList) -> Tensor:
 
 
 def run_stages(downsample_layers: nn.ModuleList, stages: nn.ModuleList, x: Tensor) -> list[Tensor]:
-    """The stem's output and the stages', each N×C×H×W."""
+    """The outputs of the stem and of the stages, each N×C×H×W."""
     outputs: list[Tensor] = []
     for i, (downsample, stage) in enumerate(zip(downsample_layers, stages, strict=True)):
         x = downsample(x)
@@ -191,7 +191,7 @@ def run_stages(downsample_layers: nn.ModuleList, stages: nn.ModuleList, x: Tenso
     return outputs
 
 
-class SDTAEncoder(Block):
+class SDTAEncoder(EncoderBlock):
     """Split depth-wise convolution, transpose attention and inverted bottleneck."""
 
     def __init__(
@@ -212,7 +212,7 @@ class SDTAEncoder(Block):
         """N×C×H×W in and out."""
         batch, dim, height, width = x.shape
         y = split_convolution(x, self.width, self.convs)
-        if self.batch_norm:  # this family normalises the residual too, before the encoding
+        if self.batch_norm:  # this family also normalises the residual, before the encoding
             y = self.norm_xca(y)
         if self.pos_embd is not None:
             y = y + self.pos_embd(height, width)
@@ -261,9 +261,9 @@ class EdgeNeXt(nn.Module):
         self.apply(_init)
 
     @staticmethod
-    def _stage_blocks(arch: Arch, i: int, rates: Iterable[float]) -> list[Block]:
-        """Convolution encoders, with an attention encoder last in all stages but the first."""
-        blocks: list[Block] = []
+    def _stage_blocks(arch: Arch, i: int, rates: Iterable[float]) -> list[EncoderBlock]:
+        """Convolution encoders, and a final attention encoder in all stages but the first."""
+        blocks: list[EncoderBlock] = []
         dim, bn = arch.dims[i], arch.batch_norm
         for j, rate in zip(range(arch.depths[i]), rates, strict=False):
             if arch.splits[i] and j == arch.depths[i] - 1:
@@ -273,11 +273,11 @@ class EdgeNeXt(nn.Module):
         return blocks
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """The stem's output and the four stages', each N×C×H×W."""
+        """The outputs of the stem and of the four stages, each N×C×H×W."""
         return run_stages(self.downsample_layers, self.stages, x)
 
     def classify(self, x: Tensor) -> Tensor:
-        """Logits of the last stage's output."""
+        """N×K logits from the last stage's output."""
         x = self.norm(x).mean((-2, -1)) if self.arch.batch_norm else self.norm(x.mean((-2, -1)))
         logits: Tensor = self.head(x)
         return logits
@@ -289,7 +289,7 @@ class EdgeNeXt(nn.Module):
 
 
 def _init(module: nn.Module) -> None:
-    """Truncated normal of 0.02 for weights, zero biases (as published)."""
+    """The published initialisation: truncated normal weights of 0.02, zero biases."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -297,10 +297,11 @@ def _init(module: nn.Module) -> None:
 
 
 def count_macs(network: EdgeNeXt, height: int, width: int) -> int:
-    """Multiply-adds of one image, counted as the published figures are.
+    """Multiply-adds of one image, counted as for the published figures.
 
-    Convolutions, linear layers and the attention's two products; to these fvcore, the counter
-    behind the published figures, adds 5 an element for `nn.LayerNorm` and 2 for batch norm.
+    These are the convolutions, the linear layers and the two matrix products of the attention;
+    fvcore, which counted the published figures, adds 5 per element of an `nn.LayerNorm` and 2 per
+    element of a batch norm.
     """
     total = 0
 

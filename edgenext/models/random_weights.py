@@ -1,4 +1,4 @@
-"""Weights for when only speed matters, and a fresh head."""
+"""Random weights for measurements of speed, and fresh heads."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEAD_STD = 0.02
-"""Standard deviation of a fresh head, as published for all layers."""
+"""Standard deviation of a fresh head's weights: the published initialisation of all layers."""
 
 
 def random_state(arch: str, num_classes: int, seed: int) -> dict[str, Tensor]:
     """A seeded state dict of an architecture, float32.
 
-    A freshly made network is nearly the identity: layer scales of 1e-6, norms of one and zero.
-    Here every tensor matters to the logits: layer scales of 0.05 to 0.3, norms and biases that
-    are not trivial, weights of unit gain. So no branch of the network can be folded away,
-    underflow or quantize to nothing, and the speed is that of trained weights.
+    A freshly initialised network is nearly the identity: layer scales of 1e-6, norms of one and
+    zero. Here every tensor affects the logits: layer scales of 0.05 to 0.3, non-trivial norms and
+    biases, weights of unit gain. No branch of the network can be folded away, underflow or
+    quantize to zero, and the speed is that of trained weights.
     """
     import numpy as np
     import torch
@@ -54,7 +54,7 @@ def _draw(
 
 
 def fresh_head(arch: str, num_classes: int, seed: int) -> dict[str, Tensor]:
-    """A head as published networks start with: a seeded normal of 0.02, zero biases."""
+    """A head with the published initialisation: seeded normal weights of 0.02, zero biases."""
     import numpy as np
     import torch
 

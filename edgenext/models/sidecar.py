@@ -1,4 +1,4 @@
-"""What stands beside weights: a JSON with their evaluation transform, and labels files."""
+"""Files that accompany weights: the JSON sidecar with their transform, and labels files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgenext.schema import EvalTransform
 
 
 class Sidecar(BaseModel):
-    """The keys that are read of `<stem>.json` beside a weights file; all may be absent."""
+    """The keys that are read from `<stem>.json` beside a weights file; all are optional."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -26,26 +26,28 @@ class Sidecar(BaseModel):
 
 
 def sidecar_path(weights: Path) -> Path:
-    """Where the JSON of a weights file stands."""
+    """The path of a weights file's JSON sidecar."""
     return weights.with_suffix(".json")
 
 
 def read_sidecar(weights: Path) -> Sidecar:
-    """The JSON beside a weights file; an empty one where there is none.
+    """The JSON sidecar of a weights file; an empty one if there is none.
 
     Raises:
-        CheckpointError: it cannot be read or is not what it should be.
+        CheckpointError: it cannot be read, or is malformed.
     """
     path = sidecar_path(weights)
     try:
         sidecar = Sidecar.model_validate(json.loads(path.read_bytes()))
-        _transform(EvalTransform(), sidecar.eval or {})
+        _override(EvalTransform(), sidecar.eval or {})
     except FileNotFoundError:
         return Sidecar()
     except ValidationError as e:
         first = e.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole file"
-        raise CheckpointError(f"{path} is malformed at {where}: {first['msg']}") from e
+        key = ".".join(map(str, first["loc"]))
+        raise CheckpointError(
+            f"{path} is malformed{f' at {key}' if key else ''}: {first['msg']}"
+        ) from e
     except OSError as e:
         raise CheckpointError(f"cannot read {path}: {e.strerror}") from e
     except UsageError as e:
@@ -55,21 +57,21 @@ def read_sidecar(weights: Path) -> Sidecar:
     return sidecar
 
 
-def transform(
+def evaluation_transform(
     base: EvalTransform, sidecar: Sidecar, size: int | None, crop_pct: float | None
 ) -> EvalTransform:
-    """The evaluation transform: `base`, what the sidecar says of it, then the explicit values.
+    """The evaluation transform: `base`, updated by the sidecar and then by the explicit values.
 
     Raises:
-        UsageError: an explicit value that cannot be.
+        UsageError: an explicit value is out of range.
     """
     explicit = {"size": size, "crop_pct": crop_pct}
-    said = _transform(base, sidecar.eval or {})
-    return _transform(said, {k: v for k, v in explicit.items() if v is not None})
+    transform = _override(base, sidecar.eval or {})
+    return _override(transform, {k: v for k, v in explicit.items() if v is not None})
 
 
-def _transform(base: EvalTransform, changes: dict[str, Any]) -> EvalTransform:
-    """`base` with the changes it has fields for.
+def _override(base: EvalTransform, changes: dict[str, Any]) -> EvalTransform:
+    """`base` with the changes that are fields of it.
 
     Raises:
         ValidationError: a value of another type.
@@ -79,17 +81,17 @@ def _transform(base: EvalTransform, changes: dict[str, Any]) -> EvalTransform:
     out = EvalTransform.model_validate(base.model_dump() | known)
     check_size(out.size, out.size)
     if not 0 < out.crop_pct <= 1:
-        raise UsageError(f"crop_pct {out.crop_pct} is not above 0 and at most 1")
+        raise UsageError(f"crop_pct must be above 0 and at most 1, not {out.crop_pct}")
     if not all(math.isfinite(v) for v in (*out.mean, *out.std)) or min(out.std) <= 0:
-        raise UsageError("mean and std must be finite and std above 0")
+        raise UsageError("mean and std must be finite, and std above 0")
     return out
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The class labels of a file, one a line; of `wnid<TAB>words` the wnid.
+    """The class labels in a file, one per line; of a line `wnid<TAB>words` the wnid.
 
     Raises:
-        DataError: it cannot be read, is not text, or has an empty line among the others.
+        DataError: it cannot be read, is not UTF-8 text, or has an empty label.
     """
     try:
         lines = path.read_text(encoding="utf-8").rstrip().splitlines()
@@ -99,6 +101,6 @@ def read_labels(path: Path) -> tuple[str, ...]:
         raise DataError(f"the labels file {path} is not UTF-8 text") from e
     labels = tuple(line.split("\t")[0].strip() for line in lines)
     if not labels or "" in labels:
-        empty = labels.index("") + 1 if labels else 1
-        raise DataError(f"the labels file {path} has an empty label in line {empty}")
+        line_number = labels.index("") + 1 if labels else 1
+        raise DataError(f"the labels file {path} has an empty label in line {line_number}")
     return labels

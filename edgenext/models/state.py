@@ -1,4 +1,4 @@
-"""State dicts: found in a file's content, brought to the published names, fitted to a network."""
+"""State dicts: extraction from a file's content, published names, comparison with a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import CheckpointError
 from edgenext.models.timm_names import is_timm, published_name
-from edgenext.models.zoo import arch_table, create_model
+from edgenext.models.zoo import IMAGENET_CLASSES, arch_table, create_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,38 +20,39 @@ State = dict[str, "Tensor"]
 Shapes = dict[str, tuple[int, ...]]
 
 KEYS = ("model_ema", "state_dict_ema", "state_dict", "model")
-"""Where checkpoints keep their weights, best first: averaged weights are the ones published."""
+"""Keys of weights in checkpoints, best first: the published weights are the averaged ones."""
 HEAD = ("head.weight", "head.bias")
 COUNTER = "num_batches_tracked"
-"""The last part of a batch norm's counter's name: int64, and of no use to inference."""
-SHOWN = 5
+"""Last part of the name of a batch norm's counter: int64, not used by inference."""
+MAX_LISTED = 5
+"""Names listed in an error; of the rest only the number is given."""
 
 
 def find_state(root: Any, path: Path, key: str | None = None) -> State:
     """The tensors in a file's root object, under the published names.
 
     Args:
-        root: a state dict, or a checkpoint that holds one under one of `KEYS`.
+        root: a state dict, or a checkpoint that has one under one of `KEYS`.
         path: the file, for messages.
-        key: the key to look under first.
+        key: the key to try first.
 
     Raises:
         CheckpointError: there is no state dict.
     """
     if not isinstance(root, Mapping):
-        raise CheckpointError(f"{path} holds no weights but a {type(root).__name__}")
+        raise CheckpointError(f"{path} contains a {type(root).__name__} instead of weights")
     state = next((s for k in (key, *KEYS) if (s := _tensors(root.get(k)))), None) or _tensors(root)
     if not state:
         raise CheckpointError(
-            f"{path} holds no weights under {', '.join(KEYS)}",
-            f"It has {listing(map(str, root))}" if root else "It is an empty dict",
+            f"{path} has no weights under the keys {', '.join(KEYS)}",
+            f"It has the keys {list_names(map(str, root))}" if root else "It is an empty dict",
         )
     state = _strip_prefixes(state)
     return {published_name(k): v for k, v in state.items()} if is_timm(state) else state
 
 
 def _tensors(candidate: Any) -> State | None:
-    """`candidate` if it is a state dict: names and nothing but tensors, at least one."""
+    """`candidate` if it is a state dict, which maps names to tensors only, with at least one."""
     import torch
 
     if not isinstance(candidate, Mapping) or not candidate:
@@ -61,20 +62,20 @@ def _tensors(candidate: Any) -> State | None:
 
 
 def _strip_prefixes(state: State) -> State:
-    """Take away what data parallelism, compiling and weight averaging put before every name."""
+    """Remove the prefixes that data parallelism, compilation and weight averaging add to names."""
     state = {k: v for k, v in state.items() if k != "n_averaged"}
     while state:
         first = next(iter(state))
-        found = re.match(r"(module|_orig_mod|model|model_ema|ema)\.", first)
-        if not found or not all(k.startswith(found[0]) for k in state):
+        prefix = re.match(r"(module|_orig_mod|model|model_ema|ema)\.", first)
+        if not prefix or not all(k.startswith(prefix[0]) for k in state):
             break
-        state = {k.removeprefix(found[0]): v for k, v in state.items()}
+        state = {k.removeprefix(prefix[0]): v for k, v in state.items()}
     return state
 
 
 @cache
-def arch_shapes(arch: str, num_classes: int = 1000) -> Shapes:
-    """Published names and shapes of an architecture's parameters and buffers, in their order."""
+def arch_shapes(arch: str, num_classes: int = IMAGENET_CLASSES) -> Shapes:
+    """Published names and shapes of an architecture's parameters and buffers, in order."""
     import torch
 
     with torch.device("meta"):  # nothing is allocated or drawn
@@ -83,8 +84,8 @@ def arch_shapes(arch: str, num_classes: int = 1000) -> Shapes:
 
 
 @dataclass(frozen=True)
-class Misfit:
-    """Why a state dict is not one of an architecture: names, and shapes as found and wanted."""
+class StateMismatch:
+    """How a state dict differs from an architecture: names of tensors, and unequal shapes."""
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -99,61 +100,68 @@ class Misfit:
             "unexpected": self.unexpected,
             "of another shape": self.shapes,
         }
-        return "; ".join(f"{len(v)} {k} ({listing(v)})" for k, v in parts.items() if v)
+        return "; ".join(f"{len(v)} {k} ({list_names(v)})" for k, v in parts.items() if v)
 
 
-def misfit(state: State, arch: str, *, head: bool = True) -> Misfit:
-    """How a state dict differs from an architecture; `head` says whether the head counts."""
-    wanted = arch_shapes(arch, head_classes(state) or 1000)
-    names = [k for k in wanted if head or k not in HEAD]
-    extra = [k for k in state if k not in wanted]
-    return Misfit(
-        tuple(k for k in names if k not in state and not k.endswith(COUNTER)),
-        tuple(extra),
-        tuple(
-            f"{k}: {_dims(state[k].shape)}, not {_dims(wanted[k])}"
+def mismatch(state: State, arch: str, *, head: bool = True) -> StateMismatch:
+    """How a state dict differs from an architecture.
+
+    Args:
+        state: under the published names.
+        arch: the architecture.
+        head: whether the head must be there, too.
+    """
+    shapes = arch_shapes(arch, head_classes(state) or IMAGENET_CLASSES)
+    names = [k for k in shapes if head or k not in HEAD]
+    return StateMismatch(
+        missing=tuple(k for k in names if k not in state and not k.endswith(COUNTER)),
+        unexpected=tuple(k for k in state if k not in shapes),
+        shapes=tuple(
+            f"{k}: {_dims(state[k].shape)}, not {_dims(shapes[k])}"
             for k in names
-            if k in state and tuple(state[k].shape) != wanted[k]
+            if k in state and tuple(state[k].shape) != shapes[k]
         ),
     )
 
 
 def nearest_arch(state: State, *, head: bool = True) -> str:
-    """The architecture a state dict fits, or differs from in the fewest tensors."""
-    return min(arch_table(), key=lambda arch: len(misfit(state, arch, head=head)))
+    """The architecture that a state dict fits, or from which it differs in the fewest tensors."""
+    return min(arch_table(), key=lambda arch: len(mismatch(state, arch, head=head)))
 
 
 def head_classes(state: State) -> int | None:
-    """Outputs of the head, if the state dict has one."""
+    """The number of outputs of the head; None if the state dict has no head."""
     weight = state.get("head.weight")
     return weight.shape[0] if weight is not None and weight.ndim == 2 and len(weight) else None
 
 
-def usable(state: State, arch: str, path: Path) -> State:
-    """Copies of the tensors of a state dict that fits, float32, in the network's order.
+def float32_state(state: State, arch: str, path: Path) -> State:
+    """Copies of the tensors of a matching state dict: float32, in the network's order.
 
     Raises:
-        CheckpointError: a tensor that is not plain floating point, or not finite.
+        CheckpointError: a tensor is not a plain floating-point one, or not finite.
     """
     import torch
 
-    num_classes = head_classes(state) or 1000
-    odd = [k for k, v in state.items() if not k.endswith(COUNTER) and not _is_plain(v)]
-    if odd:
-        raise CheckpointError(f"{path} has tensors that are not plain floats: {listing(odd)}")
+    num_classes = head_classes(state) or IMAGENET_CLASSES
+    unsupported = [k for k, v in state.items() if not k.endswith(COUNTER) and not _is_plain(v)]
+    if unsupported:
+        raise CheckpointError(
+            f"{path} has tensors that are not plain floats: {list_names(unsupported)}"
+        )
     out: State = {}
     for name in arch_shapes(arch, num_classes):
         if name.endswith(COUNTER):
-            # Batch norms saved by old versions of torch have no counter.
+            # Old versions of torch saved batch norms without a counter.
             count = state.get(name)
             out[name] = torch.zeros((), dtype=torch.int64) if count is None else count.long()
         elif name in state:
             out[name] = state[name].detach().to(torch.float32, copy=True).contiguous()
-    broken = [k for k, v in out.items() if not torch.isfinite(v).all()]
-    if broken:
+    invalid = [k for k, v in out.items() if not torch.isfinite(v).all()]
+    if invalid:
         raise CheckpointError(
-            f"{path} has NaN or infinite values in {len(broken)} tensors: {listing(broken)}",
-            "The training that wrote it diverged, or the file is damaged",
+            f"{path} has NaN or infinite values in {len(invalid)} tensors: {list_names(invalid)}",
+            "Its training diverged, or the file is damaged",
         )
     return out
 
@@ -172,8 +180,8 @@ def _dims(shape: Iterable[int]) -> str:
     return "×".join(map(str, shape)) or "scalar"
 
 
-def listing(names: Iterable[str]) -> str:
-    """The first few of many names."""
+def list_names(names: Iterable[str]) -> str:
+    """The first names, separated by commas, and how many more there are."""
     names = list(names)
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_LISTED
+    return ", ".join(names[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -1,7 +1,7 @@
-"""timm's parameter names of EdgeNeXt, turned into the published ones.
+"""Published parameter names of EdgeNeXt from those of timm.
 
-timm regroups the same tensors, unchanged in shape: the stem and the downsampling layers move into
-the stages, the head gets its norm, and some layers have other names.
+timm has the same tensors, of the same shapes, in other modules: the stem and the downsampling
+layers are part of the stages, the norm is part of the head, and some layers have other names.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _MARKS = re.compile(r"^stem\.|^stages\.\d+\.(blocks|downsample)\.|^head\.(fc|nor
 
 
 def is_timm(names: Iterable[str]) -> bool:
-    """Whether any of the parameter names is one that only timm uses."""
+    """Whether any of the parameter names is used only by timm."""
     return any(_MARKS.search(name) for name in names)
 
 
 def published_name(name: str) -> str:
-    """The published name of the parameter timm calls `name`; a name unknown to timm is kept."""
+    """The published name of a parameter of timm; other names are returned unchanged."""
     for pattern, replacement in _RULES:
         name = re.sub(pattern, replacement, name)
     return name

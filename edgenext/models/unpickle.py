@@ -1,8 +1,8 @@
-"""What is in a weights file, told by its content, without running anything the file asks for.
+"""Reading weights files, identified by content, without running any code they refer to.
 
-Published checkpoints are pickles that hold an `argparse.Namespace` and numpy scalars beside the
-tensors. torch's restricted unpickler reads them with exactly those names allowed, and each of the
-names stands for an inert object here: nothing outside the tensors is ever built from the file.
+Published checkpoints are pickles with an `argparse.Namespace` and numpy scalars beside the tensors.
+torch's restricted unpickler reads them with only those names allowed, and each of the names is
+mapped to an inert object: only tensors and plain containers are ever built from the file.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ ALLOWED_GLOBALS = (
     "numpy.core.multiarray.scalar",  # numpy 1
     "numpy._core.multiarray.scalar",  # numpy 2
 )
-"""What a pickle may name besides tensors and plain containers."""
+"""Names that a pickle may refer to besides tensors and plain containers."""
 
 _SAFE_REMEDY = (
-    "Only tensors, plain containers, argparse.Namespace and numpy scalars are read; "
-    "save the state dict as .safetensors where you trust the file"
+    "Only tensors, plain containers, argparse.Namespace and numpy scalars are allowed; "
+    "if you trust the file, save its state dict as .safetensors"
 )
 
 
 class Inert:
-    """Stands for an allowed object of a pickle and forgets what the file says about it."""
+    """A placeholder for an allowed object of a pickle; it stores nothing from the file."""
 
     def __new__(cls, *_: object) -> Inert:
-        """Take any arguments: the unpickler calls both `cls(*args)` and `cls.__new__`."""
+        """Accept any arguments: the unpickler calls both `cls(*args)` and `cls.__new__`."""
         return object.__new__(cls)
 
     def __init__(self, *_: object) -> None: ...
 
     def __setstate__(self, state: object) -> None:
-        """Keep nothing."""
+        """Discard the state."""
 
 
 def read_weights_file(path: Path) -> Any:
-    """The root object of a weights file: for safetensors its dict of tensors.
+    """The root object of a weights file; for safetensors its dict of tensors.
 
-    Reads `.safetensors`, torch's zip format and its older plain format.
+    Reads safetensors files, torch's zip format and its older plain format.
 
     Raises:
-        CheckpointError: no such file, not weights, cut short, or a pickle that names anything
-            but tensors, plain containers and `ALLOWED_GLOBALS`.
+        CheckpointError: the file is missing, damaged or not a weights file, or it is a pickle that
+            refers to anything but tensors, plain containers and `ALLOWED_GLOBALS`.
     """
     start = _start(path)
     if start[8:9] == b"{":
@@ -56,22 +56,22 @@ def read_weights_file(path: Path) -> Any:
     if start.startswith((b"PK\x03\x04", b"\x80")):
         return _read_torch(path)
     raise CheckpointError(
-        f"{path} holds no weights: it is neither a PyTorch checkpoint nor a safetensors file",
+        f"{path} is not a weights file: neither a PyTorch checkpoint nor a safetensors file",
         "Give a .pth, .pt, .bin or .safetensors file",
     )
 
 
 def _start(path: Path) -> bytes:
-    """The first bytes of a file that can be read.
+    """The first bytes of a file.
 
     Raises:
-        CheckpointError: it cannot, or it is empty.
+        CheckpointError: the file cannot be read, or is empty.
     """
     try:
         with path.open("rb") as f:
             start = f.read(16)
     except FileNotFoundError as e:
-        raise CheckpointError(f"there is no weights file {path}") from e
+        raise CheckpointError(f"the weights file {path} does not exist") from e
     except IsADirectoryError as e:
         raise CheckpointError(f"{path} is a folder", "Give the weights file inside it") from e
     except OSError as e:
@@ -106,10 +106,10 @@ def _read_torch(path: Path) -> Any:
 
 
 def _refusal(path: Path, reason: str) -> CheckpointError:
-    """The error for a file that torch's restricted unpickler would not read."""
+    """The error for a file that torch's restricted unpickler rejects."""
     if named := re.search(r"GLOBAL (\S+)", reason):
         return CheckpointError(
-            f"{path} is unsafe: loading it would run {named[1]}, which was not done", _SAFE_REMEDY
+            f"{path} is unsafe: loading it would run {named[1]}; nothing was run", _SAFE_REMEDY
         )
     if "TorchScript" in reason:
         return CheckpointError(
@@ -117,7 +117,7 @@ def _refusal(path: Path, reason: str) -> CheckpointError:
         )
     if "Weights only load failed" in reason or "Invalid magic number" in reason:
         return CheckpointError(
-            f"{path} is a pickle that cannot be read safely, and was not run", _SAFE_REMEDY
+            f"{path} is a pickle that cannot be read safely; nothing was run", _SAFE_REMEDY
         )
     return CheckpointError(
         f"{path} is cut short or damaged: {_one_line(reason)}", "Copy or download it again"

@@ -1,4 +1,4 @@
-"""The architectures and the published checkpoints, by name. Imports torch only to build one."""
+"""Architectures and published checkpoints by name. torch is imported only to build a network."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import UsageError, unknown_name
 from edgenext.schema import EvalTransform, ModelCard
-from edgenext.system.files import packaged_toml
+from edgenext.system.packaged import packaged_toml
 
 if TYPE_CHECKING:
     from edgenext.models.network import Arch, EdgeNeXt
 
 DEFAULT_MODEL = "edgenext_small"
+IMAGENET_CLASSES = 1000
 MIN_SIZE = 32
 """The smallest side in pixels: the network halves it five times."""
 MAX_SIZE = 4096
-"""The largest side in pixels: beyond it the tensors of one image fill a machine's memory."""
+"""The largest side in pixels: above it, one image's tensors do not fit into memory."""
 
 
 @cache
 def arch_table() -> dict[str, dict[str, Any]]:
-    """The rows of archs.toml by architecture name."""
+    """The rows of `archs.toml` by architecture name."""
     return packaged_toml("edgenext.models", "archs.toml")
 
 
 @cache
 def checkpoint_table() -> dict[str, dict[str, Any]]:
-    """The rows of zoo.toml by checkpoint name, with the download address filled in as `url`."""
+    """The rows of `zoo.toml` by checkpoint name, with the download address added as `url`."""
     zoo = packaged_toml("edgenext.models", "zoo.toml")
     return {
         row["name"]: row | {"url": zoo["release"]["url"].format(**row)} for row in zoo["checkpoint"]
@@ -43,7 +44,7 @@ def imagenet_wnids() -> tuple[str, ...]:
 
 
 def cards() -> list[ModelCard]:
-    """The published checkpoints, largest family first as in zoo.toml."""
+    """The published checkpoints, in the order of `zoo.toml`."""
     return [
         ModelCard(
             name=name,
@@ -58,19 +59,19 @@ def cards() -> list[ModelCard]:
 
 
 def card(name: str) -> ModelCard:
-    """The published checkpoint called `name`.
+    """The card of a published checkpoint.
 
     Raises:
         UsageError: no such model; the nearest names are suggested.
     """
-    found = {c.name: c for c in cards()}
-    if name not in found:
-        raise unknown_name("model", name, found)
-    return found[name]
+    by_name = {c.name: c for c in cards()}
+    if name not in by_name:
+        raise unknown_name("model", name, by_name)
+    return by_name[name]
 
 
 def arch(name: str) -> Arch:
-    """The architecture called `name`, or behind the published checkpoint called `name`.
+    """An architecture by its name or by that of a published checkpoint.
 
     Raises:
         UsageError: no such model; the nearest names are suggested.
@@ -88,39 +89,39 @@ def arch(name: str) -> Arch:
 def create_model(
     name: str, num_classes: int = 1000, drop_path: float = 0.0, features_only: bool = False
 ) -> EdgeNeXt:
-    """A reference network with fresh weights, in training mode as torch makes it.
+    """A reference network with freshly initialised weights, in training mode.
 
     Args:
-        name: an architecture or a published checkpoint (its architecture is built).
+        name: an architecture, or a published checkpoint for its architecture.
         num_classes: outputs of the head.
-        drop_path: stochastic depth rate of the last block; earlier ones rise linearly from 0.
-        features_only: give the four stage outputs instead of logits.
+        drop_path: stochastic depth rate of the last block; the rates rise linearly from 0.
+        features_only: return the four stage outputs instead of logits.
 
     Raises:
-        UsageError: no such model, or a class count below 1.
+        UsageError: no such model, a class count below 1, or a rate outside [0, 1).
     """
     from edgenext.models.network import EdgeNeXt
 
     if num_classes < 1:
         raise UsageError(f"a head needs at least one class, not {num_classes}")
     if not 0 <= drop_path < 1:
-        raise UsageError(f"drop_path is a probability below 1, not {drop_path}")
+        raise UsageError(f"drop_path must be at least 0 and below 1, not {drop_path}")
     return EdgeNeXt(arch(name), num_classes, drop_path, features_only)
 
 
 def check_size(height: int, width: int) -> None:
-    """Refuse a size the network cannot take.
+    """Check that the network can process images of this size.
 
     Raises:
         UsageError: a side below 32 or above 4096 pixels.
     """
     if min(height, width) < MIN_SIZE:
         raise UsageError(
-            f"EdgeNeXt cannot take {height}×{width}: it halves the image five times",
-            f"Use {MIN_SIZE} pixels a side or more",
+            f"{height}×{width} is too small: EdgeNeXt halves the image five times",
+            f"Use at least {MIN_SIZE} pixels per side",
         )
     if max(height, width) > MAX_SIZE:
         raise UsageError(
-            f"{height}×{width} is too large: one image would fill the memory",
-            f"Use {MAX_SIZE} pixels a side or less",
+            f"{height}×{width} is too large: one image would not fit into memory",
+            f"Use at most {MAX_SIZE} pixels per side",
         )

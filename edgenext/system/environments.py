@@ -1,7 +1,8 @@
-"""Private environments for converters that cannot share one.
+"""Private environments for converters that cannot share this one.
 
-Each has a lock, `<name>.lock` in its format's folder, with every package pinned. It is made once, in the cache,
-under the lock's hash; this package is not installed there but lent, so that both always agree.
+Each has a lock file, `<name>.lock` in its format's folder, that pins every package. An environment
+is created once, in the cache, under a hash of its lock. This package is not installed there but put
+on the interpreter's path, so that both always run the same version of it.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ LOCKS = {
     for lock in folder.iterdir()
     if lock.name.endswith(".lock")
 }
-"""Locks by the names of their environments."""
+"""Lock files by environment name."""
 
 NAMES = tuple(sorted(LOCKS))
 
-DONE = ".complete"
-"""A file in an environment whose installation has ended well."""
+COMPLETE = ".complete"
+"""Name of the file that marks an environment as completely installed."""
 
 
 def folder(name: str) -> Path:
-    """Where the environment of a name is, or would be made: $EDGENEXT_ENVIRONMENTS or the cache.
+    """The folder of an environment, existing or not: in $EDGENEXT_ENVIRONMENTS or the cache.
 
     Raises:
         UsageError: no such environment.
@@ -50,40 +51,49 @@ def folder(name: str) -> Path:
 
 
 def interpreter(name: str) -> Path | None:
-    """The Python of an environment, None while it has not been made."""
-    where = folder(name)
-    return _python(where) if (where / DONE).is_file() else None
+    """The Python of an environment; None if the environment does not exist yet.
+
+    Raises:
+        UsageError: no such environment.
+    """
+    environment = folder(name)
+    return _python(environment) if (environment / COMPLETE).is_file() else None
 
 
 def make(name: str) -> Path:
-    """Make an environment, if it is not there; its Python.
+    """Create an environment unless it exists.
+
+    Returns:
+        Its Python.
 
     Raises:
         UsageError: no such environment.
         OutputError: it cannot be installed; nothing is left behind.
     """
-    where = folder(name)
-    if (where / DONE).is_file():
-        return _python(where)
-    shutil.rmtree(where, ignore_errors=True)
+    environment = folder(name)
+    if (environment / COMPLETE).is_file():
+        return _python(environment)
+    shutil.rmtree(environment, ignore_errors=True)
     try:
-        where.parent.mkdir(parents=True, exist_ok=True)
-        _call(sys.executable, "-m", "venv", str(where))
-        with resources.as_file(LOCKS[name]) as file:
-            _call(str(_python(where)), "-m", "pip", "install", "--quiet", "-r", str(file))
-        (where / DONE).touch()
+        environment.parent.mkdir(parents=True, exist_ok=True)
+        _run(sys.executable, "-m", "venv", str(environment))
+        with resources.as_file(LOCKS[name]) as lock:
+            _run(str(_python(environment)), "-m", "pip", "install", "--quiet", "-r", str(lock))
+        (environment / COMPLETE).touch()
     except OSError as e:
-        raise OutputError(f"cannot make the environment {where}: {e.strerror or e}") from e
+        raise OutputError(f"cannot create the environment {environment}: {e.strerror or e}") from e
     finally:
-        if not (where / DONE).is_file():
-            shutil.rmtree(where, ignore_errors=True)
-    return _python(where)
+        if not (environment / COMPLETE).is_file():
+            shutil.rmtree(environment, ignore_errors=True)
+    return _python(environment)
 
 
 def python_for(package: str, name: str) -> str:
-    """An interpreter that has a package: this one, or that of the environment of that name.
+    """An interpreter that has a package: this one, or that of a private environment.
 
-    No package is one that every interpreter has.
+    Args:
+        package: the package to import; every interpreter has the empty name.
+        name: the environment to look in; if there is none of that name, the extra to install.
 
     Raises:
         MissingDependencyError: neither has it.
@@ -94,7 +104,7 @@ def python_for(package: str, name: str) -> str:
     if private is not None:
         return str(private)
     remedy = (
-        f"Make it an environment of its own: edgenext env {name}"
+        f"Create its private environment: edgenext env {name}"
         if name in NAMES
         else f"Install it: pip install 'edgenext[{name}]'"
     )
@@ -102,21 +112,23 @@ def python_for(package: str, name: str) -> str:
 
 
 @contextmanager
-def lent_package() -> Iterator[dict[str, str]]:
-    """Environment variables with which another interpreter finds this package, and it alone."""
+def importable_package() -> Iterator[dict[str, str]]:
+    """Environment variables that let another interpreter import this package, and only this one."""
     package = Path(str(resources.files("edgenext")))
     with TemporaryDirectory(prefix="edgenext-") as path:
         Path(path, "edgenext").symlink_to(package, target_is_directory=True)
         yield os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _python(where: Path) -> Path:
-    return where / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+def _python(environment: Path) -> Path:
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def _call(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        why = next((x for x in reversed(lines) if "ERROR" in x), lines[-1] if lines else "")
-        raise OutputError(f"{' '.join(command[:4])} failed: {why}", "See whether pip can install")
+def _run(*command: str) -> None:
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode != 0:
+        lines = [line for line in process.stderr.splitlines() if line.strip()]
+        reason = next((x for x in reversed(lines) if "ERROR" in x), lines[-1] if lines else "")
+        raise OutputError(
+            f"{' '.join(command[:4])} failed: {reason}", "Check that pip can install packages"
+        )

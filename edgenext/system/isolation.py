@@ -1,7 +1,7 @@
-"""Calls in a process of their own: foreign code may print, crash and take memory there.
+"""Calls in a separate process, where foreign code may print, crash and use memory.
 
-`python -m edgenext.system.isolation JOB RESULT` is that process, in whatever interpreter has the package
-it needs: a JSON file in, a JSON file out.
+`python -m edgenext.system.isolation JOB RESULT` is that process, run by any interpreter that has
+the package it needs. It reads one JSON file and writes another.
 """
 
 from __future__ import annotations
@@ -19,49 +19,53 @@ from typing import Any
 
 from edgenext import errors
 from edgenext.errors import EdgenextError, RuntimeFailedError
-from edgenext.system.environments import lent_package
+from edgenext.system.environments import importable_package
 from edgenext.system.files import write_bytes
 from edgenext.system.memory import MIB, peak_rss
 
 TIMEOUT_S = 1800
-"""What is called takes seconds, on a busy machine minutes."""
+"""A call takes seconds, or minutes on a busy machine."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a call gave (`peak_mb`, its process's peak memory in MiB, too), printed and took."""
+class IsolatedCall:
+    """A call that has returned.
+
+    `result` is the function's, with `peak_mb` added: the peak memory of its process in MiB.
+    `output` is what the process printed.
+    """
 
     result: dict[str, Any]
-    said: str
+    output: str
     seconds: float
 
 
-def isolated(
+def call_isolated(
     function: str,
     job: Mapping[str, Any],
     log: Path,
     failure: str,
     python: str = sys.executable,
-) -> Outcome:
-    """Call a function in a process of its own.
+) -> IsolatedCall:
+    """Call a function in a separate process.
 
     Args:
-        function: `package.module:name`; it takes the job as a dict and gives one, plain JSON both.
-        job: what it is told.
-        log: where to keep what the process prints.
-        failure: what could not be done, for the message.
+        function: `package.module:name`; takes the job and returns a dict, both plain JSON.
+        job: the function's argument.
+        log: the file to write the process's output to.
+        failure: start of the error message if the process dies, such as "cannot convert X".
         python: the interpreter.
 
     Raises:
-        RuntimeFailedError: the process died; the message names its log.
-        EdgenextError: whatever the function raises of that kind.
+        RuntimeFailedError: the process died or timed out; the message names its log.
+        EdgenextError: any error of this kind that the function raises.
     """
-    with TemporaryDirectory(prefix="edgenext-") as folder, lent_package() as variables:
-        given, result = Path(folder, "job.json"), Path(folder, "result.json")
-        given.write_text(json.dumps({"function": function} | dict(job)))
+    with TemporaryDirectory(prefix="edgenext-") as folder, importable_package() as variables:
+        job_file, result_file = Path(folder, "job.json"), Path(folder, "result.json")
+        job_file.write_text(json.dumps({"function": function} | dict(job)))
         start = time.monotonic()
         with subprocess.Popen(
-            [python, "-m", "edgenext.system.isolation", str(given), str(result)],
+            [python, "-m", "edgenext.system.isolation", str(job_file), str(result_file)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -69,51 +73,52 @@ def isolated(
             cwd=folder,
         ) as process:
             try:
-                said, _ = process.communicate(timeout=TIMEOUT_S)
+                output, _ = process.communicate(timeout=TIMEOUT_S)
             except subprocess.TimeoutExpired as e:
                 process.kill()
-                raise RuntimeFailedError(f"{failure}: no answer in {TIMEOUT_S} s") from e
+                raise RuntimeFailedError(f"{failure}: no result after {TIMEOUT_S} s") from e
             except BaseException:
                 process.kill()
                 raise
         seconds = time.monotonic() - start
-        write_bytes(log, said)
-        if not result.is_file():
+        write_bytes(log, output)
+        text = output.decode(errors="replace")
+        if not result_file.is_file():
             raise RuntimeFailedError(
-                f"{failure}: {_reason(said, process.returncode)}", f"Its whole log is {log}"
+                f"{failure}: {_reason(text, process.returncode)}", f"The full log is {log}"
             )
-        made: dict[str, Any] = json.loads(result.read_text())
-    if "error" in made:
-        kind: type[EdgenextError] = getattr(errors, made["error"]["kind"])
-        raise kind(made["error"]["message"], made["error"]["remedy"])
-    return Outcome(made, said.decode(errors="replace"), seconds)
+        result: dict[str, Any] = json.loads(result_file.read_text())
+    if "error" in result:
+        error_type: type[EdgenextError] = getattr(errors, result["error"]["kind"])
+        raise error_type(result["error"]["message"], result["error"]["remedy"])
+    return IsolatedCall(result, text, seconds)
 
 
-def _reason(said: bytes, code: int) -> str:
-    """The last line that speaks of an error, else the last line, else how the process ended."""
-    lines = [x.strip() for x in said.decode(errors="replace").splitlines() if x.strip()]
+def _reason(output: str, code: int) -> str:
+    """The signal that killed a process, else its last line with "Error", else its last line."""
+    lines = [x.strip() for x in output.splitlines() if x.strip()]
     if code < 0:
-        return f"killed by signal {-code}" + (": too little memory?" if code == -9 else "")
+        return f"killed by signal {-code}" + (": out of memory?" if code == -9 else "")
     return next(
         (x for x in reversed(lines) if "Error" in x), lines[-1] if lines else f"exit {code}"
     )
 
 
-def work(job: dict[str, Any]) -> dict[str, Any]:
-    """Call the function that the job names; what it gives, or `{"error": …}`."""
+def run_job(job: dict[str, Any]) -> dict[str, Any]:
+    """Call the function that the job names; its result and `peak_mb`, or `{"error": …}`."""
     module, _, name = job.pop("function").partition(":")
     try:
-        made: dict[str, Any] = getattr(import_module(module), name)(job)
+        result: dict[str, Any] = getattr(import_module(module), name)(job)
     except EdgenextError as e:
         return {"error": {"kind": type(e).__name__, "message": e.message, "remedy": e.remedy}}
-    return made | {"peak_mb": peak_rss() / MIB}
+    return result | {"peak_mb": peak_rss() / MIB}
 
 
 def main(arguments: list[str]) -> int:
-    """Read the job, do it, write the result."""
-    job, result = (Path(a) for a in arguments)
-    made = work(json.loads(job.read_text()))
-    result.write_text(json.dumps(made))
+    """Read the job file, run the job, write the result file."""
+    job_file, result_file = (Path(a) for a in arguments)
+    result = run_job(json.loads(job_file.read_text()))
+    result_file.write_text(json.dumps(result))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""How much memory this process has taken."""
+"""Memory use of this process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ MIB = 2**20
 
 
 def empty_rss() -> int:
-    """Resident memory in bytes now, before anything is loaded; peaks count from here on.
+    """Resident memory in bytes before a model is loaded; resets the peak where possible.
 
-    Importing a runtime has a peak of its own, which is forgotten where the system can (Linux).
+    Importing a runtime has a peak of its own. Linux can reset it, so that `peak_rss` counts only
+    what comes later.
     """
     import psutil
 
@@ -23,9 +24,9 @@ def empty_rss() -> int:
 
 
 def peak_rss() -> int:
-    """This process's peak resident memory in bytes.
+    """Peak resident memory of this process in bytes.
 
-    On Linux from VmHWM: ru_maxrss there starts at the parent's peak, not at zero.
+    On Linux read from VmHWM, because ru_maxrss starts at the parent's peak there.
     """
     status = Path("/proc/self/status")
     if status.is_file():

@@ -1,4 +1,4 @@
-"""What native code prints."""
+"""Output of native code, which does not go through `sys.stdout`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def native_output_hidden() -> Iterator[None]:
-    """Keep what native code writes to file descriptors 1 and 2 off the terminal."""
+    """Discard everything written to file descriptors 1 and 2 in the block."""
     sys.stdout.flush()
     sys.stderr.flush()
     with tempfile.TemporaryFile() as sink:
@@ -21,6 +21,6 @@ def native_output_hidden() -> Iterator[None]:
             os.dup2(sink.fileno(), 2)
             yield
         finally:
-            for descriptor, keep in zip((1, 2), saved, strict=True):
-                os.dup2(keep, descriptor)
-                os.close(keep)
+            for descriptor, original in zip((1, 2), saved, strict=True):
+                os.dup2(original, descriptor)
+                os.close(original)

@@ -1,4 +1,4 @@
-"""How work reports how far it is: one protocol for everything that takes time."""
+"""Progress of long-running work: one protocol for all of it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called as work goes on."""
+    """Called repeatedly as work proceeds."""
 
     def __call__(self, task: str, done: int, total: int, /) -> None:
-        """Report a task.
+        """Report the state of a task.
 
         Args:
-            task: what is being done, such as `calibrating`.
-            done: steps that are done.
-            total: steps there are; 0 where that is not known.
+            task: the work, such as `calibrating`.
+            done: steps completed.
+            total: steps in all; 0 if unknown.
         """
 
 
 def quiet(task: str, done: int, total: int, /) -> None:
-    """No progress."""
+    """Report nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgenext.system.files import packaged_rows
+from edgenext.system.packaged import packaged_rows
 
 FLOAT = "fp32"
 """The scheme of a file that is not quantized."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 
 from edgenext.errors import UsageError, unknown_name
-from edgenext.system.files import packaged_folders
+from edgenext.system.packaged import packaged_folders
 from edgenext.targets.scheme import SCHEMES
 
 PACKAGE = "edgenext.targets"

@@ -61,7 +61,7 @@ def test_a_payload_is_not_run(cli: Cli, container: str) -> None:
 def test_weights_of_another_architecture(cli: Cli, weights: Path) -> None:
     said = cli.fails(3, "export", "edgenext_small", "--weights", weights)
     assert "does not fit edgenext_small" in said
-    assert said.endswith("These weights fit edgenext_xx_small")
+    assert said.endswith("The weights fit edgenext_xx_small")
 
 
 def test_weights_with_too_little_or_too_much(cli: Cli, weights: Path) -> None:
@@ -146,7 +146,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "format": (("export", *MODEL, "--format", "onxn"), "Did you mean onnx"),
     "target": (("export", *MODEL, "--target", "cpu-onnxruntme"), "Did you mean cpu-onnxruntime"),
     "classes": (("export", "edgenext_xx_small", "--random-weights", "--num-classes", "0"), "class"),
-    "both weights": (("export", *MODEL, "--weights", "w.pth"), "exclude each other"),
+    "both weights": (("export", *MODEL, "--weights", "w.pth"), "cannot be used together"),
     "no calibration": (("quantize", *MODEL), "--calib"),
     "no calibration image": (("quantize", *MODEL, "--calib", "digits", "-n", "0"), "at least 1"),
     "scheme": (("quantize", *MODEL, *CALIB, "--scheme", "w8a8"), "w8a8-static"),

@@ -289,7 +289,7 @@ BAD: dict[str, tuple[int, str, str]] = {
     "no round": (2, CONFIG.format(n=8).replace("rounds = 1", "rounds = 0"), "rounds"),
     "no thread": (2, CONFIG.format(n=8) + "threads = 0", "threads"),
     "no calibration image": (2, CONFIG.format(n=0), "quantize.n"),
-    "too many calibration images": (3, CONFIG.format(n=5000), "5000 images were asked for"),
+    "too many calibration images": (3, CONFIG.format(n=5000), "5000 images were requested"),
     "twin too strong": (2, CONFIG.format(n=8) + "[stress]\nstrength = 17", "stress.strength"),
     "unknown key of the twin": (2, CONFIG.format(n=8) + "[stress]\nsede = 1", "Did you mean seed"),
     "no budget": (2, "max_drop = nan\n" + CONFIG.format(n=8), "max_drop"),

@@ -1,4 +1,4 @@
-"""Images and zips made on the spot."""
+"""Images and zips generated for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoded once, whole or not at all, and never served broken."""
+"""Images are decoded once; the cache is written completely or not at all, and checked when read."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_second_load_decodes_nothing(folder, cache):
         lambda b: b[:-4096] + bytes(4096),
     ],
 )
-def test_a_damaged_array_is_made_again(folder, cache, damage):
+def test_a_damaged_array_is_decoded_again(folder, cache, damage):
     expected = np.array(load(folder).images)
     (array,) = cache.glob("*.npy")
     array.write_bytes(damage(array.read_bytes()))
@@ -68,10 +68,10 @@ def test_a_damaged_array_is_made_again(folder, cache, damage):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"n": 12, "crc32": 0, "broken": []}'])
-def test_a_damaged_note_is_made_again(folder, cache, text):
+def test_a_damaged_index_is_decoded_again(folder, cache, text):
     expected = np.array(load(folder).images)
-    (note,) = cache.glob("*.json")
-    note.write_text(text)
+    (index,) = cache.glob("*.json")
+    index.write_text(text)
     np.testing.assert_array_equal(load(folder).images, expected)
 
 
@@ -87,7 +87,7 @@ def test_several_processes_decode_the_same(large, tmp_path):
     np.testing.assert_array_equal(one.images, three.images)
 
 
-def test_processes_need_no_guard_in_the_script_that_loads(large, tmp_path):
+def test_a_script_needs_no_main_guard_for_worker_processes(large, tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(
         "from edgenext.data import load_images\n"
@@ -97,18 +97,18 @@ def test_processes_need_no_guard_in_the_script_that_loads(large, tmp_path):
         "print(len(s))\n"
     )
     root = Path(__file__).parents[2]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "error", script],
         env=os.environ | {"PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert (done.stdout, done.stderr) == ("300\n", "")
+    assert (process.stdout, process.stderr) == ("300\n", "")
 
 
 def test_ctrl_c_leaves_nothing(large, cache):
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(task: str, done: int, total: int) -> None:
         if done == total // 2:
             raise KeyboardInterrupt
 
@@ -136,7 +136,7 @@ def test_a_cache_that_cannot_be_written(folder, tmp_path):
         load(folder, cache_dir=tmp_path / "file")
 
 
-def test_two_at_the_same_time(folder, cache):
+def test_concurrent_loads_give_the_same_images(folder, cache):
     results: list[np.ndarray] = []
     threads = [
         threading.Thread(target=lambda: results.append(np.array(load(folder).images)))
@@ -152,13 +152,13 @@ def test_two_at_the_same_time(folder, cache):
     assert files(cache) == {".npy", ".json"}
 
 
-def test_a_file_that_changes_meanwhile(folder):
+def test_a_file_that_changes_while_it_is_read(folder):
     with pytest.raises(DataError, match=r"a/000\.png in .* changed while it was read"):
         list(decode_all(folder, [Item("a/000.png", "0" * 16)], SIZE, 1))
 
 
 def test_a_worker_that_dies(large):
     items = [Item(f"a/{k:03d}.png", "0" * 16) for k in range(149)] * 2
-    answers = decode_all(large / "nowhere", items, SIZE, 2)
+    replies = decode_all(large / "nowhere", items, SIZE, 2)
     with pytest.raises(DataError, match="a process that decodes images died"):
-        list(answers)
+        list(replies)

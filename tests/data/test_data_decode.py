@@ -1,4 +1,4 @@
-"""Pixels are those of the published preprocessing, whatever the file is."""
+"""Pixels equal those of the published preprocessing, for every kind of file."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
 @pytest.mark.parametrize("wh", [(80, 50), (51, 83), (40, 40)])
 def test_pixels_equal_the_published_preprocessing(wh, mode, kind, crop_pct):
     data = encode(noise(1, *wh, mode), kind)
-    got = decode(data, EvalTransform(size=32, crop_pct=crop_pct))
-    assert got.dtype == np.uint8 and got.shape == (32, 32, 3)
-    np.testing.assert_array_equal(got, published(Image.open(io.BytesIO(data)), 32, crop_pct))
+    pixels = decode(data, EvalTransform(size=32, crop_pct=crop_pct))
+    assert pixels.dtype == np.uint8 and pixels.shape == (32, 32, 3)
+    np.testing.assert_array_equal(pixels, published(Image.open(io.BytesIO(data)), 32, crop_pct))
 
 
 @pytest.mark.filterwarnings("ignore:Palette images")  # from Pillow, in the reference below
 def test_palette_with_transparency():
     image = noise(2, 60, 45).quantize(16)
     data = encode(image, "PNG", transparency=bytes(range(16)))
-    got = decode(data, EvalTransform(size=32))
-    np.testing.assert_array_equal(got, published(Image.open(io.BytesIO(data)), 32, 0.875))
+    pixels = decode(data, EvalTransform(size=32))
+    np.testing.assert_array_equal(pixels, published(Image.open(io.BytesIO(data)), 32, 0.875))
 
 
 def test_orientation_tag_is_not_applied():
@@ -77,24 +77,24 @@ def test_orientation_tag_is_not_applied():
     exif[0x0112] = 6  # rotate by 90°
     data = encode(noise(3, 70, 40), "JPEG", exif=exif, quality=95)
     opened = Image.open(io.BytesIO(data))
-    got = decode(data, EvalTransform(size=32))
-    np.testing.assert_array_equal(got, published(opened, 32, 0.875))
-    assert not np.array_equal(got, published(ImageOps.exif_transpose(opened), 32, 0.875))
+    pixels = decode(data, EvalTransform(size=32))
+    np.testing.assert_array_equal(pixels, published(opened, 32, 0.875))
+    assert not np.array_equal(pixels, published(ImageOps.exif_transpose(opened), 32, 0.875))
 
 
 def test_an_image_of_the_right_size_is_not_resampled():
     image = noise(4, 64, 64)
-    got = decode(encode(image, "PNG"), EvalTransform(size=64, crop_pct=1.0))
-    np.testing.assert_array_equal(got, np.asarray(image))
+    pixels = decode(encode(image, "PNG"), EvalTransform(size=64, crop_pct=1.0))
+    np.testing.assert_array_equal(pixels, np.asarray(image))
 
 
 @given(w=st.integers(1, 300), h=st.integers(1, 300), size=st.integers(1, 48))
 @settings(max_examples=60, deadline=None)
 def test_any_shape_gives_a_full_square(w, h, size):
     image = Image.new("RGB", (w, h), (10, 20, 30))
-    got = decode(encode(image, "PPM"), EvalTransform(size=size))
-    assert got.shape == (size, size, 3)
-    assert (got == (10, 20, 30)).all()  # a crop beyond the edge would be black
+    pixels = decode(encode(image, "PPM"), EvalTransform(size=size))
+    assert pixels.shape == (size, size, 3)
+    assert (pixels == (10, 20, 30)).all()  # a crop beyond the edge would be black
 
 
 def test_bilinear_differs_from_bicubic():
@@ -104,7 +104,7 @@ def test_bilinear_differs_from_bicubic():
 
 
 def huge_png(side: int) -> bytes:
-    """A few bytes of PNG that claim side×side pixels."""
+    """A PNG of a few bytes whose header claims side×side pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         crc = zlib.crc32(kind + body)

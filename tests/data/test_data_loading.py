@@ -1,4 +1,4 @@
-"""Which images come out of a folder or zip, with which labels, in which order."""
+"""The images of a folder or zip, their labels and their order."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_an_empty_class_folder_keeps_its_place(make_folder):
     assert load(folder).labels.tolist() == [0, 2]
 
 
-def test_what_is_no_image_of_the_set_is_ignored(make_folder, caplog):
+def test_other_files_are_ignored(make_folder, caplog):
     folder = make_folder({"a": 1, "b": 1})
     for path in ("a/notes.txt", "a/.hidden.png", "__MACOSX/a/x.png", ".cache/x.png"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -151,9 +151,9 @@ def test_a_broken_zip_member_is_named(make_folder, tmp_path):
 def test_only_broken_images(tmp_path):
     (tmp_path / "d" / "a").mkdir(parents=True)
     (tmp_path / "d" / "a" / "x.jpg").write_bytes(b"zzz")
-    with pytest.raises(DataError, match=r"no image in .* can be used: 1 broken"):
+    with pytest.raises(DataError, match=r"no usable image in .*: 1 broken, 0 excluded"):
         load(tmp_path / "d", 1)
-    with pytest.raises(DataError, match=r"1 images were asked for, .* has only 0"):
+    with pytest.raises(DataError, match=r"1 images were requested, .* has only 0"):
         load(tmp_path / "d", 1, limit=1)
 
 
@@ -164,15 +164,15 @@ def test_no_data(tmp_path, make_folder):
     with pytest.raises(DataError, match="no class folders"):
         load(tmp_path / "empty")
     (tmp_path / "empty" / "a").mkdir()
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="has no images"):
         load(tmp_path / "empty", 1)
-    (tmp_path / "not.zip").write_bytes(b"PK\x03\x04 but no zip")
-    with pytest.raises(DataError, match=r"not\.zip is not a whole zip"):
+    (tmp_path / "not.zip").write_bytes(b"PK\x03\x04 but not a zip")
+    with pytest.raises(DataError, match=r"not\.zip is not a valid zip"):
         load(tmp_path / "not.zip")
-    whole = zipped(make_folder(ABC))
-    whole.write_bytes(whole.read_bytes()[:-100])
-    with pytest.raises(DataError, match="not a whole zip"):
-        load(whole)
+    truncated = zipped(make_folder(ABC))
+    truncated.write_bytes(truncated.read_bytes()[:-100])
+    with pytest.raises(DataError, match="not a valid zip"):
+        load(truncated)
 
 
 def test_hostile_zip(tmp_path, make_folder):
@@ -194,7 +194,7 @@ def test_hostile_zip(tmp_path, make_folder):
     assert all((tmp_path / "cache") in (p, *p.parents) for p in new)
 
 
-def test_a_limit_is_stratified_and_independent_of_where_the_files_lie(make_folder):
+def test_a_limit_is_stratified_and_the_same_for_a_folder_and_a_zip(make_folder):
     folder = make_folder({"a": 9, "b": 9, "c": 2})
     picked = load(folder, limit=8)
     assert np.bincount(picked.labels).tolist() == [3, 3, 2]
@@ -207,19 +207,19 @@ def test_a_limit_is_stratified_and_independent_of_where_the_files_lie(make_folde
 
 
 @pytest.mark.parametrize("role", ["train", "val"])
-def test_more_than_there_are(make_folder, role):
-    with pytest.raises(DataError, match=r"10 images were asked for, .* has only 9"):
+def test_a_limit_above_the_number_of_images(make_folder, role):
+    with pytest.raises(DataError, match=r"10 images were requested, .* has only 9"):
         load(make_folder(ABC), role=role, limit=10)
 
 
 @pytest.mark.parametrize("options", [{"limit": 0}, {"limit": -1}, {"workers": 0}])
-def test_numbers_that_cannot_be(make_folder, options):
+def test_numbers_below_1_are_refused(make_folder, options):
     with pytest.raises(UsageError):
         load(make_folder(ABC), **options)
 
 
 @pytest.mark.parametrize("bad", [{"size": 0}, {"crop_pct": 0.0}, {"crop_pct": 1.5}])
-def test_a_transform_that_cannot_be(make_folder, bad):
+def test_an_invalid_transform_is_refused(make_folder, bad):
     with pytest.raises(UsageError):
         load_images(make_folder(ABC), EvalTransform(**bad), role="val", num_classes=3)
 
@@ -237,7 +237,7 @@ def test_a_broken_pick_is_replaced(make_folder):
 
 def test_excluded_images_are_never_picked(make_folder):
     folder = make_folder(ABC)
-    shutil.copy(folder / "a/000.png", folder / "c/copy.png")  # the same content elsewhere
+    shutil.copy(folder / "a/000.png", folder / "c/copy.png")  # the same content under another path
     first = load(folder, limit=4)
     rest = load(folder, exclude=first.hashes)
     assert not set(rest.hashes) & set(first.hashes)
@@ -245,7 +245,9 @@ def test_excluded_images_are_never_picked(make_folder):
     require_disjoint(rest, None)
     second = load(folder, limit=5, exclude=first.hashes, seed=3)
     require_disjoint(second, first.calibration())
-    with pytest.raises(DataError, match="left out has only"):
+    with pytest.raises(
+        DataError, match=r"9 images were requested, .* has only \d besides \d excluded ones"
+    ):
         load(folder, limit=9, exclude=first.hashes)
     with pytest.raises(
         OverlapError, match=rf"{10 - len(rest)} of the 10 evaluation .* example \w/.* and \w/"
@@ -253,7 +255,7 @@ def test_excluded_images_are_never_picked(make_folder):
         require_disjoint(load(folder), first.calibration())
 
 
-def test_the_hash_of_a_subset_tells_content_labels_and_geometry(make_folder):
+def test_the_hash_of_a_subset_depends_on_content_labels_and_geometry(make_folder):
     folder = make_folder(ABC)
     base = load(folder).info.sha256
     assert load(zipped(folder)).info.sha256 == base
@@ -278,10 +280,11 @@ def test_take(make_folder):
 
 
 def test_progress_reaches_the_end(make_folder):
-    folder, seen = make_folder(ABC), []
-    load(folder, progress=lambda done, total: seen.append((done, total)))
-    assert seen[0] == (1, 9) and seen[-1] == (9, 9)
-    assert [d for d, _ in seen] == sorted(d for d, _ in seen)
+    folder, calls = make_folder(ABC), []
+    load(folder, progress=lambda *call: calls.append(call))
+    assert {task for task, _, _ in calls} == {f"decoding {folder}"}
+    assert calls[0][1:] == (1, 9) and calls[-1][1:] == (9, 9)
+    assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
 
 
 def test_a_data_folder_without_rights(make_folder):

@@ -82,7 +82,7 @@ def test_too_little_memory_is_said(
     killed.write_text("#!/bin/sh\nkill -9 $$\n")
     killed.chmod(0o755)
     monkeypatch.setattr("edgenext.formats.conversion.python_for", lambda *_: str(killed))
-    with pytest.raises(RuntimeFailedError, match="signal 9: too little memory"):
+    with pytest.raises(RuntimeFailedError, match="signal 9: out of memory"):
         convert(model, tmp_path / "it", "coreml", "coremltools", OPTIONS)
 
 

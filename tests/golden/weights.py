@@ -1,4 +1,4 @@
-"""Reference values: weights and inputs made from names alone, and what they must give.
+"""Reference values: weights and inputs derived from names, and the outputs they must give.
 
 Every tensor is drawn from PCG64 seeded with the sha256 of its published name, so that no weights
 need to be stored. Layer scales are large and channels uneven, so that a wrong epsilon, transpose
@@ -62,7 +62,7 @@ def arrays(arch: str) -> dict[str, np.ndarray]:
 
 
 def state(arch: str) -> dict[str, torch.Tensor]:
-    """A state dict of an architecture with 1000 classes, the caller's own."""
+    """A state dict of an architecture with 1000 classes; a copy for the caller."""
     return {name: torch.from_numpy(array.copy()) for name, array in arrays(arch).items()}
 
 

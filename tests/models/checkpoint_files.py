@@ -1,4 +1,4 @@
-"""Weights files that tests make, and how they are refused."""
+"""Weights files for tests, and the error that loading one ends in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgenext.models.checkpoint import load_checkpoint
 XXS = "edgenext_xx_small"
 
 
-def saved(state: dict[str, torch.Tensor], folder: Path, stem: str = "mine", **sidecar) -> Path:
+def saved(state: dict[str, torch.Tensor], folder: Path, stem: str = "weights", **sidecar) -> Path:
     path = folder / f"{stem}.safetensors"
     save_file(state, path)
     if sidecar:
@@ -28,7 +28,7 @@ def with_classes(state: dict[str, torch.Tensor], n: int) -> dict[str, torch.Tens
 
 
 def refusal(*args: object, **options: object) -> str:
-    """The one-line message of the CheckpointError that loading ends in."""
+    """The message of the `CheckpointError` that loading raises, which is one line."""
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(*args, **options)
     assert caught.value.exit_code == 3

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that misbehaves in every way a test asks for."""
+"""A real HTTP server on loopback that misbehaves as a test requires."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONTENT = random.Random(0).randbytes(300_000)  # noqa: S311 - content, not secre
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` at /good, and notes every request's path and headers."""
+    """Serves `content` at /good, and records the path and headers of every request."""
 
     daemon_threads = True
 
@@ -71,9 +71,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _file(self, server: Server, number: int) -> None:
         content, start, status = server.content, 0, 200
-        asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
-        if asked and server.ranges and condition in (None, server.etag):
-            start, status = int(asked.removeprefix("bytes=").rstrip("-")), 206
+        byte_range, condition = self.headers.get("Range"), self.headers.get("If-Range")
+        if byte_range and server.ranges and condition in (None, server.etag):
+            start, status = int(byte_range.removeprefix("bytes=").rstrip("-")), 206
             if start >= len(content):
                 return self._plain(416, {"Content-Range": f"bytes */{len(content)}"})
         server.statuses.append(status)

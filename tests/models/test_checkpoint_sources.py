@@ -9,7 +9,7 @@ from golden import weights as golden
 
 from edgenext.errors import CheckpointError, DataError, EdgenextError, UsageError
 from edgenext.models import zoo
-from edgenext.models.cache import record
+from edgenext.models.cache import record_sha256
 from edgenext.models.checkpoint import load_checkpoint
 from edgenext.schema import EvalTransform
 from edgenext.system.files import sha256_file
@@ -30,56 +30,56 @@ def test_the_sidecar_is_read(tmp_path, xxs) -> None:
         labels=["a", "b", "c"],
         anything={"else": 1},
     )
-    found = load_checkpoint(None, path)
-    assert found.labels == ("a", "b", "c")
+    checkpoint = load_checkpoint(None, path)
+    assert checkpoint.labels == ("a", "b", "c")
     expected = EvalTransform(size=64, crop_pct=1.0, interpolation="bilinear", std=(0.5, 0.5, 0.5))
-    assert found.eval == expected
+    assert checkpoint.eval == expected
 
 
-def test_what_the_sidecar_leaves_out_is_the_models(tmp_path) -> None:
+def test_what_the_sidecar_omits_is_that_of_the_model(tmp_path) -> None:
     path = saved(golden.state("edgenext_small"), tmp_path, eval={"size": 224})
-    found = load_checkpoint("edgenext_small_usi", path)
-    assert (found.eval.size, found.eval.crop_pct) == (224, 0.95)
+    checkpoint = load_checkpoint("edgenext_small_usi", path)
+    assert (checkpoint.eval.size, checkpoint.eval.crop_pct) == (224, 0.95)
 
 
 def test_explicit_values_come_before_the_sidecar(tmp_path, xxs) -> None:
     path = saved(with_classes(xxs, 2), tmp_path, eval=SIDECAR, labels=["a", "b"])
     labels = tmp_path / "labels.txt"
     labels.write_text("n02\ttwo, a word\r\nn01\tone\n\n")
-    found = load_checkpoint(None, path, size=96, crop_pct=0.9, labels=labels)
-    assert (found.eval.size, found.eval.crop_pct) == (96, 0.9)
-    assert found.eval.interpolation == "bilinear"
-    assert found.labels == ("n02", "n01")
+    checkpoint = load_checkpoint(None, path, size=96, crop_pct=0.9, labels=labels)
+    assert (checkpoint.eval.size, checkpoint.eval.crop_pct) == (96, 0.9)
+    assert checkpoint.eval.interpolation == "bilinear"
+    assert checkpoint.labels == ("n02", "n01")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("{", "not JSON"),
         ("\xff", "not JSON"),
-        ("[1]", "the whole file"),
+        ("[1]", "is malformed: Input should be"),
         ('{"num_classes": "many"}', "malformed at num_classes"),
         ('{"labels": "abc"}', "malformed at labels"),
         ('{"eval": {"size": "big"}}', "malformed at size"),
-        ('{"eval": {"size": 8}}', "cannot take 8×8"),
+        ('{"eval": {"size": 8}}', "8×8 is too small"),
         ('{"eval": {"crop_pct": 0}}', "crop_pct"),
         ('{"eval": {"crop_pct": NaN}}', "crop_pct"),
         ('{"eval": {"std": [1, 1, 0]}}', "std above 0"),
         ('{"eval": {"interpolation": "nearest"}}', "malformed at interpolation"),
         ('{"arch": "edgenext_smal"}', "unknown architecture 'edgenext_smal'. Did you mean"),
-        ('{"arch": "edgenext_small"}', "These weights fit edgenext_xx_small"),
+        ('{"arch": "edgenext_small"}', "The weights fit edgenext_xx_small"),
         ('{"num_classes": 999}', "says 999 classes"),
         ('{"labels": ["a", "b"]}', "2 labels (sidecar) for a head of 1000 classes"),
     ],
 )
-def test_a_malformed_sidecar_is_refused(tmp_path, xxs, content: str, said: str) -> None:
+def test_a_malformed_sidecar_is_refused(tmp_path, xxs, content: str, message: str) -> None:
     path = saved(xxs, tmp_path)
-    (tmp_path / "mine.json").write_text(content, encoding="latin-1")
-    assert said in refusal(None, path)
+    (tmp_path / "weights.json").write_text(content, encoding="latin-1")
+    assert message in refusal(None, path)
 
 
 @pytest.mark.parametrize("options", [{"size": 31}, {"crop_pct": 0.0}, {"crop_pct": 1.5}])
-def test_impossible_transforms_are_refused(options: dict[str, float]) -> None:
+def test_invalid_transforms_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         load_checkpoint(XXS, random_weights=True, **options)
 
@@ -107,22 +107,22 @@ def test_labels_files_that_cannot_be_used(tmp_path) -> None:
 
 @pytest.mark.parametrize("arch", [XXS, "edgenext_x_small_bn_hs"])
 def test_random_weights_exercise_every_branch(arch: str) -> None:
-    found = load_checkpoint(arch, random_weights=True, seed=3)
-    assert found.source == "random weights, seed 3"
-    assert found.sha256.startswith("random:")
-    assert found.labels == zoo.imagenet_wnids()
+    checkpoint = load_checkpoint(arch, random_weights=True, seed=3)
+    assert checkpoint.source == "random weights, seed 3"
+    assert checkpoint.sha256.startswith("random:")
+    assert checkpoint.labels == zoo.imagenet_wnids()
     image = golden.image(32, 32)
-    network = found.network()
+    network = checkpoint.network()
     with torch.inference_mode():
         logits = network(image)
         assert torch.isfinite(logits).all()
         assert 0.1 < logits.std() < 100
         for name, parameter in network.named_parameters():
             if name.endswith(("gamma", "gamma_xca", "xca.temperature")):
-                kept = parameter.clone()
+                original = parameter.clone()
                 parameter.mul_(0.5)
                 assert (network(image) - logits).abs().max() > 1e-3, name
-                parameter.copy_(kept)
+                parameter.copy_(original)
 
 
 def test_random_weights_follow_the_seed_alone() -> None:
@@ -136,25 +136,25 @@ def test_random_weights_follow_the_seed_alone() -> None:
 
 
 def test_random_weights_of_published_names() -> None:
-    found = load_checkpoint("edgenext_small_usi", random_weights=True, size=288, num_classes=5)
-    assert (found.name, found.arch) == ("edgenext_small_usi", "edgenext_small")
-    assert (found.eval.size, found.eval.crop_pct) == (288, 0.95)
-    assert (found.num_classes, found.labels) == (5, None)
+    checkpoint = load_checkpoint("edgenext_small_usi", random_weights=True, size=288, num_classes=5)
+    assert (checkpoint.name, checkpoint.arch) == ("edgenext_small_usi", "edgenext_small")
+    assert (checkpoint.eval.size, checkpoint.eval.crop_pct) == (288, 0.95)
+    assert (checkpoint.num_classes, checkpoint.labels) == (5, None)
     assert load_checkpoint(None, random_weights=True).name == zoo.DEFAULT_MODEL
 
 
 def test_random_weights_exclude_a_file(tmp_path) -> None:
-    with pytest.raises(UsageError, match="exclude each other"):
+    with pytest.raises(UsageError, match="cannot be used together"):
         load_checkpoint(XXS, tmp_path / "a.pth", random_weights=True)
 
 
 # The cache of published checkpoints
 
 
-def test_without_weights_the_remedy_is_said(tmp_path) -> None:
-    said = refusal("edgenext_small_usi")
-    assert "`edgenext fetch edgenext_small_usi`" in said
-    assert "--weights FILE, or --random-weights" in said
+def test_missing_weights_have_a_remedy(tmp_path) -> None:
+    message = refusal("edgenext_small_usi")
+    assert "`edgenext fetch edgenext_small_usi`" in message
+    assert "--weights FILE, or --random-weights" in message
     assert zoo.DEFAULT_MODEL in refusal(None)
     assert "edgenext fetch edgenext_base" in refusal("edgenext_base", cache_dir=tmp_path)
 
@@ -169,23 +169,23 @@ def _in_cache(cache: Path, name: str, *, recorded: bool) -> Path:
     path.parent.mkdir(parents=True)
     torch.save({"state_dict": golden.state(zoo.card(name).arch)}, path)
     if recorded:
-        record(name, sha256_file(path), "http://example.invalid", path.stat().st_size, cache)
+        record_sha256(name, sha256_file(path), "http://example.invalid", path.stat().st_size, cache)
     return path
 
 
 def test_a_fetched_checkpoint_is_found_and_known(no_real_cache, tmp_path) -> None:
     path = _in_cache(no_real_cache, "edgenext_small_usi", recorded=True)
-    found = load_checkpoint("edgenext_small_usi")
-    assert (found.name, found.arch, found.published) == (
+    checkpoint = load_checkpoint("edgenext_small_usi")
+    assert (checkpoint.name, checkpoint.arch, checkpoint.published) == (
         "edgenext_small_usi",
         "edgenext_small",
         True,
     )
-    assert found.eval.crop_pct == 0.95
+    assert checkpoint.eval.crop_pct == 0.95
     copied = tmp_path / "copied.pth"
     copied.write_bytes(path.read_bytes())
     same = load_checkpoint(None, copied)
-    assert (same.name, same.published, same.eval) == (found.name, True, found.eval)
+    assert (same.name, same.published, same.eval) == (checkpoint.name, True, checkpoint.eval)
     fresh = load_checkpoint(None, copied, reset_head=True, num_classes=3)
     assert (fresh.published, fresh.labels) == (False, None)
 
@@ -197,9 +197,9 @@ def test_a_cached_file_that_changed_is_refused(no_real_cache) -> None:
     assert "edgenext fetch edgenext_small_usi" in refusal("edgenext_small_usi")
 
 
-def test_a_cached_file_is_held_to_the_public_hash(no_real_cache) -> None:
+def test_a_cached_file_must_have_the_public_hash(no_real_cache) -> None:
     _in_cache(no_real_cache, XXS, recorded=False)
-    assert "is not the edgenext_xx_small that was published" in refusal(XXS)
+    assert "differs from the edgenext_xx_small that was published" in refusal(XXS)
 
 
 # The weights that come with the data
@@ -207,17 +207,17 @@ def test_a_cached_file_is_held_to_the_public_hash(no_real_cache) -> None:
 
 def test_the_tiny_imagenet_weights(shared) -> None:
     path = shared / "weights" / "edgenext_xx_small_tinyimagenet.safetensors"
-    found = load_checkpoint(None, path)
-    assert (found.name, found.arch, found.num_classes) == (path.stem, XXS, 200)
-    assert (found.eval.size, found.eval.crop_pct) == (64, 1.0)
+    checkpoint = load_checkpoint(None, path)
+    assert (checkpoint.name, checkpoint.arch, checkpoint.num_classes) == (path.stem, XXS, 200)
+    assert (checkpoint.eval.size, checkpoint.eval.crop_pct) == (64, 1.0)
     labels = [line.split("\t")[0] for line in (shared / "data/labels.txt").read_text().splitlines()]
-    assert list(found.labels) == labels
-    assert found.sha256 == sha256_file(path)
+    assert list(checkpoint.labels) == labels
+    assert checkpoint.sha256 == sha256_file(path)
     with torch.inference_mode():
-        assert found.network()(golden.image(64, 64)).shape == (1, 200)
+        assert checkpoint.network()(golden.image(64, 64)).shape == (1, 200)
 
 
-def test_every_refusal_is_one_of_the_projects_errors(tmp_path) -> None:
+def test_damaged_files_end_in_checkpoint_errors(tmp_path) -> None:
     assert issubclass(CheckpointError, EdgenextError)
     for data in (b"", b"PK\x03\x04", b"\x80\x02", b"\x80\x02}", b"x" * 8 + b"{}", bytes(8) + b"{"):
         path = tmp_path / "a.pth"

@@ -1,4 +1,4 @@
-"""Downloads from a real HTTP server on loopback that behaves, and misbehaves, as servers do."""
+"""Downloads from a real HTTP server on loopback, which misbehaves in many ways."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import pytest
 from file_server import CONTENT, NAME, Server
 
 from edgenext.errors import DownloadError, InputError, OutputError, UsageError
-from edgenext.models.cache import record_path
-from edgenext.models.download import GAIN, TRIES
-from edgenext.models.fetch import cached_path, download_url, fetch, sha256_known
+from edgenext.models.cache import cached_path, known_sha256, record_path
+from edgenext.models.download import MAX_FAILURES, MIN_GAIN
+from edgenext.models.fetch import download_url, fetch
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def part_of(cache: Path) -> Path:
     return cache / "weights" / f"{NAME}.pth.part"
 
 
-def left_over(cache: Path) -> set[str]:
+def file_names(cache: Path) -> set[str]:
     return {p.name for p in (cache / "weights").iterdir()}
 
 
@@ -49,7 +49,7 @@ def test_a_file_is_fetched_once_and_recorded(server, tmp_path) -> None:
     assert path == cached_path(NAME, tmp_path) == tmp_path / "weights" / f"{NAME}.pth"
     assert path.read_bytes() == CONTENT
     sha256 = hashlib.sha256(CONTENT).hexdigest()
-    assert sha256_known(NAME, tmp_path) == sha256
+    assert known_sha256(NAME, tmp_path) == sha256
     recorded = json.loads(record_path(NAME, tmp_path).read_text())
     assert recorded == {
         "name": NAME,
@@ -57,18 +57,19 @@ def test_a_file_is_fetched_once_and_recorded(server, tmp_path) -> None:
         "size_bytes": len(CONTENT),
         "url": f"{server.root}/good",
     }
-    assert left_over(tmp_path) == {path.name, record_path(NAME, tmp_path).name}
+    assert file_names(tmp_path) == {path.name, record_path(NAME, tmp_path).name}
     assert get(server, tmp_path) == path
     assert len(server.requests) == 1
     assert server.range_headers == [None]
 
 
-def test_progress_counts_up_to_the_whole(server, tmp_path) -> None:
-    seen: list[tuple[int, int | None]] = []
-    get(server, tmp_path, progress=lambda done, total: seen.append((done, total)))
-    assert seen[0] == (0, len(CONTENT))
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
-    assert seen == sorted(seen)
+def test_progress_counts_up_to_the_size(server, tmp_path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    get(server, tmp_path, progress=lambda *call: calls.append(call))
+    assert {task for task, _, _ in calls} == {f"fetching {NAME}.pth"}
+    assert calls[0][1:] == (0, len(CONTENT))
+    assert calls[-1][1:] == (len(CONTENT), len(CONTENT))
+    assert calls == sorted(calls)
 
 
 def test_a_dropped_connection_is_resumed_by_range(server, tmp_path) -> None:
@@ -79,12 +80,12 @@ def test_a_dropped_connection_is_resumed_by_range(server, tmp_path) -> None:
     assert server.statuses == [200, 206, 206]
 
 
-def test_a_truncating_server_is_given_up_and_resumed_by_the_next_call(server, tmp_path) -> None:
+def test_a_truncated_download_fails_and_the_next_call_resumes_it(server, tmp_path) -> None:
     server.cut = lambda _: 10_000
     with pytest.raises(DownloadError, match=r"ended after 50000 of 300000 bytes") as caught:
         get(server, tmp_path)
     assert caught.value.exit_code == 7
-    assert len(server.requests) == TRIES
+    assert len(server.requests) == MAX_FAILURES
     assert not cached_path(NAME, tmp_path).exists()
     assert part_of(tmp_path).read_bytes() == CONTENT[:50_000]
     server.cut = lambda _: None
@@ -92,11 +93,11 @@ def test_a_truncating_server_is_given_up_and_resumed_by_the_next_call(server, tm
     assert server.range_headers[-1] == "bytes=50000-"
 
 
-def test_a_flaky_line_may_drop_often_as_long_as_it_gains(server, tmp_path) -> None:
+def test_a_connection_may_drop_often_as_long_as_it_gains(server, tmp_path) -> None:
     server.content = CONTENT * 30
-    server.cut = lambda _: GAIN + 1
+    server.cut = lambda _: MIN_GAIN + 1
     assert get(server, tmp_path).read_bytes() == server.content
-    assert len(server.requests) == -(-len(server.content) // (GAIN + 1)) > TRIES
+    assert len(server.requests) == -(-len(server.content) // (MIN_GAIN + 1)) > MAX_FAILURES
 
 
 def test_a_server_without_ranges_starts_over(server, tmp_path) -> None:
@@ -115,7 +116,7 @@ def test_without_a_strong_validator_nothing_is_resumed(server, tmp_path, etag) -
     assert server.range_headers == [None, None]
 
 
-def test_a_file_that_changed_meanwhile_starts_over(server, tmp_path) -> None:
+def test_a_file_that_has_changed_starts_over(server, tmp_path) -> None:
     server.cut = lambda _: 30_000
     with pytest.raises(DownloadError):
         get(server, tmp_path)
@@ -145,12 +146,12 @@ def test_a_part_longer_than_the_file_starts_over(server, tmp_path) -> None:
     assert server.statuses[-2:] == [416, 200]
 
 
-def test_a_whole_part_is_not_downloaded_again(server, tmp_path) -> None:
+def test_a_complete_part_is_not_downloaded_again(server, tmp_path) -> None:
     part = part_of(tmp_path)
     part.parent.mkdir(parents=True)
     part.write_bytes(CONTENT)
-    note = {"url": f"{server.root}/good", "version": '"v1"', "total": len(CONTENT)}
-    part.with_name(part.name + ".json").write_text(json.dumps(note))
+    resume = {"url": f"{server.root}/good", "version": '"v1"', "total": len(CONTENT)}
+    part.with_name(part.name + ".json").write_text(json.dumps(resume))
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.requests == []
 
@@ -169,7 +170,7 @@ def test_redirects_are_followed(server, tmp_path) -> None:
 def test_redirects_to_local_files_are_not_followed(server, tmp_path) -> None:
     with pytest.raises(DownloadError):
         get(server, tmp_path, "/file")
-    assert left_over(tmp_path) == set()
+    assert file_names(tmp_path) == set()
 
 
 def test_a_missing_file_names_its_address(server, tmp_path) -> None:
@@ -177,26 +178,28 @@ def test_a_missing_file_names_its_address(server, tmp_path) -> None:
         get(server, tmp_path, "/none")
     assert "EDGENEXT_WEIGHTS_URL" in caught.value.remedy
     assert len(server.requests) == 1
-    assert left_over(tmp_path) == set()
+    assert file_names(tmp_path) == set()
 
 
-def test_a_busy_server_is_asked_again(server, tmp_path) -> None:
+def test_a_busy_server_is_retried(server, tmp_path) -> None:
     server.status = lambda n: (503, 429, 200)[n]
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.statuses == [503, 429, 200]
 
 
-def test_a_server_that_stays_broken_is_given_up(server, tmp_path) -> None:
+def test_a_server_that_stays_broken_is_an_error(server, tmp_path) -> None:
     server.status = lambda _: 500
     with pytest.raises(DownloadError, match="HTTP Error 500"):
         get(server, tmp_path)
-    assert len(server.requests) == TRIES
+    assert len(server.requests) == MAX_FAILURES
 
 
 def test_no_server_at_all(tmp_path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with pytest.raises(DownloadError, match=f"127.0.0.1:{port}/a whole: .*refused"):
+    with pytest.raises(
+        DownloadError, match=f"cannot download http://127.0.0.1:{port}/a: .*refused"
+    ):
         fetch(NAME, cache_dir=tmp_path, url=f"http://127.0.0.1:{port}/a", backoff_s=0.001)
 
 
@@ -210,24 +213,24 @@ def test_a_silent_server_is_dropped(server, tmp_path) -> None:
     server.pause_s = 1.0
     with pytest.raises(DownloadError, match="timed out"):
         get(server, tmp_path, timeout_s=0.1)
-    assert len(server.requests) == TRIES
+    assert len(server.requests) == MAX_FAILURES
 
 
 def test_a_corrupt_download_is_refused_by_the_public_hash(server, tmp_path) -> None:
     name = "edgenext_xx_small"
-    assert sha256_known(name, tmp_path).startswith("d8b309b2ecec97a8")
+    assert known_sha256(name, tmp_path).startswith("d8b309b2ecec97a8")
     with pytest.raises(DownloadError, match=r"is not edgenext_xx_small: .* not d8b309b2ecec97a8"):
         fetch(name, cache_dir=tmp_path, url=f"{server.root}/good")
-    assert left_over(tmp_path) == set()
+    assert file_names(tmp_path) == set()
 
 
-def test_the_recorded_hash_holds_from_then_on(server, tmp_path) -> None:
+def test_the_recorded_hash_is_required_from_then_on(server, tmp_path) -> None:
     get(server, tmp_path).unlink()
     server.content = CONTENT[::-1]
     with pytest.raises(DownloadError, match=f"is not {NAME}") as caught:
         get(server, tmp_path)
     assert str(record_path(NAME, tmp_path)) in caught.value.remedy
-    assert left_over(tmp_path) == {record_path(NAME, tmp_path).name}
+    assert file_names(tmp_path) == {record_path(NAME, tmp_path).name}
     server.content = CONTENT
     assert get(server, tmp_path).read_bytes() == CONTENT
 
@@ -239,18 +242,18 @@ def test_a_damaged_cached_file_is_fetched_again(server, tmp_path) -> None:
     assert len(server.requests) == 2
 
 
-def test_a_file_put_there_by_hand_is_recorded(tmp_path) -> None:
+def test_a_file_copied_by_hand_is_recorded(tmp_path) -> None:
     path = cached_path(NAME, tmp_path)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"by hand")
     assert fetch(NAME, cache_dir=tmp_path) == path
-    assert sha256_known(NAME, tmp_path) == hashlib.sha256(b"by hand").hexdigest()
+    assert known_sha256(NAME, tmp_path) == hashlib.sha256(b"by hand").hexdigest()
 
 
-def test_a_broken_record_does_not_pass_for_none(server, tmp_path) -> None:
+def test_a_broken_record_is_not_ignored(server, tmp_path) -> None:
     get(server, tmp_path)
     record_path(NAME, tmp_path).write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot read the record"):
         get(server, tmp_path)
 
 
@@ -277,13 +280,13 @@ except OutputError as e:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs file size limits")
-def test_a_disk_that_takes_no_more(server, tmp_path) -> None:
-    """A limit on the size of files stands for a full disk: the write itself fails."""
+def test_a_full_disk(server, tmp_path) -> None:
+    """A limit on the size of files fails the write as a full disk does."""
     command = [sys.executable, "-c", LIMITED, NAME, str(tmp_path), f"{server.root}/good"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 1
-    assert ran.stderr.startswith("OutputError: cannot write ")
-    assert "Traceback" not in ran.stderr
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    assert process.stderr.startswith("OutputError: cannot write ")
+    assert "Traceback" not in process.stderr
     assert not cached_path(NAME, tmp_path).exists()
 
 
@@ -291,18 +294,18 @@ INTERRUPTED = """
 import sys
 from pathlib import Path
 from edgenext.models.fetch import fetch
-def tell(done, total):
+def report(task, done, total):
     if done > 100_000:
         print("half-way", flush=True)
 try:
-    fetch(sys.argv[1], cache_dir=Path(sys.argv[2]), url=sys.argv[3], progress=tell)
+    fetch(sys.argv[1], cache_dir=Path(sys.argv[2]), url=sys.argv[3], progress=report)
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
-def test_ctrl_c_leaves_what_came_for_the_next_call(server, tmp_path) -> None:
+def test_ctrl_c_leaves_a_part_that_the_next_call_resumes(server, tmp_path) -> None:
     server.pause_s = 0.1
     command = [sys.executable, "-c", INTERRUPTED, NAME, str(tmp_path), f"{server.root}/good"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -311,20 +314,20 @@ def test_ctrl_c_leaves_what_came_for_the_next_call(server, tmp_path) -> None:
         process.communicate(timeout=30)
     assert process.returncode == 130
     assert not cached_path(NAME, tmp_path).exists()
-    came = part_of(tmp_path).stat().st_size
-    assert 100_000 < came < len(CONTENT)
+    size = part_of(tmp_path).stat().st_size
+    assert 100_000 < size < len(CONTENT)
     server.pause_s = 0
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert server.range_headers == [None, f"bytes={came}-"]
+    assert server.range_headers == [None, f"bytes={size}-"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file locks there")
 def test_two_downloads_of_one_file_do_not_mix(server, tmp_path) -> None:
     server.pause_s = 0.05
-    started, outcome = threading.Event(), []
+    started, paths = threading.Event(), []
 
     def first() -> None:
-        outcome.append(get(server, tmp_path, progress=lambda *_: started.set()))
+        paths.append(get(server, tmp_path, progress=lambda *_: started.set()))
 
     thread = threading.Thread(target=first)
     thread.start()
@@ -332,7 +335,7 @@ def test_two_downloads_of_one_file_do_not_mix(server, tmp_path) -> None:
     with pytest.raises(DownloadError, match=f"another process is downloading {NAME}"):
         get(server, tmp_path)
     thread.join(20)
-    assert outcome[0].read_bytes() == CONTENT
+    assert paths[0].read_bytes() == CONTENT
 
 
 def test_the_mirror_template(server, tmp_path, monkeypatch) -> None:
@@ -354,17 +357,17 @@ def test_addresses_that_are_not_http_are_refused(tmp_path, url: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:port/", "http://", "http://a b/c"])
 def test_addresses_that_cannot_be_parsed(tmp_path, url: str) -> None:
-    with pytest.raises(DownloadError, match="cannot fetch"):
+    with pytest.raises(DownloadError, match="cannot download"):
         fetch(NAME, cache_dir=tmp_path, url=url, backoff_s=0.001)
 
 
 def test_unknown_names_suggest_the_nearest(tmp_path) -> None:
-    for call in (fetch, sha256_known, cached_path):
+    for call in (fetch, known_sha256, cached_path):
         with pytest.raises(UsageError, match="Did you mean"):
             call("edgenext_smal_usi")
 
 
-def test_the_cache_is_where_the_environment_says(no_real_cache, monkeypatch) -> None:
+def test_the_environment_sets_the_cache_folder(no_real_cache, monkeypatch) -> None:
     assert cached_path(NAME) == no_real_cache / "weights" / f"{NAME}.pth"
     monkeypatch.delenv("EDGENEXT_CACHE")
     assert cached_path(NAME) == Path.home() / ".cache/edgenext/weights" / f"{NAME}.pth"

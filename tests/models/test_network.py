@@ -39,9 +39,9 @@ def test_logits_and_stages_are_the_golden_ones(arch: str) -> None:
         for name, stage in expected["stages"].items():
             values = stages[name].double().numpy()
             assert list(values.shape) == stage["shape"]
-            found = [values.mean(), values.std(), *values.ravel()[:4], *values.ravel()[-4:]]
-            wanted = [stage["mean"], stage["std"], *stage["first"], *stage["last"]]
-            np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=2e-4, err_msg=name)
+            actual = [values.mean(), values.std(), *values.ravel()[:4], *values.ravel()[-4:]]
+            golden_values = [stage["mean"], stage["std"], *stage["first"], *stage["last"]]
+            np.testing.assert_allclose(actual, golden_values, rtol=1e-3, atol=2e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -89,7 +89,7 @@ def test_odd_sizes_and_batches_give_the_logits_of_single_images(height: int, wid
     torch.testing.assert_close(both, one, rtol=1e-4, atol=1e-4)
 
 
-def test_drop_path_rises_linearly_over_the_blocks_and_acts_in_training_alone() -> None:
+def test_drop_path_rises_linearly_over_the_blocks_and_acts_only_in_training() -> None:
     network = zoo.create_model("edgenext_xx_small", drop_path=0.3)
     rates = [b.drop_path.rate for stage in network.stages for b in stage]
     np.testing.assert_allclose(rates, np.linspace(0, 0.3, 12), atol=1e-7)
@@ -104,7 +104,7 @@ def test_drop_path_rises_linearly_over_the_blocks_and_acts_in_training_alone() -
         assert torch.equal(network(image), plain(image))
 
 
-def test_drop_path_drops_whole_images_and_keeps_the_mean() -> None:
+def test_drop_path_drops_complete_images_and_preserves_the_mean() -> None:
     drop = DropPath(0.25).train()
     torch.manual_seed(0)
     out = drop(torch.ones(4000, 2, 3))
@@ -114,7 +114,7 @@ def test_drop_path_drops_whole_images_and_keeps_the_mean() -> None:
     assert out.mean() == pytest.approx(1, abs=0.03)
 
 
-def test_a_network_can_be_made_without_memory_or_random_numbers() -> None:
+def test_a_network_can_be_built_without_memory_or_random_numbers() -> None:
     before = torch.random.get_rng_state()
     with torch.device("meta"):
         network = zoo.create_model("edgenext_base", drop_path=0.1)
@@ -136,24 +136,24 @@ def test_golden_values_are_the_shared_ones(shared) -> None:
     exec((shared / "golden" / "weights.py").read_text(), namespace)  # noqa: S102 - reference code
     for arch in ("edgenext_xx_small", "edgenext_xx_small_bn_hs"):
         reference = namespace["state"](arch)
-        ours = golden.arrays(arch)
-        assert set(ours) == set(reference)
-        assert all(np.array_equal(ours[k], reference[k]) for k in reference)
+        arrays = golden.arrays(arch)
+        assert set(arrays) == set(reference)
+        assert all(np.array_equal(arrays[k], reference[k]) for k in reference)
     assert np.array_equal(golden.image(160, 288), namespace["image"](160, 288))
     shapes = json.loads((shared / "golden" / "shapes.json").read_text())
     for arch in ARCHS:
-        found = {k: list(v.shape) for k, v in zoo.create_model(arch).state_dict().items()}
-        assert found == shapes[arch]
+        actual = {k: list(v.shape) for k, v in zoo.create_model(arch).state_dict().items()}
+        assert actual == shapes[arch]
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"num_classes": 0}, "at least one class"),
         ({"drop_path": 1.0}, "drop_path"),
         ({"drop_path": -0.1}, "drop_path"),
     ],
 )
-def test_impossible_networks_are_refused(options: dict[str, float], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_invalid_options_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         zoo.create_model("edgenext_xx_small", **options)

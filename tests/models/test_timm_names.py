@@ -59,12 +59,12 @@ def test_a_timm_file_that_misses_a_tensor_names_it(tmp_path, xxs) -> None:
 
 @pytest.fixture
 def timm():
-    """timm where it is installed. torchvision is, with some CPU builds, short of two operators."""
+    """timm, if it is installed. Some CPU builds of torchvision lack two operators."""
     if importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed (the `train` extra)")
     library = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
-        with contextlib.suppress(RuntimeError):  # defined already: a complete torchvision
+        with contextlib.suppress(RuntimeError):  # already defined by a complete torchvision
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -83,5 +83,5 @@ def test_the_network_of_timm_itself(tmp_path, timm) -> None:
     torch.save(reference.state_dict(), path)
     image = golden.image(160, 288)
     with torch.inference_mode():
-        ours = load_checkpoint(None, path).network()(image)
-        torch.testing.assert_close(ours, reference(image), rtol=1e-4, atol=1e-3)
+        logits = load_checkpoint(None, path).network()(image)
+        torch.testing.assert_close(logits, reference(image), rtol=1e-4, atol=1e-3)

@@ -1,4 +1,4 @@
-"""What a weights file may hold: an attacker's files are refused and never run."""
+"""The contents allowed in a weights file: an attacker's files are refused and never run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgenext.models.unpickle import Inert, read_weights_file
 
 
 class Payload:
-    """Runs a shell command when it is unpickled freely."""
+    """Runs a shell command when it is unpickled without restrictions."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -80,7 +80,7 @@ def test_a_payload_is_refused_and_not_run(tmp_path, write, payload) -> None:
 
 
 @pytest.mark.parametrize("payload", [Payload, Builtin, Touch, Hidden])
-def test_the_payloads_do_run_where_pickles_are_trusted(tmp_path, payload) -> None:
+def test_the_payloads_do_run_when_pickles_are_trusted(tmp_path, payload) -> None:
     marker = tmp_path / "ran"
     pickle.loads(pickle.dumps(payload(marker)))  # noqa: S301 - proves that the test above can fail
     assert marker.exists()
@@ -95,7 +95,7 @@ def test_the_message_names_what_would_have_run(tmp_path) -> None:
 
 
 def _published(state: dict[str, torch.Tensor]) -> dict[str, object]:
-    """The layout of the published files: weights, averaged weights and what training left."""
+    """The layout of the published files: weights, averaged weights and the state of training."""
     return {
         "model": {k: torch.zeros_like(v) for k, v in state.items()},
         "model_ema": state,
@@ -141,9 +141,9 @@ def test_the_allowed_names_are_allowed_for_one_file_only(tmp_path, xxs) -> None:
     assert set(torch.serialization.get_safe_globals()) == before
 
 
-def _truncated(tmp_path: Path, whole: Path, share: float) -> Path:
-    data = whole.read_bytes()
-    cut = tmp_path / f"cut{whole.suffix}"
+def _truncated(tmp_path: Path, complete: Path, share: float) -> Path:
+    data = complete.read_bytes()
+    cut = tmp_path / f"cut{complete.suffix}"
     cut.write_bytes(data[: int(len(data) * share)])
     return cut
 
@@ -151,13 +151,13 @@ def _truncated(tmp_path: Path, whole: Path, share: float) -> Path:
 @pytest.mark.parametrize("share", [0.00002, 0.3, 0.9, 0.999])
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
 def test_a_truncated_file_is_refused(tmp_path, xxs, kind: str, share: float) -> None:
-    whole = tmp_path / f"whole.{kind}"
+    complete = tmp_path / f"complete.{kind}"
     if kind == "safetensors":
-        save_file(xxs, whole)
+        save_file(xxs, complete)
     else:
-        (_torch_zip if kind == "zip" else _torch_legacy)(xxs, whole)
+        (_torch_zip if kind == "zip" else _torch_legacy)(xxs, complete)
     with pytest.raises(CheckpointError) as caught:
-        read_weights_file(_truncated(tmp_path, whole, share))
+        read_weights_file(_truncated(tmp_path, complete, share))
     assert "\n" not in str(caught.value)
     assert str(tmp_path / "cut") in caught.value.message
 
@@ -185,7 +185,7 @@ def _script(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("empty.pth", b"", "is empty"),
         ("text.pth", b"not a checkpoint at all, but text\n", "neither a PyTorch checkpoint"),
@@ -196,10 +196,10 @@ def _script(path: Path) -> None:
         ("list.pth", pickle.dumps([1, 2], 2), "cannot be read safely"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused(tmp_path, name: str, content: bytes, said: str) -> None:
+def test_other_files_are_refused(tmp_path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=said) as caught:
+    with pytest.raises(CheckpointError, match=message) as caught:
         load_checkpoint("edgenext_xx_small", path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -221,7 +221,7 @@ def test_a_zip_of_something_else_is_refused(tmp_path) -> None:
 
 
 def test_missing_files_and_folders_are_refused(tmp_path) -> None:
-    with pytest.raises(CheckpointError, match="no weights file"):
+    with pytest.raises(CheckpointError, match=r"the weights file .* does not exist"):
         load_checkpoint("edgenext_xx_small", tmp_path / "none.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
         load_checkpoint("edgenext_xx_small", tmp_path)

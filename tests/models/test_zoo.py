@@ -30,7 +30,7 @@ def test_the_ten_published_checkpoints() -> None:
         assert card.params == zoo.arch_table()[card.arch]["params"]
 
 
-def test_the_json_of_a_card_has_the_promised_keys() -> None:
+def test_the_json_of_a_card_has_the_documented_keys() -> None:
     card = zoo.card("edgenext_small_usi").model_dump(mode="json")
     assert set(card) >= {"name", "params", "macs_256", "top1", "eval"}
     assert set(card["eval"]) == {"size", "crop_pct", "interpolation", "mean", "std"}
@@ -52,13 +52,13 @@ def test_imagenet_labels() -> None:
     assert (wnids[0], wnids[1], wnids[-1]) == ("n01440764", "n01443537", "n15075141")
 
 
-@pytest.mark.parametrize("make", [zoo.card, zoo.arch, zoo.create_model])
-def test_unknown_names_suggest_the_nearest(make) -> None:
+@pytest.mark.parametrize("function", [zoo.card, zoo.arch, zoo.create_model])
+def test_unknown_names_suggest_the_nearest(function) -> None:
     with pytest.raises(UsageError, match=r"'edgenext_smal'.*Did you mean edgenext_small"):
-        make("edgenext_smal")
+        function("edgenext_smal")
 
 
-def test_a_published_name_makes_its_architecture() -> None:
+def test_a_published_name_has_its_architecture() -> None:
     assert zoo.arch("edgenext_base_IN21K") == zoo.arch("edgenext_base")
 
 
@@ -71,5 +71,7 @@ def test_sizes_below_the_smallest_are_refused(size: tuple[int, int]) -> None:
 
 def test_listing_the_models_needs_no_torch() -> None:
     code = "import sys; from edgenext.models import zoo; zoo.cards(); print('torch' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "False"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "False"

@@ -1,3 +1,5 @@
+"""Private environments: named by locks, created once, able to import this package."""
+
 from __future__ import annotations
 
 import subprocess
@@ -11,12 +13,20 @@ from edgenext.system import environments
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for environments."""
     monkeypatch.setenv("EDGENEXT_ENVIRONMENTS", str(tmp_path / "environments"))
     return tmp_path / "environments"
 
 
-def test_names_are_those_of_the_locks(elsewhere: Path) -> None:
+def set_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Give the environment `tflite` another lock."""
+    lock = tmp_path / "tflite.lock"
+    lock.write_text(text)
+    monkeypatch.setitem(environments.LOCKS, "tflite", lock)
+
+
+def test_environments_are_named_by_their_locks(folder: Path) -> None:
     assert environments.NAMES == ("tensorflow", "tflite")
     assert environments.interpreter("tflite") is None
     with pytest.raises(UsageError, match="Did you mean tflite"):
@@ -24,35 +34,34 @@ def test_names_are_those_of_the_locks(elsewhere: Path) -> None:
 
 
 def test_locks_pin_everything() -> None:
-    for name in environments.NAMES:
-        lines = environments.LOCKS.joinpath(f"{name}.txt").read_text().splitlines()
+    assert tuple(sorted(environments.LOCKS)) == environments.NAMES
+    for lock in environments.LOCKS.values():
+        lines = lock.read_text().splitlines()
         assert lines and all("==" in line for line in lines)
 
 
 def test_another_lock_is_another_environment(
-    elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = environments.folder("tflite")
-    (tmp_path / "tflite.txt").write_text("six==1.16.0\n")
-    monkeypatch.setattr(environments, "LOCKS", tmp_path)
+    set_lock(tmp_path, monkeypatch, "six==1.16.0\n")
     assert environments.folder("tflite") != before
 
 
 @pytest.mark.slow
-def test_an_environment_is_made_once_and_lends_this_package(
-    elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_environment_is_created_once_and_imports_this_package(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tflite.txt").write_text("six==1.16.0\n")
-    monkeypatch.setattr(environments, "LOCKS", tmp_path)
+    set_lock(tmp_path, monkeypatch, "six==1.16.0\n")
     python = environments.make("tflite")
     assert environments.make("tflite") == environments.interpreter("tflite") == python
     assert environments.python_for("no_such_package", "tflite") == str(python)
     code = "import six, edgenext.errors; print(edgenext.errors.__file__)"
-    with environments.lent_package() as variables:
-        found = subprocess.run(
+    with environments.importable_package() as variables:
+        process = subprocess.run(
             [str(python), "-c", code], env=variables, capture_output=True, text=True, check=True
         )
-        assert Path(found.stdout.strip()).resolve() == Path(
+        assert Path(process.stdout.strip()).resolve() == Path(
             sys.modules["edgenext.errors"].__file__ or ""
         )
         other = [str(python), "-c", "import torch"]
@@ -60,17 +69,17 @@ def test_an_environment_is_made_once_and_lends_this_package(
 
 
 @pytest.mark.slow
-def test_what_cannot_be_installed_leaves_nothing(
-    elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_failed_installation_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tflite.txt").write_text("no-such-package-of-any-name==1.0\n")
-    monkeypatch.setattr(environments, "LOCKS", tmp_path)
+    set_lock(tmp_path, monkeypatch, "no-such-package-of-any-name==1.0\n")
     with pytest.raises(OutputError, match="no-such-package-of-any-name"):
         environments.make("tflite")
-    assert list(elsewhere.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
-def test_where_a_package_is(elsewhere: Path) -> None:
+def test_the_interpreter_for_a_package(folder: Path) -> None:
+    assert environments.python_for("", "tflite") == sys.executable
     assert environments.python_for("numpy", "tflite") == sys.executable
     with pytest.raises(MissingDependencyError, match="edgenext env tflite"):
         environments.python_for("no_such_package", "tflite")

@@ -1,3 +1,5 @@
+"""Folders as artifacts: hashed, replaced as a whole, or left as they were."""
+
 from __future__ import annotations
 
 import hashlib
@@ -47,7 +49,7 @@ def test_a_folder_is_an_artifact(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["content", "name", "added", "removed"])
-def test_whatever_changes_in_a_folder_changes_its_hash(tmp_path: Path, change: str) -> None:
+def test_every_change_in_a_folder_changes_its_hash(tmp_path: Path, change: str) -> None:
     path = tmp_path / "it.mlpackage"
     make(path)
     inside = path / "Data" / "weight.bin"
@@ -63,7 +65,7 @@ def test_whatever_changes_in_a_folder_changes_its_hash(tmp_path: Path, change: s
         open_artifact(path)
 
 
-def test_a_folder_takes_the_place_of_an_older_one_whole(tmp_path: Path) -> None:
+def test_a_folder_replaces_an_older_one_completely(tmp_path: Path) -> None:
     path = tmp_path / "it.mlpackage"
     make(path)
     (path / "stray").touch()
@@ -73,7 +75,7 @@ def test_a_folder_takes_the_place_of_an_older_one_whole(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_what_fails_leaves_the_older_one(tmp_path: Path) -> None:
+def test_a_failure_leaves_the_older_folder(tmp_path: Path) -> None:
     path = tmp_path / "it.mlpackage"
     make(path)
     with pytest.raises(RuntimeError), new_artifact(path) as (staged, _):
@@ -83,8 +85,8 @@ def test_what_fails_leaves_the_older_one(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_file_in_a_folders_place_moves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "b").write_text("mine")
+def test_a_file_where_a_folder_should_be_moves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "b").write_text("older")
     with (
         pytest.raises(OutputError, match="cannot write"),
         staging(tmp_path / "b") as folder,
@@ -93,6 +95,7 @@ def test_a_file_in_a_folders_place_moves_nothing(tmp_path: Path) -> None:
         (folder / "b").mkdir()
         publish(folder)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b"]
+    assert (tmp_path / "b").read_text() == "older"
 
 
 def test_both_files_of_an_ir_count(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def check(
         kept = _kept(Path(made["compiled"]), artifact, out) if made["compiled"] else ""
     fields: dict[str, Any] = {"accepted": False, "delegated": False, "errors": (made["failed"],)}
     if not made["failed"]:
-        fields = _landed(outcome.said) | {"estimates": made["estimates"]}
+        fields = _landed(outcome.output) | {"estimates": made["estimates"]}
     return report(
         artifact,
         "ethos-u",

@@ -41,7 +41,7 @@ def check(artifact: Artifact, soc: str = "") -> CheckReport:
     )
     made = outcome.result
     name = made["soc"]
-    left, with_them = _left(made["left"], reasons(outcome.said))
+    left, with_them = _left(made["left"], reasons(outcome.output))
     errors, notes = list(made["errors"]), [f"asked for {name}, {SOCS[name].about}"]
     if made["compiled_for"] not in ("", name):
         errors.append(f"compiled for {made['compiled_for']}, not for {name}")

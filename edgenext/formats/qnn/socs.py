@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from edgenext.errors import unknown_name
 from edgenext.formats.format import Choices
-from edgenext.system.files import packaged_rows
+from edgenext.system.packaged import packaged_rows
 
 DEFAULT_SOC = "SM8650"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgenext.errors import UsageError, unknown_name
 from edgenext.formats.format import Choices, require_format
-from edgenext.system.files import packaged_rows
+from edgenext.system.packaged import packaged_rows
 
 if TYPE_CHECKING:
     import onnx
