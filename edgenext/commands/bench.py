@@ -44,6 +44,11 @@ def bench(
         UsageError: no such device, or an option that it does not take.
         OverlapError: an artifact was calibrated on some of the images.
         DeviceError: the device cannot be reached, refuses, fails or answers nonsense.
+
+    >>> files = [Path(f"edgenext_xx_small-32-{kind}.onnx") for kind in ("fp32", "w8a8-static")]
+    >>> report = bench(files, bench_options=BenchOptions(rounds=1))
+    >>> [result.p50_ms > 0 for result in report.results]
+    [True, True]
     """
     context = context or Context()
     files = [open_artifact(path) for path in artifacts]
@@ -64,6 +69,9 @@ def is_bundled(device: str) -> bool:
 
     Raises:
         UsageError: no such device.
+
+    >>> is_bundled("cpu")
+    False
     """
     if device == THIS_CPU:
         return False
@@ -85,6 +93,10 @@ def bundle(
     Raises:
         UsageError: no such device, or files that it cannot run.
         OutputError: the bundle is there already, or cannot be written.
+
+    >>> bundle([Path("edgenext_xx_small-32-fp32.onnx")], "my-iphone")
+    Traceback (most recent call last):
+    edgenext.errors.UsageError: unknown device 'my-iphone'. Did you mean iphone?
     """
     from edgenext.devices.bundles.bench import make_bundle
     from edgenext.devices.registry import find
@@ -113,6 +125,10 @@ def import_results(
 
     Raises:
         DeviceError: they are not whole, were changed, or are of other files or images.
+
+    >>> import_results([Path("edgenext_xx_small-32-fp32.onnx")], Path("results"))
+    Traceback (most recent call last):
+    edgenext.errors.DeviceError: no results.jsonl at results. ...
     """
     from edgenext.devices.bundles.bench import results_report
     from edgenext.devices.registry import known_devices

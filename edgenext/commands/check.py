@@ -22,6 +22,10 @@ def check(artifact: Path, target: str = "", **options: str) -> CheckReport:
         UsageError: no such target, or an option that it does not have.
         MissingDependencyError: the vendor's package is not installed.
         RuntimeFailedError: the vendor's code died.
+
+    >>> report = check(Path("edgenext_xx_small-32-fp32.onnx"))
+    >>> report.accepted, report.compiler
+    (True, 'onnxruntime')
     """
     from edgenext.formats.artifact import open_artifact
     from edgenext.formats.check import check_artifact

@@ -39,6 +39,11 @@ def compare(
         UsageError: no such model or target, or nothing to compare.
         ArtifactError: nothing here runs an artifact as the target would.
         OverlapError: an artifact was calibrated on some of the images.
+
+    >>> files = ["edgenext_xx_small-32-fp32.onnx", "edgenext_xx_small-32-w8a8-static.onnx"]
+    >>> report = compare(files[0], files[1:], DataOptions("digits", limit=20))
+    >>> report.n, report.others[0].drop.lost >= 0
+    (20, True)
     """
     context = context or Context()
     evaluation = evaluate_subjects(

@@ -98,11 +98,15 @@ RENAMED = {"rivals": "baselines"}
 
 
 def read_config(path: Path, overrides: dict[str, Any]) -> RunConfig:
-    """A run's configuration from a TOML file, with what the command line gave on top.
+    r"""A run's configuration from a TOML file, with what the command line gave on top.
 
     Raises:
         InputError: a file that is missing or is no TOML.
         UsageError: an unknown key (nearest names are suggested) or a value it does not take.
+
+    >>> _ = Path("run.toml").write_text('model = "edgenext_xx_small"\ndata = "digits"')
+    >>> read_config(Path("run.toml"), {"limit": 60}).limit
+    60
     """
     try:
         return make_config(tomllib.loads(path.read_text()) | overrides, str(path))
@@ -117,6 +121,10 @@ def make_config(values: dict[str, Any], source: str = "the configuration") -> Ru
 
     Raises:
         UsageError: an unknown key or a value it does not take.
+
+    >>> config = make_config({"model": "edgenext_xx_small", "data": "digits", "size": 32})
+    >>> config.quantize.scheme, config.baselines
+    ('w8a8-static', ('onnxruntime',))
     """
     for old, new in RENAMED.items():
         if old in values and new not in values:

@@ -22,6 +22,10 @@ def add_device(name: str, **address: Any) -> tuple[Device, DeviceFacts | None]:
     Raises:
         UsageError: not exactly one address, or a name that is taken.
         DeviceError: it does not answer, or its host key is not known to be right.
+
+    >>> device, facts = add_device("this-machine", local=True)
+    >>> device.name, facts.cores > 0
+    ('this-machine', True)
     """
     from edgenext.devices.add import add
 
@@ -33,6 +37,9 @@ def list_devices() -> list[Device]:
 
     Raises:
         InputError: the file of devices is broken.
+
+    >>> [device.name for device in list_devices()]
+    ['this-machine']
     """
     from edgenext.devices.registry import known_devices
 
@@ -45,6 +52,10 @@ def probe_device(name: str) -> tuple[Device, DeviceFacts]:
     Raises:
         UsageError: no such device.
         DeviceError: it does not answer.
+
+    >>> device, facts = probe_device("this-machine")
+    >>> device.local, facts.kind
+    (True, 'linux')
     """
     from edgenext.devices.registry import find, transport_for
 
@@ -59,6 +70,9 @@ def clean_device(name: str) -> str:
     Raises:
         UsageError: no such device.
         DeviceError: it does not answer.
+
+    >>> clean_device("this-machine").endswith("device")
+    True
     """
     from edgenext.devices.registry import find, transport_for
 
@@ -72,6 +86,9 @@ def remove_device(name: str) -> Device:
 
     Raises:
         UsageError: no such device.
+
+    >>> remove_device("this-machine").name
+    'this-machine'
     """
     from edgenext.devices.registry import remove
 

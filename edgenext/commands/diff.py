@@ -55,6 +55,11 @@ def diff(
         UsageError: input sizes, numbers of classes or architectures differ.
         ArtifactError: a file whose sites are not known, or a backbone.
         DataError: the two do not see the same images, or too few of them.
+
+    >>> files = "edgenext_xx_small-32-fp32.onnx", "edgenext_xx_small-32-w8a8-static.onnx"
+    >>> report = diff(*files, DataOptions("digits", limit=8))
+    >>> report.equal, report.fitted, len(report.sites) > 50
+    (False, 'scale', True)
     """
     if not math.isfinite(threshold_db):
         raise UsageError(f"--threshold {threshold_db} is not a number of dB", "Use one such as 30")

@@ -16,6 +16,10 @@ def make_environment(name: str) -> Path:
     Raises:
         UsageError: no such environment; for a format that needs none, what it takes.
         OutputError: it cannot be installed; nothing is left behind.
+
+    >>> make_environment("openvino")
+    Traceback (most recent call last):
+    edgenext.errors.UsageError: openvino needs no environment of its own. It takes pip install ...
     """
     from edgenext.formats.format import FORMATS
     from edgenext.system import environments

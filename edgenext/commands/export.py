@@ -88,8 +88,19 @@ def tuned(
 ) -> ExportOptions:
     """The same options with the form that is fastest on this machine.
 
+    Args:
+        model: as in `export`.
+        export_options: of an ONNX file.
+        model_options: where the weights come from.
+        rounds: of the benchmark that decides.
+        context: what was loaded before.
+
     Raises:
         UsageError: a format that does not run here on its own.
+
+    >>> model = ModelOptions(random_weights=True, num_classes=10, size=32)
+    >>> tuned("edgenext_xx_small", EXPORT, model, rounds=1).form in ("convT", "convC")
+    True
     """
     from edgenext.commands.bench import bench
     from edgenext.targets.target import FORMS

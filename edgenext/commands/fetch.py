@@ -17,6 +17,10 @@ def fetch(name: str, *, context: Context | None = None) -> Path:
     Raises:
         UsageError: no such checkpoint.
         DownloadError: it cannot be downloaded whole.
+
+    >>> fetch("edgenext_smal")
+    Traceback (most recent call last):
+    edgenext.errors.UsageError: unknown model 'edgenext_smal'. Did you mean edgenext_small ...
     """
     from edgenext.models.fetch import fetch as download
 

@@ -20,6 +20,9 @@ def report(run_dir: Path, out: Path | None = None, *, max_drop: float = 1.0) -> 
         UsageError: a negative or infinite `max_drop`.
         InputError: no run in the folder, or a damaged one.
         OutputError: the folder cannot be written.
+
+    >>> [path.name for path in report(Path("run"), Path("again"))]
+    ['report.html', 'report.md', 'report.json']
     """
     from edgenext.report import write_report
 

@@ -63,6 +63,13 @@ def run(
     Raises:
         UsageError: a target, scheme or baseline that does not exist or does not go together.
         EdgenextError: whatever a stage raises; stages that are done stay done.
+
+    >>> from edgenext.commands.config import make_config
+    >>> settings = {"model": "edgenext_xx_small", "data": "digits", "size": 32, "limit": 40}
+    >>> settings |= {"random_weights": True, "num_classes": 10, "baselines": [], "out": "run"}
+    >>> settings |= {"quantize": {"n": 16}, "bench": {"rounds": 1}}
+    >>> [path.name for path in run(make_config(settings))]
+    ['report.html', 'report.md', 'report.json']
     """
     plan = resolve_run(config, context or Context(), Stages(config.out, announce))
     floats = _export_float(plan)

@@ -40,6 +40,7 @@ from edgenext.formats.session import Logits
 from edgenext.metrics.accuracy import paired_comparison
 from edgenext.metrics.statistics import images_needed
 from edgenext.options import (
+    BENCH,
     DEFAULT_FORMAT,
     ENGINE,
     EXPORT,
@@ -75,6 +76,7 @@ class SearchTask:
     reporting: ImageSet
     budget: float
     objective: str
+    bench_options: BenchOptions
     folder: Path
     stages: Stages
     context: Context
@@ -94,6 +96,7 @@ def search(
     export_options: ExportOptions = EXPORT,
     *,
     objective: str = "latency",
+    bench_options: BenchOptions = BENCH,
     out: Path = Path(),
     announce: Announce = silent,
     context: Context | None = None,
@@ -110,6 +113,7 @@ def search(
         model_options: where the weights come from.
         export_options: batch and input of the graph.
         objective: `latency` or `size`.
+        bench_options: how the candidates are timed.
         out: folder; the search has one of its own in it.
         announce: told the name of each stage, and whether it is done now or was already.
         context: what was loaded before.
@@ -118,6 +122,13 @@ def search(
         UsageError: an unknown objective, a budget outside 0 to 100, or a scheme that is not static.
         DataError: too few labelled images.
         OverlapError: calibration images among the labelled ones.
+
+    >>> options = QuantizeOptions(calib="digits", n=8)
+    >>> data, timing = DataOptions("digits", limit=40), BenchOptions(rounds=1)
+    >>> file = "edgenext_xx_small-32-fp32.onnx"
+    >>> report = search(file, options, data, max_drop=90, bench_options=timing)
+    >>> len(report.candidates), report.met
+    (8, True)
     """
     _require_possible(quantize_options, max_drop, export_options, objective)
     settings = resolve_quantization(quantize_options, export_options)
@@ -143,6 +154,7 @@ def search(
         reporting=reporting,
         budget=max_drop,
         objective=objective,
+        bench_options=bench_options,
         folder=folder,
         stages=Stages(folder, announce),
         context=context,
@@ -308,7 +320,7 @@ def _latency(task: SearchTask, artifacts: Sequence[Artifact]) -> BenchReport:
     path = task.folder / "bench.json"
 
     def produce() -> list[Path]:
-        measure = partial(bench_artifacts, artifacts, BenchOptions(), task.context.progress)
+        measure = partial(bench_artifacts, artifacts, task.bench_options, task.context.progress)
         write_text(path, quietest(measure).model_dump_json(indent=2) + "\n")
         return [path]
 

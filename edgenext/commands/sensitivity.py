@@ -39,6 +39,12 @@ def sensitivity(
 
     Raises:
         UsageError: a scheme without sites, or a pattern that fits none.
+
+    >>> options = QuantizeOptions(calib="digits", n=8)
+    >>> file = "edgenext_xx_small-32-fp32.onnx"
+    >>> report = sensitivity(file, options, limit=8, site="stages.0.0.*")
+    >>> [row.site for row in report.rows][:2]
+    ['stages.0.0.dwconv', 'stages.0.0.norm']
     """
     from edgenext.quantize.artifacts import PreparedBatches
     from edgenext.quantize.sensitivity import Question, require_sites

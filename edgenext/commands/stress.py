@@ -35,6 +35,10 @@ def stress(
     Raises:
         UsageError: another kind of file, or a strength outside 0 to 16.
         OutputError: the file cannot be written.
+
+    >>> model = ModelOptions(random_weights=True, num_classes=10, size=32)
+    >>> stress("edgenext_xx_small", Path("twin.safetensors"), model)
+    PosixPath('twin.safetensors')
     """
     import safetensors.torch
 

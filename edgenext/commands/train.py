@@ -47,6 +47,12 @@ def prepare_training(
         recipe: everything else that decides the result.
         model_options: where the weights come from.
         context: what was loaded before.
+
+    >>> from edgenext.train import TrainRecipe
+    >>> recipe = TrainRecipe(epochs=1, batch_size=256)
+    >>> training = prepare_training("edgenext_xx_small", "digits", recipe, ModelOptions(size=32))
+    >>> training.name, training.checkpoint.num_classes
+    ('edgenext_xx_small_digits', 10)
     """
     context = context or Context()
     if model_options.weights is None:
@@ -73,6 +79,12 @@ def train(
         out: folder of the weights and the training checkpoint.
         resume: go on from the checkpoint in the folder.
         context: what was loaded before.
+
+    >>> from edgenext.train import TrainRecipe
+    >>> recipe = TrainRecipe(epochs=1, batch_size=256)
+    >>> training = prepare_training("edgenext_xx_small", "digits", recipe, ModelOptions(size=32))
+    >>> train(training, Path("training")).epochs
+    1
     """
     from edgenext.train.loop import train as run
 

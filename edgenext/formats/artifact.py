@@ -166,6 +166,10 @@ def open_artifact(path: Path) -> Artifact:
 
     Raises:
         ArtifactError: no file, no manifest, an unreadable manifest, or another content's hash.
+
+    >>> artifact = open_artifact(Path("edgenext_xx_small-32-fp32.onnx"))
+    >>> artifact.manifest.format, artifact.manifest.target
+    ('onnx', 'cpu-onnxruntime')
     """
     if not path.exists():
         raise ArtifactError(f"no artifact at {path}")

@@ -101,6 +101,10 @@ def load_checkpoint(
         UsageError: an unknown model, or invalid options.
         CheckpointError: the weights are missing, unsafe, damaged or do not fit.
         DataError: the labels file cannot be used.
+
+    >>> checkpoint = load_checkpoint("edgenext_xx_small", random_weights=True, num_classes=10)
+    >>> checkpoint.arch, checkpoint.num_classes, checkpoint.eval.size
+    ('edgenext_xx_small', 10, 256)
     """
     if model is not None:
         zoo.arch(model)  # report an unknown name before reading any file

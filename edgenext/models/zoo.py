@@ -99,6 +99,10 @@ def create_model(
 
     Raises:
         UsageError: no such model, a class count below 1, or a rate outside [0, 1).
+
+    >>> network = create_model("edgenext_xx_small", num_classes=10)
+    >>> sum(parameter.numel() for parameter in network.parameters())
+    1158546
     """
     from edgenext.models.network import EdgeNeXt
 

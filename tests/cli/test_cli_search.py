@@ -21,7 +21,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     from edgenext.quantize import variants
 
     monkeypatch.setattr(variants, "STEPS", (4,))
-    monkeypatch.setattr(search, "bench", partial(search.bench, rounds=2))
+    monkeypatch.setattr(search, "BenchOptions", partial(search.BenchOptions, rounds=2))
 
 
 @pytest.mark.slow

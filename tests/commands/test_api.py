@@ -1,0 +1,110 @@
+"""`edgenext.api`: the names it exports, their signatures, and the examples in their docstrings."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import edgenext
+from edgenext import api
+from edgenext.cli import app
+
+FUNCTIONS = """\
+export(model, model_options, export_options, *, out, data, context)
+quantize(subject, quantize_options, model_options, export_options, *, out, context)
+tuned(model, export_options, model_options, *, rounds, context)
+evaluate(subjects, data, model_options, *, target, context)
+compare(base, others, data, model_options, *, target, context)
+diff(a, b, data, model_options, *, threshold_db, context)
+sensitivity(subject, quantize_options, model_options, *, data, limit, site, context)
+search(subject, quantize_options, data, max_drop, model_options, export_options, *, objective, \
+bench_options, out, announce, context)
+bench(artifacts, device, data, bench_options, *, context)
+is_bundled(device)
+bundle(artifacts, device, data, bench_options, *, context)
+import_results(artifacts, results, data, *, device, context)
+check(artifact, target, **options)
+stress(model, out, model_options, *, seed, strength, context)
+prepare_training(model, data, recipe, model_options, *, context)
+train(training, out, *, resume, context)
+make_config(values, source)
+read_config(path, overrides)
+run(config, *, announce, command, context)
+report(run_dir, out, *, max_drop)
+models()
+fetch(name, *, context)
+make_environment(name)
+add_device(name, **address)
+list_devices()
+probe_device(name)
+clean_device(name)
+remove_device(name)
+open_artifact(path)
+load_checkpoint(model, weights, *, random_weights, seed, num_classes, reset_head, size, crop_pct, \
+labels, cache_dir)
+create_model(name, num_classes, drop_path, features_only)
+""".splitlines()
+"""In the order in which their examples run: later ones use the files of earlier ones."""
+
+CLASSES = {
+    *("Artifact", "BenchOptions", "Checkpoint", "Context", "DataOptions", "ExportOptions"),
+    *("ModelOptions", "QuantizeOptions", "RunConfig", "Training"),
+}
+COMMANDS = {"eval": "evaluate", "devices": "list_devices", "env": "make_environment"}
+"""Commands whose function has another name."""
+
+
+def signature(name: str) -> str:
+    """A function's parameters without types and defaults."""
+    parameters = inspect.signature(getattr(api, name)).parameters.values()
+    bare = [p.replace(annotation=p.empty, default=p.empty) for p in parameters]
+    return f"{name}{inspect.Signature(bare)}"
+
+
+NAMES = [line.partition("(")[0] for line in FUNCTIONS]
+
+
+def test_the_names_and_signatures_are_these() -> None:
+    public = {name for name in vars(api) if not name.startswith("_")}
+    assert public == CLASSES | set(NAMES)
+    assert [signature(name) for name in NAMES] == FUNCTIONS
+
+
+def test_every_command_is_a_function() -> None:
+    commands = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    groups = [group.name for group in app.registered_groups]
+    for command in (*commands, *groups):
+        assert command and COMMANDS.get(command, command) in NAMES
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", edgenext.__version__)
+    with pytest.raises(AttributeError, match="no attribute 'versoin'"):
+        edgenext.versoin  # noqa: B018
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the examples run, one after the other."""
+    return tmp_path_factory.mktemp("examples")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_of_a_docstring(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("EDGENEXT_DEVICES", str(folder / "devices.json"))
+    function = getattr(api, name)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    runner = doctest.DocTestRunner(verbose=False, optionflags=flags)
+    (test,) = doctest.DocTestFinder(recurse=False).find(function, name, globs=vars(api).copy())
+    test.globs |= function.__globals__
+    assert test.examples, f"{name} has no example"
+    output: list[str] = []
+    runner.run(test, out=output.append)
+    assert runner.failures == 0, "".join(output)
