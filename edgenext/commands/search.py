@@ -127,8 +127,8 @@ def search(
     >>> data, timing = DataOptions("digits", limit=40), BenchOptions(rounds=1)
     >>> file = "edgenext_xx_small-32-fp32.onnx"
     >>> report = search(file, options, data, max_drop=90, bench_options=timing)
-    >>> len(report.candidates), report.met
-    (8, True)
+    >>> len(report.candidates) > 2, report.met
+    (True, True)
     """
     _require_possible(quantize_options, max_drop, export_options, objective)
     settings = resolve_quantization(quantize_options, export_options)

@@ -102,7 +102,7 @@ def create_model(
 
     >>> network = create_model("edgenext_xx_small", num_classes=10)
     >>> sum(parameter.numel() for parameter in network.parameters())
-    1158546
+    1159906
     """
     from edgenext.models.network import EdgeNeXt
 

@@ -9,19 +9,26 @@ import pytest
 from cli_calls import MODEL, NAME, Cli
 
 from edgenext.commands import search
+from edgenext.options import BenchOptions
 
 SEARCH = ("quantize", *MODEL, "--calib", "digits", "-n", "8", "--data", "digits", "--limit", "200")
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two variants and few inferences: what is searched here is whether it works."""
+    """Two variants of a few sites, and few inferences: what is tested is whether it works."""
     from functools import partial
 
     from edgenext.quantize import variants
 
     monkeypatch.setattr(variants, "STEPS", (4,))
-    monkeypatch.setattr(search, "BenchOptions", partial(search.BenchOptions, rounds=2))
+    monkeypatch.setattr(search, "sensitivity", partial(search.sensitivity, site="stages.0.*"))
+    whole = search.bench_artifacts
+    monkeypatch.setattr(
+        search,
+        "bench_artifacts",
+        lambda artifacts, _, progress: whole(artifacts, BenchOptions(rounds=2), progress),
+    )
 
 
 @pytest.mark.slow
@@ -57,15 +64,15 @@ def test_a_search_finds_resumes_and_reports(cli: Cli, short: None) -> None:
     assert f", at {share:.2f}x the size of the float file" in small["sentence"]
 
 
-def test_searches_that_cannot_be(cli: Cli) -> None:
+def test_searches_that_are_refused(cli: Cli) -> None:
     assert "labelled images" in cli.fails(2, "quantize", *MODEL, "--max-drop", "1")
-    assert "no budget" in cli.fails(2, *SEARCH, "--max-drop", "-1")
+    assert "--max-drop -1 is not a number of points" in cli.fails(2, *SEARCH, "--max-drop", "-1")
     assert "latency" in cli.fails(2, *SEARCH, "--max-drop", "1", "--objective", "latancy")
-    said = cli.fails(2, *SEARCH, "--max-drop", "1", "--engine", "onnxruntime")
-    assert "nothing to search" in said
-    said = cli.fails(2, *SEARCH, "--max-drop", "1", "--scheme", "w8-weight-only")
-    assert "nothing to search" in said
-    said = cli.fails(2, *SEARCH, "--max-drop", "1", "--target", "tflite")
-    assert "makes and measures ONNX, not tflite" in said
-    said = cli.fails(2, *SEARCH, "--max-drop", "1", "--target", "jetson")
-    assert "this CPU's latency tells nothing of a Jetson. Use --objective size" in said
+    error = cli.fails(2, *SEARCH, "--max-drop", "1", "--engine", "onnxruntime")
+    assert "nothing to search" in error
+    error = cli.fails(2, *SEARCH, "--max-drop", "1", "--scheme", "w8-weight-only")
+    assert "nothing to search" in error
+    error = cli.fails(2, *SEARCH, "--max-drop", "1", "--target", "tflite")
+    assert "makes and measures ONNX, not tflite" in error
+    error = cli.fails(2, *SEARCH, "--max-drop", "1", "--target", "jetson")
+    assert "this CPU's latency says nothing of a Jetson. Use --objective size" in error
