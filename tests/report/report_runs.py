@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.benchmark.latency import latency
-from edgenext.metrics.accuracy import accuracy, compare, score
+from edgenext.metrics.accuracy import accuracy, paired_comparison, score
 from edgenext.metrics.statistics import bootstrap_median_interval, mcnemar_exact, tango_interval
 from edgenext.schema import (
     Accuracy,
@@ -262,7 +262,7 @@ def measured(**unusual: object) -> tuple[RunSummary, dict[str, NDArray[np.generi
         for name in values
     ]
     others = [
-        compare(
+        paired_comparison(
             name, values[PLAIN], values[name], labels, sha256=sha(name), scheme=SCHEMES[name][0]
         )
         for name in (FOLDED, INT8)
