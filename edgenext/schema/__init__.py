@@ -17,6 +17,7 @@ from edgenext.schema.artifact import Manifest as Manifest
 from edgenext.schema.artifact import Parity as Parity
 from edgenext.schema.base import IMAGENET_MEAN as IMAGENET_MEAN
 from edgenext.schema.base import IMAGENET_STD as IMAGENET_STD
+from edgenext.schema.base import TIMED as TIMED
 from edgenext.schema.base import Calibration as Calibration
 from edgenext.schema.base import EvalTransform as EvalTransform
 from edgenext.schema.base import Evidence as Evidence
@@ -44,6 +45,7 @@ from edgenext.schema.run import RunSummary as RunSummary
 from edgenext.schema.run import SearchReport as SearchReport
 from edgenext.schema.run import TwinReport as TwinReport
 from edgenext.schema.run import TwinRow as TwinRow
+from edgenext.schema.run import Verdict as Verdict
 from edgenext.schema.sites import DiffReport as DiffReport
 from edgenext.schema.sites import SensitivityReport as SensitivityReport
 from edgenext.schema.sites import SiteDifference as SiteDifference

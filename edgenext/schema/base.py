@@ -10,7 +10,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Evidence = Literal["device", "host", "simulator", "emulated", "compiler", "estimate", "published"]
-"""What stands behind a number; see docs/measuring.md."""
+"""What a number is based on; see docs/measuring.md."""
+
+TIMED: tuple[Evidence, ...] = ("host", "device")
+"""Evidence of latencies that were measured on the machine or device named."""
 
 
 class Record(BaseModel):

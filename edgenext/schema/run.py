@@ -65,6 +65,27 @@ class RunSummary(Record):
     """The run's files measured on devices: `devices/*.json` of its folder."""
 
 
+class Verdict(Record):
+    """`verdict` in report.json: whether INT8 paid, in a sentence and with its reasons.
+
+    `pays` is None if the run cannot tell. `artifact` is the INT8 file that was judged, `base` the
+    file it is compared with, `rival` the fastest floating-point file whose own drop is within the
+    budget, `budget` in points. `images_needed` is how many images would show that the drop is
+    within the budget, if more are needed. `recommended` is the file to ship: INT8 if it pays, else
+    the rival, None if the run cannot tell.
+    """
+
+    sentence: str
+    pays: bool | None
+    reasons: tuple[str, ...]
+    budget: float
+    artifact: str | None = None
+    base: str | None = None
+    rival: str | None = None
+    images_needed: int | None = None
+    recommended: str | None = None
+
+
 class Candidate(Record):
     """An artifact a search has tried, measured on the images it chose on.
 

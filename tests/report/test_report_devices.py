@@ -55,7 +55,7 @@ def test_devices_stand_in_the_report_beside_published_figures(tmp_path: Path) ->
         assert "41.2" in document and "10.0 minutes" in document
     section = markdown.partition("## On orin")[2].partition("\n## ")[0]
     assert "~~" in section.splitlines()[4], "what is not valid is struck out"
-    assert "is no file of this run" not in section
+    assert "is not a file of this run" not in section
 
 
 def jetson_run() -> RunSummary:
@@ -82,8 +82,8 @@ def test_a_cpu_does_not_say_whether_int8_pays_on_a_jetson(tmp_path: Path) -> Non
     html, markdown, _ = (path.read_text() for path in write_report(tmp_path))
     for document in (html, markdown):
         assert "Cannot tell whether INT8 paid on a Jetson" in document
-        assert "edgenext bench --device jetson does it" in document
-        assert "The files are for a Jetson: what they take on this machine" in document
+        assert "(measure it with edgenext bench --device jetson)" in document
+        assert "are for a Jetson: the verdict does not use their latency on this" in document
         assert "x as fast as" not in document.partition("Results")[0]
     assert "| Latency p50, ms | 12." in markdown, "shown for what it is"
     assert "= 1 |" not in markdown.partition("**Speed")[2].partition("**Footprint")[0]
@@ -120,11 +120,11 @@ def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
     report = on_jetson(run)
     rows = tuple(r.model_copy(update={"sha256": "f" * 64}) for r in report.results)
     put(tmp_path, report.model_copy(update={"results": rows}))
-    with pytest.raises(InputError, match="speak of different files called"):
+    with pytest.raises(InputError, match="has measurements of different files called"):
         write_report(tmp_path)
 
 
-def test_a_file_that_is_not_the_runs_is_told_of(tmp_path: Path) -> None:
+def test_a_file_that_is_not_the_runs_is_noted(tmp_path: Path) -> None:
     run = summary()
     save(tmp_path, run)
     other = timed("stranger", 3.0, seed=9).model_copy(
@@ -132,7 +132,7 @@ def test_a_file_that_is_not_the_runs_is_told_of(tmp_path: Path) -> None:
     )
     put(tmp_path, BenchReport(results=(other,), ratios=()))
     markdown = write_report(tmp_path)[1].read_text()
-    assert "stranger is no file of this run" in markdown
+    assert "stranger is not a file of this run" in markdown
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"results": 3}', "[]"])
@@ -140,5 +140,5 @@ def test_a_broken_result_is_refused(tmp_path: Path, text: str) -> None:
     save(tmp_path, summary())
     (tmp_path / "devices").mkdir()
     (tmp_path / "devices/x.json").write_text(text)
-    with pytest.raises(InputError, match=r"x\.json is no result of a device"):
+    with pytest.raises(InputError, match=r"x\.json is not the result of a device"):
         write_report(tmp_path)

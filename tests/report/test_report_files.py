@@ -7,6 +7,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import matplotlib
 import pytest
@@ -14,10 +15,11 @@ from report_runs import BUSY, FOLDED, INT8, PLAIN, measured, save, sha, summary
 
 from edgenext.errors import OutputError
 from edgenext.report import write_report
+from edgenext.report.glossary import EVIDENCE
 from edgenext.report.load import load_summary
 from edgenext.report.study import study
 from edgenext.report.verdict import judge
-from edgenext.schema import RunSummary
+from edgenext.schema import Evidence, RunSummary
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 HOSTILE = "<script>alert('1')</script>&\"$x$ `|` [a](http://example.com) ![b](c) *d* \u202e"
@@ -190,7 +192,7 @@ def test_a_simulated_latency_is_never_printed(tmp_path: Path, evidence: str) -> 
     for text in (" ".join(Outline(html).texts), markdown):
         assert "Latency p50" not in text
         assert "x as fast as" not in text
-        assert f"it was {evidence}, not timed" in text
+        assert f"is not shown: its evidence is {evidence}." in text
     assert 'id="rounds-' not in html
 
 
@@ -270,7 +272,11 @@ def test_plots_leave_no_trace_in_matplotlib(tmp_path: Path) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-def test_importing_the_station_is_light() -> None:
+def test_every_evidence_label_has_a_meaning() -> None:
+    assert set(EVIDENCE) == set(get_args(Evidence))
+
+
+def test_importing_the_report_is_light() -> None:
     code = (
         "import sys, edgenext.report; "
         "print([m for m in ('torch', 'matplotlib', 'onnxruntime', 'scipy') if m in sys.modules])"

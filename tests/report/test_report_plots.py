@@ -110,7 +110,7 @@ def test_equal_logits_are_drawn_and_said() -> None:
     run = summary(n=100, lost=0, gained=0)
     found = study(run)
     plot = next(p for p in plots(found, judge(found), held(arrays)) if p.name == "flips")
-    assert plot.caption == "w8a8-static gives the answer of FP32 plain for every image."
+    assert plot.caption == "w8a8-static gives the same answer as FP32 plain for every image."
 
 
 def test_a_single_change_is_not_called_half() -> None:
@@ -122,7 +122,7 @@ def test_a_single_change_is_not_called_half() -> None:
     run = summary(n=100, lost=1, gained=0)
     found = study(run)
     plot = next(p for p in plots(found, judge(found), held(arrays)) if p.name == "flips")
-    assert "answers 1 otherwise. Its margin was " in plot.caption
+    assert "answers 1 differently. Its margin was " in plot.caption
 
 
 def test_constant_logits_are_drawn() -> None:

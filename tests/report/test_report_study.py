@@ -7,7 +7,7 @@ from report_runs import FOLDED, INT8, PLAIN, exported, sha, summary
 from edgenext.errors import InputError
 from edgenext.report.speed import Speed, by_round, fastest, round_medians, speed
 from edgenext.report.study import Entry, Study, study
-from edgenext.schema import BenchReport, EvalResult, RunSummary
+from edgenext.schema import BenchReport, EvalReport, EvalResult, RunSummary
 
 
 def entry(found: Study, name: str) -> Entry:
@@ -28,7 +28,7 @@ def test_parts_are_joined_by_name_with_the_base_first() -> None:
         assert {e.artifact.sha256, e.scores.sha256, e.bench.sha256} == {sha(e.name)}
 
 
-def test_the_network_itself_is_no_rival() -> None:
+def test_the_network_itself_is_not_a_float_file() -> None:
     run = summary()
     row = EvalResult(artifact="pytorch", top1=30.94, top5=55.0, loss=3.1, n=5000)
     found = study(
@@ -39,6 +39,29 @@ def test_the_network_itself_is_no_rival() -> None:
     assert found.entries[-1].name == "pytorch"
     assert found.entries[-1].kind == "network"
     assert len(found.floats) == 2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kind"),
+    [
+        *((name, "float") for name in ("fp32", "fp16", "bf16")),
+        *((name, "int8") for name in ("w8a8-static", "w8-weight-only", "w4-palettized")),
+        ("a scheme of another version", "int8"),
+        ("", "network"),
+    ],
+)
+def test_a_float_scheme_is_fp32_or_a_cast(scheme: str, kind: str) -> None:
+    run = summary()
+    parts = {
+        "artifacts": (
+            *run.artifacts[:2],
+            run.artifacts[2].model_copy(update={"scheme": scheme}),
+        ),
+        "eval": EvalReport(results=run.eval.results[:2]),
+        "compare": run.compare.model_copy(update={"others": run.compare.others[:1]}),
+        "bench": BenchReport(results=run.bench.results[:2], ratios=()),
+    }
+    assert entry(study(run.model_copy(update=parts)), INT8).kind == kind
 
 
 def test_files_of_one_scheme_and_form_are_told_apart_by_name() -> None:

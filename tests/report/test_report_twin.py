@@ -10,7 +10,7 @@ from edgenext.report.twin import TITLE, twin_table
 from edgenext.report.verdict import judge
 from edgenext.schema import TwinReport, TwinRow
 
-OURS, RIVAL = "ours", "onnxruntime with its defaults"
+OWN, BASELINE = "edgenext", "onnxruntime with its defaults"
 
 
 def twin(same_file: bool = True, lost: int = 90) -> TwinReport:
@@ -31,15 +31,17 @@ def test_the_collapse_and_the_cure_stand_in_the_report() -> None:
     table = twin_table(found)
     assert table is not None
     assert [row[:2] for row in table.rows] == [
-        (OURS, "the network"),
-        (OURS, "the twin"),
-        (RIVAL, "the network"),
-        (RIVAL, "the twin"),
+        (OWN, "the network"),
+        (OWN, "the twin"),
+        (BASELINE, "the network"),
+        (BASELINE, "the twin"),
     ]
     assert table.rows[3][3].startswith("8.50 (")
-    ours, rival = table.findings
-    assert "the very same file, to the byte" in ours and sha("edgenext-twin")[:12] in ours
-    assert rival.startswith(f"{RIVAL} collapses: a drop of 8.50 (")
+    own, baseline = table.findings
+    assert own.startswith("edgenext writes the same file for the twin as for the network, byte for")
+    assert sha("edgenext-twin")[:12] in own
+    assert baseline.startswith(f"{BASELINE} collapses: it loses 8.50 (")
+    assert " points on the twin and 0.30 (" in baseline
     html, text = page(found, judge(found), []), markdown(found, judge(found))
     for document in (html, text):
         assert TITLE in document and "8.50" in document and "not timed" in document
@@ -52,10 +54,10 @@ def test_nothing_is_said_that_the_rows_do_not_show() -> None:
     table = twin_table(study(run))
     assert table is not None
     assert [sentence.partition(":")[0] for sentence in table.findings] == [
-        "Ours holds",
-        f"{RIVAL} holds",
+        "edgenext holds",
+        f"{BASELINE} holds",
     ]
-    assert "to the byte" not in " ".join(table.findings)
+    assert "byte for byte" not in " ".join(table.findings)
 
 
 def test_a_twin_changes_nothing_about_the_network_itself() -> None:

@@ -17,8 +17,8 @@ from report_runs import (
 
 from edgenext.metrics.statistics import tango_interval
 from edgenext.report.study import study
-from edgenext.report.verdict import Verdict, judge
-from edgenext.schema import BenchReport, CompareReport, RunSummary
+from edgenext.report.verdict import judge
+from edgenext.schema import BenchReport, CompareReport, RunSummary, Verdict
 
 
 def verdict(run: RunSummary, budget: float = 1.0) -> Verdict:
@@ -63,7 +63,7 @@ def test_int8_must_beat_the_folded_float_file_not_only_the_plain_one() -> None:
     assert found.reasons[-1] == "Ship net-fp32.onnx (FP32 folded) on machines like this."
 
 
-def test_the_plain_export_is_the_rival_where_folding_made_it_slower() -> None:
+def test_the_plain_export_is_to_be_beaten_where_folding_made_it_slower() -> None:
     found = verdict(summary(ms=(12.0, 14.0, 13.0)))
     assert found.rival == PLAIN
     assert found.pays is False
@@ -110,7 +110,7 @@ def test_no_number_of_images_is_promised_for_a_drop_over_the_budget() -> None:
     found = verdict(summary(n=200, lost=5, gained=2))
     assert found.pays is None
     assert found.images_needed is None
-    assert "more images would hardly clear it" in found.sentence
+    assert "more images are unlikely to help" in found.sentence
 
 
 def test_a_gain_is_called_one() -> None:
@@ -139,7 +139,7 @@ def test_every_reason_against_a_timing_is_given_and_its_accuracy_still_reported(
     assert "; the top-1 of edgenext_xx_small w8a8-static is 30.88 %" in found.sentence
 
 
-def test_losing_to_a_valid_rival_stands_though_another_timing_is_not_valid() -> None:
+def test_losing_to_a_valid_float_file_stands_though_another_timing_is_not_valid() -> None:
     found = verdict(summary(ms=(12.0, 14.0, 13.0), reasons={FOLDED: (BUSY,)}))
     assert found.pays is False
 
@@ -263,7 +263,7 @@ def test_a_faster_bf16_file_is_shipped_instead() -> None:
     assert verdict(with_bf16(ms=9.5, lost=41)).recommended == INT8
 
 
-def test_a_bf16_file_that_loses_too_much_is_no_rival() -> None:
+def test_a_bf16_file_that_loses_too_much_is_not_to_be_beaten() -> None:
     found = verdict(with_bf16(ms=6.0, lost=400))
     assert (found.pays, found.rival, found.recommended) == (True, FOLDED, INT8)
     assert (
