@@ -10,7 +10,7 @@ from edgenext.report.load import load_logits, load_summary
 from edgenext.report.markdown import markdown
 from edgenext.report.page import page
 from edgenext.report.plots import plots
-from edgenext.report.study import study
+from edgenext.report.study import study_of
 from edgenext.report.verdict import judge
 from edgenext.system.files import write_text
 
@@ -36,13 +36,13 @@ def write_report(
         InputError: the folder contains no finished run, or files of different runs.
         OutputError: a file cannot be written.
     """
-    run = study(load_summary(run_dir))
-    verdict = judge(run, budget)
-    drawn = plots(run, verdict, load_logits(run_dir))
-    document = {**run.summary.model_dump(mode="json"), "verdict": verdict.model_dump(mode="json")}
+    study = study_of(load_summary(run_dir))
+    verdict = judge(study, budget)
+    drawn = plots(study, verdict, load_logits(run_dir))
+    document = {**study.summary.model_dump(mode="json"), "verdict": verdict.model_dump(mode="json")}
     texts = {
-        "report.html": page(run, verdict, drawn),
-        "report.md": markdown(run, verdict),
+        "report.html": page(study, verdict, drawn),
+        "report.md": markdown(study, verdict),
         "report.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
     }
     # All texts are complete before the first is written: an error leaves no partial report.

@@ -97,7 +97,7 @@ class Study:
         return tuple(e for e in self.entries if e.kind == "int8")
 
 
-def study(summary: RunSummary) -> Study:
+def study_of(summary: RunSummary) -> Study:
     """Join a summary by artifact name; the base comes first.
 
     Raises:

@@ -108,42 +108,42 @@ def test_paired_drop_counts_lost_and_gained() -> None:
 
 def test_compare_agrees_with_torch() -> None:
     base, other, labels = noisy(CHUNK + 50)
-    found = paired_comparison("a", base, other, labels)
+    comparison = paired_comparison("a", base, other, labels)
     b, o = torch.from_numpy(base).double(), torch.from_numpy(other).double()
     kl = F.kl_div(o.log_softmax(1), b.log_softmax(1), log_target=True, reduction="batchmean")
-    assert found.kl == pytest.approx(kl.item(), rel=1e-9)
-    assert found.cosine == pytest.approx(F.cosine_similarity(b, o).mean().item(), rel=1e-9)
+    assert comparison.kl == pytest.approx(kl.item(), rel=1e-9)
+    assert comparison.cosine == pytest.approx(F.cosine_similarity(b, o).mean().item(), rel=1e-9)
     centred = b - b.mean(1, keepdim=True)
     error = centred - (o - o.mean(1, keepdim=True))
     sqnr = 10 * torch.log10(centred.square().sum() / error.square().sum())
-    assert found.sqnr_db == pytest.approx(sqnr.item(), rel=1e-9)
-    assert found.agreement == pytest.approx(
+    assert comparison.sqnr_db == pytest.approx(sqnr.item(), rel=1e-9)
+    assert comparison.agreement == pytest.approx(
         100 * (b.argmax(1) == o.argmax(1)).double().mean().item()
     )
-    assert found.top1 == score("a", other, labels).top1
+    assert comparison.top1 == score("a", other, labels).top1
     top1 = accuracy("b", base, labels).top1
-    assert found.drop.points == pytest.approx(top1 - found.top1)
+    assert comparison.drop.points == pytest.approx(top1 - comparison.top1)
 
 
 def test_equal_logits_are_capped_and_stay_valid_json() -> None:
     base, _, labels = noisy()
-    found = paired_comparison("a", base, base.copy(), labels)
-    assert (found.sqnr_db, found.cosine, found.kl, found.agreement) == (
+    comparison = paired_comparison("a", base, base.copy(), labels)
+    assert (comparison.sqnr_db, comparison.cosine, comparison.kl, comparison.agreement) == (
         200,
         pytest.approx(1),
         0,
         100,
     )
-    assert (found.drop.points, found.drop.p_value) == (0, 1)
-    assert json.loads(found.model_dump_json())["sqnr_db"] == 200
+    assert (comparison.drop.points, comparison.drop.p_value) == (0, 1)
+    assert json.loads(comparison.model_dump_json())["sqnr_db"] == 200
 
 
 def test_a_constant_added_to_an_images_logits_is_no_noise() -> None:
     base, _, _ = noisy()
     shift = np.arange(len(base), dtype=np.float32)[:, None]
-    near = fidelity(base, base + shift)
-    assert near.sqnr_db > 90
-    assert near.kl == pytest.approx(0, abs=1e-9)
+    closeness = fidelity(base, base + shift)
+    assert closeness.sqnr_db > 90
+    assert closeness.kl == pytest.approx(0, abs=1e-9)
 
 
 def test_sqnr_of_noise_with_known_energy() -> None:

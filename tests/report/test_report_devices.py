@@ -14,12 +14,12 @@ from edgenext.schema import BenchReport, DeviceFacts, RunSummary, Sustained, Tel
 def on_jetson(run: RunSummary) -> BenchReport:
     """The run's files on a board: the first invalid, the second with a power rail."""
     first, *others = run.bench.results
-    told = {"device": "orin", "evidence": "device", "unit": "tensorrt", "unit_asked": "tensorrt"}
+    changes = {"device": "orin", "evidence": "device", "unit": "tensorrt", "unit_asked": "tensorrt"}
     rows = [
-        first.model_copy(update=told | {"valid": False, "reasons": ("it was hot",)}),
+        first.model_copy(update=changes | {"valid": False, "reasons": ("it was hot",)}),
         *(
             row.model_copy(
-                update=told
+                update=changes
                 | {
                     "telemetry": Telemetry(seconds=3, samples=15, energy_mj=41.25),
                     "sustained": Sustained(
@@ -61,15 +61,15 @@ def test_devices_stand_in_the_report_beside_published_figures(tmp_path: Path) ->
 def jetson_run() -> RunSummary:
     """A run whose files are for a Jetson, timed on a CPU, where INT8 is slow."""
     run = summary(ms=(12.8, 10.0, 30.0))
-    made = tuple(a.model_copy(update={"target": "jetson"}) for a in run.artifacts)
-    return run.model_copy(update={"artifacts": made})
+    artifacts = tuple(a.model_copy(update={"target": "jetson"}) for a in run.artifacts)
+    return run.model_copy(update={"artifacts": artifacts})
 
 
-def on_orin(run: RunSummary, **told: str) -> BenchReport:
+def on_orin(run: RunSummary, **changes: str) -> BenchReport:
     """Its files on a board, where INT8 is fast."""
     rows = [
         timed(row.artifact, ms).model_copy(
-            update={"device": "orin", "evidence": "device", "unit": "tensorrt"} | told
+            update={"device": "orin", "evidence": "device", "unit": "tensorrt"} | changes
         )
         for row, ms in zip(run.bench.results, (3.0, 2.8, 1.4), strict=True)
     ]
@@ -103,14 +103,14 @@ def test_a_jetsons_times_say_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{"unit": "cpu"}, {"evidence": "emulated"}], ids=["CPU", "emulated"]
+    "changes", [{"unit": "cpu"}, {"evidence": "emulated"}], ids=["CPU", "emulated"]
 )
 def test_times_of_another_unit_or_of_an_emulator_do_not(
-    tmp_path: Path, told: dict[str, str]
+    tmp_path: Path, changes: dict[str, str]
 ) -> None:
     run = jetson_run()
     save(tmp_path, run)
-    put(tmp_path, on_orin(run, **told))
+    put(tmp_path, on_orin(run, **changes))
     assert "Cannot tell whether INT8 paid on a Jetson" in write_report(tmp_path)[1].read_text()
 
 

@@ -6,14 +6,14 @@ from report_runs import BUSY, ENVIRONMENT, INT8, summary
 from edgenext.report.expected import expectation_text
 from edgenext.report.markdown import markdown
 from edgenext.report.page import page
-from edgenext.report.study import study
+from edgenext.report.study import study_of
 from edgenext.report.verdict import judge
 from edgenext.schema import RunSummary
 
 
 def text_of(run: RunSummary) -> str:
-    joined = study(run)
-    return expectation_text(joined, judge(joined))
+    study = study_of(run)
+    return expectation_text(study, judge(study))
 
 
 @pytest.mark.parametrize(
@@ -75,15 +75,15 @@ def test_it_stands_under_the_verdict_of_both_documents() -> None:
     bf16 = ENVIRONMENT.model_copy(update={"isa": ("avx2", "avx512_vnni", "avx512_bf16")})
     noisy = text_of(summary(environment=bf16, reasons={INT8: (BUSY,)}))
     assert "Until the verdict is clear: use INT8." in noisy and noisy.count("--scheme bf16") == 1
-    found = study(summary(environment=bf16))
-    verdict = judge(found)
-    html, text = page(found, verdict, []), markdown(found, verdict)
+    study = study_of(summary(environment=bf16))
+    verdict = judge(study)
+    html, text = page(study, verdict, []), markdown(study, verdict)
     typed = "--target cpu-openvino --scheme bf16"
     assert f"Bench <code>{typed}</code> beside it" in html
     assert f"Bench `{typed}` beside it" in text
-    other = found.summary.artifacts[1].model_copy(update={"scheme": "bf16"})
-    with_one = found.summary.model_copy(
-        update={"artifacts": (found.summary.artifacts[0], other, found.summary.artifacts[2])}
+    other = study.summary.artifacts[1].model_copy(update={"scheme": "bf16"})
+    with_one = study.summary.model_copy(
+        update={"artifacts": (study.summary.artifacts[0], other, study.summary.artifacts[2])}
     )
     assert "--scheme bf16" not in text_of(with_one)
     assert html.index("1.6x to 2.1x as fast") < html.index("<h2>Results</h2>")

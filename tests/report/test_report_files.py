@@ -17,7 +17,7 @@ from edgenext.errors import OutputError
 from edgenext.report import write_report
 from edgenext.report.glossary import EVIDENCE
 from edgenext.report.load import load_summary
-from edgenext.report.study import study
+from edgenext.report.study import study_of
 from edgenext.report.verdict import judge
 from edgenext.schema import Evidence, RunSummary
 
@@ -76,8 +76,8 @@ def test_three_files_are_written_where_asked(tmp_path: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == [
         "report.html", "report.json", "report.md", "run.json"
     ]  # fmt: skip
-    there = write_report(folder, tmp_path / "new" / "place")
-    assert all(p.parent == tmp_path / "new" / "place" and p.is_file() for p in there)
+    paths = write_report(folder, tmp_path / "new" / "place")
+    assert all(p.parent == tmp_path / "new" / "place" and p.is_file() for p in paths)
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_everything_is_in_the_page_and_in_the_markdown(tmp_path: Path) -> None:
     run, arrays = measured(corrupt=("val/n01/broken.JPEG",))
     html, markdown, _ = report(tmp_path, run, arrays)
     shown = squeezed(" ".join(Outline(html).texts))
-    assert judge(study(run)).sentence.partition(": ")[2] in shown
-    assert judge(study(run)).sentence in markdown
+    assert judge(study_of(run)).sentence.partition(": ")[2] in shown
+    assert judge(study_of(run)).sentence in markdown
     for text in (
         *(a.sha256 for a in run.artifacts),
         run.weights_sha256,
@@ -239,7 +239,7 @@ def test_the_json_is_the_run_and_the_verdict(tmp_path: Path) -> None:
     document = json.loads(report(tmp_path, run, budget=0.25)[2])
     verdict = document.pop("verdict")
     assert RunSummary.model_validate(document) == run
-    assert verdict == judge(study(run), 0.25).model_dump(mode="json")
+    assert verdict == judge(study_of(run), 0.25).model_dump(mode="json")
     assert verdict["pays"] is None
     assert load_summary(tmp_path) == run
 

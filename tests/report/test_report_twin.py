@@ -5,7 +5,7 @@ from report_runs import compared, sha, summary
 from edgenext.report.markdown import markdown
 from edgenext.report.page import page
 from edgenext.report.plots import plots
-from edgenext.report.study import study
+from edgenext.report.study import study_of
 from edgenext.report.twin import TITLE, twin_table
 from edgenext.report.verdict import judge
 from edgenext.schema import TwinReport, TwinRow
@@ -27,8 +27,8 @@ def twin(same_file: bool = True, lost: int = 90) -> TwinReport:
 
 
 def test_the_collapse_and_the_cure_stand_in_the_report() -> None:
-    found = study(summary().model_copy(update={"twin": twin()}))
-    table = twin_table(found)
+    study = study_of(summary().model_copy(update={"twin": twin()}))
+    table = twin_table(study)
     assert table is not None
     assert [row[:2] for row in table.rows] == [
         (OWN, "the network"),
@@ -42,7 +42,7 @@ def test_the_collapse_and_the_cure_stand_in_the_report() -> None:
     assert sha("edgenext-twin")[:12] in own
     assert baseline.startswith(f"{BASELINE} collapses: it loses 8.50 (")
     assert " points on the twin and 0.30 (" in baseline
-    html, text = page(found, judge(found), []), markdown(found, judge(found))
+    html, text = page(study, judge(study), []), markdown(study, judge(study))
     for document in (html, text):
         assert TITLE in document and "8.50" in document and "not timed" in document
     assert "<code>edgenext stress</code>" in html
@@ -51,7 +51,7 @@ def test_the_collapse_and_the_cure_stand_in_the_report() -> None:
 
 def test_nothing_is_said_that_the_rows_do_not_show() -> None:
     run = summary().model_copy(update={"twin": twin(same_file=False, lost=9)})
-    table = twin_table(study(run))
+    table = twin_table(study_of(run))
     assert table is not None
     assert [sentence.partition(":")[0] for sentence in table.findings] == [
         "edgenext holds",
@@ -62,13 +62,13 @@ def test_nothing_is_said_that_the_rows_do_not_show() -> None:
 
 def test_a_twin_changes_nothing_about_the_network_itself() -> None:
     run = summary()
-    alone, beside = study(run), study(run.model_copy(update={"twin": twin()}))
+    alone, beside = study_of(run), study_of(run.model_copy(update={"twin": twin()}))
     assert judge(alone) == judge(beside)
-    drawn = [plots(found, judge(found), None) for found in (alone, beside)]
+    drawn = [plots(study, judge(study), None) for study in (alone, beside)]
     assert drawn[0] == drawn[1]
 
 
 def test_a_run_without_a_twin_has_no_such_section() -> None:
-    found = study(summary())
-    assert twin_table(found) is None
-    assert TITLE not in page(found, judge(found), [])
+    study = study_of(summary())
+    assert twin_table(study) is None
+    assert TITLE not in page(study, judge(study), [])
