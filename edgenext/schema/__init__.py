@@ -1,7 +1,7 @@
-"""Every JSON that is written or read, in one place: the vocabulary of the project.
+"""Models of every JSON that is written or read.
 
-The models behind a `--json` option are stable: fields are added, never renamed or removed.
-Units are in the names or docstrings: `*_ms` milliseconds, `*_mb` MiB, accuracies in percent,
+The models behind a `--json` option are stable: fields are added, never renamed or removed. Units
+are in the names or docstrings: `*_ms` milliseconds, `*_mb` MiB, accuracies in percent,
 drops in points.
 """
 

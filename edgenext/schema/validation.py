@@ -1,4 +1,4 @@
-"""Values from TOML as records, with errors that name the key."""
+"""Validation of TOML values, with errors that name the key."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ R = TypeVar("R", bound=Record)
 
 
 def validated(model: type[R], values: dict[str, Any], source: str) -> R:
-    """Values as a record of their section.
+    """Values as a record.
+
+    Args:
+        model: the record of the section.
+        values: the section of the TOML.
+        source: what errors call it: a file or a section.
 
     Raises:
-        UsageError: an unknown key or a value that cannot be.
+        UsageError: an unknown key, or an invalid value.
     """
     try:
         return model.model_validate(values)
     except ValidationError as e:
-        # A mistyped key is also a missing one: the mistake is what helps.
+        # A mistyped key is unknown and the right one missing: report the unknown one.
         first = min(e.errors(), key=lambda error: error["type"] != "extra_forbidden")
         *parents, key = (str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
@@ -29,12 +34,12 @@ def validated(model: type[R], values: dict[str, Any], source: str) -> R:
             for parent in parents:
                 section = _section(section, parent)
             raise unknown_name(f"key in {source}", key, section.model_fields) from e
-        where = ".".join((*parents, key))
-        raise UsageError(f"{source}: {where}: {first['msg']}") from e
+        field = ".".join((*parents, key))
+        raise UsageError(f"{source}: {field}: {first['msg']}") from e
 
 
 def _section(model: type[Record], name: str) -> type[Record]:
-    """The record behind a field, or the model itself where there is none."""
+    """The record that a field holds; the model itself if it holds none."""
     declared = model.model_fields[name].annotation if name in model.model_fields else None
     for kind in (declared, *get_args(declared)):
         if isinstance(kind, type) and issubclass(kind, Record):
