@@ -25,7 +25,7 @@ class Condition:
 
 
 def all_hold(conditions: Iterable[Condition]) -> bool | None:
-    """False if any fails, else None if any cannot be told, else True."""
+    """False if any condition fails, else None if any is undecided, else True."""
     outcomes = [c.holds for c in conditions]
     if False in outcomes:
         return False
