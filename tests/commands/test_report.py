@@ -73,7 +73,9 @@ def test_run_folders_of_one_name_are_refused_where_they_would_overwrite_each_oth
     tmp_path: Path,
 ) -> None:
     runs = [run_folder(tmp_path / "a" / "run"), run_folder(tmp_path / "b" / "run")]
-    with pytest.raises(UsageError, match=r"2 run folders are called run: .* same folder, .*out.run"):
+    with pytest.raises(
+        UsageError, match=r"2 run folders are called run: .* same folder, .*out.run"
+    ):
         api.report(runs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
