@@ -12,6 +12,8 @@ DEFAULT_FORMAT = "onnx"
 """The format of the deployment graph itself."""
 DEFAULT_OPSET = 20
 """The first opset with Gelu; LayerNormalization came with 17."""
+DEFAULT_MAX_DROP = 1.0
+"""Points of top-1 that INT8 may cost."""
 ENGINE = "edgenext"
 """This package's own quantizer, beside the baselines it is compared with."""
 

@@ -1,20 +1,22 @@
-"""What each choice of the cpu-onnxruntime recipe brings: it is taken out, all others stay."""
+"""The effect of each choice in the cpu-onnxruntime recipe: one is changed, the others stay."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from accuracy import MODEL, _train
+from inputs import MODEL, train_images, val_images
 
 from edgenext import api
-from edgenext.commands import quantize as quantization
-from edgenext.formats.artifact import Artifact
+from edgenext.commands.quantize import float_graph, resolve_quantization, scheme_images
 from edgenext.options import ModelOptions, QuantizeOptions
 from edgenext.quantize.artifacts import quantize_graph
 from edgenext.quantize.recipe import Recipe
 
-CHANGES: dict[str, dict[str, dict[str, object] | None]] = {
+Change = dict[str, dict[str, Any] | None]
+
+CHANGES: dict[str, Change] = {
     "the recipe": {},
     "streams not equalised": {"equalise": {"streams": False}},
     "norms not equalised": {"equalise": {"norms": False}},
@@ -33,11 +35,11 @@ CHANGES: dict[str, dict[str, dict[str, object] | None]] = {
     "ranges by percentile 99.99": {"activations": {"method": "percentile"}},
     "ranges by entropy": {"activations": {"method": "entropy"}},
 }
-"""Name → sections of the recipe with what is changed in them; None takes a section out."""
+"""Name → changed values by section of the recipe; None removes the section."""
 
 
-def changed(base: Recipe, change: dict[str, dict[str, object] | None]) -> Recipe:
-    """A recipe with sections changed."""
+def changed(base: Recipe, change: Change) -> Recipe:
+    """A recipe with changed sections."""
     update: dict[str, Any] = {}
     for section, values in change.items():
         old = getattr(base, section)
@@ -52,21 +54,19 @@ def changed(base: Recipe, change: dict[str, dict[str, object] | None]) -> Recipe
 
 
 def ablation(data: Path, weights: Path, folder: Path) -> list[dict[str, Any]]:
-    """SQNR, agreement and drop of the recipe with each choice taken out."""
-    from edgenext.commands.subject import open_subject
-
-    options, how = ModelOptions(weights), QuantizeOptions(calib=_train(data))
-    base = quantization.recipe_of(how)
-    subject = open_subject(MODEL, options)
-    images = quantization.scheme_images(subject, how, base.scheme)
-    made: list[Artifact] = []
+    """SQNR, agreement and drop of the recipe with each change."""
+    context, model = api.Context(), ModelOptions(weights)
+    settings = resolve_quantization(QuantizeOptions(calib=train_images(data)))
+    subject = context.subject(MODEL, model)
+    images = scheme_images(context, subject, settings)
+    graph, _ = float_graph(context, subject, settings)
+    export = replace(settings.export, form=graph.form)
+    files = []
     for i, change in enumerate(CHANGES.values()):
-        recipe = changed(base, change)
-        graph, _ = quantization.float_graph(subject, how, recipe, api.ExportOptions())
+        recipe = changed(settings.recipe, change)
         path = folder / f"ablation{i}.onnx"
-        made.append(quantize_graph(graph, images, path, recipe))
-    val = str(data / "tiny-imagenet-val.zip")
-    report = api.compare(MODEL, [str(a.path) for a in made], val, options)
+        files.append(str(quantize_graph(graph, export, images, path, recipe).path))
+    report = api.compare(MODEL, files, val_images(data), model, context=context)
     return [
         {"name": name, "n": report.n} | other.model_dump(mode="json")
         for name, other in zip(CHANGES, report.others, strict=True)

@@ -1,4 +1,4 @@
-"""Latency of every file side by side, and the profile of where its time goes."""
+"""Latency of every file side by side, and profiles of their time by operator."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import FILES, OPENVINO
+from accuracy import FILES
+from inputs import OPENVINO, SIZE, SMALL, train_images
 
 from edgenext import api
 from edgenext.benchmark.retry import quietest
 from edgenext.formats.artifact import Artifact
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
-SIZE = 256
 TRIES = 4
-"""How often a noisy benchmark is done at most."""
+"""Attempts at most while the machine is noisy."""
 PROFILED = 60
 """Inferences in a profile."""
 
@@ -29,18 +29,16 @@ def latency(model: str, folder: Path) -> dict[str, Any]:
     options = ModelOptions(random_weights=True, size=SIZE)
     plain = api.export(model, options, ExportOptions(form="naive"), out=folder)
     folded = api.export(model, options, out=folder)
-    written = api.export(
+    for_openvino = api.export(
         model, options, ExportOptions(form="convC", target=OPENVINO), out=folder / "openvino"
     )
-    names, files = (
-        ["fp32, plain", "fp32, folded", f"fp32, folded, {OPENVINO}"],
-        [plain, folded, written],
-    )
+    names = ["fp32, plain", "fp32, folded", f"fp32, folded, {OPENVINO}"]
+    files = [plain, folded, for_openvino]
     for scheme, target, engine in FILES:
-        # ranges do not matter for speed: the embedded digits will do
+        # ranges do not matter for speed: the embedded digits are enough
         calib = "digits" if scheme == "w8a8-static" else ""
-        how = QuantizeOptions(scheme, target, engine, calib=calib, n=16)
-        files.append(api.quantize(model, how, options, out=folder))
+        quantize_options = QuantizeOptions(scheme, target, engine, calib=calib, n=16)
+        files.append(api.quantize(model, quantize_options, options, out=folder))
         names.append(f"{scheme}, {target}, {engine}")
     report = quietest(lambda: api.bench([f.path for f in files]), TRIES)
     speed = {r.b: r for r in report.ratios if r.a == report.results[0].artifact}
@@ -59,16 +57,17 @@ def latency(model: str, folder: Path) -> dict[str, Any]:
     return {
         "model": model,
         "rows": rows,
-        "profile": {n: profile(f) for n, f in zip(names, files, strict=True) if _by_ort(f)},
+        "profile": {n: profile(f) for n, f in zip(names, files, strict=True) if _profiled(f)},
     }
 
 
-def _by_ort(file: Artifact) -> bool:
+def _profiled(file: Artifact) -> bool:
+    """Whether a file is one of those before and after quantization, in onnxruntime."""
     return file.manifest.target != OPENVINO and file.manifest.scheme in ("fp32", "w8a8-static")
 
 
 def profile(file: Artifact) -> dict[str, float]:
-    """Milliseconds an inference by operator, as onnxruntime counts them; counting costs some."""
+    """Milliseconds per inference by operator, in onnxruntime; profiling itself costs some time."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -90,24 +89,22 @@ def profile(file: Artifact) -> dict[str, float]:
 
 
 def calibration_seconds(data: Path, folder: Path) -> dict[str, float]:
-    """Seconds to quantize EdgeNeXt-S at 256 px with 128 images, decoding apart."""
+    """Seconds to quantize EdgeNeXt-S at 256 px with 128 images, without decoding."""
     options = ModelOptions(random_weights=True, size=SIZE)
-    how = QuantizeOptions(calib=data / "tiny-imagenet-train.zip")
-    steps: dict[str, float] = {}
+    quantize_options = QuantizeOptions(calib=train_images(data))
+    times: dict[str, float] = {}
 
-    def note(what: str, done: int, total: int) -> None:
-        if what == "calibrating":
-            now = time.perf_counter()
-            if done == 1:
-                steps["start"] = now
-            if done == total // 2:
-                steps["calibrated"] = now
-            if done == total:
-                steps["rounded"] = now
+    def note_time(task: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        if task == "calibrating" and done == 1:
+            times["start"] = now
+        if done == total:
+            times[task] = now
 
-    api.quantize("edgenext_small", how, options, out=folder / "seconds", progress=note)
+    context = api.Context(note_time)
+    api.quantize(SMALL, quantize_options, options, out=folder / "seconds", context=context)
     return {
-        "calibration": round(steps["calibrated"] - steps["start"], 1),
-        "calibration and moments": round(steps["rounded"] - steps["start"], 1),
-        "in all": round(time.perf_counter() - steps["start"], 1),
+        "calibration": round(times["calibrating"] - times["start"], 1),
+        "calibration and moments": round(times["rounding weights"] - times["start"], 1),
+        "in all": round(time.perf_counter() - times["start"], 1),
     }

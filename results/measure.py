@@ -1,9 +1,10 @@
-"""The published figures, measured again on this machine: accuracy, ablation, twins and latency.
+"""Measure the published figures on this machine: accuracy, ablation, twins and latency.
 
     python results/measure.py --data DIR --weights FILE [--out results] [--only accuracy …]
 
 Accuracy needs the Tiny-ImageNet zips and the weights trained on them; latency needs neither. Writes
-`<ISA>.json`, keeping the parts that were not measured anew, and prints the tables of the README.
+`<ISA>.json`, in which parts that are not measured stay unchanged, and prints the tables of the
+README.
 """
 
 from __future__ import annotations
@@ -19,60 +20,60 @@ from ablation import ablation
 from accuracy import accuracy, fidelity
 from formats import formats
 from formats import show as show_formats
+from inputs import MODEL, SMALL
 from latency import calibration_seconds, latency
 from vendors import vendors
 
 from edgenext.benchmark.environment import environment, isa_label
 
 NEED_DATA = ("accuracy", "ablation", "fidelity", "seconds", "formats", "vendors")
-MODELS = ("edgenext_xx_small", "edgenext_small")
 
 
 def main() -> None:
-    """Measure, write, print."""
+    """Measure the parts that are possible, write and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--only", nargs="*", help="parts to measure; the others are kept")
-    asked = parser.parse_args()
+    parser.add_argument("--only", nargs="*", help="parts to measure; the others stay unchanged")
+    args = parser.parse_args()
     env = environment()
-    path = asked.out / f"{isa_label(env).lower()}.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if asked.only and path.is_file() else {}
-    found |= {"isa": isa_label(env), "environment": env.model_dump(mode="json")}
+    path = args.out / f"{isa_label(env).lower()}.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if args.only and path.is_file() else {}
+    results |= {"isa": isa_label(env), "environment": env.model_dump(mode="json")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         parts: dict[str, Callable[[], Any]] = {
-            "latency": lambda: [latency(m, folder / m) for m in MODELS],
-            "seconds": lambda: calibration_seconds(asked.data, folder),
-            "accuracy": lambda: accuracy(asked.data, asked.weights, folder),
-            "ablation": lambda: ablation(asked.data, asked.weights, folder),
-            "fidelity": lambda: fidelity(asked.data, folder),
-            "formats": lambda: formats(asked.data, asked.weights, folder),
-            "vendors": lambda: vendors(asked.data, asked.weights, folder),
+            "latency": lambda: [latency(m, folder / m) for m in (MODEL, SMALL)],
+            "seconds": lambda: calibration_seconds(args.data, folder),
+            "accuracy": lambda: accuracy(args.data, args.weights, folder),
+            "ablation": lambda: ablation(args.data, args.weights, folder),
+            "fidelity": lambda: fidelity(args.data, folder),
+            "formats": lambda: formats(args.data, args.weights, folder),
+            "vendors": lambda: vendors(args.data, args.weights, folder),
         }
         for part, measure in parts.items():
-            ready = part not in NEED_DATA or (asked.data and asked.weights)
-            if ready and (not asked.only or part in asked.only):
-                found[part] = measure()
-                path.write_text(json.dumps(found, indent=1) + "\n")
-    show(found)
+            possible = part not in NEED_DATA or (args.data and args.weights)
+            if possible and (not args.only or part in args.only):
+                results[part] = measure()
+                path.write_text(json.dumps(results, indent=1) + "\n")
+    show(results)
 
 
-def show(found: dict[str, Any]) -> None:
-    """The tables, as Markdown."""
-    print(f"## {found['isa']}: {found['environment']['cpu']}")
+def show(results: dict[str, Any]) -> None:
+    """Print the tables as Markdown."""
+    print(f"## {results['isa']}: {results['environment']['cpu']}")
     for part in ("accuracy", "ablation"):
         print(f"### {part}")
-        for row in found.get(part, []):
+        for row in results.get(part, []):
             print(_row(row))
     print("### fidelity")
-    for row in found.get("fidelity", []):
+    for row in results.get("fidelity", []):
         print(
             f"| {row['arch']} | {row['target']} | {row['sqnr_db']:.1f} | {row['cosine']:.5f} | "
             f"{row['agreement']:.1f} |"
         )
-    for entry in found.get("latency", []):
+    for entry in results.get("latency", []):
         print(f"### {entry['model']}")
         for r in entry["rows"]:
             low, high = r["ci95"] or (1, 1)
@@ -81,9 +82,9 @@ def show(found: dict[str, Any]) -> None:
                 f"| {r['name']} | {r['latency_ms']['p50']:.2f} | {r['speed']:.2f}x "
                 f"({low:.2f} to {high:.2f}) | {r['size_bytes'] / 1e6:.2f} |{valid}"
             )
-    print("### seconds", found.get("seconds"))
-    if "formats" in found:
-        show_formats(found["formats"])
+    print("### seconds", results.get("seconds"))
+    if "formats" in results:
+        show_formats(results["formats"])
 
 
 def _row(row: dict[str, Any]) -> str:

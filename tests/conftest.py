@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edgenext.system.files import cache_folder
+
+if TYPE_CHECKING:
+    from edgenext.formats.artifact import Artifact
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch starts
 # Tests run in as many processes as there are cores: with more threads in each they would compete
@@ -32,3 +37,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Use a temporary cache, except for the converters' environments, which take gigabytes."""
     os.environ.setdefault("EDGENEXT_ENVIRONMENTS", str(cache_folder("environments")))
     os.environ["EDGENEXT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def make_artifact(tmp_path: Path) -> Callable[..., Artifact]:
+    """Makes tiny artifacts in the test's own folder."""
+    from tiny_artifacts import tiny_artifact
+
+    def make(name: str = "tiny", **kwargs: int) -> Artifact:
+        return tiny_artifact(tmp_path, name, **kwargs)
+
+    return make

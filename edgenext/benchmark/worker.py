@@ -30,11 +30,9 @@ from edgenext.errors import EdgenextError, RuntimeFailedError, UsageError
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.runtimes import open_session, runtime_of
 from edgenext.formats.session import Images
-from edgenext.schema import Evidence, Manifest
+from edgenext.schema import TIMED, Evidence, Manifest
 from edgenext.system.memory import MIB, empty_rss, peak_rss
 
-TIMED = ("host", "device")
-"""Evidence of runtimes whose time is that of the machine they run on."""
 MIN_WARMUP = 10
 """Inferences before a running median means anything."""
 WINDOW = MIN_WARMUP // 2

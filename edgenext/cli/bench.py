@@ -75,11 +75,12 @@ def bench(
     are scored there, too.
     """
     from edgenext import api
-    from edgenext.report.plots import drift
+    from edgenext.report.plots.drift import save_drift_plot
+    from edgenext.report.plots.picture import picture_format
     from edgenext.system.files import write_text
 
     if plot:
-        drift.kind_of(plot)
+        picture_format(plot)
     options = BenchOptions(
         threads=threads,
         batch=batch,
@@ -103,7 +104,7 @@ def bench(
         else:
             result = api.bench(artifact, device, images, options, context=context)
     if plot:
-        drift.save_plot(result, plot)
+        save_drift_plot(result, plot)
     if out:
         write_text(out, result.model_dump_json(indent=2) + "\n")
     console.print_json(result.model_dump(mode="json")) if json else show_bench(result)

@@ -49,7 +49,7 @@ def sensitivity(
     """
     from edgenext import api
     from edgenext.models.zoo import DEFAULT_MODEL
-    from edgenext.report.plots.sensitivity import save_plot
+    from edgenext.report.plots.sensitivity import save_sensitivity_plot
     from edgenext.system.files import write_text
 
     quantize_options = QuantizeOptions(scheme, target, ENGINE, recipe, calib, n, seed)
@@ -67,7 +67,9 @@ def sensitivity(
     if out is not None:
         files = [out / "sensitivity.json"]
         write_text(files[0], report.model_dump_json(indent=1) + "\n")
-        files += [save_plot(report, out / f"sensitivity.{kind}") for kind in ("png", "svg")]
+        files += [
+            save_sensitivity_plot(report, out / f"sensitivity.{kind}") for kind in ("png", "svg")
+        ]
     if json:
         console.print_json(report.model_dump(mode="json"))
     else:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from edgenext.errors import InputError
-from edgenext.options import ModelOptions
+from edgenext.options import DEFAULT_MAX_DROP, ModelOptions
 from edgenext.schema import Record
 from edgenext.schema.validation import validated
 
@@ -65,7 +65,7 @@ class RunConfig(Record):
     labels: Path | None = None
     limit: int | None = Field(None, ge=1)
     out: Path = Path("runs/edgenext")
-    max_drop: float = Field(1.0, ge=0, allow_inf_nan=False)
+    max_drop: float = Field(DEFAULT_MAX_DROP, ge=0, allow_inf_nan=False)
     """Points of top-1 that INT8 may cost before the report says that it does not pay."""
     quantize: QuantizeStage = QuantizeStage()
     baselines: tuple[str, ...] = Field(

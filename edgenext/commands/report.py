@@ -1,25 +1,38 @@
-"""Write the report of a run: HTML, Markdown and JSON."""
+"""Write the reports of runs: HTML, Markdown and JSON."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgenext.errors import UsageError
+from edgenext.options import DEFAULT_MAX_DROP
 
 
-def report(run_dir: Path, out: Path | None = None, *, max_drop: float = 1.0) -> list[Path]:
-    """Write the report of a run folder: see `edgenext report`.
+def report(
+    run_dirs: Path | Sequence[Path],
+    out: Path | None = None,
+    *,
+    max_drop: float = DEFAULT_MAX_DROP,
+) -> list[Path]:
+    """Write the report of one run folder, or of several: see `edgenext report`.
 
     Args:
-        run_dir: a folder made by `edgenext run`.
-        out: folder of the report; the run's own unless given.
+        run_dirs: a folder made by `edgenext run`, or a sequence of them.
+        out: folder of the report; the run's own unless given. The reports of several runs are
+            written into folders in it with the names of the run folders.
         max_drop: points of top-1 that INT8 may cost.
 
+    Returns:
+        Each report's files, HTML first, in the order of the runs.
+
     Raises:
-        UsageError: a negative or infinite `max_drop`.
-        InputError: no run in the folder, or a damaged one.
-        OutputError: the folder cannot be written.
+        UsageError: a negative or infinite `max_drop`, no folder, or `out` for run folders of which
+            two have the same name.
+        InputError: a folder without a finished run, or with a damaged one.
+        OutputError: a folder that cannot be written.
 
     >>> [path.name for path in report(Path("run"), Path("again"))]
     ['report.html', 'report.md', 'report.json']
@@ -28,4 +41,29 @@ def report(run_dir: Path, out: Path | None = None, *, max_drop: float = 1.0) -> 
 
     if not (math.isfinite(max_drop) and max_drop >= 0):
         raise UsageError(f"--max-drop {max_drop} is not a number of points", "Use 0 or more")
-    return write_report(run_dir, out, budget=max_drop)
+    folders = [run_dirs] if isinstance(run_dirs, Path) else list(run_dirs)
+    if not folders:
+        raise UsageError("no run folder was given", "Name one or more folders of finished runs")
+    files = []
+    for folder, report_dir in zip(folders, _report_dirs(folders, out), strict=True):
+        files += write_report(folder, report_dir, budget=max_drop)
+    return files
+
+
+def _report_dirs(folders: Sequence[Path], out: Path | None) -> list[Path | None]:
+    """Where each run's report is written; None is the run folder itself.
+
+    Raises:
+        UsageError: two reports would be written into the same folder.
+    """
+    if out is None or len(folders) == 1:
+        return [out] * len(folders)
+    names = [folder.resolve().name for folder in folders]
+    name, uses = Counter(names).most_common(1)[0]
+    if uses > 1:
+        raise UsageError(
+            f"{uses} run folders are called {name}: their reports would be written into the same "
+            f"folder, {out / name}",
+            "Rename one, or write their reports one at a time",
+        )
+    return [out / name for name in names]

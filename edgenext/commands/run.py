@@ -32,7 +32,15 @@ from edgenext.options import (
     BenchOptions,
     ExportOptions,
 )
-from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary, TwinReport
+from edgenext.schema import (
+    TIMED,
+    BenchReport,
+    CompareReport,
+    EvalReport,
+    Record,
+    RunSummary,
+    TwinReport,
+)
 from edgenext.system.files import atomic_path, write_text
 from edgenext.targets.target import form_for, require_target
 
@@ -174,7 +182,6 @@ def _benchmark(
 ) -> BenchReport:
     """Latency; measured again, a few times at most, while the machine is not quiet."""
     from edgenext.benchmark.environment import environment
-    from edgenext.benchmark.worker import TIMED
 
     stage = plan.config.bench
     # what only an interpreter runs here has no latency

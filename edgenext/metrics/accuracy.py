@@ -1,14 +1,14 @@
-"""How right an artifact is, and how true it is to its base, on the same images."""
+"""The accuracy of artifacts, and their drop from a base, from logits on the same images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.data import ImageSet
 from edgenext.errors import DataError, RuntimeFailedError
 from edgenext.formats.session import Logits
 from edgenext.metrics.fidelity import chunks, fidelity, log_softmax
@@ -24,13 +24,16 @@ from edgenext.schema import (
     SubsetInfo,
 )
 
+if TYPE_CHECKING:
+    from edgenext.data import ImageSet
+
 Labels = NDArray[np.int64]
 """N int64: the index of each image's class among the K logits."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one network or artifact gave for every image, N×K, and all that a result says of it."""
+    """The logits of a network or artifact for every image, N×K, and what results record of it."""
 
     name: str
     logits: Logits
@@ -40,26 +43,26 @@ class Predictions:
     evidence: Evidence
 
 
-def eval_report(every: Sequence[Predictions], images: ImageSet) -> EvalReport:
-    """Top-1, top-5 and loss of everything on the same images.
+def eval_report(predictions: Sequence[Predictions], images: ImageSet) -> EvalReport:
+    """Top-1, top-5 and loss of networks and artifacts on the same images.
 
     Raises:
-        DataError: no images, or labels that are not among the K classes.
+        DataError: no images, or labels outside the K classes.
         RuntimeFailedError: logits that are not finite.
     """
     return EvalReport(
         results=tuple(
             score(
-                one.name,
-                one.logits,
+                p.name,
+                p.logits,
                 images.labels,
-                sha256=one.sha256,
-                scheme=one.scheme,
-                runtime=one.runtime,
-                evidence=one.evidence,
+                sha256=p.sha256,
+                scheme=p.scheme,
+                runtime=p.runtime,
+                evidence=p.evidence,
                 data=images.info,
             )
-            for one in every
+            for p in predictions
         )
     )
 
@@ -70,7 +73,7 @@ def compare_report(
     """The paired drop of others against a base, on the same images.
 
     Raises:
-        DataError: no images, other shapes than the base's, or labels not among the K classes.
+        DataError: no images, shapes that differ from the base's, or labels outside the K classes.
         RuntimeFailedError: logits that are not finite.
     """
     return CompareReport(
@@ -78,15 +81,15 @@ def compare_report(
         base=accuracy(base.name, base.logits, images.labels, sha256=base.sha256),
         others=tuple(
             paired_comparison(
-                one.name,
+                other.name,
                 base.logits,
-                one.logits,
+                other.logits,
                 images.labels,
                 base_name=base.name,
-                sha256=one.sha256,
-                scheme=one.scheme,
-            ).model_copy(update={"runtime": one.runtime, "evidence": one.evidence})
-            for one in others
+                sha256=other.sha256,
+                scheme=other.scheme,
+            ).model_copy(update={"runtime": other.runtime, "evidence": other.evidence})
+            for other in others
         ),
         data=images.info,
         evidence=base.evidence,
@@ -107,10 +110,10 @@ def score(
     """Top-1, top-5 and mean cross-entropy of logits, N×K, against labels.
 
     Raises:
-        DataError: no images, or labels that are not among the K classes.
+        DataError: no images, or labels outside the K classes.
         RuntimeFailedError: logits that are not finite.
     """
-    _check(name, values, labels)
+    _require_scorable(name, values, labels)
     rank = ranks(values, labels)
     loss = sum(
         float(-log_softmax(part)[np.arange(len(part)), labels[at]].sum())
@@ -140,10 +143,10 @@ def paired_comparison(
     sha256: str = "",
     scheme: str = "",
 ) -> Comparison:
-    """The artifact `name`, with logits `other`, against the base on the same images.
+    """The artifact `name`, with logits `other`, compared with the base on the same images.
 
     Raises:
-        DataError: no images, another shape than the base's, or labels not among the K classes.
+        DataError: no images, a shape that differs from the base's, or labels outside the K classes.
         RuntimeFailedError: logits that are not finite.
     """
     if base.shape != other.shape:
@@ -152,38 +155,38 @@ def paired_comparison(
             f"{_shape(base)} (images × classes)",
             "Evaluate both on the same images; they must have the same classes",
         )
-    _check(base_name, base, labels)
-    _check(name, other, labels)
+    _require_scorable(base_name, base, labels)
+    _require_scorable(name, other, labels)
     rank = ranks(other, labels)
-    near = fidelity(base, other)
+    closeness = fidelity(base, other)
     return Comparison(
         artifact=name,
         top1=_percent(rank < 1),
         top5=_percent(rank < 5),
         drop=paired_drop(ranks(base, labels) < 1, rank < 1),
-        agreement=near.agreement,
-        sqnr_db=near.sqnr_db,
-        cosine=near.cosine,
-        kl=near.kl,
+        agreement=closeness.agreement,
+        sqnr_db=closeness.sqnr_db,
+        cosine=closeness.cosine,
+        kl=closeness.kl,
         sha256=sha256,
         scheme=scheme,
     )
 
 
 def accuracy(name: str, values: Logits, labels: Labels, *, sha256: str = "") -> Accuracy:
-    """Top-1 and top-5 alone: the base of a comparison.
+    """Top-1 and top-5 without the loss, for the base of a comparison.
 
     Raises:
-        DataError: no images, or labels that are not among the K classes.
+        DataError: no images, or labels outside the K classes.
         RuntimeFailedError: logits that are not finite.
     """
-    _check(name, values, labels)
+    _require_scorable(name, values, labels)
     rank = ranks(values, labels)
     return Accuracy(top1=_percent(rank < 1), top5=_percent(rank < 5), artifact=name, sha256=sha256)
 
 
 def paired_drop(base_right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> Drop:
-    """The paired drop from which images each of two networks got right, N bool each."""
+    """The paired drop, from the images that each of two networks got right, N bool each."""
     n = len(base_right)
     lost = int((base_right & ~other_right).sum())
     gained = int((~base_right & other_right).sum())
@@ -197,9 +200,9 @@ def paired_drop(base_right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -
 
 
 def ranks(values: Logits, labels: Labels) -> NDArray[np.int64]:
-    """How many classes stand before each image's own, N int64: 0 is a top-1 hit.
+    """The number of classes ranked before each image's own, N int64: 0 is a top-1 hit.
 
-    Of equal logits the lower class stands first, as in numpy's argmax.
+    Among equal logits the lower class comes first, as in numpy's argmax.
     """
     own = np.take_along_axis(values, labels[:, None], axis=1)
     before = np.arange(values.shape[1])[None, :] < labels[:, None]
@@ -214,7 +217,7 @@ def _shape(values: Logits) -> str:
     return "×".join(map(str, values.shape))
 
 
-def _check(name: str, values: Logits, labels: Labels) -> None:
+def _require_scorable(name: str, values: Logits, labels: Labels) -> None:
     if values.ndim != 2 or len(values) == 0 or len(values) != len(labels):
         raise DataError(
             f"{name} cannot be scored: logits of {_shape(values)} for {len(labels)} labels"

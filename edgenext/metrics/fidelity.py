@@ -1,4 +1,4 @@
-"""How near logits are to those of a base, whatever the labels say."""
+"""How close logits are to those of a base, regardless of labels."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from edgenext.formats.session import Logits
 Doubles = NDArray[np.float64]
 
 MOST_DB = 200.0
-"""SQNR of logits that are equal: JSON has no infinity, and float32 ends near 150 dB."""
+"""SQNR of equal logits: JSON has no infinity, and float32 does not exceed about 150 dB."""
 CHUNK = 4096
-"""Images taken to float64 at a time: 32 MiB for 1000 classes."""
+"""Images converted to float64 at a time: 32 MiB for 1000 classes."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near logits are to the base's, whatever the labels say.
+    """How close logits are to the base's, regardless of labels.
 
-    `agreement` in percent of equal top-1; `sqnr_db` with the logits centred per image, at most
-    200; `cosine` the mean over images, not centred; `kl` the mean KL(base ‖ other) of the
-    softmax in nats.
+    `agreement` is the percentage of equal top-1; `sqnr_db` is of the logits centred per image, at
+    most 200; `cosine` is the mean over images, not centred; `kl` is the mean KL(base ‖ other) of
+    the softmax in nats.
     """
 
     agreement: float
@@ -46,7 +46,7 @@ def fidelity(base: Logits, other: Logits) -> Fidelity:
         noise += float((error**2).sum())
         cosine += float(_cosines(a, b).sum())
         log_p, log_q = log_softmax(a), log_softmax(b)
-        # Each image's divergence is ≥ 0; rounding alone can push it below.
+        # Each image's divergence is ≥ 0, but rounding can make it negative.
         kl += float((np.exp(log_p) * (log_p - log_q)).sum(1).clip(min=0).sum())
     return Fidelity(
         agreement=100 * float(np.mean(base.argmax(1) == other.argmax(1))),
@@ -74,12 +74,12 @@ def log_softmax(values: NDArray[Any]) -> Doubles:
 def _cosines(a: Doubles, b: Doubles) -> Doubles:
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines = np.divide((a * b).sum(1), lengths, out=np.zeros(len(a)), where=lengths > 0)
-    # Two zero vectors are equal; one zero vector has no direction and shares none.
+    # Two zero vectors count as equal; one zero vector has no direction, so its cosine is 0.
     return np.asarray(np.where((a == b).all(1), 1.0, cosines).clip(-1, 1))
 
 
 def chunks(values: Logits) -> Iterator[tuple[slice, Doubles]]:
-    """Parts of N×K logits in float64, each with where it stands."""
+    """Parts of N×K logits in float64, each with its slice of the N images."""
     for start in range(0, len(values), CHUNK):
         at = slice(start, start + CHUNK)
         yield at, values[at].astype(np.float64)

@@ -13,12 +13,14 @@ from scipy.stats import binomtest, norm
 RESAMPLES = 2000
 """Enough that the Monte-Carlo error of a 95 % limit is far below the interval's width."""
 MOST_IMAGES = 10**9
-"""More images than anybody has: beyond it a budget counts as out of reach."""
+"""More images than any data set has: beyond this a budget counts as out of reach."""
 
 
 def _check_counts(lost: float, gained: float, n: float) -> None:
-    if n <= 0 or lost < 0 or gained < 0 or lost + gained > n * (1 + 1e-9):  # shares add up to n
-        raise ValueError(f"no paired counts: {lost} lost and {gained} gained of {n}")
+    if (
+        n <= 0 or lost < 0 or gained < 0 or lost + gained > n * (1 + 1e-9)
+    ):  # shares may exceed n by rounding
+        raise ValueError(f"impossible paired counts: {lost} lost and {gained} gained of {n}")
 
 
 def _score_sd(delta: float, lost: float, gained: float, n: float) -> float:
@@ -40,7 +42,7 @@ def _upper(lost: float, gained: float, n: float, z: float) -> float:
     estimate = (lost - gained) / n
     if estimate == 1:
         return 1.0
-    # Where the estimate itself has no spread it solves the equation too: take the other root.
+    # An estimate without variance solves the equation too: these are the other root.
     if lost == gained == 0:
         return z * z / (n + z * z)
     if estimate == -1:
@@ -61,11 +63,12 @@ def tango_interval(
     paired-sample design", Statistics in Medicine 17 (1998) 891-908. Counts need not be whole.
 
     Raises:
-        ValueError: the counts cannot be.
+        ValueError: the counts are negative or exceed n.
     """
     _check_counts(lost, gained, n)
     z = float(norm.ppf((1 + confidence) / 2))
-    # Losing and gaining are mirror images, and so are the two limits. Adding 0.0 turns −0 to 0.
+    # Swapping lost and gained mirrors the interval: one function gives both limits. Adding 0.0
+    # turns −0 to 0.
     return -100 * _upper(gained, lost, n, z) + 0.0, 100 * _upper(lost, gained, n, z)
 
 
@@ -81,11 +84,11 @@ def images_needed(
 ) -> int | None:
     """How many images would put the interval's upper end under a budget in points.
 
-    Assumes that the shares of lost and gained images stay as observed; None when the drop seen
-    is itself not under the budget, so that no number of images would do.
+    Assumes that the shares of lost and gained images stay as observed. None if the observed drop
+    is not below the budget, or if it would take more than `MOST_IMAGES`.
 
     Raises:
-        ValueError: the counts cannot be.
+        ValueError: the counts are negative or exceed n.
     """
     _check_counts(lost, gained, n)
     if 100 * (lost - gained) / n >= budget:

@@ -1,4 +1,4 @@
-"""The run's files on the devices that they were measured on, with others' figures beside them."""
+"""The run's files on the devices they were measured on, beside published figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell
 from edgenext.report.text import milliseconds, number, span, times
-from edgenext.schema import BenchReport, BenchResult
+from edgenext.schema import BenchReport, BenchResult, Published
 
 COLUMNS = (
     *("File", "Unit", "p50, ms", "Speed, first file = 1", "Energy, mJ", "Top-1, %"),
@@ -18,7 +18,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class DeviceTable:
-    """One device: rows under `COLUMNS`, and what stands underneath."""
+    """One device: rows under `COLUMNS`, and notes underneath."""
 
     title: str
     rows: tuple[tuple[Cell, ...], ...]
@@ -27,54 +27,57 @@ class DeviceTable:
 
 def device_tables(study: Study) -> list[DeviceTable]:
     """A table for each device that the run's files were measured on."""
-    return [_table(report, study) for report in study.summary.devices if report.results]
+    return [_device_table(report, study) for report in study.summary.devices if report.results]
 
 
-def _table(report: BenchReport, study: Study) -> DeviceTable:
+def _device_table(report: BenchReport, study: Study) -> DeviceTable:
     model = report.device.model if report.device else ""
     name = report.results[0].device
     own = {a.sha256 for a in study.summary.artifacts}
-    rows = [_row(result, report) for result in report.results]
-    rows += [
-        (
-            Cell(f"{other.arch}, {other.size}"),
-            Cell(other.device),
-            Cell(milliseconds(other.ms)),
-            *(Cell(),) * 4,
-            Cell("published"),
-        )
-        for other in report.published
-    ]
+    rows = [_result_row(result, report) for result in report.results]
+    rows += map(_published_row, report.published)
     notes = [*_notes(report)]
-    notes += [f"{r.artifact} is no file of this run" for r in report.results if r.sha256 not in own]
-    notes += list(dict.fromkeys(f"Published: {o.source}" for o in report.published))
+    notes += [
+        f"{r.artifact} is not a file of this run" for r in report.results if r.sha256 not in own
+    ]
+    notes += list(dict.fromkeys(f"Published: {row.source}" for row in report.published))
     return DeviceTable(f"On {name}" + (f", {model}" if model else ""), tuple(rows), tuple(notes))
 
 
-def _row(result: BenchResult, report: BenchReport) -> tuple[Cell, ...]:
-    struck = not result.valid
+def _result_row(result: BenchResult, report: BenchReport) -> tuple[Cell, ...]:
+    first = report.results[0]
     ratio = next(
-        (r for r in report.ratios if (r.a, r.b) == (report.results[0].artifact, result.artifact)),
-        None,
+        (r for r in report.ratios if (r.a, r.b) == (first.artifact, result.artifact)), None
     )
-    speed = Cell("1") if result is report.results[0] and report.ratios else Cell()
+    speed = Cell("1") if result is first and report.ratios else Cell()
     if ratio:
         speed = Cell(*times(ratio.median, *ratio.ci95), struck=not ratio.valid)
-    latency = Cell(milliseconds(result.p50_ms), struck=struck) if result.latency_ms else Cell()
+    latency = (
+        Cell(milliseconds(result.p50_ms), struck=not result.valid) if result.latency_ms else Cell()
+    )
     energy = result.telemetry.energy_mj if result.telemetry else None
     scores = {s.artifact: s for s in report.eval.results} if report.eval else {}
     drops = {c.artifact: c.drop for c in report.compare.others} if report.compare else {}
-    drop = drops.get(result.artifact)
-    top1 = scores.get(result.artifact)
+    score, drop = scores.get(result.artifact), drops.get(result.artifact)
     return (
         Cell(result.artifact),
         Cell(result.unit or result.unit_asked),
         latency,
         speed,
         Cell(number(energy, 1)) if energy is not None else Cell(),
-        Cell(number(top1.top1, 2), f"n = {top1.n:,}") if top1 else Cell(),
+        Cell(number(score.top1, 2), f"n = {score.n:,}") if score else Cell(),
         Cell(number(drop.points, 2), span(*drop.ci95, 2)) if drop else Cell(),
         Cell(result.evidence),
+    )
+
+
+def _published_row(row: Published) -> tuple[Cell, ...]:
+    return (
+        Cell(f"{row.arch}, {row.size}"),
+        Cell(row.device),
+        Cell(milliseconds(row.ms)),
+        *(Cell(),) * 4,
+        Cell("published"),
     )
 
 
@@ -82,10 +85,10 @@ def _notes(report: BenchReport) -> Iterator[str]:
     for result in report.results:
         for reason in result.reasons:
             yield f"{result.artifact} is not valid: {reason}"
-        if found := result.sustained:
+        if sustained := result.sustained:
             yield (
-                f"{result.artifact} ran for {number(found.seconds / 60, 1)} minutes: its last "
-                f"third took {number(100 * found.drift, 1)} % more than its first"
+                f"{result.artifact} ran for {number(sustained.seconds / 60, 1)} minutes: its last "
+                f"third took {number(100 * sustained.drift, 1)} % longer than its first"
             )
     if report.device:
         yield from report.device.notes

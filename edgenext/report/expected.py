@@ -1,78 +1,81 @@
-"""What INT8 was expected to bring on this CPU, beside what was measured."""
+"""The speed that INT8 was expected to have on this CPU, beside the speed that was measured."""
 
 from __future__ import annotations
 
 from edgenext.benchmark.advice import CONDITIONS, basis, bf16_too, expectation
+from edgenext.options import ENGINE
 from edgenext.report.speed import Speed, speed
-from edgenext.report.study import MEASURED, OURS, Study
+from edgenext.report.study import Study
 from edgenext.report.text import clean, times
-from edgenext.report.verdict import Verdict
-from edgenext.schema import Advice
+from edgenext.schema import TIMED, Advice, Verdict
 
 SCHEME = "w8a8-static"
 """The scheme that expectations are about."""
 
 TOLERANCE = 0.1
-"""An expectation is a range over machines of a kind: so much beside it is no surprise."""
+"""An expectation is a range over machines of a kind: a speed this far outside is no surprise."""
 
 
-def expected(study: Study, verdict: Verdict) -> str:
+def expectation_text(study: Study, verdict: Verdict) -> str:
     """One paragraph, empty where there is no expectation: no CPU target, or no INT8 judged."""
     from edgenext.targets.target import schemes
 
     env = study.summary.bench.environment
     judged = next((e for e in study.int8 if e.name == verdict.artifact), None)
-    made = judged.artifact if judged else None
-    if env is None or judged is None or made is None:
+    artifact = judged.artifact if judged else None
+    if env is None or judged is None or artifact is None:
         return ""
-    of_ours = judged.scheme == SCHEME and made.engine in ("", OURS)
-    target = made.target
-    if judged.bench and judged.bench.evidence not in MEASURED:
-        return ""  # it ran on no such CPU
-    if not of_ours or not target.startswith("cpu-"):
+    if judged.bench and judged.bench.evidence not in TIMED:
+        return ""  # it did not run on such a CPU
+    if judged.scheme != SCHEME or artifact.engine not in ("", ENGINE):
+        return ""
+    if not artifact.target.startswith("cpu-"):
         return ""
     advice = expectation(env, arch=study.summary.arch)
-    said = (
+    measured = speed(judged, study.base, study) if study.base else None
+    sentences = [_expectation(advice), _measurement(measured, study, advice)]
+    if verdict.pays is None:  # else the verdict says what to ship
+        sentences.append(f"Until the verdict is clear: {advice.recommendation}.")
+    if not any(e.scheme == "bf16" for e in study.floats) and (
+        hint := bf16_too(env, schemes(artifact.target))
+    ):
+        sentences.append(f"{hint[0].upper()}{hint[1:]}.")
+    return clean(" ".join(sentences))
+
+
+def _expectation(advice: Advice) -> str:
+    if advice.low is None:
+        return f"There is no expectation for INT8 on {advice.isa}: {advice.reason}."
+    return (
         f"On {advice.isa}, INT8 is expected to run {advice.speed} as fast as the plain FP32 export "
         f"({CONDITIONS}; {basis(advice)}), since {advice.reason}."
-        if advice.low is not None
-        else f"On {advice.isa} nothing is known of INT8: {advice.reason}."
     )
-    found = speed(judged, study.base, study) if study.base else None
-    parts = [said, _measured(found, study, advice)]
-    if verdict.pays is None:  # else the verdict says what to ship
-        parts.append(f"Until it is measured: {advice.recommendation}.")
-    if not any(e.scheme == "bf16" for e in study.floats) and (
-        too := bf16_too(env, schemes(target))
-    ):
-        parts.append(f"{too[0].upper()}{too[1:]}.")
-    return clean(" ".join(parts))
 
 
-def _measured(found: Speed | None, study: Study, advice: Advice) -> str:
-    if found is None or not found.valid:
+def _measurement(measured: Speed | None, study: Study, advice: Advice) -> str:
+    if measured is None or not measured.valid:
         return "This run has no valid timing to compare with that."
-    value, interval = times(found.times, found.low, found.high)
-    here = f"This run measured {value} ({interval}){_conditions(study)}"
+    value, interval = times(measured.times, measured.low, measured.high)
+    sentence = f"This run measured {value} ({interval}){_conditions(study)}"
     if advice.low is None:
-        return f"{here}."
-    if found.high < advice.low * (1 - TOLERANCE):
-        return f"{here}: less than that."
-    if advice.high is not None and found.low > advice.high * (1 + TOLERANCE):
-        return f"{here}: more than that."
-    return f"{here}: as expected."
+        return f"{sentence}."
+    if measured.high < advice.low * (1 - TOLERANCE):
+        return f"{sentence}: less than expected."
+    if advice.high is not None and measured.low > advice.high * (1 + TOLERANCE):
+        return f"{sentence}: more than expected."
+    return f"{sentence}: as expected."
 
 
 def _conditions(study: Study) -> str:
-    """How the run differs from what the expectation is about, if it does."""
+    """How the run differs from the conditions of the expectation, if it does."""
     bench = study.base.bench if study.base else None
     if bench is None:
         return ""
-    other = [
+    differences = [
         "" if bench.size.endswith("256×256") or not bench.size else f"at {bench.size}",
         "" if bench.threads == 1 else f"with {bench.threads} threads",
         "" if bench.batch == 1 else f"with a batch of {bench.batch}",
         "" if bench.runtime.startswith("onnxruntime") else f"in {bench.runtime}",
     ]
-    differs = ", ".join(filter(None, other))
-    return f" {differs}, other conditions than those" if differs else ""
+    text = ", ".join(filter(None, differences))
+    return f" under other conditions ({text})" if text else ""

@@ -1,4 +1,4 @@
-"""How to read a report: what its words mean, in few of them."""
+"""The terms of a report, explained in a few words each."""
 
 from __future__ import annotations
 
@@ -7,52 +7,58 @@ from collections.abc import Iterator
 from edgenext.report.provenance import lacks_dot_product
 from edgenext.report.study import Study
 from edgenext.report.text import points
-from edgenext.report.verdict import Verdict
+from edgenext.schema import Evidence, Verdict
 
-EVIDENCE = {
+EVIDENCE: dict[Evidence, str] = {
     "device": "measured on the hardware named",
     "host": "measured on the CPU of the machine named under “Machine”",
     "simulator": "from the vendor’s functional simulator: accuracy only",
-    "emulated": "under emulation: accuracy only",
-    "compiler": "what the vendor’s compiler says",
-    "estimate": "a vendor’s performance model, not a measurement",
-    "published": "somebody else’s figure",
+    "emulated": "measured under emulation: accuracy only",
+    "compiler": "reported by the vendor’s compiler",
+    "estimate": "from a vendor’s performance model, not measured",
+    "published": "published by others, not measured here",
 }
-"""What each evidence label means."""
+"""The meaning of each evidence label."""
 
 
-def reading(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """Terms and what they mean; `used` are the evidence labels that occur."""
-    short = any(e.scheme != "fp32" for e in study.floats)
+def glossary(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Terms and their meanings; `used` are the evidence labels that occur."""
+    rounded_float = any(e.scheme != "fp32" for e in study.floats)
     yield (
         "Paid",
         "INT8 pays when it is faster than every floating-point file, the folded one included, "
         "with the whole 95 % interval of the speed above 1, and the upper end of its drop’s "
         f"interval is within {points(verdict.budget)}."
-        + (" A float file that rounds too counts only within the same budget." if short else ""),
+        + (
+            " A float file of lower precision than FP32 counts only if its own drop is within the "
+            "same budget."
+            if rounded_float
+            else ""
+        ),
     )
     yield (
         "x as fast",
-        "the other’s latency over this one’s: 2x takes half the time. The files take turns, "
-        "round by round, so that what disturbs one disturbs all. The figure is the median of the "
-        "ratios of each round, the interval a bootstrap’s.",
+        "the other file’s latency divided by this file’s: at 2x an inference takes half the time. "
+        "The files take turns, round by round, so that a disturbance affects all of them. The "
+        "figure is the median of the per-round ratios; the interval is a bootstrap interval.",
     )
     yield (
         "Drop",
-        "100 × (lost − gained) / n on the same images: lost were right and became wrong, gained "
-        "were wrong and became right. The interval is Tango’s, p that of McNemar’s exact test: "
-        "with few images a small drop says little, and the interval says how little.",
+        "100 × (lost − gained) / n on the same images: lost images were right and became wrong, "
+        "gained images were wrong and became right. The interval is Tango’s score interval, p is "
+        "that of McNemar’s exact test. With few images a small drop says little; the interval "
+        "shows how little.",
     )
     yield (
         "Same answer, SQNR",
-        "how near the logits stay to the base’s, whatever the labels say. They see changes "
-        "that n images cannot.",
+        "how close the logits stay to the base’s, whatever the labels are. They show changes that "
+        "are too small to show in the top-1 of n images.",
     )
     if any(e.bench and not e.bench.valid for e in study.entries):
         yield (
             "Struck out",
-            "a timing with something against it, named under the table. It counts for nothing "
-            "in the verdict.",
+            "a timing that is not valid, for the reason given under the table. The verdict does "
+            "not use it.",
         )
     for label, meaning in EVIDENCE.items():
         if label in used:
@@ -60,6 +66,6 @@ def reading(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[tu
     if lacks_dot_product(study.summary.bench.environment):
         yield (
             "Another CPU",
-            "this one multiplies int8 without a dot-product instruction (VNNI, AMX, dotprod or "
-            "i8mm). On one that has it the speed of INT8 is another: measure there.",
+            "this CPU multiplies int8 without a dot-product instruction (VNNI, AMX, dotprod or "
+            "i8mm). The speed of INT8 differs on a CPU that has one: measure it there.",
         )

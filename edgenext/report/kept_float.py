@@ -1,4 +1,4 @@
-"""What stayed in float and why, and what spoke against the calibration."""
+"""The sites that stay in float, with the reasons, and the warnings about the calibration."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from edgenext.report.study import Study
 from edgenext.report.text import count
 
 TITLE = "What stays in float, and why"
-WARNED = "What speaks against the calibration"
+WARNINGS_TITLE = "Warnings about the calibration"
 SHOWN = 3
 """Names shown of sites that share a reason."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Sites that stayed in float for one reason."""
+class FloatSites:
+    """Sites that stay in float for one reason."""
 
     sites: tuple[str, ...]
     reason: str
 
     @property
     def short(self) -> str:
-        """How many, and the first of their names."""
+        """How many sites there are, and the first names."""
         more = len(self.sites) - SHOWN
         rest = f" and {more:,} more" if more > 0 else ""
         return f"{count(len(self.sites), 'site')}: {', '.join(self.sites[:SHOWN])}{rest}"
 
 
-def kept_rows(study: Study) -> list[Kept]:
-    """Reasons why sites of our INT8 file stayed in float, those with most sites first."""
+def float_sites(study: Study) -> list[FloatSites]:
+    """Sites of this package's INT8 file that stay in float by reason, the most sites first."""
     by_reason: dict[str, list[str]] = {}
     for site, reason in study.summary.kept_float.items():
         by_reason.setdefault(reason, []).append(site)
-    rows = [Kept(tuple(sites), reason) for reason, sites in by_reason.items()]
+    rows = [FloatSites(tuple(sites), reason) for reason, sites in by_reason.items()]
     return sorted(rows, key=lambda row: -len(row.sites))
 
 
 def warnings(study: Study) -> list[str]:
-    """The warnings in the manifests, each with the files it is about unless that is all of them."""
+    """The warnings of the manifests, prefixed by their files unless they concern all of them."""
     by_text: dict[str, list[str]] = {}
     for entry in study.int8:
         for warning in entry.artifact.warnings if entry.artifact else ():

@@ -1,4 +1,4 @@
-"""Reading a run folder: its summary and, where they were kept, the logits."""
+"""Reading a run folder: its summary, its device results and, if present, its logits."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def load_summary(run_dir: Path) -> RunSummary:
     """The `run.json` of a run folder.
 
     Raises:
-        InputError: there is none, or it is not a summary of a whole run.
+        InputError: there is none, or it is not the summary of a finished run.
     """
     path = run_dir / SUMMARY
     if not path.is_file():
         raise InputError(
-            f"{run_dir} holds no {SUMMARY}",
-            "Give the folder of a run that ended; `edgenext run` makes one",
+            f"{run_dir} contains no {SUMMARY}",
+            "Give the folder of a finished run; `edgenext run` makes one",
         )
-    remedy = "Run `edgenext run` again: it redoes only what is missing"
+    remedy = "Run `edgenext run` again: it repeats only what is missing"
     try:
         text = path.read_bytes()
         summary = RunSummary.model_validate_json(text)
@@ -51,65 +51,69 @@ def load_summary(run_dir: Path) -> RunSummary:
     except ValidationError as e:
         first = e.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
-        why = f"{field}: {' '.join(first['msg'].split())}"
-        raise InputError(f"{path} is not the summary of a run: {why}", remedy) from e
-    if odd := _not_finite(text):
-        raise InputError(f"{path} holds {odd} where a measured number belongs", remedy)
+        reason = f"{field}: {' '.join(first['msg'].split())}"
+        raise InputError(f"{path} is not the summary of a run: {reason}", remedy) from e
+    if constant := _not_finite(text):
+        raise InputError(f"{path} contains {constant} instead of a measured number", remedy)
     if summary.schema_version != 1:
         raise InputError(
-            f"{path} has schema version {summary.schema_version}; this program knows version 1",
+            f"{path} has schema version {summary.schema_version}; this program reads version 1",
             "Use the version of edgenext that wrote it",
         )
     return summary.model_copy(update={"devices": _devices(run_dir / DEVICES)})
 
 
 def _devices(folder: Path) -> tuple[BenchReport, ...]:
-    """What `bench --device … -o` has left in the run's folder of devices, by file name."""
-    found = []
+    """The results that `bench --device … -o` wrote into the run's `devices`, by file name."""
+    reports = []
     for path in sorted(folder.glob("*.json")):
         try:
             text = path.read_bytes()
             report = BenchReport.model_validate_json(text)
         except (OSError, ValidationError) as e:
-            why = e.errors()[0]["msg"] if isinstance(e, ValidationError) else e.strerror
+            reason = e.errors()[0]["msg"] if isinstance(e, ValidationError) else e.strerror
             raise InputError(
-                f"{path} is no result of a device: {why}", "Measure again, or remove the file"
+                f"{path} is not the result of a device: {reason}",
+                "Measure again, or remove the file",
             ) from e
-        if odd := _not_finite(text):
-            raise InputError(f"{path} holds {odd} where a measured number belongs", "Remove it")
-        found.append(report)
-    return tuple(found)
+        if constant := _not_finite(text):
+            raise InputError(
+                f"{path} contains {constant} instead of a measured number",
+                "Measure again, or remove the file",
+            )
+        reports.append(report)
+    return tuple(reports)
 
 
 def _not_finite(text: bytes) -> str:
-    """The first NaN or Infinity in a JSON text: pydantic takes them for numbers."""
-    found: list[str] = []
-    json.loads(text, parse_constant=found.append)
-    return found[0] if found else ""
+    """The first NaN or Infinity in a JSON text: pydantic accepts them as numbers."""
+    constants: list[str] = []
+    json.loads(text, parse_constant=constants.append)
+    return constants[0] if constants else ""
 
 
 def load_logits(run_dir: Path) -> RunLogits | None:
-    """The `logits.npz` of a run folder, or None where none were kept.
+    """The `logits.npz` of a run folder, or None if there is none.
 
     Raises:
-        InputError: the file is broken, or its arrays do not belong together.
+        InputError: the file is damaged, or its arrays do not fit together.
     """
     path = run_dir / LOGITS
     if not path.is_file():
         return None
-    remedy = "Delete it to do without, or run `edgenext run` again"
+    remedy = "Delete it to write the report without it, or run `edgenext run` again"
     try:
-        # numpy leaves a file open that it fails to read: this one is closed here.
+        # numpy does not close a file that it fails to read.
         with path.open("rb") as file:
             stored = np.load(file, allow_pickle=False)
             if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise ValueError("one array, not an archive of them")
+                raise ValueError("it is a single array, not an archive of arrays")
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
         raise InputError(f"{path} does not hold logits: {e}", remedy) from e
     labels = arrays.pop(LABELS, None)
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise InputError(f"{path} does not hold one whole number a label", remedy)
+        raise InputError(f"{path} does not hold an integer label for each image", remedy)
     for name, values in arrays.items():
         if values.ndim != 2 or len(values) != len(labels) or values.dtype.kind != "f":
             shape = "×".join(map(str, values.shape))

@@ -1,63 +1,103 @@
-"""The report as Markdown: the same sentence, table and provenance, without the plots."""
+"""The report as Markdown: the same text and tables as the page, without the plots."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 
-from edgenext.report import kept_float as kept
+from edgenext.report import kept_float
 from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
-from edgenext.report.devices import device_tables
-from edgenext.report.expected import expected
-from edgenext.report.glossary import reading
+from edgenext.report.devices import DeviceTable, device_tables
+from edgenext.report.expected import expectation_text
+from edgenext.report.glossary import glossary
 from edgenext.report.provenance import Section, provenance
 from edgenext.report.study import Study
-from edgenext.report.tables import Cell, Row, Table, results
+from edgenext.report.tables import Cell, FigureRow, ResultTable, result_table
 from edgenext.report.text import clean, prose
-from edgenext.report.twin import COLUMNS, TITLE, twin_table
-from edgenext.report.verdict import Verdict
+from edgenext.report.twin import COLUMNS, TITLE, TwinTable, twin_table
+from edgenext.schema import Verdict
 
 
 def markdown(study: Study, verdict: Verdict) -> str:
     """GitHub-flavoured Markdown; every text is escaped."""
-    table = results(study)
-    lines = [f"# {_text(study.summary.model)}", "", f"**{_text(verdict.sentence)}**", ""]
-    lines += (f"- {_text(reason)}" for reason in verdict.reasons)
-    if beside := expected(study, verdict):
-        lines += ["", _prose(beside)]
-    lines += ["", "## Results", "", *_table(table)]
-    if table.notes:
-        lines += ["", *(f"- {_text(note)}" for note in table.notes)]
-    if twin := twin_table(study):
-        lines += ["", f"## {TITLE}", "", _prose(twin.about), ""]
-        lines += (f"- {_prose(finding)}" for finding in twin.findings)
-        lines.append("")
-        lines += [_joined(COLUMNS), _joined(("---", "---", *("---:" for _ in COLUMNS[2:])))]
-        lines += (_joined(map(_text, row)) for row in twin.rows)
-        lines += ["", _prose(twin.note)]
+    table = result_table(study)
+    lines = [
+        f"# {_text(study.summary.model)}",
+        "",
+        *_verdict(study, verdict),
+        *_results(table),
+        *_twin(twin_table(study)),
+    ]
     for device in device_tables(study):
-        lines += ["", f"## {_text(device.title)}", ""]
-        lines += [_joined(DEVICE_COLUMNS), _joined(("---", *("---:" for _ in DEVICE_COLUMNS[1:])))]
-        lines += (_joined(_cell(cell, with_evidence=False) for cell in row) for row in device.rows)
-        lines += ["", *(f"- {_text(note)}" for note in device.notes)]
-    if warned := kept.warnings(study):
-        lines += ["", f"## {kept.WARNED}", "", *(f"- {_text(warning)}" for warning in warned)]
-    if rows := kept.kept_rows(study):
-        lines += ["", f"## {kept.TITLE}", ""]
-        lines += (f"- {_text(row.short)}: {_text(row.reason)}" for row in rows)
+        lines += _device(device)
+    lines += _calibration_warnings(study)
+    lines += _float_sites(study)
     lines += ["", "## How to read this", ""]
-    terms = reading(study, verdict, table.evidence)
+    terms = glossary(study, verdict, table.evidence)
     lines += (f"- **{_text(term)}**: {_text(meaning)}" for term, meaning in terms)
-    lines += ["", "## Where it comes from"]
+    lines += ["", "## Where the figures come from"]
     for section in provenance(study):
         lines += ["", *_section(section)]
     return "\n".join(lines) + "\n"
 
 
+def _verdict(study: Study, verdict: Verdict) -> Iterator[str]:
+    yield f"**{_text(verdict.sentence)}**"
+    yield ""
+    yield from _items(verdict.reasons)
+    if expectation := expectation_text(study, verdict):
+        yield from ("", _prose(expectation))
+
+
+def _results(table: ResultTable) -> Iterator[str]:
+    yield from ("", "## Results", "")
+    yield from _table(table)
+    if table.notes:
+        yield ""
+        yield from _items(table.notes)
+
+
+def _twin(table: TwinTable | None) -> Iterator[str]:
+    if table is None:
+        return
+    yield from ("", f"## {TITLE}", "", _prose(table.about), "")
+    yield from (f"- {_prose(finding)}" for finding in table.findings)
+    yield ""
+    yield _joined(COLUMNS)
+    yield _joined(("---", "---", *("---:" for _ in COLUMNS[2:])))
+    yield from (_joined(map(_text, row)) for row in table.rows)
+    yield from ("", _prose(table.note))
+
+
+def _device(table: DeviceTable) -> Iterator[str]:
+    yield from ("", f"## {_text(table.title)}", "")
+    yield _joined(DEVICE_COLUMNS)
+    yield _joined(("---", *("---:" for _ in DEVICE_COLUMNS[1:])))
+    yield from (_joined(_cell(cell, with_evidence=False) for cell in row) for row in table.rows)
+    yield ""
+    yield from _items(table.notes)
+
+
+def _calibration_warnings(study: Study) -> Iterator[str]:
+    if warnings := kept_float.warnings(study):
+        yield from ("", f"## {kept_float.WARNINGS_TITLE}", "")
+        yield from _items(warnings)
+
+
+def _float_sites(study: Study) -> Iterator[str]:
+    if rows := kept_float.float_sites(study):
+        yield from ("", f"## {kept_float.TITLE}", "")
+        yield from (f"- {_text(row.short)}: {_text(row.reason)}" for row in rows)
+
+
+def _items(texts: Iterable[str]) -> Iterator[str]:
+    return (f"- {_text(text)}" for text in texts)
+
+
 def _text(text: str) -> str:
-    """Text that Markdown shows as it is, in a table too."""
+    """Text that Markdown shows unchanged, in a table too."""
     escaped = re.sub(r"([\\`*\[\]|~])", r"\\\1", clean(text))
-    # An underscore inside a word is only itself.
+    # An underscore inside a word is no markup.
     escaped = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -67,14 +107,14 @@ def _prose(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Text in a code span, fenced by more backticks than it holds."""
-    kept = clean(text).replace("|", "\\|")
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", kept)), default=0))
-    pad = " " if "`" in kept else ""
-    return f"{fence}{pad}{kept}{pad}{fence}"
+    """Text in a code span, with a fence longer than any run of backticks in it."""
+    code = clean(text).replace("|", "\\|")
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", code)), default=0))
+    pad = " " if "`" in code else ""
+    return f"{fence}{pad}{code}{pad}{fence}"
 
 
-def _table(table: Table) -> Iterator[str]:
+def _table(table: ResultTable) -> Iterator[str]:
     yield _joined(("Figure", *map(_text, table.columns), "Evidence"))
     yield _joined(("---", *("---:" for _ in table.columns), "---"))
     for group in table.groups:
@@ -83,7 +123,7 @@ def _table(table: Table) -> Iterator[str]:
             yield _row(row)
 
 
-def _row(row: Row) -> str:
+def _row(row: FigureRow) -> str:
     mixed = len(row.evidence) > 1
     cells = (_cell(cell, mixed) for cell in row.cells)
     return _joined((_text(row.head), *cells, "" if mixed else _text("".join(row.evidence))))

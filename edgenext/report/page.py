@@ -1,4 +1,4 @@
-"""The report as one HTML file: no script, nothing loaded from anywhere, every text escaped."""
+"""The report as one HTML file: no script, nothing loaded, every text escaped."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from string import Template
 
-from edgenext.report import kept_float as kept
+from edgenext.report import kept_float
 from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
 from edgenext.report.devices import DeviceTable, device_tables
-from edgenext.report.expected import expected
-from edgenext.report.glossary import reading
+from edgenext.report.expected import expectation_text
+from edgenext.report.glossary import glossary
 from edgenext.report.plots.canvas import Plot
 from edgenext.report.provenance import Section, provenance
 from edgenext.report.study import Study
-from edgenext.report.tables import Cell, Row, Table, results
+from edgenext.report.tables import Cell, FigureRow, ResultTable, result_table
 from edgenext.report.text import clean, prose
 from edgenext.report.tiles import Tile, tiles
 from edgenext.report.twin import COLUMNS, TITLE, TwinTable, twin_table
-from edgenext.report.verdict import Verdict
+from edgenext.schema import Verdict
 
 OUTCOMES = {
     True: ("paid", "INT8 paid"),
     False: ("unpaid", "INT8 did not pay"),
     None: ("unknown", "Cannot tell"),
 }
-"""Verdict → the class that colours it, and its words in the window's title."""
+"""Verdict → its CSS class, and its words in the window's title."""
 
 
 def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
-    """The whole HTML document; `plots` are trusted, all other text is not."""
+    """The HTML document; `plots` are trusted, all other text is escaped."""
     judged = next((e for e in study.entries if e.name == verdict.artifact), None)
-    table = results(study)
-    terms = reading(study, verdict, table.evidence)
+    table = result_table(study)
+    terms = glossary(study, verdict, table.evidence)
     outcome, badge = OUTCOMES[verdict.pays]
     lead, colon, rest = verdict.sentence.partition(": ")
     return Template(_resource("page.html")).substitute(
@@ -44,15 +44,15 @@ def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
         lead=_text(lead) + colon,
         sentence=_text(rest),
         reasons=_lines(f"<li>{_text(reason)}</li>" for reason in verdict.reasons),
-        expected=_expected(expected(study, verdict)),
+        expected=_expected(expectation_text(study, verdict)),
         tiles=_tiles(tiles(study, judged)),
         results=_table(table, judged.label if judged else ""),
         twin=_twin(twin_table(study)),
         devices=_lines(map(_device, device_tables(study))),
-        warned=_warned(kept.warnings(study)),
-        kept=_kept(kept.kept_rows(study)),
+        warnings=_warnings(kept_float.warnings(study)),
+        float_sites=_float_sites(kept_float.float_sites(study)),
         plots=_plots(plots),
-        reading=_lines(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in terms),
+        terms=_lines(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in terms),
         provenance=_lines(map(_section, provenance(study))),
     )
 
@@ -62,7 +62,7 @@ def _text(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    return prose(text, _text, lambda typed: f"<code>{_text(typed)}</code>")
+    return prose(text, _text, lambda code: f"<code>{_text(code)}</code>")
 
 
 def _lines(parts: Iterable[str]) -> str:
@@ -73,17 +73,17 @@ def _resource(name: str) -> str:
     return resources.files("edgenext.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _tiles(every: Sequence[Tile]) -> str:
-    if not every:
+def _tiles(figures: Sequence[Tile]) -> str:
+    if not figures:
         return ""
     items = (
         f"<li><b>{_text(t.value)}</b><span>{_text(t.name)}</span><small>{_text(t.note)}</small></li>"
-        for t in every
+        for t in figures
     )
     return f'<ul class="tiles">\n{_lines(items)}\n</ul>'
 
 
-def _table(table: Table, judged: str) -> str:
+def _table(table: ResultTable, judged: str) -> str:
     marks = [' class="judged"' if label == judged else "" for label in table.columns]
     heads = "".join(
         f'<th scope="col"{mark}>{_text(label)}</th>'
@@ -132,7 +132,7 @@ def _device(table: DeviceTable) -> str:
 
 
 def _grid(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of rows whose cells are HTML already; the first cell of each is its head."""
+    """A table of rows with cells in HTML; the first cell of each row is its head."""
     columns = "".join(f'<th scope="col">{_text(name)}</th>' for name in heads)
     lines = []
     for head, *cells in rows:
@@ -144,29 +144,31 @@ def _grid(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     )
 
 
-def _warned(every: Sequence[str]) -> str:
-    if not every:
+def _warnings(warnings: Sequence[str]) -> str:
+    if not warnings:
         return ""
-    items = _lines(f"<li>{_text(warning)}</li>" for warning in every)
-    return f'<section>\n<h2>{kept.WARNED}</h2>\n<ul class="notes">\n{items}\n</ul>\n</section>'
+    title = kept_float.WARNINGS_TITLE
+    items = _lines(f"<li>{_text(warning)}</li>" for warning in warnings)
+    return f'<section>\n<h2>{title}</h2>\n<ul class="notes">\n{items}\n</ul>\n</section>'
 
 
-def _kept(rows: Sequence[kept.Kept]) -> str:
+def _float_sites(rows: Sequence[kept_float.FloatSites]) -> str:
     if not rows:
         return ""
+    title = kept_float.TITLE
     items = _lines(f"<dt>{_sites(row)}</dt><dd>{_text(row.reason)}</dd>" for row in rows)
-    return f'<section class="kept">\n<h2>{kept.TITLE}</h2>\n<dl>\n{items}\n</dl>\n</section>'
+    return f'<section class="float-sites">\n<h2>{title}</h2>\n<dl>\n{items}\n</dl>\n</section>'
 
 
-def _sites(row: kept.Kept) -> str:
+def _sites(row: kept_float.FloatSites) -> str:
     """A few names, which open to all of them."""
-    if len(row.sites) <= kept.SHOWN:
+    if len(row.sites) <= kept_float.SHOWN:
         return _text(row.short)
-    every = _text(", ".join(row.sites))
-    return f"<details><summary>{_text(row.short)}</summary>{every}</details>"
+    names = _text(", ".join(row.sites))
+    return f"<details><summary>{_text(row.short)}</summary>{names}</details>"
 
 
-def _row(row: Row, marks: Sequence[str]) -> str:
+def _row(row: FigureRow, marks: Sequence[str]) -> str:
     mixed = len(row.evidence) > 1
     cells = "".join(
         f"<td{mark}>{_cell(cell, mixed)}</td>" for cell, mark in zip(row.cells, marks, strict=True)
@@ -187,13 +189,13 @@ def _cell(cell: Cell, with_evidence: bool) -> str:
     return value + small + (f"<small>{_text(cell.evidence)}</small>" if tag else "")
 
 
-def _plots(every: Sequence[Plot]) -> str:
-    if not every:
+def _plots(plots: Sequence[Plot]) -> str:
+    if not plots:
         return ""
     figures = (
         f'<figure>\n<h3>{_text(p.title)}</h3>\n<div role="img" aria-label="{_text(p.alt)}">\n'
         f"{p.svg}\n</div>\n<figcaption>{_text(p.caption)}</figcaption>\n</figure>"
-        for p in every
+        for p in plots
     )
     return f'<section>\n<h2>Plots</h2>\n<div class="plots">\n{_lines(figures)}\n</div>\n</section>'
 

@@ -1,4 +1,4 @@
-"""Where a run's figures come from: network, images, files, machine, command."""
+"""The provenance of a run's figures: network, images, files, machine, command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8", "dotprod", "i8mm"}
 
 @dataclass(frozen=True)
 class Fact:
-    """A name and what it is; `code` for hashes and commands."""
+    """A name and its value; `code` for hashes and commands."""
 
     name: str
     value: str
@@ -33,12 +33,16 @@ class Section:
 
 
 def provenance(study: Study) -> tuple[Section, ...]:
-    """Everything needed to make the run's figures again."""
+    """Everything needed to reproduce the run's figures."""
     s = study.summary
     sections = [
         Section("Network", tuple(_network(study))),
         Section("Images", tuple(_images(study))),
-        *(Section(f"File {study_label}", tuple(_file(a))) for study_label, a in _files(study)),
+        *(
+            Section(f"File {e.label}", tuple(_file(e.artifact)))
+            for e in study.entries
+            if e.artifact
+        ),
     ]
     if s.bench.environment:
         sections.append(Section("Machine", tuple(_machine(s.bench.environment))))
@@ -47,17 +51,17 @@ def provenance(study: Study) -> tuple[Section, ...]:
 
 
 def lacks_dot_product(env: Environment | None) -> bool:
-    """Whether the CPU is known to have no int8 dot product: INT8 there is another machine."""
+    """Whether the CPU is known to have no int8 dot product, which decides the speed of INT8."""
     return bool(env and env.isa and DOT_PRODUCTS.isdisjoint(env.isa))
 
 
-def subset(info: SubsetInfo) -> str:
-    """Which images: `val of data.zip, 500 of 5,000 images: a stratified subset (seed 0)`."""
-    where = f"{info.split} of {info.data}" if info.split else info.data
+def _subset(info: SubsetInfo) -> str:
+    """Such as `val of data.zip, 500 of 5,000 images: a subset stratified by class (seed 0)`."""
+    source = f"{info.split} of {info.data}" if info.split else info.data
     if info.n < info.n_total:
         drawn = f"{info.n:,} of {info.n_total:,} images: a subset stratified by class"
-        return f"{where}, {drawn} (seed {info.seed})"
-    return f"{where}, all {count(info.n, 'image')}"
+        return f"{source}, {drawn} (seed {info.seed})"
+    return f"{source}, all {count(info.n, 'image')}"
 
 
 def _network(study: Study) -> Iterator[Fact]:
@@ -86,13 +90,13 @@ def _images(study: Study) -> Iterator[Fact]:
         elif data:
             yield Fact(
                 "Disjoint",
-                "the two sets share no image; a run compares the content hash of every image and "
-                "stops where two are equal",
+                "yes: the two sets share no image; a run compares the content hashes of all images "
+                "and stops if two are equal",
             )
 
 
 def _set(name: str, info: SubsetInfo) -> Iterator[Fact]:
-    yield Fact(name, subset(info))
+    yield Fact(name, _subset(info))
     yield Fact(f"{name} sha256", info.sha256, code=True)
     if info.corrupt:
         bad = ", ".join(info.corrupt)
@@ -102,24 +106,20 @@ def _set(name: str, info: SubsetInfo) -> Iterator[Fact]:
         )
 
 
-def _files(study: Study) -> list[tuple[str, ExportResult]]:
-    return [(e.label, e.artifact) for e in study.entries if e.artifact]
-
-
-def _file(made: ExportResult) -> Iterator[Fact]:
+def _file(file: ExportResult) -> Iterator[Fact]:
     yield Fact(
-        "File", f"{PurePath(made.artifact).name}, {number(mebibytes(made.size_bytes), 2)} MiB"
+        "File", f"{PurePath(file.artifact).name}, {number(mebibytes(file.size_bytes), 2)} MiB"
     )
-    yield Fact("sha256", made.sha256, code=True)
-    form = f", form {made.form}" if made.form else ""
-    yield Fact("Scheme", f"{made.scheme} for {made.target}{form}, {made.format}")
-    if made.manifest:
-        yield Fact("Recipe and tools", f"in the manifest {PurePath(made.manifest).name}")
-    if made.parity:
-        p = made.parity
+    yield Fact("sha256", file.sha256, code=True)
+    form = f", form {file.form}" if file.form else ""
+    yield Fact("Scheme", f"{file.scheme} for {file.target}{form}, {file.format}")
+    if file.manifest:
+        yield Fact("Recipe and tools", f"in the manifest {PurePath(file.manifest).name}")
+    if file.parity:
+        p = file.parity
         yield Fact(
             "Against PyTorch",
-            f"{count(p.n, 'image')}: largest difference of a logit {p.max_abs:.2g}, SQNR "
+            f"{count(p.n, 'image')}: largest logit difference {p.max_abs:.2g}, SQNR "
             f"{decibels(p.sqnr_db)} dB, same answer {number(p.agreement, 2)} %",
         )
 
@@ -139,5 +139,5 @@ def _run(study: Study) -> Iterator[Fact]:
     if s.command:
         yield Fact("Command", s.command, code=True)
     if s.seconds:
-        stages = ", ".join(f"{name} {duration(took)}" for name, took in s.seconds.items())
-        yield Fact("Stages", f"{stages}; {duration(sum(s.seconds.values()))} in all")
+        stages = ", ".join(f"{name} {duration(t)}" for name, t in s.seconds.items())
+        yield Fact("Stages", f"{stages}; {duration(sum(s.seconds.values()))} in total")

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.report.study import MEASURED, Entry, Study
-from edgenext.schema import BenchResult, Ratio
+from edgenext.report.study import Entry, Study
+from edgenext.schema import TIMED, BenchResult, Ratio
 
 SEED = 0
+"""Of the bootstrap: the same run gives the same interval."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """The other's latency over this one's, with its 95 % interval: 2 is twice as fast."""
+    """The other's latency divided by this one's, with its 95 % interval: 2 is twice as fast."""
 
     times: float
     low: float
@@ -25,11 +26,10 @@ class Speed:
 
 
 def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
-    """The speed of one artifact where another's is 1; None where they were not timed together.
+    """The speed of one artifact relative to another's; None if they were not timed together.
 
-    None, too, where they were timed away from what they are for.
-
-    The run's own ratio if it holds one, else the median of per-round ratios from its samples.
+    None, too, if they were not timed on the device that they are for. It is the run's own ratio if
+    there is one, else the median of per-round ratios of its samples.
     """
     a, b = of.bench, over.bench
     if a is None or b is None or of.name == over.name or study.away or not _together(a, b):
@@ -39,12 +39,12 @@ def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
     ratio, inverse = declared.get((over.name, of.name)), declared.get((of.name, over.name))
     if ratio and _positive(ratio):
         return Speed(ratio.median, *ratio.ci95, valid and ratio.valid)
-    mine, others = round_medians(a), round_medians(b)
-    if mine is not None and others is not None and len(mine) == len(others):
+    of_rounds, over_rounds = round_medians(a), round_medians(b)
+    if of_rounds is not None and over_rounds is not None and len(of_rounds) == len(over_rounds):
         from edgenext.metrics.statistics import bootstrap_median_interval
 
-        each = others / mine
-        return Speed(float(np.median(each)), *bootstrap_median_interval(each, SEED), valid)
+        ratios = over_rounds / of_rounds
+        return Speed(float(np.median(ratios)), *bootstrap_median_interval(ratios, SEED), valid)
     if inverse and _positive(inverse):
         low, high = inverse.ci95
         return Speed(1 / inverse.median, 1 / high, 1 / low, valid and inverse.valid)
@@ -52,13 +52,13 @@ def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
 
 
 def fastest(entries: Sequence[Entry]) -> Entry | None:
-    """The one with the lowest median latency among those whose timing holds."""
+    """The entry with the lowest median latency among those with a valid timing."""
     timed = [(e.bench.p50_ms, e.name, e) for e in entries if e.timed and e.bench]
     return min(timed)[2] if timed else None
 
 
 def by_round(result: BenchResult) -> list[NDArray[np.float64]] | None:
-    """Samples in ms, one array a round, or None where the result does not tell."""
+    """Samples in ms, one array a round; None if the result does not divide them into rounds."""
     if not result.rounds or min(result.rounds) < 1 or sum(result.rounds) != len(result.samples_ms):
         return None
     if min(result.samples_ms) <= 0:
@@ -68,7 +68,7 @@ def by_round(result: BenchResult) -> list[NDArray[np.float64]] | None:
 
 
 def round_medians(result: BenchResult) -> NDArray[np.float64] | None:
-    """The median of every round in ms, or None where the result does not tell."""
+    """The median of every round in ms; None if the samples are not divided into rounds."""
     rounds = by_round(result)
     return None if rounds is None else np.array([np.median(r) for r in rounds])
 
@@ -78,6 +78,6 @@ def _positive(ratio: Ratio) -> bool:
 
 
 def _together(a: BenchResult, b: BenchResult) -> bool:
-    """Whether a ratio of the two means anything: one machine, the same work, both timed."""
+    """Whether a ratio of the two is meaningful: one machine, the same work, both timed."""
     same = (a.device, a.evidence, a.threads, a.batch) == (b.device, b.evidence, b.threads, b.batch)
-    return same and a.evidence in MEASURED
+    return same and a.evidence in TIMED

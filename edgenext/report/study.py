@@ -1,4 +1,4 @@
-"""A run's measurements joined by artifact: what was made, how right it is, how fast it is."""
+"""A run's measurements joined by artifact: the file, its accuracy and its latency."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import PurePath
 from typing import Literal
 
 from edgenext.errors import InputError
+from edgenext.options import ENGINE
 from edgenext.schema import (
+    TIMED,
     BenchReport,
     BenchResult,
     Comparison,
@@ -17,26 +19,20 @@ from edgenext.schema import (
     ExportResult,
     RunSummary,
 )
+from edgenext.targets.scheme import FLOAT, SCHEMES
 from edgenext.targets.target import TARGETS, Target
 
-FLOATS = ("fp", "bf")
-"""How the names of floating-point schemes begin: fp32, fp16, bf16."""
 PLAIN = "naive"
 """The form of an export that was not folded."""
-MEASURED = ("device", "host")
-"""Evidence of latencies that somebody timed."""
-OURS = "edgenext"
-"""The engine that needs no mention."""
-
 UNTIMED = ("simulator", "emulated")
-"""Evidence that says nothing about latency: such a latency is not shown."""
+"""Evidence that says nothing about latency: such latencies are not shown."""
 
 Kind = Literal["float", "int8", "network"]
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """All that a run knows of one artifact, or of the network it came from."""
+    """Everything a run holds about one artifact, or about the network itself."""
 
     name: str
     label: str
@@ -50,8 +46,8 @@ class Entry:
 
     @property
     def timed(self) -> bool:
-        """Whether its latency was measured and nothing speaks against it."""
-        return self.bench is not None and self.bench.valid and self.bench.evidence in MEASURED
+        """Whether its latency was measured and is valid."""
+        return self.bench is not None and self.bench.valid and self.bench.evidence in TIMED
 
     @property
     def file(self) -> str:
@@ -60,7 +56,7 @@ class Entry:
 
     @property
     def phrase(self) -> str:
-        """What a sentence calls it."""
+        """Its name in a sentence."""
         if self.kind == "float" and self.form:
             return f"the {'plain' if self.form == PLAIN else 'folded'} {self.scheme.upper()} export"
         return self.label
@@ -70,8 +66,8 @@ class Entry:
 class Study:
     """A run's entries, the base of its comparisons among them, and the summary they come from.
 
-    `bench` holds the latencies that count: those of the device that the files are for (`target`),
-    where they were measured on one, else the run's own.
+    `bench` holds the latencies that count: those of a device that the files are for (`target`), if
+    they were measured on one, else the run's own.
     """
 
     entries: tuple[Entry, ...]
@@ -82,17 +78,17 @@ class Study:
 
     @property
     def on_device(self) -> bool:
-        """Whether the latencies that count are a device's, and not the run's own."""
+        """Whether the latencies that count are a device's instead of the run's own."""
         return self.bench is not self.summary.bench
 
     @property
     def away(self) -> str:
-        """The place that the files are for, where no latency says anything of it."""
+        """The device that the files are for, if no latency was measured on it; else empty."""
         return self.target.place if self.target and not self.on_device else ""
 
     @property
     def floats(self) -> tuple[Entry, ...]:
-        """Artifacts in floating point: what INT8 has to beat."""
+        """Artifacts in floating point."""
         return tuple(e for e in self.entries if e.kind == "float")
 
     @property
@@ -101,25 +97,25 @@ class Study:
         return tuple(e for e in self.entries if e.kind == "int8")
 
 
-def study(summary: RunSummary) -> Study:
-    """Join a summary by artifact name; the base stands first.
+def study_of(summary: RunSummary) -> Study:
+    """Join a summary by artifact name; the base comes first.
 
     Raises:
-        InputError: two parts of the summary speak of different files by one name.
+        InputError: two parts of the summary use one name for different files.
     """
     _check_hashes(summary)
     artifacts = {stem(a.artifact): a for a in summary.artifacts}
     scores = {r.artifact: r for r in summary.eval.results}
     comparisons = {c.artifact: c for c in summary.compare.others}
-    ours = _ours(summary)
-    target = TARGETS.get(ours.target) if ours else None
-    bench = _bench(summary, ours, target)
+    artifact = _own_artifact(summary)
+    target = TARGETS.get(artifact.target) if artifact else None
+    bench = _bench(summary, artifact, target)
     timings = {r.artifact: r for r in bench.results}
     entries = []
     for name in dict.fromkeys((*artifacts, *scores, *comparisons, *timings)):
         artifact, timing = artifacts.get(name), timings.get(name)
-        known = [x for x in (artifact, timing, scores.get(name), comparisons.get(name)) if x]
-        scheme = next((x.scheme for x in known if x.scheme), "")
+        parts = (artifact, timing, scores.get(name), comparisons.get(name))
+        scheme = next((part.scheme for part in parts if part and part.scheme), "")
         kind = _kind(scheme, artifact is not None or timing is not None)
         form = next((x.form for x in (artifact, timing) if x and x.form), "")
         entries.append(
@@ -142,43 +138,52 @@ def study(summary: RunSummary) -> Study:
     return Study(tuple(entries), base, summary, bench, target)
 
 
-def _ours(summary: RunSummary) -> ExportResult | None:
-    """Our file that the run is about: it stands after the float files, before the rivals'."""
-    made = [a for a in summary.artifacts if a.engine in ("", OURS)]
-    return made[-1] if made else None
+def _own_artifact(summary: RunSummary) -> ExportResult | None:
+    """This package's own quantized file: the last one before those of the baselines."""
+    own = [a for a in summary.artifacts if a.engine in ("", ENGINE)]
+    return own[-1] if own else None
 
 
-def _bench(summary: RunSummary, ours: ExportResult | None, target: Target | None) -> BenchReport:
-    """The latencies that count: of the first device that our file is for and was timed on."""
-    own = {a.sha256 for a in summary.artifacts}
+def _bench(
+    summary: RunSummary, artifact: ExportResult | None, target: Target | None
+) -> BenchReport:
+    """The latencies that count: of the first device that the artifact is for and was timed on."""
+    hashes = {a.sha256 for a in summary.artifacts}
     for report in summary.devices:
-        if not (ours and target and report.device and report.device.kind == target.device):
+        if not (artifact and target and report.device and report.device.kind == target.device):
             continue
-        there = tuple(
+        results = tuple(
             r
             for r in report.results
-            if r.sha256 in own and r.evidence == "device" and not (target.place and r.unit == "cpu")
+            if r.sha256 in hashes
+            and r.evidence == "device"
+            and not (target.place and r.unit == "cpu")
         )
-        if any(r.sha256 == ours.sha256 for r in there):
-            return report.model_copy(update={"results": there})
+        if any(r.sha256 == artifact.sha256 for r in results):
+            return report.model_copy(update={"results": results})
     return summary.bench
 
 
 def stem(artifact: str) -> str:
-    """What results call an artifact: its file's name without the ending."""
+    """An artifact's name in results: its file's name without the ending."""
     return PurePath(artifact).stem
 
 
 def _kind(scheme: str, is_file: bool) -> Kind:
     if not is_file or not scheme:
         return "network"
-    return "float" if scheme.startswith(FLOATS) else "int8"
+    return "float" if _is_float(scheme) else "int8"
+
+
+def _is_float(scheme: str) -> bool:
+    """Whether a scheme computes in floating point: FP32, or a cast, whose method has its name."""
+    return scheme == FLOAT or (scheme in SCHEMES and SCHEMES[scheme].method == scheme)
 
 
 def _label(scheme: str, form: str, artifact: ExportResult | None) -> str:
-    if not scheme.startswith(FLOATS):
+    if not _is_float(scheme):
         engine = artifact.engine if artifact else ""
-        return f"{engine} {scheme}" if engine not in ("", OURS) else scheme
+        return f"{engine} {scheme}" if engine not in ("", ENGINE) else scheme
     return " ".join(filter(None, (scheme.upper(), form and _folded(form))))
 
 
@@ -194,14 +199,14 @@ def _base(name: str, entries: list[Entry]) -> Entry | None:
 
 
 def _check_hashes(summary: RunSummary) -> None:
-    """One name is one file: an artifact's hash ties its accuracy to its latency."""
-    seen: dict[str, str] = {}
+    """Require one file for each name: an artifact's hash ties its accuracy to its latency."""
+    by_name: dict[str, str] = {}
     for name, sha256 in _hashes(summary):
-        if sha256 and seen.setdefault(name, sha256) != sha256:
+        if sha256 and by_name.setdefault(name, sha256) != sha256:
             raise InputError(
-                f"the run's parts speak of different files called {name}: sha256 "
-                f"{seen[name][:12]}… and {sha256[:12]}…",
-                "Run `edgenext run` again: it redoes what does not belong together",
+                f"the run has measurements of different files called {name}: sha256 "
+                f"{by_name[name][:12]}… and {sha256[:12]}…",
+                "Run `edgenext run` again: it repeats the stages whose files have changed",
             )
 
 

@@ -1,4 +1,4 @@
-"""The table of results: one column an artifact, one row a figure."""
+"""The table of results: a column for each artifact, a row for each figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgenext.report.text import (
     span,
     times,
 )
-from edgenext.schema import BenchResult, Comparison
+from edgenext.schema import Accuracy, BenchResult, Comparison, EvalResult
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class FigureRow:
     """One figure of every artifact."""
 
     head: str
@@ -40,24 +40,24 @@ class Row:
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """What stands behind the figures, each label once."""
+        """The evidence labels of the figures, each once."""
         return tuple(dict.fromkeys(c.evidence for c in self.cells if c.evidence))
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroup:
     """Rows under one heading."""
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[FigureRow, ...]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Groups of rows; `columns` are the artifacts' labels, `notes` stand underneath."""
+class ResultTable:
+    """Groups of rows; `columns` are the artifacts' labels, `notes` are shown underneath."""
 
     columns: tuple[str, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[RowGroup, ...]
     notes: tuple[str, ...]
 
     @property
@@ -66,48 +66,52 @@ class Table:
         return frozenset(tag for g in self.groups for row in g.rows for tag in row.evidence)
 
 
-Figure = Callable[[Entry], Cell | None]
+CellOf = Callable[[Entry], Cell | None]
+"""The cell of an artifact in a row; None if it has no such figure."""
+
+Scores = EvalResult | Comparison | Accuracy
+"""What holds a top-1 and a top-5."""
 
 
-def results(study: Study) -> Table:
+def result_table(study: Study) -> ResultTable:
     """Accuracy, speed, and footprint of every entry of a run."""
     groups = (
-        Group(f"Accuracy ({count(study.summary.compare.n, 'image')})", _accuracy(study)),
-        Group(f"Speed ({_conditions(study)})", _speed(study)),
-        Group("Footprint", _footprint(study)),
+        RowGroup(f"Accuracy ({count(study.summary.compare.n, 'image')})", _accuracy(study)),
+        RowGroup(f"Speed ({_conditions(study)})", _speed(study)),
+        RowGroup("Footprint", _footprint(study)),
     )
-    return Table(
+    return ResultTable(
         columns=tuple(e.label for e in study.entries),
         groups=tuple(g for g in groups if g.rows),
         notes=tuple(_notes(study)),
     )
 
 
-def _rows(study: Study, *figures: tuple[str, Figure]) -> tuple[Row, ...]:
+def _rows(study: Study, *figures: tuple[str, CellOf]) -> tuple[FigureRow, ...]:
     """The rows in which at least one entry has a figure."""
     rows = []
-    for head, figure in figures:
-        found = [figure(e) for e in study.entries]
-        if any(cell and cell.evidence for cell in found):
-            rows.append(Row(head, tuple(cell or Cell() for cell in found)))
+    for head, cell_of in figures:
+        cells = [cell_of(e) for e in study.entries]
+        if any(cell and cell.evidence for cell in cells):
+            rows.append(FigureRow(head, tuple(cell or Cell() for cell in cells)))
     return tuple(rows)
 
 
-def _accuracy(study: Study) -> tuple[Row, ...]:
+def _accuracy(study: Study) -> tuple[FigureRow, ...]:
     paired = study.summary.compare.evidence
     base = study.summary.compare.base
 
-    def top1(e: Entry) -> Cell | None:
+    def top_k(e: Entry, figure: Callable[[Scores], float]) -> Cell | None:
         if e.scores:
-            return Cell(number(e.scores.top1, 2), evidence=e.scores.evidence)
-        known = e.comparison or (base if e is study.base else None)
-        return Cell(number(known.top1, 2), evidence=paired) if known else None
+            return Cell(number(figure(e.scores), 2), evidence=e.scores.evidence)
+        scores = e.comparison or (base if e is study.base else None)
+        return Cell(number(figure(scores), 2), evidence=paired) if scores else None
+
+    def top1(e: Entry) -> Cell | None:
+        return top_k(e, lambda scores: scores.top1)
 
     def top5(e: Entry) -> Cell | None:
-        if e.scores:
-            return Cell(number(e.scores.top5, 2), evidence=e.scores.evidence)
-        known = e.comparison or (base if e is study.base else None)
-        return Cell(number(known.top5, 2), evidence=paired) if known else None
+        return top_k(e, lambda scores: scores.top5)
 
     def loss(e: Entry) -> Cell | None:
         return Cell(number(e.scores.loss, 3), "", e.scores.evidence) if e.scores else None
@@ -146,25 +150,25 @@ def _accuracy(study: Study) -> tuple[Row, ...]:
     )
 
 
-def _speed(study: Study) -> tuple[Row, ...]:
-    rival = fastest(study.floats)
+def _speed(study: Study) -> tuple[FigureRow, ...]:
+    fastest_float = fastest(study.floats)
 
-    def percentile(name: str) -> Figure:
+    def percentile(name: str) -> CellOf:
         return lambda e: _timing(e, lambda b: _ms(getattr(b.latency_ms, name)))
 
-    def against(other: Entry | None) -> Figure:
-        def figure(e: Entry) -> Cell | None:
+    def relative_to(other: Entry | None) -> CellOf:
+        def cell(e: Entry) -> Cell | None:
             if e is other:
                 return Cell("1")
-            found = speed(e, other, study) if other else None
-            return _factor(found, e.bench.evidence) if found and e.bench else None
+            measured = speed(e, other, study) if other else None
+            return _factor(measured, e.bench.evidence) if measured and e.bench else None
 
-        return figure
+        return cell
 
-    def quantized_against(e: Entry) -> Cell | None:
-        if rival is study.base or not (e is rival or e.kind == "int8"):
+    def relative_to_fastest(e: Entry) -> Cell | None:
+        if fastest_float is study.base or not (e is fastest_float or e.kind == "int8"):
             return None
-        return against(rival)(e)
+        return relative_to(fastest_float)(e)
 
     def samples(e: Entry) -> Cell | None:
         if not _shown(e) or not e.bench:
@@ -176,8 +180,8 @@ def _speed(study: Study) -> tuple[Row, ...]:
         ("Latency p50, ms", percentile("p50")),
         ("Latency p90, ms", percentile("p90")),
         ("Latency p99, ms", percentile("p99")),
-        (f"Speed, {_name(study.base)} = 1", against(study.base)),
-        (f"Speed, {_name(rival)} = 1", quantized_against),
+        (f"Speed, {_name(study.base)} = 1", relative_to(study.base)),
+        (f"Speed, {_name(fastest_float)} = 1", relative_to_fastest),
         ("Timed inferences", samples),
         ("Load, ms", lambda e: _timing(e, lambda b: _ms(b.load_ms))),
         ("First inference, ms", lambda e: _timing(e, lambda b: _ms(b.first_ms))),
@@ -188,20 +192,20 @@ def _ms(value: float | None) -> str:
     return NOTHING if value is None else milliseconds(value)
 
 
-def _footprint(study: Study) -> tuple[Row, ...]:
-    whole = study.base and study.base.artifact
+def _footprint(study: Study) -> tuple[FigureRow, ...]:
+    base = study.base and study.base.artifact
 
     def size(e: Entry) -> Cell | None:
         if not e.artifact:
             return None
         return Cell(number(mebibytes(e.artifact.size_bytes), 2), "", "host")
 
-    def smaller(e: Entry) -> Cell | None:
-        if not e.artifact or not whole or not whole.size_bytes:
+    def relative_size(e: Entry) -> Cell | None:
+        if not e.artifact or not base or not base.size_bytes:
             return None
         if e is study.base:
             return Cell("1")
-        return Cell(f"{number(e.artifact.size_bytes / whole.size_bytes, 2)}x", "", "host")
+        return Cell(f"{number(e.artifact.size_bytes / base.size_bytes, 2)}x", "", "host")
 
     def memory(e: Entry) -> Cell | None:
         if not _shown(e) or not e.bench:
@@ -211,7 +215,7 @@ def _footprint(study: Study) -> tuple[Row, ...]:
     return _rows(
         study,
         ("File, MiB", size),
-        (f"File, {_name(study.base)} = 1", smaller),
+        (f"File, {_name(study.base)} = 1", relative_size),
         ("Peak memory above the empty runtime, MiB", memory),
     )
 
@@ -222,13 +226,13 @@ def _timing(e: Entry, figure: Callable[[BenchResult], str]) -> Cell | None:
     return Cell(figure(e.bench), "", e.bench.evidence, struck=not e.bench.valid)
 
 
-def _factor(found: Speed, evidence: str) -> Cell:
-    value, interval = times(found.times, found.low, found.high)
-    return Cell(value, interval, evidence, struck=not found.valid)
+def _factor(measured: Speed, evidence: str) -> Cell:
+    value, interval = times(measured.times, measured.low, measured.high)
+    return Cell(value, interval, evidence, struck=not measured.valid)
 
 
 def _shown(e: Entry) -> bool:
-    """A latency that was simulated or emulated is never printed."""
+    """Whether a latency is shown: never if it was simulated or emulated."""
     return e.bench is not None and e.bench.evidence not in UNTIMED
 
 
@@ -241,15 +245,15 @@ def _name(entry: Entry | None) -> str:
 
 
 def _conditions(study: Study) -> str:
-    """Threads, batch and input size, where all results share them."""
+    """Device, runtime, threads, batch and input size of the timed files."""
     timings = [e.bench for e in study.entries if e.bench]
     threads = _shared(count(b.threads, "thread") for b in timings)
     batch = _shared(f"batch {b.batch}" for b in timings)
     size = _shared(b.size for b in timings if b.size)
     runtime = _shared(b.runtime for b in timings)
     place = _shared(b.device for b in timings) if study.on_device else ""
-    told = filter(None, (place, runtime, threads, batch, size))
-    return ", ".join(told) or "nothing was timed"
+    conditions = filter(None, (place, runtime, threads, batch, size))
+    return ", ".join(conditions) or "nothing was timed"
 
 
 def _shared(values: Iterable[str]) -> str:
@@ -259,12 +263,12 @@ def _shared(values: Iterable[str]) -> str:
 def _notes(study: Study) -> Iterable[str]:
     if study.away:
         yield (
-            f"The files are for {study.away}: what they take on this machine’s CPU counts for "
-            "nothing in the verdict."
+            f"The files are for {study.away}: the verdict does not use their latency on this "
+            "machine’s CPU."
         )
     for e in study.entries:
         if e.bench and not e.bench.valid and _shown(e):
-            why = "; ".join(e.bench.reasons) or "no reason was recorded"
-            yield f"The timing of {e.label} is not valid: {why}."
+            reasons = "; ".join(e.bench.reasons) or "no reason was recorded"
+            yield f"The timing of {e.label} is not valid: {reasons}."
         if e.bench and not _shown(e):
-            yield f"The latency of {e.label} is not shown: it was {e.bench.evidence}, not timed."
+            yield f"The latency of {e.label} is not shown: its evidence is {e.bench.evidence}."

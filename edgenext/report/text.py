@@ -1,4 +1,4 @@
-"""Numbers and names as a reader should see them."""
+"""Numbers and names as they are shown to a reader."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import unicodedata
 from collections.abc import Callable
 
 NOTHING = "–"
-"""What stands where there is no number."""
+"""Shown in place of a missing number."""
+
+
+UNSAFE = ("Cc", "Cf", "Cs")
+"""Unicode categories that are not shown: control, format and surrogate characters."""
 
 
 def clean(text: str) -> str:
     """Text on one line: white space collapsed, control and direction characters replaced.
 
-    Names come from files that others made; a character that reverses the line or ends it could
-    make a report say what it does not.
+    Names come from other people's files: a character that ends or reverses a line could change
+    what a report appears to say.
     """
-    kept = ("\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in _words(text))
-    return "".join(kept)
+    line = " ".join(text.split())
+    return "".join("\ufffd" if unicodedata.category(c) in UNSAFE else c for c in line)
 
 
 def prose(text: str, plain: Callable[[str], str], code: Callable[[str], str]) -> str:
-    """A sentence of ours, in which backticks set off what is typed, each part made safe."""
-    made = []
+    """A sentence in which backticks mark code, with its parts escaped by the two functions."""
+    parts = []
     for i, part in enumerate(text.split("`")):
         start, end = part.startswith(" "), part.endswith(" ") and part != " "
-        made.append(code(part) if i % 2 else f"{' ' * start}{plain(part)}{' ' * end}")
-    return "".join(made)
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split())
+        parts.append(code(part) if i % 2 else f"{' ' * start}{plain(part)}{' ' * end}")
+    return "".join(parts)
 
 
 def number(value: float, digits: int = 0) -> str:
@@ -54,9 +54,9 @@ def milliseconds(value: float) -> str:
 
 
 def times(value: float, low: float, high: float) -> tuple[str, str]:
-    """A factor and its interval, `1.62x` and `1.60–1.64`; a third digit where two would say 1."""
-    every = (value, low, high)
-    digits = 3 if any(round(v, 2) == 1 and v != 1 for v in every) else 2
+    """A factor and its interval, `1.62x` and `1.60–1.64`; a third digit where two would show 1."""
+    near_one = any(round(v, 2) == 1 and v != 1 for v in (value, low, high))
+    digits = 3 if near_one else 2
     return f"{number(value, digits)}x", f"{number(low, digits)}–{number(high, digits)}"
 
 
@@ -68,7 +68,7 @@ def p_value(value: float) -> str:
 
 
 def decibels(value: float) -> str:
-    """One digit; 200 dB is where the measurement of equal logits is cut off."""
+    """One digit; the SQNR of equal logits is limited to 200 dB."""
     return "≥ 200" if value >= 200 else number(value, 1)
 
 
@@ -87,16 +87,16 @@ def duration(seconds: float) -> str:
     """`0.4 s`, `41 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 10:
         return f"{number(seconds, 1)} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60} min"
 
 
 def round_up(value: int) -> int:
-    """Up to two significant digits: what an estimate of a count is worth."""
+    """Rounded up to two significant digits, the precision of an estimated count."""
     unit: int = 10 ** max(0, len(str(value)) - 2)
     return -(-value // unit) * unit
 

@@ -1,4 +1,4 @@
-"""The four figures a reader looks for first."""
+"""The four figures that a reader looks for first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgenext.report.text import NOTHING, decibels, mebibytes, number, span, tim
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure, what it is, and what stands behind it."""
+    """A figure, its name, and its interval or origin."""
 
     value: str
     name: str
@@ -21,28 +21,28 @@ class Tile:
 def tiles(study: Study, judged: Entry | None) -> list[Tile]:
     """Speed, size, drop and fidelity of the file that was judged.
 
-    A speed that is not valid is not shown here: it stands, struck out, in the table.
+    A speed that is not valid is not shown here; it is in the table, struck out.
     """
     if judged is None:
         return []
     base = study.base
-    made = []
-    fast = speed(judged, base, study) if base else None
-    if fast and fast.valid and base:
-        value, interval = times(fast.times, fast.low, fast.high)
-        made.append(Tile(value, "as fast", f"{interval}, {base.label} = 1"))
+    result = []
+    measured = speed(judged, base, study) if base else None
+    if measured and measured.valid and base:
+        value, interval = times(measured.times, measured.low, measured.high)
+        result.append(Tile(value, "as fast", f"{interval}, {base.label} = 1"))
     else:
-        why = "the timing is not valid" if judged.bench else "not timed"
-        made.append(Tile(NOTHING, "speed", why))
+        reason = "the timing is not valid" if judged.bench else "not timed"
+        result.append(Tile(NOTHING, "speed", reason))
     if judged.artifact and base and base.artifact and base.artifact.size_bytes:
-        mine, whole = judged.artifact.size_bytes, base.artifact.size_bytes
-        both = f"{number(mebibytes(mine), 2)} of {number(mebibytes(whole), 2)} MiB"
-        made.append(Tile(f"{number(mine / whole, 2)}x", "the size", both))
+        size, base_size = judged.artifact.size_bytes, base.artifact.size_bytes
+        sizes = f"{number(mebibytes(size), 2)} of {number(mebibytes(base_size), 2)} MiB"
+        result.append(Tile(f"{number(size / base_size, 2)}x", "the size", sizes))
     if judged.comparison:
         drop = judged.comparison.drop
         note = f"{span(*drop.ci95, 2)}, n = {study.summary.compare.n:,}"
-        made.append(Tile(number(drop.points, 2), "points of top-1 lost", note))
+        result.append(Tile(number(drop.points, 2), "points of top-1 lost", note))
         agreement = f"{number(judged.comparison.agreement, 1)} %"
         note = f"SQNR {decibels(judged.comparison.sqnr_db)} dB"
-        made.append(Tile(agreement, "same answers", note))
-    return made
+        result.append(Tile(agreement, "same answers", note))
+    return result

@@ -1,11 +1,12 @@
-"""Every engine on the network and on its stressed twin: the collapse, and the cure."""
+"""Every quantizer on the network and on its stressed twin."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgenext.report.study import OURS, Study
+from edgenext.options import ENGINE
+from edgenext.report.study import Study
 from edgenext.report.text import count, decibels, number, span
 from edgenext.schema import TwinReport, TwinRow
 
@@ -15,9 +16,9 @@ COLUMNS = ("Quantizer", "INT8 of", "Top-1, %", "Drop, points", "Same answer, %",
 
 @dataclass(frozen=True)
 class TwinTable:
-    """What a twin is, what the rows show, the rows under `COLUMNS`, and how they were made.
+    """What a twin is, what the rows show, the rows under `COLUMNS`, and how they were measured.
 
-    Backticks set off what is typed.
+    Backticks mark code.
     """
 
     about: str
@@ -27,51 +28,53 @@ class TwinTable:
 
 
 def twin_table(study: Study) -> TwinTable | None:
-    """The section of a run that stressed its network."""
-    found = study.summary.twin
-    if found is None:
+    """The section on the twin; None if the run did not stress its network."""
+    report = study.summary.twin
+    if report is None:
         return None
     return TwinTable(
         about=(
-            "A twin is the same function, badly scaled: `edgenext stress` multiplies its channels "
-            f"by powers of two, here up to 2^{number(found.strength)} (seed {found.seed}), in ways "
-            "that cancel. Training may leave a network so; what a quantizer loses on the twin "
-            "shows how much it counts on well-scaled channels."
+            "A twin computes the same function with badly scaled channels: `edgenext stress` "
+            f"multiplies them by powers of two, here up to 2^{number(report.strength)} (seed "
+            f"{report.seed}), so that the factors cancel. Training can produce such a network; "
+            "what a quantizer loses on the twin shows how much it relies on well-scaled channels."
         ),
-        findings=tuple(_findings(found)),
-        rows=tuple(map(_row, found.rows)),
+        findings=tuple(_findings(report)),
+        rows=tuple(map(_row, report.rows)),
         note=(
-            "All drops are from the network’s own plain FP32 export, on the same "
-            f"{count(found.n, 'image')} (evidence: {study.summary.compare.evidence}). A twin’s "
-            "graph is the network’s with other weights, and as fast: it is not timed, and counts "
-            "for nothing in the verdict."
+            "All drops are relative to the network’s plain FP32 export, on the same "
+            f"{count(report.n, 'image')} (evidence: {study.summary.compare.evidence}). A twin has "
+            "the network’s graph with other weights, and the same speed: it is not timed, and the "
+            "verdict does not use it."
         ),
     )
 
 
-def _findings(found: TwinReport) -> Iterator[str]:
-    """What became of each engine, in a sentence."""
-    rows = {(row.engine, row.on): row for row in found.rows}
-    for engine in dict.fromkeys(row.engine for row in found.rows):
+def _findings(report: TwinReport) -> Iterator[str]:
+    """What each quantizer loses on the twin, in a sentence."""
+    rows = {(row.engine, row.on): row for row in report.rows}
+    for engine in dict.fromkeys(row.engine for row in report.rows):
         network, twin = rows.get((engine, "network")), rows.get((engine, "twin"))
         if network and twin:
-            yield _finding(network, twin, found.same_file and engine == OURS)
+            yield _finding(network, twin, report.same_file and engine == ENGINE)
 
 
 def _finding(network: TwinRow, twin: TwinRow, same_file: bool) -> str:
+    name = _quantizer(twin.engine)
     if same_file:
         return (
-            "Ours gives the twin and the network the very same file, to the byte (sha256 "
+            f"{name} writes the same file for the twin as for the network, byte for byte (sha256 "
             f"{twin.comparison.sha256[:12]}…)."
         )
-    who = _called(twin.engine).capitalize() if twin.engine == OURS else _called(twin.engine)
-    both = f"a drop of {_drop(twin)} on the twin, of {_drop(network)} on the network, in points"
-    apart = twin.comparison.drop.ci95[0] > network.comparison.drop.ci95[1]
-    return f"{who} {'collapses' if apart else 'holds'}: {both}."
+    collapses = twin.comparison.drop.ci95[0] > network.comparison.drop.ci95[1]
+    return (
+        f"{name} {'collapses' if collapses else 'holds'}: it loses {_drop(twin)} points on the "
+        f"twin and {_drop(network)} points on the network."
+    )
 
 
-def _called(engine: str) -> str:
-    return "ours" if engine == OURS else f"{engine} with its defaults"
+def _quantizer(engine: str) -> str:
+    return engine if engine == ENGINE else f"{engine} with its defaults"
 
 
 def _drop(row: TwinRow) -> str:
@@ -81,7 +84,7 @@ def _drop(row: TwinRow) -> str:
 
 def _row(row: TwinRow) -> tuple[str, ...]:
     return (
-        _called(row.engine),
+        _quantizer(row.engine),
         f"the {row.on}",
         number(row.comparison.top1, 2),
         _drop(row),

@@ -1,7 +1,7 @@
-"""Every JSON that is written or read, in one place: the vocabulary of the project.
+"""Models of every JSON that is written or read.
 
-The models behind a `--json` option are stable: fields are added, never renamed or removed.
-Units are in the names or docstrings: `*_ms` milliseconds, `*_mb` MiB, accuracies in percent,
+The models behind a `--json` option are stable: fields are added, never renamed or removed. Units
+are in the names or docstrings: `*_ms` milliseconds, `*_mb` MiB, accuracies in percent,
 drops in points.
 """
 
@@ -17,6 +17,7 @@ from edgenext.schema.artifact import Manifest as Manifest
 from edgenext.schema.artifact import Parity as Parity
 from edgenext.schema.base import IMAGENET_MEAN as IMAGENET_MEAN
 from edgenext.schema.base import IMAGENET_STD as IMAGENET_STD
+from edgenext.schema.base import TIMED as TIMED
 from edgenext.schema.base import Calibration as Calibration
 from edgenext.schema.base import EvalTransform as EvalTransform
 from edgenext.schema.base import Evidence as Evidence
@@ -44,6 +45,7 @@ from edgenext.schema.run import RunSummary as RunSummary
 from edgenext.schema.run import SearchReport as SearchReport
 from edgenext.schema.run import TwinReport as TwinReport
 from edgenext.schema.run import TwinRow as TwinRow
+from edgenext.schema.run import Verdict as Verdict
 from edgenext.schema.sites import DiffReport as DiffReport
 from edgenext.schema.sites import SensitivityReport as SensitivityReport
 from edgenext.schema.sites import SiteDifference as SiteDifference

@@ -1,4 +1,4 @@
-"""Scores of files, and their paired drops."""
+"""Accuracies of networks and artifacts, and their paired drops."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from edgenext.schema.base import Evidence, Record, SubsetInfo
 
 
 class EvalResult(Record):
-    """One row of `eval --json`: percent, mean cross-entropy, n images."""
+    """One row of `eval --json`: top-1 and top-5 in percent, mean cross-entropy, n images."""
 
     artifact: str
     top1: float
@@ -49,10 +49,10 @@ class Accuracy(Record):
 
 
 class Comparison(Record):
-    """One candidate against the base, on the same images.
+    """One artifact compared with the base, on the same images.
 
-    `agreement` is the share of equal top-1 in percent, `sqnr_db` that of the per-image centred
-    logits, `kl` the mean KL divergence of the softmax in nats.
+    `agreement` is the percentage of equal top-1, `sqnr_db` is of the logits centred per image,
+    `cosine` is the mean cosine of the logits, `kl` the mean KL divergence of the softmax in nats.
     """
 
     artifact: str
@@ -70,7 +70,7 @@ class Comparison(Record):
 
 
 class CompareReport(Record):
-    """`compare --json`; `evidence` is that of the base, each other's is its own."""
+    """`compare --json`; `evidence` is the base's, the others have their own."""
 
     n: int
     base: Accuracy

@@ -1,4 +1,4 @@
-"""Files: how they were made and how to feed them."""
+"""Artifacts: how they were made and what input they take."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from edgenext.schema.base import Calibration, EvalTransform, Record, TensorSpec
 class Parity(Record):
     """Agreement of an exported file with the PyTorch network on n images.
 
-    `max_abs` is the largest difference of a logit, `sqnr_db` the centred logits' SQNR,
-    `agreement` the share of equal top-1 in percent, `stages` the SQNR after the stem and
-    each stage in dB.
+    `max_abs` is the largest difference of a logit, `sqnr_db` the SQNR of the centred logits in dB,
+    `agreement` the percentage of equal top-1, `stages` the SQNR after the stem and each stage in
+    dB.
     """
 
     n: int
@@ -26,8 +26,8 @@ class Conversion(Record):
     """How a file was converted from its ONNX deployment graph.
 
     `seconds` and `peak_mb` (MiB) are those of the converter's process. `operators` counts the
-    file's operators by type, constants apart; `partitions` is how many pieces the runtime's
-    accelerated kernels take the graph in, None where nobody can tell.
+    file's operators by type, without constants; `partitions` is into how many parts the graph is
+    divided for the runtime's accelerated kernels, None if unknown.
     """
 
     converter: str
@@ -39,12 +39,12 @@ class Conversion(Record):
 
     @property
     def transposes(self) -> int:
-        """Operators that move data for the layout's sake."""
+        """The number of operators that only change the layout of data."""
         return sum(n for op, n in self.operators.items() if op.lower() == "transpose")
 
 
 class Manifest(Record):
-    """What stands beside every artifact: how it was made and how to feed it."""
+    """The record beside every artifact: how it was made and what input it takes."""
 
     schema_version: int = 1
     file: str
@@ -52,7 +52,7 @@ class Manifest(Record):
     scheme: str
     """`fp32` or a quantization scheme such as `w8a8-static`."""
     form: str
-    """How the graph is laid out: `naive` for the plain export, else a deployment form."""
+    """The layout of the graph: `naive` for the plain export, else a deployment form."""
     target: str
     arch: str
     num_classes: int
@@ -65,21 +65,21 @@ class Manifest(Record):
     sha256: str
     size_bytes: int
     source: dict[str, str]
-    """Name and sha256 of what the artifact was made from: `weights`, `artifact`."""
+    """Name and sha256 of the source: `weights`, `artifact`."""
     recipe: dict[str, object] | None = None
     calibration: Calibration | None = None
     parity: Parity | None = None
     tools: dict[str, str]
     engine: str = ""
-    """Who quantized it; empty for a float file."""
+    """The quantizer; empty for a float file."""
     kept_float: dict[str, str] = Field(default_factory=dict)
-    """Sites of a quantized file that stayed in float, each with its reason."""
+    """Sites of a quantized file that stayed in float → the reason."""
     warnings: tuple[str, ...] = ()
-    """What spoke against the calibration, with the evidence."""
+    """Doubts about the calibration, with the evidence."""
     conversion: Conversion | None = None
-    """How a file that is no ONNX was made."""
+    """How a file of another format than ONNX was made."""
     sites: dict[str, str] = Field(default_factory=dict)
-    """Site of the network → the tensor of the file that holds its output."""
+    """Site of the network → the tensor in the file with its output."""
 
 
 class ExportResult(Record):

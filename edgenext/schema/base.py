@@ -1,4 +1,4 @@
-"""What all records share: transforms, tensors, images."""
+"""What other records are made of: transforms, tensors, sets of images."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Evidence = Literal["device", "host", "simulator", "emulated", "compiler", "estimate", "published"]
-"""What stands behind a number; see docs/measuring.md."""
+"""What a number is based on; see docs/measuring.md."""
+
+TIMED: tuple[Evidence, ...] = ("host", "device")
+"""Evidence of latencies that were measured on the machine or device named."""
 
 
 class Record(BaseModel):
-    """Base of all models: unknown keys are errors, values do not change."""
+    """Base of all models: unknown keys are errors, records are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class EvalTransform(Record):
-    """How an image becomes an input: short side to int(size / crop_pct), centre crop, normalise."""
+    """Preprocessing of an image: short side to int(size / crop_pct), centre crop, normalise."""
 
     size: int = 256
     crop_pct: float = 0.875
@@ -45,26 +48,26 @@ class ModelCard(Record):
 
 
 class TensorSpec(Record):
-    """An input or output of an artifact. A dimension of -1 is free."""
+    """An input or output of an artifact; a dimension of -1 is free."""
 
     name: str
     shape: tuple[int, ...]
     dtype: Literal["float32", "float16", "uint8", "int8", "int16"]
     scale: float | None = None
     zero_point: int | None = None
-    """Of integers that stand for numbers: value = scale · (stored − zero_point)."""
+    """Of quantized integers: value = scale · (stored − zero_point)."""
 
     @property
     def channels_last(self) -> bool:
-        """Whether images lie as N×H×W×3."""
+        """Whether images are N×H×W×3."""
         return len(self.shape) == 4 and self.shape[3] == 3
 
 
 class SubsetInfo(Record):
-    """Which images a number was made on.
+    """The images that a number was measured on.
 
-    `sha256` hashes the ordered image hashes, labels and transform; `n_total` is the size of the
-    data set the n images were drawn from (class-stratified, with `seed`) when `n < n_total`.
+    `sha256` hashes the ordered image hashes, labels and transform. `n_total` is the size of the
+    data set; if `n` is smaller, the images are a class-stratified subset drawn with `seed`.
     """
 
     data: str
@@ -78,7 +81,7 @@ class SubsetInfo(Record):
 
 
 class Calibration(Record):
-    """The images INT8 ranges were measured on. `images` are 16-hex-digit content hashes."""
+    """The images that INT8 ranges were measured on; `images` are 16-hex-digit content hashes."""
 
     subset: SubsetInfo
     images: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What vendors' compilers say of a file, without a device."""
+"""Reports of vendors' compilers on a file, without a device."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from edgenext.schema.base import Evidence, Record
 
 
 class Placement(Record):
-    """Operators that land on one unit, by type."""
+    """Operators that are placed on one unit, by type."""
 
     unit: str
     operators: dict[str, int]
 
     @property
     def total(self) -> int:
-        """How many operators it runs."""
+        """How many operators the unit runs."""
         return sum(self.operators.values())
 
 
 class Refusal(Record):
-    """Operators that do not land on the unit that was asked for, and why."""
+    """Operators that are not placed on the requested unit, and why."""
 
     operator: str
     count: int
     reason: str
     names: tuple[str, ...] = ()
-    """Some of them, by the file's names."""
+    """Names of some of them in the file."""
 
 
 class CheckReport(Record):
-    """`check --json`: whether a vendor accepts a file, where every operator lands and why.
+    """`check --json`: whether a vendor's compiler accepts a file, and where operators are placed.
 
-    `accepted` says that the compiler took the file at all, `delegated` that nothing fell back from
-    `unit`, None where nobody can tell. `estimates` are the vendor's performance model's and are
-    labelled so wherever shown; units are in the names (`inferences_per_second`, `sram_kib` …).
+    `accepted` is whether the compiler takes the file at all, `delegated` whether every operator
+    runs on `unit`, None if unknown. `estimates` come from the vendor's performance model and are
+    labelled so wherever they are shown; units are in the names (`inferences_per_second`,
+    `sram_kib` …).
     """
 
     artifact: str
@@ -43,7 +44,7 @@ class CheckReport(Record):
     scheme: str
     target: str
     unit: str
-    """What the target is there for: gpu, npu, cpu, or the CPU's fast kernels, xnnpack."""
+    """The target's compute unit: gpu, npu, cpu, or xnnpack, the CPU's fast kernels."""
     compiler: str
     version: str
     evidence: Evidence = "compiler"
@@ -52,10 +53,10 @@ class CheckReport(Record):
     placements: tuple[Placement, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     errors: tuple[str, ...] = ()
-    """The compiler's own words."""
+    """The compiler's messages, unchanged."""
     partitions: int | None = None
     seconds: float = 0.0
     estimates: dict[str, float] = Field(default_factory=dict)
     compiled: str = ""
-    """Path of what the compiler wrote, where it was kept."""
+    """Path of the compiled file, if it was kept."""
     notes: tuple[str, ...] = ()

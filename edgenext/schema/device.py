@@ -1,4 +1,4 @@
-"""Devices: how they are reached, what they are, and what they did while something was measured."""
+"""Devices: their connection, their properties, and their state during a measurement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DeviceKind = Literal["jetson", "android", "iphone", "linux"]
 
 
 class Device(Record):
-    """One entry of the devices file: exactly one of `ssh`, `adb`, `bundle` and `local` is set."""
+    """An entry of the devices file: exactly one of `ssh`, `adb`, `bundle` and `local` is set."""
 
     name: str
     kind: DeviceKind
@@ -21,26 +21,26 @@ class Device(Record):
     adb: str = ""
     """A serial number, or host:port."""
     bundle: str = ""
-    """A folder for bundles, which somebody carries to the device and back."""
+    """A folder for bundles, which are carried to the device and back by hand."""
     local: bool = False
     """This machine itself."""
     host_key: str = ""
-    """Of an ssh device: its public key, as in a known_hosts file; any other is refused."""
+    """Of an ssh device: its public key, as in a known_hosts file; any other key is refused."""
     identity: str = ""
-    """Of an ssh device: a private key's file; empty for the agent's and ~/.ssh's."""
+    """Of an ssh device: file of a private key; empty for the keys of the agent and ~/.ssh."""
     python: str = "python3"
-    """The interpreter there that has onnxruntime or LiteRT."""
+    """The interpreter on the device that has onnxruntime or LiteRT."""
     root: str = ""
-    """The folder there that all our files are kept in; empty for the transport's own."""
+    """The folder on the device for all files of edgenext; empty for the transport's default."""
 
 
 class DeviceFacts(Record):
-    """What a device says of itself when it is probed; what it does not say is empty.
+    """The properties that a device reports when it is probed; what it does not report is empty.
 
     `isa` are the arm64 or x86 features that matter to INT8 (dotprod, i8mm, sve, avx512_vnni …),
     `software` versions by name (l4t, jetpack, tensorrt, cuda, android, kernel …), `tools` paths of
-    native tools by name, `int8` whether the GPU or NPU has fast 8-bit arithmetic, None where
-    nobody knows. `emulator` is the emulator it runs under: then its time says nothing.
+    native tools by name, `int8` whether the GPU or NPU has fast 8-bit arithmetic, None if unknown.
+    `emulator` is the emulator it runs under: its latencies are then meaningless.
     """
 
     kind: DeviceKind = "linux"
@@ -60,30 +60,30 @@ class DeviceFacts(Record):
     governors: tuple[str, ...] = ()
     temperatures_c: dict[str, float] = Field(default_factory=dict)
     thermal_status: int | None = None
-    """Android's, 0 to 6: 0 is cool, from 3 on it throttles much."""
+    """Of Android, 0 to 6: 0 is no throttling, from 3 on it is severe."""
     battery_percent: float | None = None
     charging: bool | None = None
     screen_on: bool | None = None
     dozing: bool | None = None
     providers: tuple[str, ...] = ()
-    """Execution providers of the onnxruntime there."""
+    """Execution providers of the onnxruntime on the device."""
     rails: tuple[str, ...] = ()
-    """Power rails that can be read, by name."""
+    """Names of the power rails that can be read."""
     whole_rail: str = ""
-    """The rail that feeds the whole module; empty where none does."""
+    """The rail that feeds the whole module; empty if there is none."""
     int8: bool | None = None
     emulator: str = ""
     boot_id: str = ""
     notes: tuple[str, ...] = ()
-    """What a user should know: how to get more from it, what it cannot do."""
+    """Advice for the user: settings that make it faster, and its limits."""
 
 
 class Telemetry(Record):
-    """What a device did while one artifact ran, from samples of its own sensors.
+    """The state of a device while one artifact ran, from samples of its own sensors.
 
     Powers are means in W by rail, temperatures the highest in °C, clocks the lowest in MHz; all
-    empty where nothing can be read. `energy_mj` is of one inference, of the rail that feeds the
-    whole module, and `idle_power_w` that rail's power before anything ran.
+    are empty if nothing can be read. `energy_mj` (millijoules) is of one inference, on the rail
+    that feeds the whole module; `idle_power_w` is that rail's power before anything ran.
     """
 
     seconds: float
@@ -93,4 +93,3 @@ class Telemetry(Record):
     clocks_mhz: dict[str, float] = Field(default_factory=dict)
     idle_power_w: float | None = None
     energy_mj: float | None = None
-    """Millijoules."""

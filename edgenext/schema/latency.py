@@ -1,4 +1,4 @@
-"""Latencies, and where they were measured."""
+"""Latencies, and the machines they were measured on."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ class Latency(Record):
 
 
 class BenchResult(Record):
-    """One artifact's latency. `peak_rss_mb` is the process's peak minus the empty runtime's.
+    """One artifact's latency; times are None under emulation, where they are meaningless.
 
-    `noisy`: only the machine's state speaks against the latency, so another try may be valid.
-
-    Times are None where they would say nothing, under emulation. `unit_asked` is the compute unit
-    that was asked for, `unit` the one that most of it ran on, `units` operators by unit and type,
-    where the runtime tells.
+    `peak_rss_mb` is the process's peak minus the empty runtime's. `reasons` say why the latency is
+    not `valid`; it is `noisy` if all of them are about the machine's state, so that another try may
+    be valid. `unit_asked` is the requested compute unit, `unit` the one that most operators ran on,
+    `units` the operators by unit and type, if the runtime reports them.
     """
 
     artifact: str
@@ -51,12 +50,12 @@ class BenchResult(Record):
     size: str = ""
     samples_ms: tuple[float, ...] = ()
     rounds: tuple[int, ...] = ()
-    """How many of the samples, in order, belong to each interleaved round."""
+    """The number of samples, in order, of each interleaved round."""
     arch: str = ""
     affinity: tuple[int, ...] = ()
-    """The logical CPUs the process stayed on; empty where it could not be pinned."""
+    """The logical CPUs the process was pinned to; empty if it could not be."""
     warmup: int = 0
-    """Inferences before the first sample, beside the very first."""
+    """Inferences before the first sample, without the first inference."""
     unit: str = ""
     unit_asked: str = ""
     units: dict[str, dict[str, int]] = Field(default_factory=dict)
@@ -68,14 +67,14 @@ class BenchResult(Record):
 
     @property
     def p50_ms(self) -> float:
-        """The median latency in ms; not a number where no time was taken."""
+        """The median latency in ms; NaN if no time was measured."""
         return self.latency_ms.p50 if self.latency_ms else math.nan
 
 
 class Sustained(Record):
-    """What minutes without a pause came to: medians in ms of the first and the last third.
+    """A run of several minutes without a pause: medians in ms of its first and last third.
 
-    `drift` is the last over the first, less one; `latency_ms` of the result is the last third's.
+    `drift` is last / first − 1; the result's `latency_ms` is that of the last third.
     """
 
     seconds: float
@@ -85,7 +84,7 @@ class Sustained(Record):
 
 
 class Ratio(Record):
-    """Latency of `a` over latency of `b`: the median of per-round ratios, bootstrap interval."""
+    """Latency of `a` / latency of `b`: the median of per-round ratios with a bootstrap interval."""
 
     a: str
     b: str
@@ -95,7 +94,7 @@ class Ratio(Record):
 
 
 class Published(Record):
-    """Somebody else's latency in ms, on a device of a kind; evidence `published`."""
+    """A latency in ms that others published, on a device of a kind; evidence `published`."""
 
     kind: DeviceKind
     device: str
@@ -106,7 +105,7 @@ class Published(Record):
 
 
 class Environment(Record):
-    """The machine and software a number was made with."""
+    """The machine and the software that a number was measured with."""
 
     cpu: str
     isa: tuple[str, ...]
@@ -121,9 +120,9 @@ class Environment(Record):
 class BenchReport(Record):
     """`bench --json`.
 
-    `environment` is that of the machine measured on. On a device, `device` is what it said of
-    itself before, `after` afterwards; with images, `eval` and `compare` are the same files'
-    accuracy there, the first artifact being the base.
+    `environment` is the machine measured on. For a device, `device` are its properties before the
+    measurement and `after` those afterwards; with images, `eval` and `compare` are the accuracy of
+    the same files there, with the first artifact as the base.
     """
 
     results: tuple[BenchResult, ...]
@@ -137,11 +136,10 @@ class BenchReport(Record):
 
 
 class Advice(Record):
-    """What to expect of INT8 on a CPU, before anything is measured there.
+    """The expected speed of INT8 on a CPU, before anything is measured there.
 
-    `speed` says how many times the speed of the plain FP32 export, `low` and `high` the same in
-    numbers, None where there is no bound. `measured` says where the figures come from; empty, they
-    are only expected.
+    `speed` is relative to the plain FP32 export, in words; `low` and `high` are its bounds, None if
+    there is none. `measured` says where the figures come from; if empty, they were not measured.
     """
 
     isa: str

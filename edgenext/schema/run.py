@@ -1,4 +1,4 @@
-"""Runs, their twins, and searches."""
+"""Runs with their twins and verdicts, and searches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgenext.schema.latency import BenchReport, Environment
 
 
 class TwinRow(Record):
-    """One engine's INT8 file, of the network or of its stressed twin, against the plain export."""
+    """An engine's INT8 file of the network or its stressed twin, compared with the plain export."""
 
     engine: str
     on: Literal["network", "twin"]
@@ -21,9 +21,9 @@ class TwinRow(Record):
 
 
 class TwinReport(Record):
-    """Every engine on a network and on its stressed twin; both are the same function.
+    """Every engine on a network and on its stressed twin; both compute the same function.
 
-    `same_file` says that our engine gave both the very same file.
+    `same_file` is whether this package's engine wrote identical files for both.
     """
 
     seed: int
@@ -34,11 +34,11 @@ class TwinReport(Record):
 
 
 class RunSummary(Record):
-    """`run.json` in a run folder: everything a report is made from.
+    """`run.json` in a run folder: everything that its report is written from.
 
-    The base of `compare` is the plain FP32 export; artifacts are called by the same names in
-    `artifacts` (file stems), `eval`, `compare` and `bench`. Logits of every artifact on the
-    evaluation images stand beside it in `logits.npz` (name → N×K, and `labels`).
+    The base of `compare` is the plain FP32 export; artifacts have the same names in `artifacts`
+    (file stems), `eval`, `compare` and `bench`. The logits of every artifact on the evaluation
+    images are beside it in `logits.npz` (name → N×K, and `labels`).
     """
 
     schema_version: int = 1
@@ -53,24 +53,45 @@ class RunSummary(Record):
     bench: BenchReport
     calibration: SubsetInfo | None = None
     trained: dict[str, float] | None = None
-    """When the run trained the network itself: epochs, seconds, top1."""
+    """If the run trained the network: epochs, seconds, top1."""
     command: str = ""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Wall time of each stage."""
     twin: TwinReport | None = None
-    """When the run stressed the network."""
+    """If the run stressed the network."""
     kept_float: dict[str, str] = Field(default_factory=dict)
-    """Sites of our INT8 file that stayed in float, each with its reason."""
+    """Sites of this package's INT8 file that stayed in float → the reason."""
     devices: tuple[BenchReport, ...] = ()
-    """The run's files measured on devices: `devices/*.json` of its folder."""
+    """Measurements of the run's files on devices: `devices/*.json` of its folder."""
+
+
+class Verdict(Record):
+    """`verdict` in report.json: whether INT8 paid, in a sentence and with its reasons.
+
+    `pays` is None if the run cannot tell. `artifact` is the INT8 file that was judged, `base` the
+    file it is compared with, `rival` the fastest floating-point file whose own drop is within the
+    budget, `budget` in points. `images_needed` is how many images would show that the drop is
+    within the budget, if more are needed. `recommended` is the file to ship: INT8 if it pays, else
+    the rival, None if the run cannot tell.
+    """
+
+    sentence: str
+    pays: bool | None
+    reasons: tuple[str, ...]
+    budget: float
+    artifact: str | None = None
+    base: str | None = None
+    rival: str | None = None
+    images_needed: int | None = None
+    recommended: str | None = None
 
 
 class Candidate(Record):
-    """An artifact a search has tried, measured on the images it chose on.
+    """An artifact that a search tried, measured on the images used for choosing.
 
-    `speed` is against the float file of the same search, from interleaved rounds; `meets` says
-    whether the upper end of the drop's interval is under the budget; `front` that no other
-    candidate is both cheaper and nearer to the float network.
+    `speed` is relative to the float file of the same search, from interleaved rounds; `meets` is
+    whether the upper end of the drop's interval is below the budget; `front` whether no other
+    candidate is both cheaper and closer to the float network.
     """
 
     comparison: Comparison
@@ -86,8 +107,8 @@ class Candidate(Record):
 class SearchReport(Record):
     """`quantize --max-drop --json`: every candidate, the chosen one, and its drop on new images.
 
-    `final` is measured on images that chose nothing; `met` is about it. `images_needed` is how
-    many of them would show that the budget is met, None if none would.
+    `final` is measured on images not used for choosing; `met` is about it. `images_needed` is how
+    many such images would show that the budget is met, None if no number would.
     """
 
     model: str

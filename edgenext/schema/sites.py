@@ -1,4 +1,4 @@
-"""What single sites cost, and where files part."""
+"""The cost of quantizing single sites, and where two files differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgenext.schema.base import Record, SubsetInfo
 class SiteEffect(Record):
     """Fidelity of a quantized graph to its float network: dB, nats, percent.
 
-    `top1` is None where there were no labels.
+    `top1` is None without labels.
     """
 
     sqnr_db: float
@@ -22,8 +22,8 @@ class SiteEffect(Record):
 class SiteRow(Record):
     """One site of a network: quantized alone, and the recipe with this site changed.
 
-    `changed` is the recipe with the site left in float or, where the recipe leaves it in float
-    (`kept` says why), with the site quantized too.
+    `changed` is the recipe with the site in float or, if the recipe keeps it in float (`kept` is
+    the reason), with the site quantized too.
     """
 
     site: str
@@ -34,7 +34,7 @@ class SiteRow(Record):
 
 
 class SensitivityReport(Record):
-    """`sensitivity --json`: every site in graph order; `recipe` is the recipe as it is."""
+    """`sensitivity --json`: every site in graph order; `recipe` is the recipe unchanged."""
 
     model: str
     sha256: str
@@ -48,11 +48,10 @@ class SensitivityReport(Record):
 
 
 class SiteDifference(Record):
-    """How near one site's output in a file is to the same site's in another, over all images.
+    """How close one site's output in a file is to the same site's in another, over all images.
 
-    `sqnr_db` is within ±200: 200 where both are equal, −200 where a value is no number. `loss_db`
-    is what is lost since the site before, None at the first; `kind` is empty where neither file
-    tells it.
+    `sqnr_db` is within ±200: 200 if both are equal, −200 if a value is not a number. `loss_db` is
+    the loss since the previous site, None at the first; `kind` is empty if neither file has it.
     """
 
     site: str
@@ -62,11 +61,12 @@ class SiteDifference(Record):
 
 
 class DiffReport(Record):
-    """`diff --json`: where the file `b` parts from the file `a`, sites in the network's order.
+    """`diff --json`: where the file `b` differs from the file `a`, sites in the network's order.
 
-    `first` is the first site below `threshold_db`, empty if none is; `most` are those that add most
-    noise for their signal. `logits_db` is the SQNR of the centred logits, `agreement` the percent
-    of equal top-1, `max_abs` the largest difference of a logit, None where one is no number.
+    `first` is the first site below `threshold_db`, empty if there is none; `most` are the sites
+    that add most noise relative to their signal. `logits_db` is the SQNR of the centred logits,
+    `agreement` the percentage of equal top-1, `max_abs` the largest difference of a logit, None if
+    one is not a number.
     """
 
     a: str
@@ -82,11 +82,11 @@ class DiffReport(Record):
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     unlike: tuple[str, ...]
-    """Sites whose tensors have not as many values in the one as in the other."""
+    """Sites whose tensors differ in their number of values."""
     untraced: tuple[str, ...]
-    """Those of the two whose runtime shows no tensors: the logits alone are compared."""
+    """Files whose runtime shows no tensors: only their logits are compared."""
     fitted: Literal["", "scale", "scale and offset"]
-    """What was undone in every channel, because the files differ in it and compute the same."""
+    """What was fitted in every channel: the files differ in it and compute the same."""
     logits_db: float
     agreement: float
     max_abs: float | None

@@ -160,7 +160,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "epochs": (("train", "edgenext_xx_small", "--data", "digits", "--epochs", "0"), "epochs"),
     "rate": (("train", "edgenext_xx_small", "--data", "digits", "--lr", "nan"), "lr"),
     "limit": (("eval", *MODEL, "--data", "digits", "--limit", "0"), "at least 1"),
-    "budget": (("report", ".", "--max-drop", "nan"), "no budget"),
+    "budget": (("report", ".", "--max-drop", "nan"), "is not a number of points"),
 }  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def test_a_sustained_run_tells_its_drift(
 def test_a_plot_is_a_picture(cli: Cli, devices: Path, artifacts: Callable[..., list[Path]]) -> None:
     (file,) = artifacts(FP32)
     error = cli.fails(2, "bench", file, "--rounds", "1", "--plot", "drift.txt")
-    assert "is no .png or .svg file" in error
+    assert "drift.txt is not a .png or .svg file" in error
 
 
 def test_a_device_is_picked_by_name_or_kind(

@@ -205,7 +205,7 @@ def test_what_only_an_interpreter_runs_is_scored_and_not_timed(cli: Cli) -> None
         "host", "emulated", "emulated",
     ]  # fmt: skip
     assert [r["artifact"] for r in summary["bench"]["results"]] == [Path(PLAIN).stem]
-    assert "edgenext bench --device iphone does it" in Path("demo/report.md").read_text()
+    assert "(measure it with edgenext bench --device iphone)" in Path("demo/report.md").read_text()
     package = Path("demo/artifacts", f"{NAME}-w8a8-static.mlpackage")
     (package / "Manifest.json").write_text("{}")
     assert done_again(cli.ok("run", "demo.toml").err) == ["quantize, edgenext"]

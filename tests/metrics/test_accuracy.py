@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,27 +9,10 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from edgenext.errors import DataError, RuntimeFailedError
-from edgenext.formats.artifact import Artifact
-from edgenext.formats.runtimes import open_session
-from edgenext.metrics.accuracy import accuracy, compare, evaluate, paired_drop, ranks, score
+from edgenext.metrics.accuracy import accuracy, paired_comparison, paired_drop, ranks, score
 from edgenext.metrics.fidelity import CHUNK, fidelity, sqnr_db
-from edgenext.schema import SubsetInfo
 
 Floats = NDArray[np.float32]
-
-
-@dataclass
-class Set:
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    info: SubsetInfo
-
-
-def image_set(n: int) -> Set:
-    rng = np.random.default_rng(1)
-    images = rng.integers(0, 256, (n, 32, 32, 3), np.uint8)
-    info = SubsetInfo(data="noise", sha256="0" * 64, n=n, n_total=n, seed=0)
-    return Set(images, rng.integers(0, 10, n), info)
 
 
 def noisy(
@@ -41,36 +22,6 @@ def noisy(
     base = rng.normal(size=(n, k)).astype(np.float32)
     other = (base + noise * rng.normal(size=(n, k))).astype(np.float32)
     return base, other, rng.integers(0, k, n)
-
-
-def test_evaluate_gives_every_image_once_and_reports_progress(
-    make_artifact: Callable[..., Artifact],
-) -> None:
-    data = image_set(37)
-    seen: list[tuple[int, int]] = []
-    free = open_session(make_artifact("free"))
-    values = evaluate(free, data, lambda done, total: seen.append((done, total)))
-    assert values.shape == (37, 10)
-    assert values.dtype == np.float32
-    assert seen[-1] == (37, 37)
-    assert [d for d, _ in seen] == sorted({d for d, _ in seen})
-    one_by_one = np.concatenate(
-        [free.infer(free.prepare(data.images[i : i + 1])) for i in range(37)]
-    )
-    np.testing.assert_allclose(values, one_by_one, atol=1e-5)
-
-
-def test_evaluate_fills_a_fixed_batch_and_drops_the_filling(
-    make_artifact: Callable[..., Artifact],
-) -> None:
-    data = image_set(10)
-    free, fixed = (open_session(make_artifact(n, batch=b)) for n, b in (("free", -1), ("four", 4)))
-    np.testing.assert_allclose(evaluate(fixed, data), evaluate(free, data), atol=1e-5)
-
-
-def test_evaluate_needs_images(make_artifact: Callable[..., Artifact]) -> None:
-    with pytest.raises(DataError, match="noise has no images"):
-        evaluate(open_session(make_artifact()), image_set(0))
 
 
 def test_score_agrees_with_torch() -> None:
@@ -120,9 +71,9 @@ def test_logits_that_are_no_numbers_name_the_artifact_and_the_count(bad: float) 
     with pytest.raises(RuntimeFailedError, match=r"small-int8 gave logits .* 2 of 20 images"):
         score("small-int8", broken, labels)
     with pytest.raises(RuntimeFailedError, match="small-int8 gave logits"):
-        compare("small-int8", values, broken, labels)
+        paired_comparison("small-int8", values, broken, labels)
     with pytest.raises(RuntimeFailedError, match="plain gave logits"):
-        compare("small-int8", broken, values, labels, base_name="plain")
+        paired_comparison("small-int8", broken, values, labels, base_name="plain")
 
 
 def test_labels_outside_the_classes_are_refused() -> None:
@@ -142,7 +93,7 @@ def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(
         DataError, match="small and plain cannot be compared: logits of 20×3 and 20×4"
     ):
-        compare("small", values, values[:, :3], labels, base_name="plain")
+        paired_comparison("small", values, values[:, :3], labels, base_name="plain")
 
 
 def test_paired_drop_counts_lost_and_gained() -> None:
@@ -157,42 +108,42 @@ def test_paired_drop_counts_lost_and_gained() -> None:
 
 def test_compare_agrees_with_torch() -> None:
     base, other, labels = noisy(CHUNK + 50)
-    found = compare("a", base, other, labels)
+    comparison = paired_comparison("a", base, other, labels)
     b, o = torch.from_numpy(base).double(), torch.from_numpy(other).double()
     kl = F.kl_div(o.log_softmax(1), b.log_softmax(1), log_target=True, reduction="batchmean")
-    assert found.kl == pytest.approx(kl.item(), rel=1e-9)
-    assert found.cosine == pytest.approx(F.cosine_similarity(b, o).mean().item(), rel=1e-9)
+    assert comparison.kl == pytest.approx(kl.item(), rel=1e-9)
+    assert comparison.cosine == pytest.approx(F.cosine_similarity(b, o).mean().item(), rel=1e-9)
     centred = b - b.mean(1, keepdim=True)
     error = centred - (o - o.mean(1, keepdim=True))
     sqnr = 10 * torch.log10(centred.square().sum() / error.square().sum())
-    assert found.sqnr_db == pytest.approx(sqnr.item(), rel=1e-9)
-    assert found.agreement == pytest.approx(
+    assert comparison.sqnr_db == pytest.approx(sqnr.item(), rel=1e-9)
+    assert comparison.agreement == pytest.approx(
         100 * (b.argmax(1) == o.argmax(1)).double().mean().item()
     )
-    assert found.top1 == score("a", other, labels).top1
+    assert comparison.top1 == score("a", other, labels).top1
     top1 = accuracy("b", base, labels).top1
-    assert found.drop.points == pytest.approx(top1 - found.top1)
+    assert comparison.drop.points == pytest.approx(top1 - comparison.top1)
 
 
 def test_equal_logits_are_capped_and_stay_valid_json() -> None:
     base, _, labels = noisy()
-    found = compare("a", base, base.copy(), labels)
-    assert (found.sqnr_db, found.cosine, found.kl, found.agreement) == (
+    comparison = paired_comparison("a", base, base.copy(), labels)
+    assert (comparison.sqnr_db, comparison.cosine, comparison.kl, comparison.agreement) == (
         200,
         pytest.approx(1),
         0,
         100,
     )
-    assert (found.drop.points, found.drop.p_value) == (0, 1)
-    assert json.loads(found.model_dump_json())["sqnr_db"] == 200
+    assert (comparison.drop.points, comparison.drop.p_value) == (0, 1)
+    assert json.loads(comparison.model_dump_json())["sqnr_db"] == 200
 
 
 def test_a_constant_added_to_an_images_logits_is_no_noise() -> None:
     base, _, _ = noisy()
     shift = np.arange(len(base), dtype=np.float32)[:, None]
-    near = fidelity(base, base + shift)
-    assert near.sqnr_db > 90
-    assert near.kl == pytest.approx(0, abs=1e-9)
+    closeness = fidelity(base, base + shift)
+    assert closeness.sqnr_db > 90
+    assert closeness.kl == pytest.approx(0, abs=1e-9)
 
 
 def test_sqnr_of_noise_with_known_energy() -> None:

@@ -42,8 +42,8 @@ def test_tango_gives_the_published_intervals(
     expected: tuple[float, float],
     places: int,
 ) -> None:
-    found = tango_interval(lost, gained, n, confidence)
-    assert [round(x, places) for x in found] == list(expected)
+    interval = tango_interval(lost, gained, n, confidence)
+    assert [round(x, places) for x in interval] == list(expected)
 
 
 def score(delta: float, lost: int, gained: int, n: int) -> float:
@@ -145,7 +145,7 @@ def test_tango_covers_the_truth_as_often_as_it_says(n: int, p_lost: float, p_gai
 
 @pytest.mark.parametrize(("lost", "gained", "n"), [(0, 0, 0), (-1, 0, 5), (0, -1, 5), (3, 3, 5)])
 def test_impossible_counts_are_refused(lost: int, gained: int, n: int) -> None:
-    with pytest.raises(ValueError, match="no paired counts"):
+    with pytest.raises(ValueError, match="impossible paired counts"):
         tango_interval(lost, gained, n)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.benchmark.latency import latency
-from edgenext.metrics.accuracy import accuracy, compare, score
+from edgenext.metrics.accuracy import accuracy, paired_comparison, score
 from edgenext.metrics.statistics import bootstrap_median_interval, mcnemar_exact, tango_interval
 from edgenext.schema import (
     Accuracy,
@@ -110,10 +110,10 @@ def timed(
 ) -> BenchResult:
     """A latency of `ms`; all artifacts of a seed share what disturbs a round."""
     shared = np.random.default_rng(seed).normal(0, 0.02, rounds)
-    mine = np.random.default_rng([seed, *name.encode()])
-    own = 1 + mine.normal(0, noise, rounds)
+    rng = np.random.default_rng([seed, *name.encode()])
+    own = 1 + rng.normal(0, noise, rounds)
     samples = [
-        float(ms * (1 + shared[r]) * own[r] * (1 + abs(mine.normal(0, 2 * noise))))
+        float(ms * (1 + shared[r]) * own[r] * (1 + abs(rng.normal(0, 2 * noise))))
         for r in range(rounds)
         for _ in range(10)
     ]
@@ -144,11 +144,11 @@ def timed(
 def ratios(results: Sequence[BenchResult]) -> tuple[Ratio, ...]:
     """Every artifact against the first and the first against it, as a benchmark gives them."""
     medians = [np.median(np.reshape(r.samples_ms, (len(r.rounds), -1)), axis=1) for r in results]
-    found = []
+    pairs = []
     for other in range(1, len(results)):
         for a, b in ((other, 0), (0, other)):
             each = medians[a] / medians[b]
-            found.append(
+            pairs.append(
                 Ratio(
                     a=results[a].artifact,
                     b=results[b].artifact,
@@ -157,7 +157,7 @@ def ratios(results: Sequence[BenchResult]) -> tuple[Ratio, ...]:
                     valid=results[a].valid and results[b].valid,
                 )
             )
-    return tuple(found)
+    return tuple(pairs)
 
 
 def summary(
@@ -262,7 +262,7 @@ def measured(**unusual: object) -> tuple[RunSummary, dict[str, NDArray[np.generi
         for name in values
     ]
     others = [
-        compare(
+        paired_comparison(
             name, values[PLAIN], values[name], labels, sha256=sha(name), scheme=SCHEMES[name][0]
         )
         for name in (FOLDED, INT8)

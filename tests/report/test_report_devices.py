@@ -14,12 +14,12 @@ from edgenext.schema import BenchReport, DeviceFacts, RunSummary, Sustained, Tel
 def on_jetson(run: RunSummary) -> BenchReport:
     """The run's files on a board: the first invalid, the second with a power rail."""
     first, *others = run.bench.results
-    told = {"device": "orin", "evidence": "device", "unit": "tensorrt", "unit_asked": "tensorrt"}
+    changes = {"device": "orin", "evidence": "device", "unit": "tensorrt", "unit_asked": "tensorrt"}
     rows = [
-        first.model_copy(update=told | {"valid": False, "reasons": ("it was hot",)}),
+        first.model_copy(update=changes | {"valid": False, "reasons": ("it was hot",)}),
         *(
             row.model_copy(
-                update=told
+                update=changes
                 | {
                     "telemetry": Telemetry(seconds=3, samples=15, energy_mj=41.25),
                     "sustained": Sustained(
@@ -55,21 +55,21 @@ def test_devices_stand_in_the_report_beside_published_figures(tmp_path: Path) ->
         assert "41.2" in document and "10.0 minutes" in document
     section = markdown.partition("## On orin")[2].partition("\n## ")[0]
     assert "~~" in section.splitlines()[4], "what is not valid is struck out"
-    assert "is no file of this run" not in section
+    assert "is not a file of this run" not in section
 
 
 def jetson_run() -> RunSummary:
     """A run whose files are for a Jetson, timed on a CPU, where INT8 is slow."""
     run = summary(ms=(12.8, 10.0, 30.0))
-    made = tuple(a.model_copy(update={"target": "jetson"}) for a in run.artifacts)
-    return run.model_copy(update={"artifacts": made})
+    artifacts = tuple(a.model_copy(update={"target": "jetson"}) for a in run.artifacts)
+    return run.model_copy(update={"artifacts": artifacts})
 
 
-def on_orin(run: RunSummary, **told: str) -> BenchReport:
+def on_orin(run: RunSummary, **changes: str) -> BenchReport:
     """Its files on a board, where INT8 is fast."""
     rows = [
         timed(row.artifact, ms).model_copy(
-            update={"device": "orin", "evidence": "device", "unit": "tensorrt"} | told
+            update={"device": "orin", "evidence": "device", "unit": "tensorrt"} | changes
         )
         for row, ms in zip(run.bench.results, (3.0, 2.8, 1.4), strict=True)
     ]
@@ -82,8 +82,8 @@ def test_a_cpu_does_not_say_whether_int8_pays_on_a_jetson(tmp_path: Path) -> Non
     html, markdown, _ = (path.read_text() for path in write_report(tmp_path))
     for document in (html, markdown):
         assert "Cannot tell whether INT8 paid on a Jetson" in document
-        assert "edgenext bench --device jetson does it" in document
-        assert "The files are for a Jetson: what they take on this machine" in document
+        assert "(measure it with edgenext bench --device jetson)" in document
+        assert "are for a Jetson: the verdict does not use their latency on this" in document
         assert "x as fast as" not in document.partition("Results")[0]
     assert "| Latency p50, ms | 12." in markdown, "shown for what it is"
     assert "= 1 |" not in markdown.partition("**Speed")[2].partition("**Footprint")[0]
@@ -103,14 +103,14 @@ def test_a_jetsons_times_say_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{"unit": "cpu"}, {"evidence": "emulated"}], ids=["CPU", "emulated"]
+    "changes", [{"unit": "cpu"}, {"evidence": "emulated"}], ids=["CPU", "emulated"]
 )
 def test_times_of_another_unit_or_of_an_emulator_do_not(
-    tmp_path: Path, told: dict[str, str]
+    tmp_path: Path, changes: dict[str, str]
 ) -> None:
     run = jetson_run()
     save(tmp_path, run)
-    put(tmp_path, on_orin(run, **told))
+    put(tmp_path, on_orin(run, **changes))
     assert "Cannot tell whether INT8 paid on a Jetson" in write_report(tmp_path)[1].read_text()
 
 
@@ -120,11 +120,11 @@ def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
     report = on_jetson(run)
     rows = tuple(r.model_copy(update={"sha256": "f" * 64}) for r in report.results)
     put(tmp_path, report.model_copy(update={"results": rows}))
-    with pytest.raises(InputError, match="speak of different files called"):
+    with pytest.raises(InputError, match="has measurements of different files called"):
         write_report(tmp_path)
 
 
-def test_a_file_that_is_not_the_runs_is_told_of(tmp_path: Path) -> None:
+def test_a_file_that_is_not_the_runs_is_noted(tmp_path: Path) -> None:
     run = summary()
     save(tmp_path, run)
     other = timed("stranger", 3.0, seed=9).model_copy(
@@ -132,7 +132,7 @@ def test_a_file_that_is_not_the_runs_is_told_of(tmp_path: Path) -> None:
     )
     put(tmp_path, BenchReport(results=(other,), ratios=()))
     markdown = write_report(tmp_path)[1].read_text()
-    assert "stranger is no file of this run" in markdown
+    assert "stranger is not a file of this run" in markdown
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"results": 3}', "[]"])
@@ -140,5 +140,5 @@ def test_a_broken_result_is_refused(tmp_path: Path, text: str) -> None:
     save(tmp_path, summary())
     (tmp_path / "devices").mkdir()
     (tmp_path / "devices/x.json").write_text(text)
-    with pytest.raises(InputError, match=r"x\.json is no result of a device"):
+    with pytest.raises(InputError, match=r"x\.json is not the result of a device"):
         write_report(tmp_path)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import matplotlib
 import pytest
@@ -14,10 +15,11 @@ from report_runs import BUSY, FOLDED, INT8, PLAIN, measured, save, sha, summary
 
 from edgenext.errors import OutputError
 from edgenext.report import write_report
+from edgenext.report.glossary import EVIDENCE
 from edgenext.report.load import load_summary
-from edgenext.report.study import study
+from edgenext.report.study import study_of
 from edgenext.report.verdict import judge
-from edgenext.schema import RunSummary
+from edgenext.schema import Evidence, RunSummary
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 HOSTILE = "<script>alert('1')</script>&\"$x$ `|` [a](http://example.com) ![b](c) *d* \u202e"
@@ -74,8 +76,8 @@ def test_three_files_are_written_where_asked(tmp_path: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == [
         "report.html", "report.json", "report.md", "run.json"
     ]  # fmt: skip
-    there = write_report(folder, tmp_path / "new" / "place")
-    assert all(p.parent == tmp_path / "new" / "place" and p.is_file() for p in there)
+    paths = write_report(folder, tmp_path / "new" / "place")
+    assert all(p.parent == tmp_path / "new" / "place" and p.is_file() for p in paths)
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
@@ -110,8 +112,8 @@ def test_everything_is_in_the_page_and_in_the_markdown(tmp_path: Path) -> None:
     run, arrays = measured(corrupt=("val/n01/broken.JPEG",))
     html, markdown, _ = report(tmp_path, run, arrays)
     shown = squeezed(" ".join(Outline(html).texts))
-    assert judge(study(run)).sentence.partition(": ")[2] in shown
-    assert judge(study(run)).sentence in markdown
+    assert judge(study_of(run)).sentence.partition(": ")[2] in shown
+    assert judge(study_of(run)).sentence in markdown
     for text in (
         *(a.sha256 for a in run.artifacts),
         run.weights_sha256,
@@ -190,7 +192,7 @@ def test_a_simulated_latency_is_never_printed(tmp_path: Path, evidence: str) -> 
     for text in (" ".join(Outline(html).texts), markdown):
         assert "Latency p50" not in text
         assert "x as fast as" not in text
-        assert f"it was {evidence}, not timed" in text
+        assert f"is not shown: its evidence is {evidence}." in text
     assert 'id="rounds-' not in html
 
 
@@ -237,7 +239,7 @@ def test_the_json_is_the_run_and_the_verdict(tmp_path: Path) -> None:
     document = json.loads(report(tmp_path, run, budget=0.25)[2])
     verdict = document.pop("verdict")
     assert RunSummary.model_validate(document) == run
-    assert verdict == judge(study(run), 0.25).model_dump(mode="json")
+    assert verdict == judge(study_of(run), 0.25).model_dump(mode="json")
     assert verdict["pays"] is None
     assert load_summary(tmp_path) == run
 
@@ -270,7 +272,11 @@ def test_plots_leave_no_trace_in_matplotlib(tmp_path: Path) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-def test_importing_the_station_is_light() -> None:
+def test_every_evidence_label_has_a_meaning() -> None:
+    assert set(EVIDENCE) == set(get_args(Evidence))
+
+
+def test_importing_the_report_is_light() -> None:
     code = (
         "import sys, edgenext.report; "
         "print([m for m in ('torch', 'matplotlib', 'onnxruntime', 'scipy') if m in sys.modules])"

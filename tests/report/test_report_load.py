@@ -22,7 +22,7 @@ def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         write_report(tmp_path)
-    assert "holds no run.json" in one_line(error)
+    assert "contains no run.json" in one_line(error)
     with pytest.raises(InputError):
         write_report(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
@@ -53,7 +53,7 @@ def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(InputError) as error:
         load_summary(tmp_path)
-    assert "holds NaN" in one_line(error)
+    assert "contains NaN" in one_line(error)
 
 
 def test_a_summary_of_a_later_version(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_pickled_logits_are_not_opened(tmp_path: Path) -> None:
 def test_one_array_is_no_archive(tmp_path: Path) -> None:
     with (tmp_path / "logits.npz").open("wb") as f:
         np.save(f, np.zeros((2, 2)))
-    with pytest.raises(InputError, match="not an archive"):
+    with pytest.raises(InputError, match="a single array, not an archive"):
         load_logits(tmp_path)
 
 
@@ -105,4 +105,4 @@ def test_logits_of_another_run(tmp_path: Path) -> None:
     save(tmp_path, run, arrays)
     with pytest.raises(InputError) as error:
         write_report(tmp_path)
-    assert "is not of this run" in one_line(error)
+    assert "does not belong to this run" in one_line(error)

@@ -12,7 +12,7 @@ from edgenext.report.load import RunLogits
 from edgenext.report.plots import plots
 from edgenext.report.plots.canvas import drawable, spread
 from edgenext.report.plots.flips import changed_answers
-from edgenext.report.study import study
+from edgenext.report.study import study_of
 from edgenext.report.verdict import judge
 from edgenext.schema import BenchReport, RunSummary
 
@@ -20,11 +20,11 @@ STAGES = {"stem": 38.2, "stage1": 35.1, "stage2": 32.0, "stage3": 27.4, "stage4"
 
 
 def drawn(run: RunSummary, arrays: RunLogits | None = None) -> dict[str, str]:
-    found = study(run)
-    return {p.name: p.svg for p in plots(found, judge(found), arrays)}
+    study = study_of(run)
+    return {p.name: p.svg for p in plots(study, judge(study), arrays)}
 
 
-def held(arrays: dict[str, Any]) -> RunLogits:
+def run_logits_of(arrays: dict[str, Any]) -> RunLogits:
     labels = arrays.pop("labels")
     return RunLogits(arrays, labels)
 
@@ -35,7 +35,7 @@ def texts(svg: str) -> str:
 
 def test_a_plot_is_drawn_for_what_the_run_holds_and_no_more() -> None:
     run, arrays = measured(stages=STAGES)
-    assert list(drawn(run, held(arrays))) == ["tradeoff", "rounds", "flips", "stages"]
+    assert list(drawn(run, run_logits_of(arrays))) == ["tradeoff", "rounds", "flips", "stages"]
     assert list(drawn(summary())) == ["tradeoff", "rounds"]
     untimed = summary().model_copy(update={"bench": BenchReport(results=(), ratios=())})
     assert drawn(untimed) == {}
@@ -43,7 +43,7 @@ def test_a_plot_is_drawn_for_what_the_run_holds_and_no_more() -> None:
 
 def test_colours_follow_the_page() -> None:
     run, arrays = measured(stages=STAGES)
-    for name, svg in drawn(run, held(arrays)).items():
+    for name, svg in drawn(run, run_logits_of(arrays)).items():
         assert "var(--s2)" in svg, name
         assert "var(--muted)" in svg, name
         assert re.findall(r"#[0-9a-f]{6}\b", svg) == [], name
@@ -86,7 +86,7 @@ def test_extreme_runs_can_be_drawn(run: RunSummary) -> None:
 
 
 def test_changed_answers_are_those_of_the_logits() -> None:
-    plain, _, int8 = study(summary()).entries
+    plain, _, int8 = study_of(summary()).entries
     base = np.array([[2, 1, 0], [2, 1, 0], [2, 1.5, 0], [2, 1, 0], [0, 0, 3]], np.float32)
     other = np.array([[1, 2, 0], [1, 2, 0], [1, 2, 0], [2, 1, 0], [0, 0, 3]], np.float32)
     labels = np.array([0, 1, 2, 0, 2])
@@ -99,8 +99,8 @@ def test_changed_answers_are_those_of_the_logits() -> None:
 
 def test_no_plot_of_flips_without_the_logits_of_both() -> None:
     run, arrays = measured()
-    kept = held(arrays)
-    without = replace(kept, by_name={FOLDED: kept.by_name[FOLDED]})
+    run_logits = run_logits_of(arrays)
+    without = replace(run_logits, by_name={FOLDED: run_logits.by_name[FOLDED]})
     assert "flips" not in drawn(run, without)
 
 
@@ -108,9 +108,9 @@ def test_equal_logits_are_drawn_and_said() -> None:
     arrays = logits(100)
     arrays[INT8] = arrays[PLAIN]
     run = summary(n=100, lost=0, gained=0)
-    found = study(run)
-    plot = next(p for p in plots(found, judge(found), held(arrays)) if p.name == "flips")
-    assert plot.caption == "w8a8-static gives the answer of FP32 plain for every image."
+    study = study_of(run)
+    plot = next(p for p in plots(study, judge(study), run_logits_of(arrays)) if p.name == "flips")
+    assert plot.caption == "w8a8-static gives the same answer as FP32 plain for every image."
 
 
 def test_a_single_change_is_not_called_half() -> None:
@@ -120,16 +120,16 @@ def test_a_single_change_is_not_called_half() -> None:
     arrays[INT8][0, second] = arrays[PLAIN][0, first] + 1
     arrays["labels"][0] = first
     run = summary(n=100, lost=1, gained=0)
-    found = study(run)
-    plot = next(p for p in plots(found, judge(found), held(arrays)) if p.name == "flips")
-    assert "answers 1 otherwise. Its margin was " in plot.caption
+    study = study_of(run)
+    plot = next(p for p in plots(study, judge(study), run_logits_of(arrays)) if p.name == "flips")
+    assert "answers 1 differently. Its margin was " in plot.caption
 
 
 def test_constant_logits_are_drawn() -> None:
     values = np.zeros((20, 5), np.float32)
-    found = study(summary(n=20, lost=0, gained=0))
-    kept = RunLogits({PLAIN: values, INT8: values}, np.zeros(20, np.int64))
-    assert "flips" in [p.name for p in plots(found, judge(found), kept)]
+    study = study_of(summary(n=20, lost=0, gained=0))
+    run_logits = RunLogits({PLAIN: values, INT8: values}, np.zeros(20, np.int64))
+    assert "flips" in [p.name for p in plots(study, judge(study), run_logits)]
 
 
 def test_many_flips_do_not_swell_the_file() -> None:

@@ -5,12 +5,12 @@ from report_runs import compared, sha, summary
 from edgenext.report.markdown import markdown
 from edgenext.report.page import page
 from edgenext.report.plots import plots
-from edgenext.report.study import study
+from edgenext.report.study import study_of
 from edgenext.report.twin import TITLE, twin_table
 from edgenext.report.verdict import judge
 from edgenext.schema import TwinReport, TwinRow
 
-OURS, RIVAL = "ours", "onnxruntime with its defaults"
+OWN, BASELINE = "edgenext", "onnxruntime with its defaults"
 
 
 def twin(same_file: bool = True, lost: int = 90) -> TwinReport:
@@ -27,20 +27,22 @@ def twin(same_file: bool = True, lost: int = 90) -> TwinReport:
 
 
 def test_the_collapse_and_the_cure_stand_in_the_report() -> None:
-    found = study(summary().model_copy(update={"twin": twin()}))
-    table = twin_table(found)
+    study = study_of(summary().model_copy(update={"twin": twin()}))
+    table = twin_table(study)
     assert table is not None
     assert [row[:2] for row in table.rows] == [
-        (OURS, "the network"),
-        (OURS, "the twin"),
-        (RIVAL, "the network"),
-        (RIVAL, "the twin"),
+        (OWN, "the network"),
+        (OWN, "the twin"),
+        (BASELINE, "the network"),
+        (BASELINE, "the twin"),
     ]
     assert table.rows[3][3].startswith("8.50 (")
-    ours, rival = table.findings
-    assert "the very same file, to the byte" in ours and sha("edgenext-twin")[:12] in ours
-    assert rival.startswith(f"{RIVAL} collapses: a drop of 8.50 (")
-    html, text = page(found, judge(found), []), markdown(found, judge(found))
+    own, baseline = table.findings
+    assert own.startswith("edgenext writes the same file for the twin as for the network, byte for")
+    assert sha("edgenext-twin")[:12] in own
+    assert baseline.startswith(f"{BASELINE} collapses: it loses 8.50 (")
+    assert " points on the twin and 0.30 (" in baseline
+    html, text = page(study, judge(study), []), markdown(study, judge(study))
     for document in (html, text):
         assert TITLE in document and "8.50" in document and "not timed" in document
     assert "<code>edgenext stress</code>" in html
@@ -49,24 +51,24 @@ def test_the_collapse_and_the_cure_stand_in_the_report() -> None:
 
 def test_nothing_is_said_that_the_rows_do_not_show() -> None:
     run = summary().model_copy(update={"twin": twin(same_file=False, lost=9)})
-    table = twin_table(study(run))
+    table = twin_table(study_of(run))
     assert table is not None
     assert [sentence.partition(":")[0] for sentence in table.findings] == [
-        "Ours holds",
-        f"{RIVAL} holds",
+        "edgenext holds",
+        f"{BASELINE} holds",
     ]
-    assert "to the byte" not in " ".join(table.findings)
+    assert "byte for byte" not in " ".join(table.findings)
 
 
 def test_a_twin_changes_nothing_about_the_network_itself() -> None:
     run = summary()
-    alone, beside = study(run), study(run.model_copy(update={"twin": twin()}))
+    alone, beside = study_of(run), study_of(run.model_copy(update={"twin": twin()}))
     assert judge(alone) == judge(beside)
-    drawn = [plots(found, judge(found), None) for found in (alone, beside)]
+    drawn = [plots(study, judge(study), None) for study in (alone, beside)]
     assert drawn[0] == drawn[1]
 
 
 def test_a_run_without_a_twin_has_no_such_section() -> None:
-    found = study(summary())
-    assert twin_table(found) is None
-    assert TITLE not in page(found, judge(found), [])
+    study = study_of(summary())
+    assert twin_table(study) is None
+    assert TITLE not in page(study, judge(study), [])

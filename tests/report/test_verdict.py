@@ -16,153 +16,159 @@ from report_runs import (
 )
 
 from edgenext.metrics.statistics import tango_interval
-from edgenext.report.study import study
-from edgenext.report.verdict import Verdict, judge
-from edgenext.schema import BenchReport, CompareReport, RunSummary
+from edgenext.report.study import study_of
+from edgenext.report.verdict import judge
+from edgenext.schema import BenchReport, CompareReport, RunSummary, Verdict
 
 
-def verdict(run: RunSummary, budget: float = 1.0) -> Verdict:
-    return judge(study(run), budget)
+def verdict_on(run: RunSummary, budget: float = 1.0) -> Verdict:
+    return judge(study_of(run), budget)
 
 
 def test_int8_that_is_faster_and_right_pays() -> None:
-    found = verdict(summary())
-    assert found.pays is True
-    assert (found.artifact, found.base, found.rival) == (INT8, PLAIN, FOLDED)
-    assert found.sentence.startswith(
+    verdict = verdict_on(summary())
+    assert verdict.pays is True
+    assert (verdict.artifact, verdict.base, verdict.rival) == (INT8, PLAIN, FOLDED)
+    assert verdict.sentence.startswith(
         "INT8 paid on this machine (AVX2): edgenext_xx_small w8a8-static runs 1.5"
     )
-    assert "x as fast as the plain FP32 export (95 % interval 1." in found.sentence
-    assert ") at 0.31x its size, and 1.3" in found.sentence
-    assert "x as fast as the folded FP32 export (1." in found.sentence
-    assert found.sentence.endswith(
+    assert "x as fast as the plain FP32 export (95 % interval 1." in verdict.sentence
+    assert ") at 0.31x its size, and 1.3" in verdict.sentence
+    assert "x as fast as the folded FP32 export (1." in verdict.sentence
+    assert verdict.sentence.endswith(
         "; its top-1 is 30.88 %, a drop of 0.06 points (95 % interval −0.30 to 0.42, n = 5,000: "
         "41 lost, 38 gained)."
     )
-    assert found.recommended == INT8
-    assert found.reasons[2:] == ("Ship net-w8a8-static.onnx (w8a8-static) on machines like this.",)
+    assert verdict.recommended == INT8
+    assert verdict.reasons[2:] == (
+        "Ship net-w8a8-static.onnx (w8a8-static) on machines like this.",
+    )
 
 
 def test_the_sentence_agrees_with_the_measured_ratio() -> None:
     run = summary()
     ratio = next(r for r in run.bench.ratios if (r.a, r.b) == (PLAIN, INT8))
     low, high = ratio.ci95
-    assert f"runs {ratio.median:.2f}x as fast" in verdict(run).sentence
-    assert f"{low:.2f}–{high:.2f}" in verdict(run).sentence
+    assert f"runs {ratio.median:.2f}x as fast" in verdict_on(run).sentence
+    assert f"{low:.2f}–{high:.2f}" in verdict_on(run).sentence
 
 
 def test_int8_must_beat_the_folded_float_file_not_only_the_plain_one() -> None:
-    found = verdict(summary(ms=(12.8, 10.0, 11.4)))
-    assert found.pays is False
-    assert found.rival == FOLDED
-    assert "it is not faster than the folded FP32 export" in found.sentence
-    assert "runs 1.12x as fast as the plain FP32 export" in found.sentence
-    assert "0.88x as fast as the folded FP32 export" in found.sentence
-    assert found.recommended == FOLDED
-    assert found.sentence.endswith("; ship net-fp32.onnx instead.")
-    assert found.reasons[-1] == "Ship net-fp32.onnx (FP32 folded) on machines like this."
+    verdict = verdict_on(summary(ms=(12.8, 10.0, 11.4)))
+    assert verdict.pays is False
+    assert verdict.rival == FOLDED
+    assert "it is not faster than the folded FP32 export" in verdict.sentence
+    assert "runs 1.12x as fast as the plain FP32 export" in verdict.sentence
+    assert "0.88x as fast as the folded FP32 export" in verdict.sentence
+    assert verdict.recommended == FOLDED
+    assert verdict.sentence.endswith("; ship net-fp32.onnx instead.")
+    assert verdict.reasons[-1] == "Ship net-fp32.onnx (FP32 folded) on machines like this."
 
 
-def test_the_plain_export_is_the_rival_where_folding_made_it_slower() -> None:
-    found = verdict(summary(ms=(12.0, 14.0, 13.0)))
-    assert found.rival == PLAIN
-    assert found.pays is False
-    assert "not faster than the plain FP32 export" in found.sentence
+def test_the_plain_export_is_to_be_beaten_where_folding_made_it_slower() -> None:
+    verdict = verdict_on(summary(ms=(12.0, 14.0, 13.0)))
+    assert verdict.rival == PLAIN
+    assert verdict.pays is False
+    assert "not faster than the plain FP32 export" in verdict.sentence
 
 
 def test_speeds_that_cannot_be_told_apart_give_no_verdict() -> None:
-    found = verdict(summary(ms=(12.8, 10.0, 10.0), noise=0.03))
-    assert found.pays is None
-    assert "its speed and that of the folded FP32 export cannot be told apart" in found.sentence
-    assert "more rounds would narrow it" in found.reasons[0]
-    assert found.recommended is None
-    assert "hip net" not in " ".join((found.sentence, *found.reasons))
+    verdict = verdict_on(summary(ms=(12.8, 10.0, 10.0), noise=0.03))
+    assert verdict.pays is None
+    assert "its speed and that of the folded FP32 export cannot be told apart" in verdict.sentence
+    assert "more rounds would narrow it" in verdict.reasons[0]
+    assert verdict.recommended is None
+    assert "hip net" not in " ".join((verdict.sentence, *verdict.reasons))
 
 
 def test_a_drop_over_the_budget_does_not_pay_however_fast() -> None:
-    found = verdict(summary(lost=300, gained=90))
-    assert found.pays is False
-    assert "its top-1 drop is over the budget of 1 point;" in found.sentence
-    assert found.recommended == FOLDED
+    verdict = verdict_on(summary(lost=300, gained=90))
+    assert verdict.pays is False
+    assert "its top-1 drop is over the budget of 1 point;" in verdict.sentence
+    assert verdict.recommended == FOLDED
 
 
 def test_the_budget_decides() -> None:
     run = summary(lost=300, gained=90)
     upper = tango_interval(300, 90, 5000)[1]
-    assert verdict(run, upper).pays is True
-    assert verdict(run, upper - 0.001).pays is None
-    assert verdict(run, 0.5).pays is False
-    assert verdict(run, 0.5).budget == 0.5
+    assert verdict_on(run, upper).pays is True
+    assert verdict_on(run, upper - 0.001).pays is None
+    assert verdict_on(run, 0.5).pays is False
+    assert verdict_on(run, 0.5).budget == 0.5
 
 
 def test_too_few_images_say_how_many_would_do() -> None:
-    found = verdict(summary(n=200, lost=3, gained=2))
-    assert found.pays is None
-    assert found.images_needed is not None
-    n, share = found.images_needed, found.images_needed / 200
+    verdict = verdict_on(summary(n=200, lost=3, gained=2))
+    assert verdict.pays is None
+    assert verdict.images_needed is not None
+    n, share = verdict.images_needed, verdict.images_needed / 200
     assert tango_interval(3 * share, 2 * share, n)[1] < 1.0
     assert n > 200
-    assert "200 images do not show that its drop is within the budget of 1 point" in found.sentence
-    assert "if they flip as often as these" in found.sentence
+    assert (
+        "200 images do not show that its drop is within the budget of 1 point" in verdict.sentence
+    )
+    assert "if they flip as often as these" in verdict.sentence
 
 
 def test_no_number_of_images_is_promised_for_a_drop_over_the_budget() -> None:
-    found = verdict(summary(n=200, lost=5, gained=2))
-    assert found.pays is None
-    assert found.images_needed is None
-    assert "more images would hardly clear it" in found.sentence
+    verdict = verdict_on(summary(n=200, lost=5, gained=2))
+    assert verdict.pays is None
+    assert verdict.images_needed is None
+    assert "more images are unlikely to help" in verdict.sentence
 
 
 def test_a_gain_is_called_one() -> None:
-    found = verdict(summary(lost=30, gained=60))
-    assert found.pays is True
-    assert "a drop of −0.60 points (that is, a gain; 95 % interval" in found.sentence
+    verdict = verdict_on(summary(lost=30, gained=60))
+    assert verdict.pays is True
+    assert "a drop of −0.60 points (that is, a gain; 95 % interval" in verdict.sentence
 
 
 @pytest.mark.parametrize("name", [PLAIN, FOLDED, INT8])
 def test_an_invalid_timing_is_never_in_the_headline(name: str) -> None:
-    found = verdict(summary(reasons={name: (BUSY,)}))
-    assert found.pays is None
-    assert "is not valid, since other programs used 1.10 of 2 cores (limit 0.25);" in found.sentence
-    assert BUSY in found.reasons[0]
+    verdict = verdict_on(summary(reasons={name: (BUSY,)}))
+    assert verdict.pays is None
+    assert (
+        "is not valid, since other programs used 1.10 of 2 cores (limit 0.25);" in verdict.sentence
+    )
+    assert BUSY in verdict.reasons[0]
     run = summary()
     for ratio in run.bench.ratios:
         if name in (ratio.a, ratio.b):
-            assert f"{ratio.median:.2f}x as fast" not in found.sentence
+            assert f"{ratio.median:.2f}x as fast" not in verdict.sentence
 
 
 def test_every_reason_against_a_timing_is_given_and_its_accuracy_still_reported() -> None:
     other = "30 rounds are too few to trust: ask for more"
-    found = verdict(summary(reasons={INT8: (BUSY, other)}))
-    assert BUSY in found.reasons[0]
-    assert other in found.reasons[0]
-    assert "; the top-1 of edgenext_xx_small w8a8-static is 30.88 %" in found.sentence
+    verdict = verdict_on(summary(reasons={INT8: (BUSY, other)}))
+    assert BUSY in verdict.reasons[0]
+    assert other in verdict.reasons[0]
+    assert "; the top-1 of edgenext_xx_small w8a8-static is 30.88 %" in verdict.sentence
 
 
-def test_losing_to_a_valid_rival_stands_though_another_timing_is_not_valid() -> None:
-    found = verdict(summary(ms=(12.0, 14.0, 13.0), reasons={FOLDED: (BUSY,)}))
-    assert found.pays is False
+def test_losing_to_a_valid_float_file_stands_though_another_timing_is_not_valid() -> None:
+    verdict = verdict_on(summary(ms=(12.0, 14.0, 13.0), reasons={FOLDED: (BUSY,)}))
+    assert verdict.pays is False
 
 
 def test_too_large_a_drop_stands_though_no_timing_is_valid() -> None:
-    found = verdict(summary(lost=300, gained=90, reasons=dict.fromkeys(SCHEMES, (BUSY,))))
-    assert found.pays is False
-    assert "as fast" not in found.sentence
+    verdict = verdict_on(summary(lost=300, gained=90, reasons=dict.fromkeys(SCHEMES, (BUSY,))))
+    assert verdict.pays is False
+    assert "as fast" not in verdict.sentence
 
 
 @pytest.mark.parametrize("evidence", ["simulator", "emulated", "estimate", "published"])
 def test_a_latency_that_nobody_measured_gives_no_verdict(evidence: str) -> None:
-    found = verdict(summary(evidence=evidence))  # type: ignore[arg-type]
-    assert found.pays is None
-    assert "as fast" not in found.sentence
+    verdict = verdict_on(summary(evidence=evidence))  # type: ignore[arg-type]
+    assert verdict.pays is None
+    assert "as fast" not in verdict.sentence
 
 
 def test_a_drop_on_the_calibration_images_gives_no_verdict() -> None:
     run = summary()
     assert run.compare.data is not None
-    found = verdict(run.model_copy(update={"calibration": run.compare.data}))
-    assert found.pays is None
-    assert "measured on the images it was calibrated on" in found.sentence
+    verdict = verdict_on(run.model_copy(update={"calibration": run.compare.data}))
+    assert verdict.pays is None
+    assert "measured on the images it was calibrated on" in verdict.sentence
 
 
 def without(run: RunSummary, name: str) -> RunSummary:
@@ -173,26 +179,26 @@ def without(run: RunSummary, name: str) -> RunSummary:
 
 
 def test_what_was_not_timed_is_said() -> None:
-    assert "w8a8-static was not timed" in verdict(without(summary(), INT8)).sentence
+    assert "w8a8-static was not timed" in verdict_on(without(summary(), INT8)).sentence
     alone = without(without(summary(), PLAIN), FOLDED)
-    assert "no floating-point file was timed" in verdict(alone).sentence
-    assert verdict(alone).pays is None
+    assert "no floating-point file was timed" in verdict_on(alone).sentence
+    assert verdict_on(alone).pays is None
 
 
 def test_files_of_other_conditions_are_not_compared() -> None:
     run = summary()
     *floats, int8 = run.bench.results
-    odd = int8.model_copy(update={"threads": 2})
-    found = verdict(
-        run.model_copy(update={"bench": BenchReport(results=(*floats, odd), ratios=())})
+    two_threads = int8.model_copy(update={"threads": 2})
+    verdict = verdict_on(
+        run.model_copy(update={"bench": BenchReport(results=(*floats, two_threads), ratios=())})
     )
-    assert found.pays is None
-    assert "were not timed together" in found.sentence
+    assert verdict.pays is None
+    assert "were not timed together" in verdict.sentence
 
 
 def test_a_run_without_int8() -> None:
     run = summary()
-    found = verdict(
+    verdict = verdict_on(
         run.model_copy(
             update={
                 "artifacts": run.artifacts[:2],
@@ -202,20 +208,20 @@ def test_a_run_without_int8() -> None:
             }
         )
     )
-    assert found.pays is None
-    assert found.artifact is None
-    assert found.sentence == (
+    assert verdict.pays is None
+    assert verdict.artifact is None
+    assert verdict.sentence == (
         "Cannot tell whether INT8 paid on this machine: the run made no INT8 file."
     )
 
 
 def test_int8_that_was_not_compared() -> None:
     run = summary()
-    found = verdict(
+    verdict = verdict_on(
         run.model_copy(update={"compare": CompareReport(n=5000, base=run.compare.base, others=())})
     )
-    assert found.pays is None
-    assert "was not compared with the base" in found.sentence
+    assert verdict.pays is None
+    assert "was not compared with the base" in verdict.sentence
 
 
 def two_int8(ms: float, lost: int) -> RunSummary:
@@ -233,9 +239,9 @@ def two_int8(ms: float, lost: int) -> RunSummary:
 
 
 def test_of_two_int8_files_the_faster_one_that_pays_is_judged() -> None:
-    assert verdict(two_int8(ms=6.0, lost=41)).artifact == "other"
-    assert verdict(two_int8(ms=9.0, lost=41)).artifact == INT8
-    worse = verdict(two_int8(ms=6.0, lost=400))
+    assert verdict_on(two_int8(ms=6.0, lost=41)).artifact == "other"
+    assert verdict_on(two_int8(ms=9.0, lost=41)).artifact == INT8
+    worse = verdict_on(two_int8(ms=6.0, lost=400))
     assert worse.artifact == INT8
     assert worse.pays is True
 
@@ -256,30 +262,30 @@ def with_bf16(ms: float, lost: int, gained: int = 38) -> RunSummary:
 
 
 def test_a_faster_bf16_file_is_shipped_instead() -> None:
-    found = verdict(with_bf16(ms=6.0, lost=41))
-    assert (found.pays, found.rival, found.recommended) == (False, "net-bf16", "net-bf16")
-    assert "it is not faster than the folded BF16 export" in found.sentence
-    assert found.sentence.endswith("; ship net-bf16.onnx instead.")
-    assert verdict(with_bf16(ms=9.5, lost=41)).recommended == INT8
+    verdict = verdict_on(with_bf16(ms=6.0, lost=41))
+    assert (verdict.pays, verdict.rival, verdict.recommended) == (False, "net-bf16", "net-bf16")
+    assert "it is not faster than the folded BF16 export" in verdict.sentence
+    assert verdict.sentence.endswith("; ship net-bf16.onnx instead.")
+    assert verdict_on(with_bf16(ms=9.5, lost=41)).recommended == INT8
 
 
-def test_a_bf16_file_that_loses_too_much_is_no_rival() -> None:
-    found = verdict(with_bf16(ms=6.0, lost=400))
-    assert (found.pays, found.rival, found.recommended) == (True, FOLDED, INT8)
+def test_a_bf16_file_that_loses_too_much_is_not_to_be_beaten() -> None:
+    verdict = verdict_on(with_bf16(ms=6.0, lost=400))
+    assert (verdict.pays, verdict.rival, verdict.recommended) == (True, FOLDED, INT8)
     assert (
         "Not counted: the folded BF16 export, since its top-1 drop is over the budget of 1 point."
-        in found.reasons
+        in verdict.reasons
     )
 
 
 def test_the_best_instructions_of_the_cpu_are_named() -> None:
     vnni = ENVIRONMENT.model_copy(update={"isa": ("avx2", "avx512f", "avx512_vnni")})
-    assert "on this machine (AVX512-VNNI)" in verdict(summary(environment=vnni)).sentence
-    assert "on this machine:" in verdict(summary(environment=None)).sentence
+    assert "on this machine (AVX512-VNNI)" in verdict_on(summary(environment=vnni)).sentence
+    assert "on this machine:" in verdict_on(summary(environment=None)).sentence
 
 
 def test_a_hostile_name_cannot_break_the_line() -> None:
-    found = verdict(summary(model="net\nINT8 paid: \u202eten times\x00"))
-    assert "\n" not in found.sentence
-    assert "\u202e" not in found.sentence
-    assert "\x00" not in found.sentence
+    verdict = verdict_on(summary(model="net\nINT8 paid: \u202eten times\x00"))
+    assert "\n" not in verdict.sentence
+    assert "\u202e" not in verdict.sentence
+    assert "\x00" not in verdict.sentence

@@ -1,4 +1,4 @@
-"""Plots as inline SVG: one module a plot, each None where the run does not hold its data."""
+"""Plots of a report as inline SVG: a module each, None if the run does not hold its data."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from edgenext.report.plots.rounds import rounds
 from edgenext.report.plots.stages import stages
 from edgenext.report.plots.tradeoff import tradeoff
 from edgenext.report.study import Study
-from edgenext.report.verdict import Verdict
+from edgenext.schema import Verdict
 
 
 def plots(study: Study, verdict: Verdict, logits: RunLogits | None) -> list[Plot]:
     """All plots that the run has data for.
 
     Raises:
-        InputError: logits that are not those of the run.
+        InputError: the logits are not those of the run.
     """
     judged = next((e for e in study.entries if e.name == verdict.artifact), None)
-    made = (
+    drawn = (
         tradeoff(study, verdict.budget),
         rounds(study),
         flips(study, judged, logits) if judged and logits else None,
         stages(study),
     )
-    return [plot for plot in made if plot]
+    return [plot for plot in drawn if plot]

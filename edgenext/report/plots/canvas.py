@@ -1,4 +1,4 @@
-"""What all plots share: size, colours that follow the page, and SVG that is the same every time."""
+"""Shared by all plots: size, colours that follow the page, and reproducible SVG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 6.4, 4.3
-"""Inches of 72 units: two plots stand side by side on a desk, one fills a phone."""
+"""Inches of 72 units: two plots fit side by side on a screen, one fills a phone."""
 
 INK, MUTED, GRID, GOOD = "#010101", "#020202", "#030303", "#040404"
 SERIES = tuple(f"#0{i}0{i}0f" for i in range(1, 8))
@@ -27,7 +27,7 @@ VARIABLES = {
     GOOD: "--good-soft",
     **{colour: f"--s{i}" for i, colour in enumerate(SERIES)},
 }
-"""Colours drawn with → the page's variables that replace them: dark pages and print work."""
+"""Colour in the drawing → the variable of the page that replaces it, for dark mode and print."""
 
 MARKERS = "osD^vPX"
 DASHES = ("-", "-", "-", "--", "-.", ":", "--")
@@ -35,7 +35,7 @@ DASHES = ("-", "-", "-", "--", "-.", ":", "--")
 
 @dataclass(frozen=True)
 class Plot:
-    """An SVG element, its heading, what it shows in words, and what to see in it."""
+    """An SVG element with its heading, its description in words, and its caption."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Look:
-    """How one entry is drawn in every plot: told apart without its colour too."""
+    """How an entry is drawn in every plot; distinguishable without colour."""
 
     colour: str
     marker: str
@@ -54,23 +54,23 @@ class Look:
 
 
 def looks(study: Study) -> dict[str, Look]:
-    """The look of each entry by name: grey for the base, blue and orange behind it."""
-    kinds = [(e, i % len(SERIES)) for i, e in enumerate(study.entries)]
-    return {e.name: Look(SERIES[i], MARKERS[i], DASHES[i]) for e, i in kinds}
+    """The look of each entry by name; the base is grey."""
+    indices = [(e, i % len(SERIES)) for i, e in enumerate(study.entries)]
+    return {e.name: Look(SERIES[i], MARKERS[i], DASHES[i]) for e, i in indices}
 
 
 def render(name: str, draw: Callable[[Figure], None], height: float = HEIGHT) -> str:
     """One `<svg>` element from a function that fills a figure.
 
-    The same drawing gives the same bytes: matplotlib's defaults whatever the user's settings are,
-    a fixed hash salt, no date. Text stays text, in the page's font.
+    The same drawing gives the same bytes: matplotlib's defaults instead of the user's settings, a
+    fixed hash salt, no date. Text stays text, in the page's font.
     """
     import matplotlib
     import matplotlib.style
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    ours: Any = {
+    settings: Any = {
         "svg.hashsalt": name,
         "svg.fonttype": "none",
         "text.parse_math": False,
@@ -92,24 +92,24 @@ def render(name: str, draw: Callable[[Figure], None], height: float = HEIGHT) ->
         "ytick.labelsize": 10,
     }
     out = io.StringIO()
-    with matplotlib.style.context("default"), matplotlib.rc_context(ours):
+    with matplotlib.style.context("default"), matplotlib.rc_context(settings):
         figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="none")
         FigureCanvasSVG(figure)
         draw(figure)
         for axes in figure.axes:
             axes.set_facecolor("none")
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(out, format="svg", metadata=nothing)
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(out, format="svg", metadata=no_metadata)
     return _inline(out.getvalue(), name)
 
 
 def drawable(text: str, most: int = 24) -> str:
-    """A name that the bundled font can draw, cut where it would not fit.
+    """A name in characters of the bundled font, shortened to `most` of them.
 
-    It keeps its end: files of one network begin alike.
+    The end is preserved: names of one network's files begin alike.
     """
-    kept = "".join(c if " " <= c <= "~" or c in "×–−’µ…" else "?" for c in text)
-    return kept if len(kept) <= most else "…" + kept[1 - most :]
+    drawn = "".join(c if " " <= c <= "~" or c in "×–−’µ…" else "?" for c in text)
+    return drawn if len(drawn) <= most else "…" + drawn[1 - most :]
 
 
 def title_of(entry: Entry) -> str:
@@ -118,7 +118,7 @@ def title_of(entry: Entry) -> str:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Places moved apart, upwards, until neighbours are at least `gap` from each other."""
+    """Positions moved apart, upwards, until neighbours are at least `gap` from each other."""
     moved = list(places)
     order = sorted(range(len(places)), key=lambda i: places[i])
     for below, above in pairwise(order):
@@ -126,19 +126,19 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
     return moved
 
 
-def quiet(axes: Axes, grid: str) -> None:
+def show_grid(axes: Axes, grid: str) -> None:
     """Grid lines across one axis only, and no tick marks."""
     axes.grid(visible=False, axis="x" if grid == "y" else "y")
     axes.tick_params(length=0)
 
 
 def _inline(document: str, name: str) -> str:
-    """The `<svg>` element of an SVG file, fit to stand in a page beside others."""
+    """The `<svg>` element of an SVG file, ready for a page with others."""
     svg = document[document.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    # Ids are unique in a page only with the plot's name before them.
+    # The plot's name makes its ids unique in the page.
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     for colour, variable in VARIABLES.items():

@@ -1,34 +1,26 @@
-"""Latency over the minutes of a run: what a device keeps up, one line a file."""
+"""Latency over the minutes of a run: how much a device slows down, one line a file."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgenext.errors import UsageError
+from edgenext.report.plots.picture import save_picture
 from edgenext.report.speed import round_medians
 from edgenext.schema import BenchReport
-from edgenext.system.files import write_bytes
 
-DPI = 130
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIZE = (8.0, 4.4)
+"""Inches."""
 COLOURS = ("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
-"""Told apart by people who are colour-blind; the first is the base's."""
+"""Distinguishable with colour blindness; the first is the base's."""
 
 
-def kind_of(path: Path) -> str:
-    """The kind of picture that a file's name asks for.
-
-    Raises:
-        UsageError: none that can be drawn.
-    """
-    kind = path.suffix.removeprefix(".")
-    if kind not in ("png", "svg"):
-        raise UsageError(f"--plot {path.name} is no .png or .svg file", "Change its ending")
-    return kind
-
-
-def save_plot(report: BenchReport, path: Path) -> Path:
-    """Draw the median of every round against time, or its number where time was not kept.
+def save_drift_plot(report: BenchReport, path: Path) -> Path:
+    """Draw the median of every round against time, or against its number if times are missing.
 
     Args:
         report: with the samples of every round.
@@ -38,29 +30,27 @@ def save_plot(report: BenchReport, path: Path) -> Path:
         UsageError: nothing was timed, or another kind of file.
         OutputError: the file cannot be written.
     """
-    import matplotlib.style
-    from matplotlib.figure import Figure
-
-    kind = kind_of(path)
-    found = [(result, round_medians(result)) for result in report.results if result.samples_ms]
-    timed = [(result, medians) for result, medians in found if medians is not None]
+    timed = [
+        (result, medians)
+        for result in report.results
+        if result.samples_ms and (medians := round_medians(result)) is not None
+    ]
     if not timed:
-        raise UsageError("nothing was timed that could be drawn", "Leave out --plot")
-    in_time = all(len(r.round_ends_s) == len(r.rounds) for r, _ in timed)
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(8.0, 4.4), layout="constrained")
+        raise UsageError("there are no timings to draw", "Leave out --plot")
+    has_times = all(len(r.round_ends_s) == len(r.rounds) for r, _ in timed)
+
+    def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for i, (result, medians) in enumerate(timed):
-            at = [s / 60 for s in result.round_ends_s] if in_time else [*range(1, len(medians) + 1)]
+            minutes = [s / 60 for s in result.round_ends_s]
+            x = minutes if has_times else list(range(1, len(medians) + 1))
             name = result.artifact if result.valid else f"{result.artifact} (not valid)"
-            axes.plot(at, medians, color=COLOURS[i % len(COLOURS)], linewidth=1.4, label=name)
+            axes.plot(x, medians, color=COLOURS[i % len(COLOURS)], linewidth=1.4, label=name)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("minutes" if in_time else "round")
+        axes.set_xlabel("minutes" if has_times else "round")
         axes.set_ylabel("latency, ms (median of each round)")
         axes.grid(axis="y", color="#dddddd", linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=9)
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format=kind, dpi=DPI)
-    write_bytes(path, drawn.getvalue())
-    return path
+
+    return save_picture(path, SIZE, draw)

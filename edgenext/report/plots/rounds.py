@@ -1,4 +1,4 @@
-"""Latency of every file in every round: whether the machine was quiet while they took turns."""
+"""Latency of every file in every round: whether the machine was quiet during the benchmark."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.report.plots.canvas import Plot, looks, quiet, render, spread, title_of
+from edgenext.report.plots.canvas import Plot, looks, render, show_grid, spread, title_of
 from edgenext.report.speed import by_round
 from edgenext.report.study import UNTIMED, Entry, Study
 from edgenext.report.text import milliseconds
@@ -60,7 +60,7 @@ def rounds(study: Study) -> Plot | None:
             )
         axes.set_xlabel("round")
         axes.set_ylabel("latency, ms")
-        quiet(axes, "y")
+        show_grid(axes, "y")
 
     return Plot(
         name="rounds",

@@ -1,17 +1,17 @@
-"""Where along the network quantization adds noise: one bar a site, a file of its own."""
+"""Where in the network quantization adds noise: one bar a site, in a file of its own."""
 
 from __future__ import annotations
 
-import io
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgenext.report.plots.picture import save_picture
 from edgenext.schema import SensitivityReport, SiteRow
-from edgenext.system.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = {
     "stem": "#4d4d4d",
@@ -26,38 +26,33 @@ COLOURS = {
     "attention": "#e69f00",
     "pool": "#bbbbbb",
 }
-"""One a kind of site; told apart by people who are colour-blind."""
+"""One for each kind of site; distinguishable with colour blindness."""
 
 NAMED = 8
-"""Sites with the most noise, which the plot names."""
-
-DPI = 130
+"""How many of the sites with most noise are named in the plot."""
 
 
 def noise(row: SiteRow) -> float:
-    """Noise of a site alone, as parts in a million of the logits' energy."""
+    """Noise of a site quantized alone, in parts per million of the logits' energy."""
     return float(1e6 * 10 ** (-row.only.sqnr_db / 10))
 
 
-def save_plot(report: SensitivityReport, path: Path) -> Path:
-    """Draw every site's own noise along the network.
+def save_sensitivity_plot(report: SensitivityReport, path: Path) -> Path:
+    """Draw the noise of every site, in the order of the network.
 
     Args:
         report: rows in graph order.
         path: of a .png or .svg file.
 
     Raises:
+        UsageError: another kind of file.
         OutputError: the folder cannot be written.
     """
-    import matplotlib.style
-    from matplotlib.figure import Figure
 
-    with matplotlib.style.context("default"):
-        width = max(7.0, min(15.0, 1.5 + 0.115 * len(report.rows)))
-        figure = Figure(figsize=(width, 4.6), layout="constrained")
+    def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         _bars(axes, report)
-        _stages(axes, report)
+        _name_blocks(axes, report)
         axes.set_ylabel("noise of the site alone, ppm of the logits' energy")
         axes.set_title(
             f"{report.model}, {report.scheme} for {report.target}: every site quantized alone "
@@ -66,27 +61,26 @@ def save_plot(report: SensitivityReport, path: Path) -> Path:
             loc="left",
         )
         figure.legend(fontsize=7.5, ncols=6, frameon=False, loc="outside lower center")
-        out = io.BytesIO()
-        figure.savefig(out, format=path.suffix.removeprefix("."), dpi=DPI)
-    write_bytes(path, out.getvalue())
-    return path
+
+    width = max(7.0, min(15.0, 1.5 + 0.115 * len(report.rows)))
+    return save_picture(path, (width, 4.6), draw)
 
 
 def _bars(axes: Axes, report: SensitivityReport) -> None:
     for kind, colour in COLOURS.items():
-        mine = [(i, r) for i, r in enumerate(report.rows) if r.kind == kind]
-        if mine:
+        rows = [(i, r) for i, r in enumerate(report.rows) if r.kind == kind]
+        if rows:
             axes.bar(
-                [i for i, _ in mine],
-                [noise(r) for _, r in mine],
+                [i for i, _ in rows],
+                [noise(r) for _, r in rows],
                 color=colour,
                 width=0.8,
                 label=kind,
             )
-    kept = [(i, r) for i, r in enumerate(report.rows) if r.kept]
+    float_rows = [(i, r) for i, r in enumerate(report.rows) if r.kept]
     axes.bar(
-        [i for i, _ in kept],
-        [noise(r) for _, r in kept],
+        [i for i, _ in float_rows],
+        [noise(r) for _, r in float_rows],
         color="white",
         alpha=0.65,
         width=0.8,
@@ -113,23 +107,23 @@ def _bars(axes: Axes, report: SensitivityReport) -> None:
     axes.margins(x=0.01)
 
 
-def _stages(axes: Axes, report: SensitivityReport) -> None:
-    """Name the blocks below the bars, with a line between stages."""
-    places: list[float] = []
+def _name_blocks(axes: Axes, report: SensitivityReport) -> None:
+    """Name the blocks below the bars, with a line between them."""
+    centres: list[float] = []
     names: list[str] = []
-    at = 0
+    start = 0
     for name, rows in groupby(report.rows, key=lambda r: _block(r.site)):
         count = len(list(rows))
-        places.append(at + (count - 1) / 2)
+        centres.append(start + (count - 1) / 2)
         names.append(name)
-        at += count
-        axes.axvline(at - 0.5, color="#dddddd", linewidth=0.6, zorder=0)
-    axes.set_xticks(places, names, rotation=90, fontsize=7.5)
+        start += count
+        axes.axvline(start - 0.5, color="#dddddd", linewidth=0.6, zorder=0)
+    axes.set_xticks(centres, names, rotation=90, fontsize=7.5)
     axes.tick_params(axis="x", length=0)
 
 
 def _block(site: str) -> str:
-    """The block a site belongs to: `stages.2.5`, `downsample 1`, or what stands alone."""
+    """The block of a site: `stages.2.5`, `downsample 1`, or the first part of its name."""
     parts = site.split(".")
     if parts[0] == "stages":
         return ".".join(parts[:3])

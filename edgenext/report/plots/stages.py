@@ -1,10 +1,10 @@
-"""Where in the network INT8 loses precision: SQNR behind the stem and each stage."""
+"""Where in the network INT8 loses precision: SQNR after the stem and each stage."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgenext.report.plots.canvas import Plot, drawable, looks, quiet, render, title_of
+from edgenext.report.plots.canvas import Plot, drawable, looks, render, show_grid, title_of
 from edgenext.report.study import Entry, Study
 from edgenext.report.text import decibels, number
 from edgenext.schema import Parity
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXACT_DB = 100.0
-"""From here on a difference is float32's own: a stage that was left in float."""
+"""Above this SQNR, differences are rounding of float32: the stage stayed in float."""
 
 
 def stages(study: Study) -> Plot | None:
@@ -61,7 +61,7 @@ def stages(study: Study) -> Plot | None:
         axes.set_xlim(-0.4, len(places) - 0.6)
         axes.set_ylim(0, 1.12 * ceiling)
         axes.set_ylabel("SQNR, dB  (up is better)")
-        quiet(axes, "y")
+        show_grid(axes, "y")
 
     return Plot(
         name="stages",
@@ -69,9 +69,9 @@ def stages(study: Study) -> Plot | None:
         svg=render("stages", draw),
         alt="SQNR against PyTorch. " + " ".join(_words(e, p) for e, p in series),
         caption=(
-            "Signal to quantization noise behind the stem and every stage, against PyTorch. "
-            "Every 6 dB less is twice the error; a sudden fall names the stage to look at. Hollow "
-            "marks at the top, if any, are exact but for float32’s own rounding."
+            "Signal-to-quantization-noise ratio after the stem and every stage, against PyTorch. "
+            "Every 6 dB less doubles the error; a sudden fall shows the stage to look at. Hollow "
+            "marks at the top, if any, are exact up to float32 rounding."
         ),
     )
 

@@ -1,10 +1,10 @@
-"""What was gained against what it cost: speed across, accuracy drop up, both with intervals."""
+"""Gain against cost: speed on the x axis, accuracy drop on the y axis, both with intervals."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgenext.report.checks import rivals
+from edgenext.report.conditions import floats_to_beat
 from edgenext.report.plots.canvas import (
     GOOD,
     MUTED,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Place = tuple[Entry, Speed, Drop | None]
 
 NEAR_EDGE = 0.3
-"""The share of the width at either side where a name in the middle would reach over the edge."""
+"""The share of the width at either side where a centred name would cross the edge."""
 
 
 def tradeoff(study: Study, budget: float) -> Plot | None:
@@ -36,9 +36,9 @@ def tradeoff(study: Study, budget: float) -> Plot | None:
     base = study.base
     if base is None or len(places) < 2:
         return None
-    best = fastest(rivals(study, budget))
-    found = speed(best, base, study) if best else None
-    least = found.times if found and found.valid else 1.0
+    fastest_float = fastest(floats_to_beat(study, budget))
+    measured = speed(fastest_float, base, study) if fastest_float else None
+    least = measured.times if measured and measured.valid else 1.0
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -57,24 +57,24 @@ def tradeoff(study: Study, budget: float) -> Plot | None:
         alt="Top-1 drop against speed. " + " ".join(_words(p, base) for p in places),
         caption=(
             "Each file with the 95 % intervals of its speed and its drop. INT8 pays when its whole "
-            "cross lies in the shaded corner: to the right of every floating-point file that is "
-            "right often enough, and under the budget."
+            "cross lies in the shaded corner: to the right of every floating-point file whose own "
+            "drop is within the budget, and below the budget itself."
         ),
     )
 
 
 def _frame(axes: Axes, places: list[Place], least: float, budget: float) -> None:
-    """Limits that hold every cross, the budget, and the corner in which INT8 pays."""
+    """Axis limits that contain every cross, the budget, and the corner in which INT8 pays."""
     drops = [drop for _, _, drop in places if drop]
     low = min([-0.15 * budget, *(drop.ci95[0] for drop in drops)])
     high = max([budget, *(drop.ci95[1] for drop in drops)])
     pad = 0.16 * (high - low) or 1.0
-    left = min(fast.low for _, fast, _ in places)
+    slowest = min(fast.low for _, fast, _ in places)
     right = max(fast.high for _, fast, _ in places)
-    wide = 0.14 * max(right - left, 0.1)
-    # The corner keeps room for its name when nothing reaches it.
-    right = max(right + wide, least + 2.6 * wide)
-    axes.set_xlim(left - wide, right)
+    margin = 0.14 * max(right - slowest, 0.1)
+    # The corner keeps room for its name even if no cross reaches it.
+    right = max(right + margin, least + 2.6 * margin)
+    axes.set_xlim(slowest - margin, right)
     axes.set_ylim(low - pad, high + pad)
     share = (budget - low + pad) / (high - low + 2 * pad)
     axes.axvspan(least, right, 0, share, color=GOOD, linewidth=0, zorder=0)
@@ -82,7 +82,7 @@ def _frame(axes: Axes, places: list[Place], least: float, budget: float) -> None
     axes.axhline(budget, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     for text, at, shift, side in (
         ("INT8 pays here", (right, low - pad), (-4, 4), "right"),
-        (f"budget {points(budget)}", (left - wide, budget), (4, 3), "left"),
+        (f"budget {points(budget)}", (slowest - margin, budget), (4, 3), "left"),
     ):
         axes.annotate(
             text, at, shift, textcoords="offset points", ha=side, color=MUTED, fontsize=10
@@ -107,9 +107,9 @@ def _cross(axes: Axes, place: Place, look: Look) -> None:
         capsize=3 if drop else 0,
         zorder=3,
     )
-    left, right = axes.get_xlim()
-    share = (fast.times - left) / (right - left)
-    # A name stays inside: over neither the scale nor the edge.
+    low, high = axes.get_xlim()
+    share = (fast.times - low) / (high - low)
+    # The name stays inside the axes.
     side = "left" if share < NEAR_EDGE else "right" if share > 1 - NEAR_EDGE else "center"
     axes.annotate(
         title_of(entry) + ("" if fast.valid else ", not valid"),
@@ -130,9 +130,9 @@ def _places(study: Study) -> list[Place]:
             if entry.bench:
                 places.append((entry, Speed(1, 1, 1, entry.timed), None))
             continue
-        found = speed(entry, study.base, study) if study.base else None
-        if found and entry.comparison:
-            places.append((entry, found, entry.comparison.drop))
+        measured = speed(entry, study.base, study) if study.base else None
+        if measured and entry.comparison:
+            places.append((entry, measured, entry.comparison.drop))
     return places
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenext.formats.artifact import Artifact, save_artifact
@@ -60,13 +58,3 @@ def tiny_artifact(
         "tools": {},
     }
     return save_artifact(folder / f"{name}.onnx", model.SerializeToString(), about)
-
-
-@pytest.fixture
-def make_artifact(tmp_path: Path) -> Callable[..., Artifact]:
-    """Makes tiny artifacts in the test's own folder."""
-
-    def make(name: str = "tiny", **kwargs: int) -> Artifact:
-        return tiny_artifact(tmp_path, name, **kwargs)
-
-    return make
