@@ -1,36 +1,47 @@
 from __future__ import annotations
 
-from importlib import resources
+import re
 from pathlib import Path
 
 import pytest
 
 from edgenext.errors import InputError, UsageError
 from edgenext.quantize.recipe import load_recipe, parse_recipe
+from edgenext.targets import target as target_module
 from edgenext.targets.scheme import SCHEMES
-from edgenext.targets.target import TARGETS, schemes
+from edgenext.targets.target import TARGETS, recipe_text, require_runnable, schemes
 
-DEFAULT = (
-    resources.files("edgenext.quantize")
-    .joinpath("recipes/cpu-onnxruntime/w8a8-static.toml")
-    .read_text("utf-8")
-)
+DEFAULT = recipe_text("cpu-onnxruntime", "w8a8-static")
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_scheme_has_a_recipe_or_a_reason(target: str) -> None:
-    able = schemes(target)
-    assert "w8a8-static" in able
-    assert set(able) | set(TARGETS[target].refuses) == set(SCHEMES)
-    assert not set(able) & set(TARGETS[target].refuses)
-    for scheme in able:
-        recipe = load_recipe(target, scheme)
-        assert (recipe.target, recipe.scheme) == (target, scheme)
+    runnable, reasons = schemes(target), TARGETS[target].refuses
+    assert "w8a8-static" in runnable
+    assert set(reasons) <= set(SCHEMES) - set(runnable)
+    for scheme, row in SCHEMES.items():
+        if scheme in runnable:
+            recipe = load_recipe(target, scheme)
+            assert (recipe.target, recipe.scheme) == (target, scheme)
+        else:
+            reason = reasons.get(scheme, row.refused)
+            assert reason and row.refused
+            with pytest.raises(
+                UsageError, match=re.escape(f"{target} cannot run {scheme}: {reason}")
+            ):
+                require_runnable(target, scheme)
 
 
-def test_no_recipe_is_for_nobody() -> None:
-    folders = resources.files("edgenext.quantize").joinpath("recipes").iterdir()
-    assert {f.name for f in folders} == set(TARGETS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_has_a_general_reason_and_a_target_that_runs_it(scheme: str) -> None:
+    assert SCHEMES[scheme].refused
+    assert any(scheme in schemes(target) for target in TARGETS)
+
+
+def test_every_packaged_recipe_belongs_to_a_scheme_of_a_target() -> None:
+    files = Path(target_module.__file__).parent.glob("*/*.toml")
+    recipes = {(f.parent.name, f.stem) for f in files if f.name != "target.toml"}
+    assert recipes == {(target, scheme) for target in TARGETS for scheme in schemes(target)}
 
 
 def test_a_scheme_that_the_target_cannot_run() -> None:
