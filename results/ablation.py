@@ -11,7 +11,7 @@ from edgenext import api
 from edgenext.commands import quantize as quantization
 from edgenext.formats.artifact import Artifact
 from edgenext.options import ModelOptions, QuantizeOptions
-from edgenext.quantize.artifacts import quantize_graph
+from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe
 
 CHANGES: dict[str, dict[str, dict[str, object] | None]] = {

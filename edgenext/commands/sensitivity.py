@@ -40,9 +40,8 @@ def sensitivity(
     Raises:
         UsageError: a scheme without sites, or a pattern that fits none.
     """
-    from edgenext.quantize.artifacts import PreparedBatches
-    from edgenext.quantize.sensitivity import Question, require_sites
-    from edgenext.quantize.sensitivity import sensitivity as measure
+    from edgenext.quantize.batches import ImageBatches
+    from edgenext.quantize.sensitivity import SensitivityInputs, require_sites, site_sensitivity
     from edgenext.schema import SensitivityReport
     from edgenext.system.files import cache_folder
 
@@ -61,9 +60,9 @@ def sensitivity(
         images = labelled_images(context, network, DataOptions(data, limit, seed))
         labels = images.labels
     graph, _ = float_graph(context, network, settings)
-    batches = [PreparedBatches(graph, part.images) for part in (calibration, images)]
-    base, rows = measure(
-        Question(graph.model, recipe, batches[0], batches[1], labels, seed),
+    batches = [ImageBatches(graph, part.images) for part in (calibration, images)]
+    base, rows = site_sensitivity(
+        SensitivityInputs(graph.model, recipe, batches[0], batches[1], labels, seed),
         cache_folder("sensitivity"),
         site,
         context.progress,

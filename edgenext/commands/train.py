@@ -74,10 +74,10 @@ def train(
         resume: go on from the checkpoint in the folder.
         context: what was loaded before.
     """
-    from edgenext.train.loop import train as run
+    from edgenext.train.loop import train_network
 
     progress = (context or Context()).progress
-    return run(
+    return train_network(
         training.checkpoint.network(drop_path=training.recipe.drop_path),
         training.images,
         training.val,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.graph.tensors import noise, turned
+from edgenext.graph.tensors import layouts, signal_and_noise
 from edgenext.metrics.fidelity import MOST_DB, sqnr_db
 
 Array = NDArray[Any]
@@ -39,9 +39,9 @@ class Tally:
         if self.unlike or self.broken:
             return
         if not self.fit:
-            signal, error = noise(a, b)
-            if a.shape != b.shape:  # `noise` turns its first tensor alone
-                error = min(error, noise(b, a)[1])
+            signal, error = signal_and_noise(a, b)
+            if a.shape != b.shape:  # `signal_and_noise` turns its first tensor alone
+                error = min(error, signal_and_noise(b, a)[1])
             self.signal, self.noise = self.signal + signal, self.noise + error
             return
         for way, x, y in _channels(a, b):
@@ -60,9 +60,9 @@ class Tally:
 def _channels(a: Array, b: Array) -> Iterator[tuple[tuple[int, int, int], Array, Array]]:
     """Both tensors as outer×channels×inner, in every way in which their channels may lie."""
     wide = a.astype(np.float64), b.astype(np.float64)
-    pairs = [(x, wide[1]) for x in turned(wide[0])]
+    pairs = [(x, wide[1]) for x in layouts(wide[0])]
     if a.shape != b.shape:
-        pairs += [(wide[0], y) for y in turned(wide[1])[1:]]
+        pairs += [(wide[0], y) for y in layouts(wide[1])[1:]]
     for order, (x, y) in enumerate(pairs):
         ways = {
             (shape[axis], math.prod(shape[axis + 1 :]))

@@ -18,9 +18,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two variants and few inferences: what is searched here is whether it works."""
     from functools import partial
 
-    from edgenext.quantize import variants
+    from edgenext.quantize import mixed_precision
 
-    monkeypatch.setattr(variants, "STEPS", (4,))
+    monkeypatch.setattr(mixed_precision, "STEPS", (4,))
     monkeypatch.setattr(search, "bench", partial(search.bench, rounds=2))
 
 

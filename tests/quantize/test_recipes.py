@@ -57,7 +57,7 @@ def test_names_that_do_not_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("limit = 64", "limits = 64", "Did you mean limit"),
         ("[gate]", "[gates]", "Did you mean gate"),
@@ -68,26 +68,26 @@ def test_names_that_do_not_exist() -> None:
         ('target = "cpu-onnxruntime"', 'target = "cpu"', "cpu-onnxruntime"),
     ],
 )
-def test_mistakes_in_a_recipe_of_ones_own(old: str, new: str, said: str, tmp_path: Path) -> None:
+def test_mistakes_in_a_users_recipe(old: str, new: str, message: str, tmp_path: Path) -> None:
     assert old in DEFAULT
-    file = tmp_path / "mine.toml"
+    file = tmp_path / "recipe.toml"
     file.write_text(DEFAULT.replace(old, new))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         load_recipe("cpu-onnxruntime", file=file)
 
 
-def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
+def test_a_users_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
     file.write_text(DEFAULT.replace("limit = 64", "limit = 127"))
     recipe = load_recipe("cpu-onnxruntime", file=file)
     assert recipe.weights is not None and recipe.weights.limit == 127
     file.write_text("= =")
-    with pytest.raises(InputError, match="TOML"):
+    with pytest.raises(InputError, match="is not TOML"):
         load_recipe("cpu-onnxruntime", file=file)
     with pytest.raises(InputError, match="nowhere"):
         load_recipe("cpu-onnxruntime", file=tmp_path / "nowhere.toml")
 
 
 def test_a_section_that_the_scheme_needs() -> None:
-    with pytest.raises(UsageError, match=r"no \[weights\]"):
-        parse_recipe('target="htp"\nscheme="w8a8-static"\nreason="x"\n', "mine")
+    with pytest.raises(UsageError, match=r"no section \[weights\], which w8a8-static needs"):
+        parse_recipe('target="htp"\nscheme="w8a8-static"\nreason="x"\n', "a recipe")
