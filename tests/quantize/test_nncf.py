@@ -60,7 +60,7 @@ def test_its_files_give_the_same_logits_in_both_runtimes(capfd: pytest.CaptureFi
     expected = in_onnxruntime(model, x[12:])
     openvino_logits = in_openvino(quantized, x[12:])
     sqnr_db = fidelity(expected, in_onnxruntime(quantized, x[12:])).sqnr_db
-    assert sqnr_db > 15
+    assert sqnr_db > 15.4  # 17.5 measured
     # Signed activations would cost OpenVINO 1.7 dB. Without VNNI the gap was 1.1 dB, which may be
     # saturation: NNCF's weights use all 8 bits.
     gap = sqnr_db - fidelity(expected, openvino_logits).sqnr_db

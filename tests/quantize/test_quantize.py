@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections import Counter
 
 import numpy as np
@@ -121,24 +122,47 @@ def test_a_stressed_twin_breaks_onnxruntimes_quantizer() -> None:
     assert sqnr(float_graph(), onnxruntime_static(twin, batches())) < base - 8
 
 
-def test_each_choice_of_the_recipe_earns_its_place() -> None:
-    """Golden weights are no trained network: what counts there is measured in results/."""
+MARGIN_DB = 0.3
+"""Below the gains that were measured, on a CPU without VNNI; ±64 weights saturate on no CPU."""
+
+CHOICES: dict[str, tuple[dict[str, dict[str, object] | None], float]] = {
+    "GPTQ": ({"weights": {"rounding": "nearest"}}, 0.68),
+    "norms balanced": ({"equalise": {"norms": False}}, 0.40),
+    "GELU from tables": ({"gate": None}, 0.01),
+    "streams and norms equalised": ({"equalise": None}, -0.36),
+    "ranges by least square": ({"activations": {"method": "minmax"}}, -0.24),
+}
+"""Choice → the recipe without it, and what the choice gains in dB.
+
+Golden weights have no outliers, so equalised streams and clipped ranges cost a little here; what
+they gain on a trained network is measured in results/.
+"""
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_what_each_choice_of_the_recipe_gains(choice: str) -> None:
     graph = float_graph()
-    default = sqnr(graph, quantized().model)
-    without = {
-        "gate": recipe(gate=None),
-        "equalise": recipe(equalise=None),
-        "nearest": recipe(weights={"rounding": "nearest"}),
-        "minmax": recipe(activations={"method": "minmax"}),
-    }
-    found = {
-        name: sqnr(graph, quantize_static(graph, batches(), r).model) for name, r in without.items()
-    }
-    assert found["gate"] > default - 0.3  # a float GELU is no worse
-    assert max(found["equalise"], found["nearest"], found["minmax"]) < default + 0.7, found
+    changes, measured = CHOICES[choice]
+    without = sqnr(graph, quantize_static(graph, batches(), recipe(**changes)).model)
+    gain = sqnr(graph, quantized().model) - without
+    assert gain > measured - MARGIN_DB
+    assert choice != "GELU from tables" or gain < MARGIN_DB  # a float GELU is no worse
 
 
-def test_pixels_go_in() -> None:
+def test_equalising_streams_pays_where_a_channel_is_an_outlier() -> None:
+    net = copy.deepcopy(network())
+    for pair in net.downsample_layers:  # the last layer in front of each stage
+        pair[1].weight[3] *= 20
+        pair[1].bias[3] *= 20
+    graph = onnx_graph(net, "convT", SIZE)
+    equalised, unchanged = (
+        sqnr(graph, quantize_static(graph, batches(), r).model)
+        for r in (recipe(), recipe(equalise={"streams": False}))
+    )
+    assert equalised - unchanged > 7.75 - MARGIN_DB, (equalised, unchanged)
+
+
+def test_a_graph_that_reads_pixels() -> None:
     transform = EvalTransform(size=64, crop_pct=1.0)
     graph = onnx_graph(network(), "convT", SIZE, pixels=transform)
     images = np.random.default_rng(0).integers(0, 256, (12, 1, 64, 64, 3), np.uint8)
