@@ -11,7 +11,7 @@ from inputs import MODEL, train_images, val_images
 from edgenext import api
 from edgenext.commands.quantize import float_graph, resolve_quantization, scheme_images
 from edgenext.options import ModelOptions, QuantizeOptions
-from edgenext.quantize.artifacts import quantize_graph
+from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe
 
 Change = dict[str, dict[str, Any] | None]

@@ -101,7 +101,7 @@ def quantize_subject(
     subject: Subject, settings: QuantizeSettings, out: Path, context: Context
 ) -> Artifact:
     """Quantize a model or artifact into a folder; see `quantize`."""
-    from edgenext.quantize.artifacts import quantize_graph
+    from edgenext.quantize.quantized_artifact import quantize_graph
 
     images = scheme_images(context, subject, settings)
     graph, stem = float_graph(context, subject, settings)

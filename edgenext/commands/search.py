@@ -51,9 +51,10 @@ from edgenext.options import (
     ModelOptions,
     QuantizeOptions,
 )
-from edgenext.quantize.artifacts import PARITY_IMAGES, PreparedBatches, write_quantized
-from edgenext.quantize.engine import Prepared, place, prepare
-from edgenext.quantize.variants import Variant, variants
+from edgenext.quantize.batches import ImageBatches
+from edgenext.quantize.mixed_precision import RecipeVariant, mixed_precision_variants
+from edgenext.quantize.quantized_artifact import PARITY_IMAGES, write_quantized
+from edgenext.quantize.static import PreparedGraph, prepare_graph, quantize_prepared
 from edgenext.schema import BenchReport, Candidate, Comparison, SearchReport
 from edgenext.system.files import atomic_path, write_text
 from edgenext.targets.scheme import CALIBRATED, FLOAT
@@ -218,23 +219,25 @@ def _artifacts(task: SearchTask, noise: dict[str, float]) -> list[Artifact]:
         return write_artifact(task.graph, settings, base, images, onnx_reference(model)).files
 
     paths = [task.stages.stage("float", inputs, export)[0]]
-    prepared: list[Prepared] = []
+    prepared: list[PreparedGraph] = []
 
-    def calibrated() -> Prepared:  # once, and only if something is to be made
+    def calibrated() -> PreparedGraph:  # once, and only if something is to be made
         if not prepared:
-            batches = PreparedBatches(task.graph, task.calibration.images)
-            prepared.append(prepare(task.graph.model, batches, recipe, task.seed, progress))
+            batches = ImageBatches(task.graph, task.calibration.images)
+            prepared.append(prepare_graph(task.graph.model, batches, recipe, task.seed, progress))
         return prepared[0]
 
-    for variant in variants(recipe, task.graph.model, noise):
+    for variant in mixed_precision_variants(recipe, task.graph.model, noise):
         keys = inputs | {"recipe": variant.recipe.model_dump(mode="json")}
         produce = partial(_quantize, task, variant, calibrated)
         paths.append(task.stages.stage(f"quantize {variant.name}", keys, produce)[0])
     return [open_artifact(path) for path in paths]
 
 
-def _quantize(task: SearchTask, variant: Variant, prepared: Callable[[], Prepared]) -> list[Path]:
-    quantized = place(prepared(), variant.recipe, task.context.progress)
+def _quantize(
+    task: SearchTask, variant: RecipeVariant, prepared: Callable[[], PreparedGraph]
+) -> list[Path]:
+    quantized = quantize_prepared(prepared(), variant.recipe, task.context.progress)
     path = task.folder / f"{task.stem}-{variant.name}.onnx"
     return write_quantized(
         task.graph, task.settings.export, quantized, task.calibration, path, variant.recipe

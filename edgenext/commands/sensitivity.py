@@ -46,9 +46,8 @@ def sensitivity(
     >>> [row.site for row in report.rows][:2]
     ['stages.0.0.dwconv', 'stages.0.0.norm']
     """
-    from edgenext.quantize.artifacts import PreparedBatches
-    from edgenext.quantize.sensitivity import Question, require_sites
-    from edgenext.quantize.sensitivity import sensitivity as measure
+    from edgenext.quantize.batches import ImageBatches
+    from edgenext.quantize.sensitivity import SensitivityInputs, require_sites, site_sensitivity
     from edgenext.schema import SensitivityReport
     from edgenext.system.files import cache_folder
 
@@ -67,9 +66,9 @@ def sensitivity(
         images = labelled_images(context, network, DataOptions(data, limit, seed))
         labels = images.labels
     graph, _ = float_graph(context, network, settings)
-    batches = [PreparedBatches(graph, part.images) for part in (calibration, images)]
-    base, rows = measure(
-        Question(graph.model, recipe, batches[0], batches[1], labels, seed),
+    batches = [ImageBatches(graph, part.images) for part in (calibration, images)]
+    base, rows = site_sensitivity(
+        SensitivityInputs(graph.model, recipe, batches[0], batches[1], labels, seed),
         cache_folder("sensitivity"),
         site,
         context.progress,

@@ -86,10 +86,10 @@ def train(
     >>> train(training, Path("training")).epochs
     1
     """
-    from edgenext.train.loop import train as run
+    from edgenext.train.loop import train_network
 
     progress = (context or Context()).progress
-    return run(
+    return train_network(
         training.checkpoint.network(drop_path=training.recipe.drop_path),
         training.images,
         training.val,

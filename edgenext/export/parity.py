@@ -12,7 +12,7 @@ from edgenext.errors import ParityError
 from edgenext.export.onnx import STAGES, call_size, tensor_spec, with_stage_outputs
 from edgenext.formats.onnx.session import inference_session
 from edgenext.formats.session import Images, Session, Traceable, filled, logits, normalise
-from edgenext.graph.tensors import locate, noise
+from edgenext.graph.tensors import locate_tensors, signal_and_noise
 from edgenext.metrics.fidelity import fidelity, sqnr_db
 from edgenext.schema import EvalTransform, Parity
 from edgenext.targets.scheme import ROWS
@@ -90,7 +90,7 @@ def measure_parity(
             ours[name].append(value)
             theirs[name].append(expected[name])
     joined = {n: (np.concatenate(theirs[n]), np.concatenate(ours[n])) for n in probe.names}
-    stages = {n: sqnr_db(*noise(*joined[n])) for n in STAGES if n in joined}
+    stages = {n: sqnr_db(*signal_and_noise(*joined[n])) for n in STAGES if n in joined}
     return _parity(*joined[probe.outputs[-1]], stages)
 
 
@@ -124,9 +124,9 @@ def session_parity(
     if not isinstance(session, Traceable):
         return _parity(base, other, {}), {}
     wanted, traced = expected[0], session.trace(session.prepare(parts[0]))
-    at = locate(wanted, traced)
-    stages = {n: sqnr_db(*noise(wanted[n], traced[at[n]])) for n in STAGES if n in at}
-    return _parity(base, other, stages), locate(sites, traced)
+    at = locate_tensors(wanted, traced)
+    stages = {n: sqnr_db(*signal_and_noise(wanted[n], traced[at[n]])) for n in STAGES if n in at}
+    return _parity(base, other, stages), locate_tensors(sites, traced)
 
 
 def _batches(images: Images, size: int) -> Iterator[Images]:

@@ -1,9 +1,8 @@
 """Exact folds: the same function with fewer operations.
 
-Each fold takes a reference network in evaluation mode and rewrites it in place. The network stays
-an `EdgeNeXt` that can be called; what a fold has emptied becomes an identity (layer scales of one,
-norms without affine, `nn.Identity`). Arithmetic is done in float64 and stored in the network's
-own precision.
+Each fold rewrites a reference network in evaluation mode, in place. The network stays an `EdgeNeXt`
+that can be called; folded parts become identities (layer scales of one, norms without affine,
+`nn.Identity`). Arithmetic is done in float64 and stored in the network's own precision.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Layer = nn.Conv2d | nn.Linear
 
 
 class ConstantEncoding(nn.Module):
-    """A positional encoding frozen for one size."""
+    """A positional encoding computed once, for one size."""
 
     encoding: Tensor
 
@@ -41,11 +40,11 @@ class ConstantEncoding(nn.Module):
 
     def forward(self, height: int, width: int) -> Tensor:
         """The 1×C×H×W encoding."""
-        del height, width  # the size was fixed by the fold; a wrong one cannot be added
+        del height, width  # fixed by the fold; an encoding of another size cannot be added
         return self.encoding
 
 
-def blocks(network: EdgeNeXt) -> Iterator[EncoderBlock]:
+def encoders(network: EdgeNeXt) -> Iterator[EncoderBlock]:
     """All encoders, from the first stage to the last."""
     for stage in network.stages:
         yield from cast(Iterable[EncoderBlock], stage)
@@ -56,18 +55,18 @@ def downsamplings(network: EdgeNeXt) -> Iterator[nn.Sequential]:
     return (cast(nn.Sequential, m) for m in list(network.downsample_layers)[1:])
 
 
-def attention_blocks(network: EdgeNeXt) -> Iterator[SDTAEncoder]:
+def attention_encoders(network: EdgeNeXt) -> Iterator[SDTAEncoder]:
     """The encoders with attention."""
-    return (b for b in blocks(network) if isinstance(b, SDTAEncoder))
+    return (b for b in encoders(network) if isinstance(b, SDTAEncoder))
 
 
-def _wide(x: Tensor | None, like: Tensor) -> Tensor:
-    """Float64 values, zeros (one an output channel of `like`) where there is no tensor."""
+def _float64(x: Tensor | None, like: Tensor) -> Tensor:
+    """Float64 values; zeros, one for each output channel of `like`, for None."""
     return like.new_zeros(len(like), dtype=torch.float64) if x is None else x.detach().double()
 
 
 def _store(layer: Layer, weight: Tensor, bias: Tensor) -> None:
-    """Put float64 values into a layer, in its own precision; no bias where none is needed."""
+    """Store float64 values in a layer, in its own precision; no bias where it would be zero."""
     dtype = layer.weight.dtype
     layer.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
     if layer.bias is not None or bias.any():
@@ -75,8 +74,8 @@ def _store(layer: Layer, weight: Tensor, bias: Tensor) -> None:
 
 
 def scale_outputs(layer: Layer, scale: Tensor, shift: Tensor | None = None) -> None:
-    """Make the layer give `scale · y + shift`, one value an output channel."""
-    weight, bias = _wide(layer.weight, layer.weight), _wide(layer.bias, layer.weight)
+    """Make the layer output `scale · y + shift`, with one scale and shift an output channel."""
+    weight, bias = _float64(layer.weight, layer.weight), _float64(layer.bias, layer.weight)
     scale = scale.detach().double()
     shift = torch.zeros_like(bias) if shift is None else shift.detach().double()
     shape = (-1,) + (1,) * (weight.ndim - 1)
@@ -84,8 +83,8 @@ def scale_outputs(layer: Layer, scale: Tensor, shift: Tensor | None = None) -> N
 
 
 def absorb_inputs(layer: Layer, scale: Tensor, shift: Tensor | None = None) -> None:
-    """Make the layer, fed x, give what it gave on `scale · x + shift` (not for padded layers)."""
-    weight, bias = _wide(layer.weight, layer.weight), _wide(layer.bias, layer.weight)
+    """Make the layer compute from x what it computed from `scale · x + shift`; no padded layers."""
+    weight, bias = _float64(layer.weight, layer.weight), _float64(layer.bias, layer.weight)
     scale = scale.detach().double()
     if shift is not None:
         per_input = weight.flatten(2).sum(2) if weight.ndim == 4 else weight
@@ -96,14 +95,14 @@ def absorb_inputs(layer: Layer, scale: Tensor, shift: Tensor | None = None) -> N
 
 def batchnorm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Scale and shift of a BatchNorm in evaluation mode, float64."""
-    assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101 - ours track them
+    assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101 - EdgeNeXt's norms track them
     scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     return scale, norm.bias.double() - norm.running_mean.double() * scale
 
 
 def fold_layer_scale(network: EdgeNeXt) -> None:
-    """`gamma` into pwconv2 and `gamma_xca` into xca.proj."""
-    for block in blocks(network):
+    """Fold `gamma` into pwconv2 and `gamma_xca` into xca.proj."""
+    for block in encoders(network):
         scale_outputs(block.pwconv2, block.gamma)
         nn.init.ones_(block.gamma)
         if isinstance(block, SDTAEncoder):
@@ -112,7 +111,7 @@ def fold_layer_scale(network: EdgeNeXt) -> None:
 
 
 def _fold_affine(norm: nn.Module, reader: Layer) -> None:
-    """Move a norm's affine into the only layer that reads it; its statistics stay."""
+    """Move a norm's affine into the only layer that reads it; the normalisation stays."""
     if isinstance(norm, nn.LayerNorm | LayerNorm2d | nn.BatchNorm2d):
         absorb_inputs(reader, norm.weight, norm.bias)
         nn.init.ones_(norm.weight)
@@ -120,14 +119,14 @@ def _fold_affine(norm: nn.Module, reader: Layer) -> None:
 
 
 def fold_norm_affine(network: EdgeNeXt) -> None:
-    """Every norm's affine into the layer behind it, where only one layer reads it.
+    """Fold every norm's affine into the layer behind it, where only one layer reads it.
 
     The stem's norm is read by a block and its residual, so it keeps its affine; so does `norm_xca`
     of the batch-norm family, which normalises the residual itself.
     """
     for norm_conv in downsamplings(network):
         _fold_affine(norm_conv[0], cast(nn.Conv2d, norm_conv[1]))
-    for block in blocks(network):
+    for block in encoders(network):
         if isinstance(block, SDTAEncoder) and not network.arch.batch_norm:
             _fold_affine(block.norm_xca, block.xca.qkv)
         _fold_affine(block.norm, block.pwconv1)
@@ -136,11 +135,11 @@ def fold_norm_affine(network: EdgeNeXt) -> None:
 
 
 def fold_batchnorm(network: EdgeNeXt) -> None:
-    """BatchNorm into the convolution before it, or else into the layer behind it.
+    """Fold every BatchNorm into the convolution before it, or else into the layer behind it.
 
-    Before: the stem's and every depth-wise convolution's, whose output is then normalised. Run
-    `fold_norm_affine` first, or their affine would stay between two layers, as large as it likes.
-    `norm_xca` stays: part of what it normalises comes from no convolution.
+    Those behind the stem and the depth-wise convolutions go into the convolution, whose output is
+    then normalised. Run `fold_norm_affine` first: otherwise affines of any size stay between two
+    layers. `norm_xca` stays, because part of its input comes from no convolution.
     """
     if not network.arch.batch_norm:
         return
@@ -152,7 +151,7 @@ def fold_batchnorm(network: EdgeNeXt) -> None:
             cast(nn.Conv2d, norm_conv[1]), *batchnorm_affine(cast(nn.BatchNorm2d, norm_conv[0]))
         )
         norm_conv[0] = nn.Identity()
-    for block in blocks(network):
+    for block in encoders(network):
         affine = batchnorm_affine(cast(nn.BatchNorm2d, block.norm))
         if isinstance(block, ConvEncoder):
             scale_outputs(block.dwconv, *affine)
@@ -165,7 +164,7 @@ def fold_batchnorm(network: EdgeNeXt) -> None:
 
 
 def freeze_encoding(network: EdgeNeXt, height: int, width: int) -> None:
-    """The Fourier positional encoding to a constant for images of height × width pixels."""
+    """Make the Fourier positional encoding a constant for images of height × width pixels."""
     for i, stage in enumerate(network.stages):
         for block in cast(nn.Sequential, stage):
             if isinstance(block, SDTAEncoder) and isinstance(block.pos_embd, FourierEncoding):
@@ -175,7 +174,7 @@ def freeze_encoding(network: EdgeNeXt, height: int, width: int) -> None:
 
 
 def fold_input_normalisation(network: EdgeNeXt, transform: EvalTransform) -> None:
-    """Mean, deviation and the division by 255 into the stem, which then reads 0–255 pixels."""
+    """Fold mean, deviation and the division by 255 into the stem, which then reads 0–255 pixels."""
     std = torch.tensor(transform.std, dtype=torch.float64)
     mean = torch.tensor(transform.mean, dtype=torch.float64)
     stem = cast(nn.Sequential, network.downsample_layers[0])
@@ -183,14 +182,17 @@ def fold_input_normalisation(network: EdgeNeXt, transform: EvalTransform) -> Non
 
 
 def check_finite(network: EdgeNeXt) -> None:
-    """Refuse weights that no fold and no runtime can make sense of.
+    """Refuse weights that are not finite.
 
     Raises:
-        CheckpointError: NaN or infinite values, by tensor name.
+        CheckpointError: NaN or infinite values; the message names the tensors.
     """
-    bad = [k for k, v in network.state_dict().items() if not torch.isfinite(v).all()]
-    if bad:
-        raise CheckpointError(f"NaN or infinite weights in {', '.join(bad[:5])}")
+    names = [k for k, v in network.state_dict().items() if not torch.isfinite(v).all()]
+    if names:
+        raise CheckpointError(
+            f"NaN or infinite weights in {', '.join(names[:5])}",
+            "The checkpoint is damaged: use another",
+        )
 
 
 def fold(
@@ -202,7 +204,7 @@ def fold(
         network: a reference network; it is not changed.
         height: pixels.
         width: pixels.
-        pixels: fold this normalisation in too, so that the copy reads 0–255 pixels.
+        pixels: a normalisation to fold in too, so that the copy reads 0–255 pixels.
 
     Raises:
         CheckpointError: weights that are not finite.

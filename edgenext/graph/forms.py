@@ -1,10 +1,10 @@
-"""Forms: how a folded network is laid out for a runtime.
+"""Forms: layouts of a folded network for different runtimes.
 
 `naive` is the reference network as it is. The deployment forms keep N×C×H×W throughout: linear
 layers become 1×1 convolutions, and attention scales the small d × d product instead of normalising
-queries and keys. They differ in how LayerNorm is written: in `convT` it stands between two
-transposes, which onnxruntime's layout passes nearly all remove; in `convC` it is written out over
-the channels, which OpenVINO fuses into one operator.
+queries and keys. They differ in LayerNorm: in `convT` it is one operator between two transposes,
+nearly all of which onnxruntime's layout passes remove; in `convC` it is written out over the
+channels, which OpenVINO fuses into one operator.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NORMALIZE_EPS = 1e-12
 
 
 class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of N×C×H×W; the forms differ in how it is computed."""
+    """LayerNorm over the channels of N×C×H×W; the forms compute it differently."""
 
     weight: Tensor
     bias: Tensor
@@ -61,7 +61,7 @@ class TransposedNorm(ChannelNorm):
 
 
 class WrittenNorm(ChannelNorm):
-    """LayerNorm written out over axis 1, without the affine where the folds left none."""
+    """LayerNorm written out over axis 1, without an affine that the folds made an identity."""
 
     def __init__(self, norm: nn.LayerNorm | LayerNorm2d) -> None:
         super().__init__(norm)
@@ -71,25 +71,25 @@ class WrittenNorm(ChannelNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise N×C×H×W over C."""
         centred = x - x.mean(1, keepdim=True)
-        # as a length, not as a mean of squares: in bfloat16 OpenVINO then loses 6 dB less
+        # a length instead of a mean of squares loses 6 dB less in OpenVINO's bfloat16
         length = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
         y = centred / torch.sqrt(length * length * self.share + LN_EPS)
         return y * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else y
 
 
 NORMS: dict[str, type[ChannelNorm]] = {"convT": TransposedNorm, "convC": WrittenNorm}
-"""Deployment form → how its LayerNorms are computed."""
+"""Deployment form → the module of its LayerNorms."""
 
 
 def channel_norm(norm: nn.Module, kind: type[ChannelNorm]) -> nn.Module:
-    """What the folds left of a norm, for N×C×H×W."""
+    """A norm of a folded network, for N×C×H×W."""
     return kind(norm) if isinstance(norm, nn.LayerNorm | LayerNorm2d) else norm
 
 
 def channel_affine(norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """A BatchNorm that could go nowhere, as a depth-wise 1×1 convolution.
+    """A BatchNorm that cannot be folded, as a depth-wise 1×1 convolution.
 
-    A convolution has one scale a channel when it is quantized; a plain product would not.
+    A convolution has one scale a channel when it is quantized; a product would have only one.
     """
     conv = nn.Conv2d(norm.num_features, norm.num_features, 1, groups=norm.num_features)
     nn.init.ones_(conv.weight)
@@ -175,7 +175,7 @@ class DeployedSDTAEncoder(nn.Module):
 
 
 class Deployed(nn.Module):
-    """The whole network in a deployment form, from a folded network."""
+    """A folded network in a deployment form."""
 
     def __init__(self, folded: EdgeNeXt, form: str) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class Deployed(nn.Module):
 def deployed_arrays(
     network: EdgeNeXt, height: int, width: int, pixels: EvalTransform | None = None
 ) -> dict[str, NDArray[Any]]:
-    """The tensors of a folded network by their PyTorch names, for who builds it anew."""
+    """The tensors of a folded network by their PyTorch names, for a converter that rebuilds it."""
     folded = fold(network, height, width, pixels)
     canonicalise_attention(folded)
     state = Deployed(folded, "convC").state_dict()

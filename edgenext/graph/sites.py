@@ -1,8 +1,9 @@
-"""Sites: the places of a network that can be quantized by themselves, by their PyTorch names.
+"""Sites: the parts of a network that can be quantized one by one, by their PyTorch names.
 
-A node of an exported graph carries the path of the module that made it. What a module's own
-`forward` does between its children has no module; these sites are called after what they join:
-`stages.1.2.add` is the residual of a block, `stages.1.2.xca` the attention between qkv and proj.
+The name of a node in an exported graph contains the path of its module. Operators that a module's
+own `forward` applies between its children have no module of their own; their sites are named after
+what they join: `stages.1.2.add` is the residual of a block, `stages.1.2.xca` the attention between
+qkv and proj.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Kind = Literal[
     "pool",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""What a site is, along the network: the words of a recipe."""
+"""Kinds of sites, in the order of the network; recipes use these names."""
 
 LAYERS = ("Conv", "Gemm")
 """Operators with weights."""
@@ -41,12 +42,12 @@ ROUTING = ("Split", "Concat")
 ACTIVATIONS = ("Gelu", "HardSwish")
 
 NAMES = {"norm_before": "norm_xca"}
-"""Modules of a deployment form → the module of the reference network that they stand for."""
+"""Module of a deployment form → the module of the reference network that it stands for."""
 
 
 @dataclass
 class Site:
-    """A place that can be quantized by itself, and its nodes in graph order."""
+    """A part of the graph that can be quantized by itself: its nodes in graph order."""
 
     name: str
     kind: Kind
@@ -66,9 +67,9 @@ def find_sites(graph: ir.Graph) -> dict[str, Site]:
 
 
 def module_path(node_name: str) -> str:
-    """The PyTorch name of the module that made a node; nothing for the network's own forward.
+    """The PyTorch name of a node's module; empty for the network's own forward.
 
-    Exported names nest: `/stages.1/stages.1.2/xca/qkv/Conv` is of `stages.1.2.xca.qkv`.
+    Exported names nest: `/stages.1/stages.1.2/xca/qkv/Conv` belongs to `stages.1.2.xca.qkv`.
     """
     path = ""
     for part in node_name.split("/")[1:-1]:
@@ -78,7 +79,7 @@ def module_path(node_name: str) -> str:
 
 
 def _classify(node: ir.Node, module: str) -> tuple[str, Kind]:
-    """The site a node belongs to, and what kind that is."""
+    """The name and kind of the site that a node belongs to."""
     leaf = module.rpartition(".")[2]
     if node.op_type in LAYERS:
         return module, _layer_kind(node, module, leaf)
@@ -104,13 +105,13 @@ def _layer_kind(node: ir.Node, module: str, leaf: str) -> Kind:
 
 
 def _residual_name(node: ir.Node, module: str) -> str:
-    """An Add is called after the layer it adds to, or feeds."""
+    """The name of an Add's site: after the layer whose output it adds, or the one that reads it."""
     if any(v is not None and v.const_value is not None for v in node.inputs):
         return f"{module}.pos_embd"
-    makers = [module_path(str(p.name)) for v in node.inputs if v and (p := v.producer())]
-    if any(m.endswith(".pwconv2") for m in makers):
+    producers = [module_path(str(p.name)) for v in node.inputs if v and (p := v.producer())]
+    if any(name.endswith(".pwconv2") for name in producers):
         return f"{module}.add"
-    if any(m.endswith(".proj") for m in makers):
+    if any(name.endswith(".proj") for name in producers):
         return f"{module}.xca.add"
     readers = [module_path(str(user.name)) for user, _ in node.outputs[0].uses()]
     return f"{readers[0] if readers else module}.add"
@@ -122,38 +123,38 @@ def is_depthwise(node: ir.Node) -> bool:
 
 
 def groups(node: ir.Node) -> int:
-    """A convolution's groups."""
+    """The number of a convolution's groups."""
     return node.attributes["group"].as_int() if "group" in node.attributes else 1
 
 
-def match(pattern: str, names: Iterable[str]) -> list[str]:
-    """The sites a name or pattern (`stages.2.*.act`) stands for.
+def match_sites(pattern: str, names: Iterable[str]) -> list[str]:
+    """The sites that a name or pattern (`stages.2.*.act`) matches.
 
     Raises:
-        UsageError: none; the nearest names are suggested.
+        UsageError: it matches none; the nearest names are suggested.
     """
-    known = list(names)
-    found = [n for n in known if fnmatch.fnmatchcase(n, pattern)]
-    if not found:
-        raise unknown_name("site", pattern, known)
-    return found
+    candidates = list(names)
+    matches = [name for name in candidates if fnmatch.fnmatchcase(name, pattern)]
+    if not matches:
+        raise unknown_name("site", pattern, candidates)
+    return matches
 
 
-def exceptions(patterns: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Site → reason, from patterns with reasons; the first pattern that fits a site counts.
+def site_exceptions(patterns: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Site → reason, from patterns with reasons; the first pattern that matches a site counts.
 
     Raises:
-        UsageError: a pattern that fits no site.
+        UsageError: a pattern that matches no site.
     """
-    known = list(names)
-    found: dict[str, str] = {}
+    candidates = list(names)
+    reasons: dict[str, str] = {}
     for pattern, reason in patterns.items():
-        for name in match(pattern, known):
-            found.setdefault(name, reason)
-    return found
+        for name in match_sites(pattern, candidates):
+            reasons.setdefault(name, reason)
+    return reasons
 
 
-def read(node: ir.Node) -> ir.Value:
+def first_input(node: ir.Node) -> ir.Value:
     """The first operand of a node."""
     assert node.inputs[0] is not None  # noqa: S101 - every operator of a site has one
     return node.inputs[0]

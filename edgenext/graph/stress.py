@@ -1,7 +1,7 @@
 """The stressed twin: the same function, with channels rescaled as far as exactness allows.
 
-A quantizer that brings the network to a canonical form gives a twin the same INT8 file; one that
-does not collapses, as it does on trained networks whose channels came out uneven by themselves.
+A quantizer that starts from the canonical form makes the same INT8 file of a twin; one that does
+not loses its accuracy, as it does on networks that training left with uneven channels.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from edgenext.graph.fold import (
     absorb_inputs,
-    attention_blocks,
-    blocks,
+    attention_encoders,
     downsamplings,
+    encoders,
     scale_outputs,
 )
 from edgenext.models.network import EdgeNeXt, LayerNorm2d
@@ -29,7 +29,7 @@ def rescaled_twin(network: EdgeNeXt, seed: int = 0, strength: float = 3.0) -> Ed
         network: a reference network; it is not changed.
         seed: of the factors.
         strength: factors are powers of two, up to 2**±strength: no product is rounded, so that the
-            twin is the same function to the last bit, and its deployment graph the same file.
+            twin is the same function to the last bit and its deployment graph is the same file.
     """
     twin = copy.deepcopy(network).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
@@ -52,12 +52,12 @@ def rescaled_twin(network: EdgeNeXt, seed: int = 0, strength: float = 3.0) -> Ed
 
     for pair in downsamplings(twin):
         spread_norm(pair[0], cast(nn.Conv2d, pair[1]))
-    for block in blocks(twin):
+    for block in encoders(twin):
         spread_norm(block.norm, block.pwconv1)
         spread_scale(block.gamma, block.pwconv2)
-    for block in attention_blocks(twin):
+    for block in attention_encoders(twin):
         spread_scale(block.gamma_xca, block.xca.proj)
-        if not twin.arch.batch_norm:  # that family adds its normalised input to the residual
+        if not twin.arch.batch_norm:  # this family adds the normalised input to the residual
             spread_norm(block.norm_xca, block.xca.qkv)
         dim, heads = len(block.gamma), block.xca.heads
         value = factors(heads).repeat_interleave(dim // heads)  # one a head, undone by proj

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.graph.tensors import noise, turned
+from edgenext.graph.tensors import layouts, signal_and_noise
 from edgenext.metrics.fidelity import MOST_DB, sqnr_db
 
 Array = NDArray[Any]
@@ -41,9 +41,9 @@ class Tally:
         if self.unlike or self.broken:
             return
         if not self.fit:
-            signal, error = noise(a, b)
-            if a.shape != b.shape:  # `noise` turns its first tensor alone
-                error = min(error, noise(b, a)[1])
+            signal, error = signal_and_noise(a, b)
+            if a.shape != b.shape:  # `signal_and_noise` turns its first tensor alone
+                error = min(error, signal_and_noise(b, a)[1])
             self.signal, self.noise = self.signal + signal, self.noise + error
             return
         for layout, x, y in _channels(a, b):
@@ -62,9 +62,9 @@ class Tally:
 def _channels(a: Array, b: Array) -> Iterator[tuple[Layout, Array, Array]]:
     """Both tensors as outer×channels×inner, in every possible layout of their channels."""
     a, b = a.astype(np.float64), b.astype(np.float64)
-    pairs = [(x, b) for x in turned(a)]
+    pairs = [(x, b) for x in layouts(a)]
     if a.shape != b.shape:
-        pairs += [(a, y) for y in turned(b)[1:]]
+        pairs += [(a, y) for y in layouts(b)[1:]]
     for order, (x, y) in enumerate(pairs):
         splits = {
             (shape[axis], math.prod(shape[axis + 1 :]))

@@ -1,4 +1,4 @@
-"""Other quantizers: the baselines anyone would reach for, each as it is recommended."""
+"""Baselines: other quantizers to compare with, each in its recommended configuration."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from edgenext.options import ENGINE
 
 @dataclass(frozen=True)
 class Baseline:
-    """Another quantizer: the target that its files are for, the form it is given, its schemes.
+    """Another quantizer: the target of its files, the form of its input graph, and its schemes.
 
-    No form stands for the target's own.
+    An empty form stands for the target's own.
     """
 
     quantize: Callable[[onnx.ModelProto, Sequence[NDArray[np.generic]]], onnx.ModelProto]
@@ -35,17 +35,17 @@ class Baseline:
 
 
 SIGNED_TO_UNSIGNED = 128
-"""What is added to an int8 zero point when its tensor is stored as uint8."""
+"""Added to an int8 zero point when its tensor is stored as uint8."""
 
 
 def onnxruntime_static(
     model: onnx.ModelProto, batches: Sequence[NDArray[np.generic]]
 ) -> onnx.ModelProto:
-    """`onnxruntime.quantization.quantize_static` with every default, on the plain graph."""
+    """`onnxruntime.quantization.quantize_static` with its defaults, on the naive form."""
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime is untyped
+    class BatchReader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime is untyped
         def __init__(self) -> None:
             self._batches: Iterator[NDArray[np.generic]] = iter(batches)
 
@@ -55,14 +55,16 @@ def onnxruntime_static(
 
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)  # it advises on its own preprocessing, which was done
+    root.setLevel(logging.ERROR)  # it recommends its preprocessing, which runs below
     try:
         with tempfile.TemporaryDirectory() as folder:
-            plain, ready, done = (Path(folder) / f"{n}.onnx" for n in ("plain", "ready", "done"))
-            onnx.save(model, plain)
-            quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
-            quantize_static(str(ready), str(done), Reader())
-            return onnx.load(done)
+            original, preprocessed, quantized = (
+                Path(folder) / f"{name}.onnx" for name in ("original", "preprocessed", "quantized")
+            )
+            onnx.save(model, original)
+            quant_pre_process(str(original), str(preprocessed), skip_symbolic_shape=True)
+            quantize_static(str(preprocessed), str(quantized), BatchReader())
+            return onnx.load(quantized)
     finally:
         root.setLevel(level)
 
@@ -70,8 +72,8 @@ def onnxruntime_static(
 def nncf_static(model: onnx.ModelProto, batches: Sequence[NDArray[np.generic]]) -> onnx.ModelProto:
     """`nncf.quantize` with its settings for transformers, as a Q/DQ graph for OpenVINO.
 
-    Depthwise convolutions and the products of attention are left out, as OpenVINO's CPU plugin
-    runs them in float: quantizing them costs accuracy and gains no time.
+    Depth-wise convolutions and the products of attention stay float, because OpenVINO's CPU plugin
+    runs them in float: quantizing them costs accuracy and saves no time.
 
     Raises:
         MissingDependencyError: NNCF is not installed.
@@ -96,7 +98,7 @@ def nncf_static(model: onnx.ModelProto, batches: Sequence[NDArray[np.generic]]) 
 
 
 def _nncf() -> Any:
-    """The `nncf` package, imported and quiet."""
+    """The `nncf` package, imported without its output."""
     try:
         with warnings.catch_warnings(), telemetry_hidden():
             warnings.simplefilter("ignore")
@@ -105,13 +107,13 @@ def _nncf() -> Any:
         raise MissingDependencyError(
             f"NNCF cannot be imported ({e})", "Install it: pip install 'edgenext[nncf]'"
         ) from e
-    # its own set_log_level also changes handlers, which others may share
+    # its own set_log_level also changes handlers, which other loggers may share
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
 
 
 def _float_in_openvino(model: onnx.ModelProto) -> list[str]:
-    """Names of depthwise convolutions and of products of two computed tensors."""
+    """Names of depth-wise convolutions and of products of two computed tensors."""
     constants = {tensor.name for tensor in model.graph.initializer}
     return [
         node.name
@@ -125,7 +127,7 @@ def _unsigned(model: onnx.ModelProto) -> onnx.ModelProto:
     """Store int8 activations as uint8: the same values, shifted.
 
     OpenVINO 2026.4 loses 1.7 dB on signed activations whose zero point is not zero, and writes
-    beyond its buffers where it multiplies two signed ones.
+    beyond its buffers where it multiplies two signed tensors.
     """
     zeros = {
         node.input[2]
@@ -136,7 +138,7 @@ def _unsigned(model: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.name in zeros and tensor.data_type == onnx.TensorProto.INT8:
             levels = onnx.numpy_helper.to_array(tensor).astype(np.int16) + SIGNED_TO_UNSIGNED
             tensor.CopyFrom(onnx.numpy_helper.from_array(levels.astype(np.uint8), tensor.name))
-    del model.graph.value_info[:]  # some of it still says int8
+    del model.graph.value_info[:]  # some of its types are still int8
     return model
 
 
@@ -150,23 +152,26 @@ ENGINES = (ENGINE, *BASELINES)
 
 
 def require_engine(name: str, scheme: str) -> None:
-    """Refuse an engine that does not exist, or does not make a scheme.
+    """Refuse an unknown engine, or one that does not make a scheme.
 
     Raises:
-        UsageError: it does not; the nearest names are suggested.
+        UsageError: unknown, with the nearest names; or a scheme that the engine does not make.
     """
     if name not in ENGINES:
         raise unknown_name("engine", name, ENGINES)
     if name in BASELINES and scheme not in BASELINES[name].schemes:
-        makes = " or ".join(BASELINES[name].schemes)
-        raise UsageError(f"the engine {name} makes {makes} only, not {scheme}")
+        supported = " or ".join(BASELINES[name].schemes)
+        raise UsageError(
+            f"the engine {name} makes {supported} only, not {scheme}",
+            f"Use --scheme {supported}, or leave --engine out",
+        )
 
 
 def form_of(engine: str, form: str) -> str:
-    """The form that an engine is given, where this package's own would get `form`."""
+    """The form of an engine's input graph, where this package's own engine reads `form`."""
     return (BASELINES[engine].form if engine in BASELINES else "") or form
 
 
 def default_baselines(scheme: str) -> tuple[str, ...]:
-    """The baselines of a run that names none: onnxruntime's quantizer, where it makes the scheme."""
-    return tuple(n for n in ("onnxruntime",) if scheme in BASELINES[n].schemes)
+    """The baselines of a run that names none: onnxruntime's quantizer, if it makes the scheme."""
+    return ("onnxruntime",) if scheme in BASELINES["onnxruntime"].schemes else ()

@@ -1,4 +1,4 @@
-"""Calibration: one streaming pass that sees every tensor of the graph."""
+"""Calibration: statistics of a graph's tensors, in one streaming pass over prepared images."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from numpy.typing import NDArray
 
 from edgenext.errors import DataError
 from edgenext.formats.onnx.session import inference_session
+from edgenext.quantize.batches import Batches
 from edgenext.system.progress import Progress, quiet
 
 SAMPLE = 1 << 17
-"""Values kept of each tensor over all batches, drawn at random: memory stays bounded."""
+"""Values sampled of each tensor over all batches, at random: memory stays bounded."""
 FEWEST, MOST = 16, 4096
-"""Values kept of each batch, at least and at most."""
+"""Values sampled of each batch, at least and at most."""
 
 Floats = NDArray[np.float64]
-Batches = Sequence[NDArray[Any]]
-"""Prepared inputs of the graph's batch size, made when they are asked for."""
 
 
 @dataclass
 class TensorStats:
-    """What calibration saw of one tensor, N×C×… .
+    """Statistics of one tensor over the calibration images, N×C×… .
 
     `low` and `high` are exact, one value a channel; `mean` and `square` are the means of x and x².
     `values` are random ones, `channels` the channel of each.
@@ -51,7 +50,7 @@ class TensorStats:
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
     def scaled(self, scale: Floats) -> TensorStats:
-        """What calibration would have seen if each channel were divided by its scale."""
+        """The statistics of the same tensor with each channel divided by its scale."""
         return TensorStats(
             low=self.low / scale,
             high=self.high / scale,
@@ -63,8 +62,8 @@ class TensorStats:
 
 
 @dataclass
-class _Running:
-    """Statistics of one tensor while batches stream by."""
+class _RunningStats:
+    """Statistics of one tensor, updated batch by batch."""
 
     low: Any = np.inf
     high: Any = -np.inf
@@ -74,7 +73,7 @@ class _Running:
     values: list[NDArray[np.float32]] = field(default_factory=list)
     channels: list[NDArray[np.int32]] = field(default_factory=list)
 
-    def update(self, x: NDArray[np.float32], keep: int, rng: np.random.Generator) -> None:
+    def update(self, x: NDArray[np.float32], samples: int, rng: np.random.Generator) -> None:
         rows = x.reshape(len(x), x.shape[1], -1) if x.ndim > 2 else x[..., None]
         self.low = np.minimum(self.low, rows.min((0, 2)))
         self.high = np.maximum(self.high, rows.max((0, 2)))
@@ -82,7 +81,7 @@ class _Running:
         size = rows.shape[0] * rows.shape[2]
         self.square = self.square + np.einsum("ncx,ncx->c", rows, rows).astype(np.float64) / size
         self.count += 1
-        at = rng.integers(0, rows.size, min(rows.size, keep))
+        at = rng.integers(0, rows.size, min(rows.size, samples))
         self.values.append(rows.reshape(-1)[at])
         self.channels.append((at // rows.shape[2] % rows.shape[1]).astype(np.int32))
 
@@ -109,29 +108,32 @@ def calibrate(
     Args:
         model: a float graph.
         tensors: names of tensors in it.
-        batches: what to run it on.
-        seed: of the values that are kept.
-        progress: told of every batch.
+        batches: its inputs.
+        seed: of the sampled values.
+        progress: called after every batch.
 
     Raises:
         DataError: a tensor takes values that are not finite.
     """
-    read = reader(model, tensors)
-    keep = int(np.clip(SAMPLE // max(len(batches), 1), FEWEST, MOST))
+    read_tensors = tensor_reader(model, tensors)
+    samples = int(np.clip(SAMPLE // max(len(batches), 1), FEWEST, MOST))
     rng = np.random.default_rng(seed)
-    running = {name: _Running() for name in tensors}
+    running = {name: _RunningStats() for name in tensors}
     for i in range(len(batches)):
-        for name, value in read(batches[i]).items():
-            running[name].update(value, keep, rng)
+        for name, value in read_tensors(batches[i]).items():
+            running[name].update(value, samples, rng)
         progress("calibrating", i + 1, len(batches))
     stats = {name: r.finish() for name, r in running.items()}
     for name, s in stats.items():
         if not (np.isfinite(s.low).all() and np.isfinite(s.high).all()):
-            raise DataError(f"calibration drove {name} to values that are not finite")
+            raise DataError(
+                f"{name} takes values that are not finite on the calibration images",
+                "Check the images and the weights: the float network overflows on them",
+            )
     return stats
 
 
-def reader(
+def tensor_reader(
     model: onnx.ModelProto, tensors: Sequence[str]
 ) -> Callable[[NDArray[Any]], dict[str, NDArray[np.float32]]]:
     """A function from one prepared batch to the named tensors of a graph."""
@@ -145,10 +147,10 @@ def reader(
                 onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
             )
     session = inference_session(probe.SerializeToString(), 0)
-    wanted = [t for t in tensors if t != entry]
+    outputs = [t for t in tensors if t != entry]
 
-    def read(batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        values = dict(zip(wanted, session.run(wanted, {entry: batch}), strict=True))
+    def read_tensors(batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        values = dict(zip(outputs, session.run(outputs, {entry: batch}), strict=True))
         return {name: values.get(name, batch) for name in tensors}
 
-    return read
+    return read_tensors

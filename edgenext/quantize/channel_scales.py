@@ -1,7 +1,7 @@
 """Channel scales with the least noise: of a residual stream, and between a norm and its layer.
 
-Tensors that are added, split or concatenated share their channels' scales, so scales belong to
-classes of channels, found by following these operators.
+Tensors that are added, split or concatenated share their channels' scales. Scales therefore belong
+to classes of channels, which are traced through these operators.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from edgenext.quantize.calibrate import Floats, TensorStats
 from edgenext.quantize.ranges import snap
 
 NORM_EXPONENTS = (0.25, 0.5, 0.75, 1.0)
-"""How much of a norm's unevenness may go into the weights behind it, as tried."""
+"""Shares of a norm's unevenness that are tried in the weights behind it."""
 
 SHARPNESS = 16.0
 """Of the smooth maximum in the search for a stream's scales."""
 
 PULL = 0.01
-"""Pull of log scales towards 0: what brings nothing is left alone."""
+"""Weight of the penalty that pulls log scales towards 0: useless changes are not made."""
 
 SMALLEST = 1e-3
-"""Channels that reach less than this share of a tensor's largest count as reaching it."""
+"""Least magnitude of a channel, as a share of the tensor's largest: smaller ones count as this."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Tensors that share scales, the class of each of their channels, and how many there are."""
+    """Tensors that share scales, the class of each of their channels, and the number of classes."""
 
     tensors: tuple[ir.Value, ...]
     classes: tuple[NDArray[np.int64], ...]
     count: int
 
 
-def joins(graph: ir.Graph) -> list[ir.Node]:
+def scale_sharing_nodes(graph: ir.Graph) -> list[ir.Node]:
     """The nodes whose tensors share their channels' scales: sums, splits and concatenations."""
     sites = find_sites(graph).values()
     return [n for s in sites if s.kind in ("residual", "routing") for n in s.nodes]
@@ -52,34 +52,34 @@ def find_streams(graph: ir.Graph) -> list[Stream]:
     """The residual streams: one a stage, with the branches that are added to it."""
     pairs: list[tuple[tuple[ir.Value, int], tuple[ir.Value, int]]] = []
     tensors: dict[ir.Value, None] = {}
-    for node in joins(graph):
-        for whole, part, offset in _parts(node):
-            pairs += [((whole, offset + c), (part, c)) for c in range(_channels(part))]
-            tensors |= dict.fromkeys((whole, part))
-    start = np.cumsum([0, *map(_channels, tensors)])
+    for node in scale_sharing_nodes(graph):
+        for joined, part, offset in _parts(node):
+            pairs += [((joined, offset + c), (part, c)) for c in range(_channel_count(part))]
+            tensors |= dict.fromkeys((joined, part))
+    start = np.cumsum([0, *map(_channel_count, tensors)])
     first = dict(zip(tensors, start[:-1].tolist(), strict=True))
     rows = [first[v] + c for (v, c), _ in pairs]
     columns = [first[v] + c for _, (v, c) in pairs]
     size = int(start[-1])
     _, label = connected_components(coo_array((np.ones(len(rows)), (rows, columns)), (size, size)))
-    return _group(list(tensors), first, np.asarray(label, np.int64))
+    return _group_tensors(list(tensors), first, np.asarray(label, np.int64))
 
 
-def _group(
+def _group_tensors(
     tensors: Sequence[ir.Value], first: Mapping[ir.Value, int], label: NDArray[np.int64]
 ) -> list[Stream]:
     """Streams from the class of every channel: tensors with a class in common belong together."""
     groups: list[tuple[set[int], list[ir.Value]]] = []
     for value in tensors:
-        mine = set(label[first[value] : first[value] + _channels(value)].tolist())
-        joined = [g for g in groups if g[0] & mine]
-        merged = (mine.union(*(g[0] for g in joined)), [v for g in joined for v in g[1]] + [value])
+        own = set(label[first[value] : first[value] + _channel_count(value)].tolist())
+        joined = [g for g in groups if g[0] & own]
+        merged = (own.union(*(g[0] for g in joined)), [v for g in joined for v in g[1]] + [value])
         groups = [g for g in groups if g not in joined] + [merged]
     streams = []
     for classes, values in groups:
         index = {c: i for i, c in enumerate(sorted(classes))}
         of = tuple(
-            np.array([index[c] for c in label[first[v] : first[v] + _channels(v)].tolist()])
+            np.array([index[c] for c in label[first[v] : first[v] + _channel_count(v)].tolist()])
             for v in values
         )
         streams.append(Stream(tuple(values), of, len(index)))
@@ -87,25 +87,25 @@ def _group(
 
 
 def _parts(node: ir.Node) -> list[tuple[ir.Value, ir.Value, int]]:
-    """(whole, part, channel at which the part begins) of a joining operator; constants apart."""
+    """(joined tensor, part, first channel of the part) of a sharing operator, without constants."""
     if node.op_type == "Add":
         out = node.outputs[0]
         return [(out, v, 0) for v in node.inputs if v is not None and v.const_value is None]
     split = node.op_type == "Split"
-    whole = node.inputs[0] if split else node.outputs[0]
+    joined = node.inputs[0] if split else node.outputs[0]
     parts, offset = [], 0
     for part in node.outputs if split else node.inputs:
-        if whole is not None and part is not None:
-            parts.append((whole, part, offset))
-            offset += _channels(part)
+        if joined is not None and part is not None:
+            parts.append((joined, part, offset))
+            offset += _channel_count(part)
     return parts
 
 
 def balance_stream(
     stream: Stream, stats: Mapping[str, TensorStats]
 ) -> tuple[dict[ir.Value, Floats], float]:
-    """Scales of a stream's channels, and the mean dB by which they cut its tensors' noise."""
-    reach = [_filled(stats[str(v.name)].reach) for v in stream.tensors]
+    """Scales of a stream's channels, and the mean reduction of its tensors' noise in dB."""
+    reach = [_with_floor(stats[str(v.name)].reach) for v in stream.tensors]
 
     def cost(z: Floats) -> tuple[float, Floats]:
         total, slope = PULL * float(z @ z), 2 * PULL * z
@@ -118,8 +118,8 @@ def balance_stream(
             np.add.at(slope, of, -2 * power / power.sum() + 2 * energy / energy.sum())
         return float(total), slope
 
-    found = minimize(cost, np.zeros(stream.count), jac=True, method="L-BFGS-B")
-    scale = snap(np.exp(found.x)).astype(np.float64)
+    solution = minimize(cost, np.zeros(stream.count), jac=True, method="L-BFGS-B")
+    scale = snap(np.exp(solution.x)).astype(np.float64)
     gain = [
         10 * np.log10(r.max() ** 2 / ((r / scale[of]).max() ** 2 * np.square(scale[of]).mean()))
         for r, of in zip(reach, stream.classes, strict=True)
@@ -129,17 +129,17 @@ def balance_stream(
 
 
 def balance_norm(stats: TensorStats, weight: Floats, limit: int) -> Floats | None:
-    """Channel scales between a norm and its layer with the least noise expected behind it.
+    """Channel scales between a norm and its layer with the least expected noise of the layer.
 
     Args:
-        stats: what the norm gives.
-        weight: outputs × channels × positions of the layer behind it.
+        stats: of the norm's output.
+        weight: outputs × channels × positions of the layer that reads it.
         limit: of the weights' levels.
 
     Returns:
-        None where leaving it alone is best.
+        None where no scaling is best.
     """
-    reach, largest = _filled(stats.reach), _filled(np.abs(weight).max((0, 2)))
+    reach, largest = _with_floor(stats.reach), _with_floor(np.abs(weight).max((0, 2)))
 
     def noise(scale: Floats) -> float:
         scaled = weight * scale[None, :, None]
@@ -148,20 +148,20 @@ def balance_norm(stats: TensorStats, weight: Floats, limit: int) -> Floats | Non
         reads = (stats.square / np.square(scale)).sum() * weight.shape[2]
         return float(step**2 * np.square(scaled).sum() + np.square(rows).sum() * reads)
 
-    tried: list[Floats] = [np.ones_like(reach)]
+    candidates: list[Floats] = [np.ones_like(reach)]
     for exponent in NORM_EXPONENTS:
         scale = reach**exponent / largest ** (1 - exponent)
-        tried.append(snap(scale / np.exp(np.log(scale).mean())).astype(np.float64))
-    best = min(range(len(tried)), key=lambda i: noise(tried[i]))
-    return tried[best] if best else None
+        candidates.append(snap(scale / np.exp(np.log(scale).mean())).astype(np.float64))
+    best = min(range(len(candidates)), key=lambda i: noise(candidates[i]))
+    return candidates[best] if best else None
 
 
-def _filled(values: Floats) -> Floats:
-    """Channel sizes with a floor, so that empty channels have a logarithm."""
+def _with_floor(values: Floats) -> Floats:
+    """Channel magnitudes with a floor, so that empty channels have a logarithm."""
     return np.maximum(values, max(SMALLEST * float(values.max()), 1e-12))
 
 
-def _channels(value: ir.Value) -> int:
+def _channel_count(value: ir.Value) -> int:
     size = value.shape[1] if value.shape is not None else None
     assert isinstance(size, int)  # noqa: S101 - shapes were inferred, and channels are fixed
     return size

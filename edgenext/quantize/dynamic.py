@@ -1,4 +1,4 @@
-"""Schemes that need no calibration: int8 weights alone, or activation scales at run time."""
+"""The dynamic scheme: int8 weights, activation scales computed at run time, no calibration."""
 
 from __future__ import annotations
 
@@ -6,38 +6,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from edgenext.graph.sites import LAYERS, find_sites
-from edgenext.quantize.plan import chosen_sites
-from edgenext.quantize.qdq import (
-    Editor,
-    LayerWeights,
-    drop_unused_constants,
-    store_weights,
-    weight_scales,
-)
+from edgenext.quantize.graph_editor import GraphEditor, drop_unused_constants
 from edgenext.quantize.recipe import Recipe
-from edgenext.quantize.weights import constant
-
-FULL = 127
-"""The last level of int8 weights."""
+from edgenext.quantize.weight_only import INT8_LIMIT, nearest_weights, recipe_layers
+from edgenext.quantize.weights import LayerWeights
 
 OFFSET = 128
-"""Zero point of int8 weights stored as uint8: onnxruntime's ConvInteger takes no signed ones."""
-
-
-def quantize_weights(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
-    """The graph with int8 weights behind DequantizeLinear; activations and biases stay float."""
-    result = ir.from_proto(model)
-    edit = Editor(result.graph)
-    for node in _layers(result.graph, recipe):
-        store_rounded(edit, node)
-    drop_unused_constants(result.graph)
-    return ir.to_proto(result)
-
-
-def store_rounded(edit: Editor, node: ir.Node) -> None:
-    """Store a layer's weights as int8; it computes in float, so that nothing can saturate."""
-    store_weights(edit, node, _rounded(node, FULL), input_scale=1.0, bias="float32")
+"""Zero point of int8 weights stored as uint8, the only type of onnxruntime's ConvInteger."""
 
 
 def quantize_dynamic(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
@@ -46,35 +21,21 @@ def quantize_dynamic(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     DynamicQuantizeLinear → ConvInteger or MatMulInteger → float, times both scales, plus the bias.
     """
     result = ir.from_proto(model)
-    edit = Editor(result.graph)
-    limit = recipe.weights.limit if recipe.weights else FULL
+    edit = GraphEditor(result.graph)
+    limit = recipe.weights.limit if recipe.weights else INT8_LIMIT
     quantized: dict[ir.Value, tuple[ir.Value, ir.Value, ir.Value]] = {}
-    for node in _layers(result.graph, recipe):
+    for node in recipe_layers(result.graph, recipe):
         source = node.inputs[0]
         assert source is not None  # noqa: S101 - a layer has an input
         if source not in quantized:
             quantized[source] = _quantize_at_run_time(edit, source, node)
-        _integer_layer(edit, node, quantized[source], _rounded(node, limit))
+        _integer_layer(edit, node, quantized[source], nearest_weights(node, limit))
     drop_unused_constants(result.graph)
     return ir.to_proto(result)
 
 
-def _layers(graph: ir.Graph, recipe: Recipe) -> list[ir.Node]:
-    assert recipe.sites is not None  # noqa: S101 - these recipes have sites
-    chosen, _ = chosen_sites(find_sites(graph), recipe.sites)
-    return [n for site in chosen for n in site.nodes if n.op_type in LAYERS]
-
-
-def _rounded(node: ir.Node, limit: int) -> LayerWeights:
-    weight, bias = constant(node, 1), constant(node, 2)
-    scales = weight_scales(weight, np.zeros(len(weight)), 1.0, limit)
-    shape = (-1,) + (1,) * (weight.ndim - 1)
-    levels = np.clip(np.round(weight / scales.reshape(shape)), -limit, limit).astype(np.int8)
-    return LayerWeights(levels, scales, bias)
-
-
 def _quantize_at_run_time(
-    edit: Editor, source: ir.Value, before: ir.Node
+    edit: GraphEditor, source: ir.Value, before: ir.Node
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
     name = f"{source.name}_dynamic"
     outputs = [ir.Value(name=f"{name}_{part}") for part in ("quantized", "scale", "zero_point")]
@@ -84,7 +45,7 @@ def _quantize_at_run_time(
 
 
 def _integer_layer(
-    edit: Editor,
+    edit: GraphEditor,
     node: ir.Node,
     source: tuple[ir.Value, ir.Value, ir.Value],
     weights: LayerWeights,

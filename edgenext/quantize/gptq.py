@@ -1,4 +1,4 @@
-"""GPTQ: later weights make up for the rounding of earlier ones (Frantar et al. 2022)."""
+"""GPTQ: later weights compensate the rounding of earlier ones (Frantar et al. 2022)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,37 @@ from numpy.typing import NDArray
 from edgenext.quantize.calibrate import Floats
 
 BLOCK = 64
-"""Inputs that GPTQ rounds before it tells all that follow."""
-
+"""Inputs that are rounded before all later ones are updated."""
 
 DAMPING = 0.01
-"""Share of the mean variance that is added to every variance before GPTQ inverts them."""
+"""Share of the mean variance that is added to every variance before the inversion."""
 
 
 def gptq(rows: Floats, scales: NDArray[np.float32], square: Floats, limit: int) -> NDArray[np.int8]:
-    """Round one input after the other; those that follow make up for the error."""
+    """Round one input after the other, that of the largest variance first.
+
+    Args:
+        rows: outputs × inputs, the weights.
+        scales: one an output.
+        square: inputs × inputs, the covariance of the quantized inputs.
+        limit: of the levels.
+
+    Returns:
+        outputs × inputs, levels within ±limit.
+    """
     size = len(square)
     damped = square + (DAMPING * np.trace(square) / size + 1e-12) * np.eye(size)
     order = np.argsort(-np.diag(damped), kind="stable")
     inverse = np.linalg.inv(damped[np.ix_(order, order)])
     upper = np.linalg.cholesky(inverse).T
-    left, step = rows[:, order].copy(), scales.astype(np.float64)
-    levels, errors = np.empty_like(left), np.empty((len(left), BLOCK))
+    rest, step = rows[:, order].copy(), scales.astype(np.float64)
+    levels, errors = np.empty_like(rest), np.empty((len(rest), BLOCK))
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
         for j in range(start, stop):
-            levels[:, j] = np.clip(np.round(left[:, j] / step), -limit, limit)
-            error = (left[:, j] - levels[:, j] * step) / upper[j, j]
-            left[:, j + 1 : stop] -= np.outer(error, upper[j, j + 1 : stop])
+            levels[:, j] = np.clip(np.round(rest[:, j] / step), -limit, limit)
+            error = (rest[:, j] - levels[:, j] * step) / upper[j, j]
+            rest[:, j + 1 : stop] -= np.outer(error, upper[j, j + 1 : stop])
             errors[:, j - start] = error
-        left[:, stop:] -= errors[:, : stop - start] @ upper[start:stop, stop:]
+        rest[:, stop:] -= errors[:, : stop - start] @ upper[start:stop, stop:]
     return levels[:, np.argsort(order)].astype(np.int8)

@@ -1,4 +1,4 @@
-"""What will be quantized, and to which scales: decided before the graph is touched."""
+"""The plan: which sites, nodes and tensors are quantized and to which scales, before any edit."""
 
 from __future__ import annotations
 
@@ -7,35 +7,58 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgenext.graph.sites import ACTIVATIONS, LAYERS, Site, exceptions, find_sites, read
-from edgenext.quantize import gated_activation as gate
+from edgenext.graph.sites import (
+    ACTIVATIONS,
+    LAYERS,
+    Site,
+    find_sites,
+    first_input,
+    site_exceptions,
+)
 from edgenext.quantize.calibrate import TensorStats
-from edgenext.quantize.qdq import Tensor
-from edgenext.quantize.ranges import QParams, choose
+from edgenext.quantize.gated_activation import float_function
+from edgenext.quantize.ranges import QParams, choose_range
 from edgenext.quantize.recipe import Recipe, Sites
 
 MOVES = ("Split", "Reshape", "Transpose")
-"""Operators whose outputs are their input's values: they keep its scale, and need it quantized."""
+"""Operators that only move their input's values: they keep its scale, and need it quantized."""
+
+
+@dataclass(frozen=True)
+class PlannedTensor:
+    """A float tensor that will be quantized.
+
+    `readers` (node, input) get it through Q/DQ: all of them where its producer is quantized too,
+    else the quantized ones alone, so that float sites read the float tensor.
+    """
+
+    value: ir.Value
+    readers: tuple[tuple[ir.Node, int], ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the float tensor."""
+        return str(self.value.name)
 
 
 @dataclass(frozen=True)
 class Plan:
     """Sites, nodes and tensors that will be quantized, in graph order.
 
-    `gates` are the activations that become look-ups; `kept` are the sites left in float, with
-    the reason; `stored` are layers that compute in float from int8 weights.
+    `gates` are the activations that become look-up tables; `float_sites` maps the sites that stay
+    float to the reason; `weight_only` are layers that compute in float from int8 weights.
     """
 
     sites: tuple[Site, ...]
-    kept: dict[str, str]
+    float_sites: dict[str, str]
     nodes: tuple[ir.Node, ...]
     gates: tuple[ir.Node, ...]
-    tensors: tuple[Tensor, ...]
-    stored: tuple[ir.Node, ...] = ()
+    tensors: tuple[PlannedTensor, ...]
+    weight_only: tuple[ir.Node, ...] = ()
 
     @property
     def constants(self) -> list[tuple[ir.Node, int]]:
-        """Float constants that quantized nodes read beside their tensors; layers' weights apart."""
+        """Float constants that quantized nodes read, without the weights of layers."""
         return [
             (node, i)
             for node in self.nodes
@@ -52,62 +75,62 @@ class Plan:
         return [node for node in self.nodes if node.op_type in LAYERS]
 
 
-def chosen_sites(sites: dict[str, Site], how: Sites) -> tuple[list[Site], dict[str, str]]:
-    """The sites a recipe quantizes, and those it leaves in float with the reason.
+def choose_sites(sites: dict[str, Site], options: Sites) -> tuple[list[Site], dict[str, str]]:
+    """The sites a recipe quantizes, and those that stay float with the reason.
 
     Raises:
-        UsageError: an exception that fits no site; the nearest names are suggested.
+        UsageError: an exception that matches no site; the nearest names are suggested.
     """
-    excepted = exceptions(how.keep_float, sites)
-    chosen: list[Site] = []
-    kept: dict[str, str] = {}
+    exceptions = site_exceptions(options.keep_float, sites)
+    quantized: list[Site] = []
+    float_sites: dict[str, str] = {}
     for site in sites.values():
-        if site.name in excepted:
-            kept[site.name] = excepted[site.name]
-        elif site.kind not in how.quantize:
-            kept[site.name] = how.float_kinds.get(site.kind, how.reason)
+        if site.name in exceptions:
+            float_sites[site.name] = exceptions[site.name]
+        elif site.kind not in options.quantize:
+            float_sites[site.name] = options.float_kinds.get(site.kind, options.reason)
         else:
-            chosen.append(site)
-    return chosen, kept
+            quantized.append(site)
+    return quantized, float_sites
 
 
 def make_plan(graph: ir.Graph, recipe: Recipe) -> Plan:
     """Choose sites, nodes and tensors.
 
     Raises:
-        UsageError: the recipe names a site that is not there.
+        UsageError: the recipe names a site that the graph does not have.
     """
-    assert recipe.sites is not None  # noqa: S101 - parse_recipe saw to it
-    every = find_sites(graph)
-    sites, kept = chosen_sites(every, recipe.sites)
-    mine = {node for site in sites for node in site.nodes}
-    found: dict[ir.Value, None] = {}
+    assert recipe.sites is not None  # noqa: S101 - parse_recipe requires the section
+    all_sites = find_sites(graph)
+    sites, float_sites = choose_sites(all_sites, recipe.sites)
+    candidates = {node for site in sites for node in site.nodes}
+    values: dict[ir.Value, None] = {}  # an ordered set
     nodes: list[ir.Node] = []
-    for node in (n for n in graph if n in mine):
+    for node in (n for n in graph if n in candidates):
         inputs = [v for v in node.inputs if v is not None and v.const_value is None]
-        if not inputs or (node.op_type in MOVES and inputs[0] not in found):
+        if not inputs or (node.op_type in MOVES and inputs[0] not in values):
             continue
         nodes.append(node)
-        found |= dict.fromkeys(inputs)
+        values |= dict.fromkeys(inputs)
         if recipe.sites.outputs:
             final = recipe.sites.graph_outputs
-            found |= dict.fromkeys(v for v in node.outputs if final or not v.is_graph_output())
-    gated = [n for n in nodes if n.op_type in ACTIVATIONS] if recipe.gate else []
-    tensors = tuple(_tensor(v, set(nodes), recipe.sites.outputs) for v in found)
-    stored = [
+            values |= dict.fromkeys(v for v in node.outputs if final or not v.is_graph_output())
+    gates = [n for n in nodes if n.op_type in ACTIVATIONS] if recipe.gate else []
+    tensors = tuple(_plan_tensor(v, set(nodes), recipe.sites.outputs) for v in values)
+    weight_only = [
         node
-        for site in every.values()
-        if site.kind in recipe.sites.weights_only and site.name in kept
+        for site in all_sites.values()
+        if site.kind in recipe.sites.weights_only and site.name in float_sites
         for node in site.nodes
         if node.op_type in LAYERS
     ]
-    return Plan(tuple(sites), kept, tuple(nodes), tuple(gated), tensors, tuple(stored))
+    return Plan(tuple(sites), float_sites, tuple(nodes), tuple(gates), tensors, tuple(weight_only))
 
 
-def _tensor(value: ir.Value, nodes: Collection[ir.Node], outputs: bool) -> Tensor:
-    maker = value.producer()
-    whole = maker is None or maker.op_type == "Cast" or (outputs and maker in nodes)
-    return Tensor(value, tuple((n, i) for n, i in value.uses() if whole or n in nodes))
+def _plan_tensor(value: ir.Value, nodes: Collection[ir.Node], outputs: bool) -> PlannedTensor:
+    producer = value.producer()
+    for_all = producer is None or producer.op_type == "Cast" or (outputs and producer in nodes)
+    return PlannedTensor(value, tuple((n, i) for n, i in value.uses() if for_all or n in nodes))
 
 
 def choose_ranges(
@@ -118,23 +141,23 @@ def choose_ranges(
 ) -> dict[ir.Value, QParams]:
     """Scale and zero point of every tensor.
 
-    What only moves keeps the scale of what it was, pixels are bytes already, and what a gate
-    reads is judged by the error behind the gate. What was searched once is in `known`, by name
-    and whether a gate reads it.
+    Values that only move keep their scale, pixels are bytes already, and the range of a gate's
+    input is chosen by the error of the gate's output. Ranges that were searched before are taken
+    from `known`, by the tensor's name and whether a gate reads it; new ones are added.
     """
-    assert recipe.activations is not None  # noqa: S101 - parse_recipe saw to it
+    assert recipe.activations is not None  # noqa: S101 - parse_recipe requires the section
     gates = {node.inputs[0]: node for node in plan.gates}
     params: dict[ir.Value, QParams] = {}
     for tensor in plan.tensors:
-        value, maker = tensor.value, tensor.value.producer()
-        if maker is not None and maker in plan.nodes and maker.op_type in MOVES:
-            params[value] = params[read(maker)]
-        elif maker is not None and maker.op_type == "Cast":
+        value, producer = tensor.value, tensor.value.producer()
+        if producer is not None and producer in plan.nodes and producer.op_type in MOVES:
+            params[value] = params[first_input(producer)]
+        elif producer is not None and producer.op_type == "Cast":
             params[value] = QParams(1.0, 0)
         else:
             key = tensor.name, value in gates
             if key not in known:
-                through = gate.function(gates[value], recipe.gate) if value in gates else None
-                known[key] = choose(stats[tensor.name], recipe.activations, through)
+                function = float_function(gates[value], recipe.gate) if value in gates else None
+                known[key] = choose_range(stats[tensor.name], recipe.activations, function)
             params[value] = known[key]
     return params

@@ -1,4 +1,4 @@
-"""From what calibration saw to a scale and a zero point."""
+"""Ranges: from a tensor's statistics to its scale and zero point."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16":
 """First and last level of each type."""
 
 SEARCH = np.linspace(1.0, 0.2, 33)
-"""Fractions of an extreme that a search tries."""
+"""Fractions of an extreme that the search tries."""
 
 SEARCHED = 1 << 14
-"""Values a search looks at: enough that its error is known to a per cent."""
+"""Values the search reads: enough to know its error to one percent."""
 
 BINS, SMOOTHED = 2048, 49
-"""Bins of the histograms whose entropy is compared, and how many are smoothed over."""
+"""Bins of the histograms whose entropy is compared, and width of their smoothing in bins."""
 
 MANTISSA_BITS = 10
-"""Precision of every scale. Twins of a network differ in the last bits of their statistics; coarse
-scales make those bits disappear, where fine ones would let them flip roundings all the way down."""
+"""Precision of every scale. Twins of a network differ in the last bits of their statistics: coarse
+scales hide those bits, fine ones would let them flip roundings in every later layer."""
 
 Values = NDArray[np.floating]
-Through = Callable[[Values], Values]
+Elementwise = Callable[[Values], Values]
 
 
 def snap(scale: NDArray[np.floating] | float) -> NDArray[np.float32]:
     """Scales rounded up to `MANTISSA_BITS` bits: at most 0.1 % wider, equal for equal functions."""
     mantissa, exponent = np.frexp(np.asarray(scale, np.float64))
-    # what stands within a millionth above a step is that step, with noise
+    # within a millionth above a step the difference is noise
     steps = np.ceil(mantissa * 2**MANTISSA_BITS * (1 - 1e-6))
     return np.asarray(np.ldexp(steps, exponent - MANTISSA_BITS), np.float32)
 
@@ -55,7 +55,7 @@ class QParams:
         )
 
     def fake_quantize(self, x: Values) -> Values:
-        """Round x to the values the type can hold."""
+        """X rounded to the values the type can hold."""
         return np.asarray(
             (self.levels(x).astype(np.float64) - self.zero_point) * self.scale, np.float64
         )
@@ -68,7 +68,7 @@ class QParams:
 
 
 def affine(low: float, high: float, dtype: str = "uint8", symmetric: bool = False) -> QParams:
-    """Parameters of a range that is widened to hold zero, which stays exact.
+    """Parameters of a range, widened to include zero, which stays exact.
 
     A symmetric range has its zero in the middle of the type: at 0 for int8, 128 for uint8.
     """
@@ -82,23 +82,25 @@ def affine(low: float, high: float, dtype: str = "uint8", symmetric: bool = Fals
     return QParams(scale, int(np.clip(round(first - low / scale), first, last)), dtype)
 
 
-def choose(stats: TensorStats, how: Activations, through: Through | None = None) -> QParams:
+def choose_range(
+    stats: TensorStats, options: Activations, function: Elementwise | None = None
+) -> QParams:
     """Scale and zero point of a tensor by the recipe's method.
 
     Args:
-        stats: what calibration saw.
-        how: type and method.
-        through: the function that alone reads the tensor, such as a GELU, which flattens
-            everything far below zero; the error is then judged behind it, by the least square.
+        stats: the tensor's statistics.
+        options: type and method.
+        function: the only reader of the tensor, such as a GELU, which flattens everything far
+            below zero; the least squared error is then taken of its output.
     """
     low, high = float(stats.low.min()), float(stats.high.max())
-    if through is not None or how.method == "mse":
-        low, high = _least_square(stats, how, through or (lambda x: x))
-    elif how.method == "percentile":
-        low, high = _percentile(stats, how.percentile)
-    elif how.method == "entropy":
-        low, high = _least_divergence(stats, how)
-    return affine(low, high, how.dtype, how.symmetric)
+    if function is not None or options.method == "mse":
+        low, high = _least_square(stats, options, function or (lambda x: x))
+    elif options.method == "percentile":
+        low, high = _percentile(stats, options.percentile)
+    elif options.method == "entropy":
+        low, high = _least_divergence(stats, options)
+    return affine(low, high, options.dtype, options.symmetric)
 
 
 def _percentile(stats: TensorStats, percentile: float) -> tuple[float, float]:
@@ -106,48 +108,50 @@ def _percentile(stats: TensorStats, percentile: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _least_square(stats: TensorStats, how: Activations, through: Through) -> tuple[float, float]:
+def _least_square(
+    stats: TensorStats, options: Activations, function: Elementwise
+) -> tuple[float, float]:
     """The range with the least squared error: the upper end is searched first, then the lower."""
     step = max(1, len(stats.sample) // SEARCHED)
     sample = np.asarray(np.append(stats.sample[::step], stats.sample[-2:]), np.float64)
-    target = through(sample)
+    target = function(sample)
     least, most = float(stats.low.min()), float(stats.high.max())
 
     def error(low: float, high: float) -> float:
-        q = affine(low, high, how.dtype, how.symmetric)
-        return float(np.square(through(q.fake_quantize(sample)) - target).mean())
+        q = affine(low, high, options.dtype, options.symmetric)
+        return float(np.square(function(q.fake_quantize(sample)) - target).mean())
 
-    return _search(least, most, error, how.symmetric)
+    return _search(least, most, error, options.symmetric)
 
 
-def _least_divergence(stats: TensorStats, how: Activations) -> tuple[float, float]:
+def _least_divergence(stats: TensorStats, options: Activations) -> tuple[float, float]:
     """The range whose quantized histogram diverges least (Kullback-Leibler) from the tensor's.
 
-    What a range cuts off stands in its outermost bins, and nothing in the quantized histogram
-    stands for it: clipping has its price. (Migacz, "8-bit inference with TensorRT", 2017.)
+    Clipped values are counted in the outermost bins of the range, and in no bin of the quantized
+    histogram: clipping costs. (Migacz, "8-bit inference with TensorRT", 2017.)
     """
     least, most = float(stats.low.min()), float(stats.high.max())
     counts, edges = np.histogram(stats.values, BINS, (least, most + 1e-12))
-    # a sample's scatter from bin to bin looks like detail that only narrow levels could keep
+    # without smoothing, sampling noise looks like detail that only narrow levels can represent
     counts = np.convolve(counts, np.hanning(SMOOTHED) / np.hanning(SMOOTHED).sum(), "same")
     centres = (edges[:-1] + edges[1:]) / 2
 
     def error(low: float, high: float) -> float:
-        q = affine(low, high, how.dtype, how.symmetric)
+        q = affine(low, high, options.dtype, options.symmetric)
         inside = np.flatnonzero((centres >= q.range[0]) & (centres <= q.range[1]))
         first, last = inside[0], inside[-1] + 1
-        kept = counts[first:last].astype(np.float64)
-        p = kept.copy()
+        inner = counts[first:last].astype(np.float64)
+        p = inner.copy()
         p[0] += counts[:first].sum()
         p[-1] += counts[last:].sum()
         _, level = np.unique(q.levels(centres[first:last]), return_inverse=True)
-        # the mass of each level, spread evenly over those of its bins that hold anything
-        share = np.bincount(level, kept) / np.bincount(level, kept > 0).clip(1)
-        spread = share[level] * (kept > 0)
+        # the mass of each level, spread evenly over those of its bins that are not empty
+        share = np.bincount(level, inner) / np.bincount(level, inner > 0).clip(1)
+        spread = share[level] * (inner > 0)
         a, b = (p + 1e-9) / (p + 1e-9).sum(), (spread + 1e-9) / (spread + 1e-9).sum()
         return float((a * np.log(a / b)).sum())
 
-    return _search(least, most, error, how.symmetric)
+    return _search(least, most, error, options.symmetric)
 
 
 def _search(
@@ -162,7 +166,7 @@ def _search(
     return low, high
 
 
-def clipped(stats: TensorStats, q: QParams) -> float:
+def clipped_share(stats: TensorStats, q: QParams) -> float:
     """Fraction of the sampled values outside a range."""
     low, high = q.range
     half = q.scale / 2

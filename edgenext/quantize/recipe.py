@@ -1,6 +1,6 @@
-"""Recipes: which sites are quantized, and how, for a target. Data, with reasons.
+"""Recipes: which sites of a network are quantized for a target, and how. Every choice has a reason.
 
-`targets/<target>/<scheme>.toml` are the packaged ones; a file of the user's has the same keys.
+`targets/<target>/<scheme>.toml` are the packaged recipes; a user's own file has the same keys.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Reason = Annotated[str, Field(min_length=1)]
 class Weights(Record):
     """Symmetric int8 weights in ±limit.
 
-    `rounding` is `nearest`, or `gptq` (Frantar et al. 2022), which lets later weights make up for
-    the rounding of earlier ones. `fit` is the strength of the prior that keeps weights near the
-    network's while they are fitted to what the quantized layer reads (see `rounding.py`); 0 does
-    not fit them. `correct_bias` takes the mean error of a layer's output into its bias.
+    `rounding` is `nearest`, or `gptq` (Frantar et al. 2022), in which later weights compensate the
+    rounding of earlier ones. `fit` is the strength of the prior that keeps weights near the
+    network's while they are fitted to the layer's quantized input (see `weights.py`); 0 does not
+    fit them. `correct_bias` subtracts the mean error of a layer's output from its bias.
     """
 
     limit: int = Field(127, ge=1, le=127)
@@ -39,7 +39,7 @@ class Weights(Record):
 
 
 class Activations(Record):
-    """Type and range of activations; `percentile` is used by the method of that name."""
+    """Type and range of activations; only the method `percentile` reads `percentile`."""
 
     dtype: Literal["uint8", "int8", "uint16", "int16"] = "uint8"
     symmetric: bool = False
@@ -49,7 +49,7 @@ class Activations(Record):
 
 
 class Gate(Record):
-    """GELU as x · sigmoid(slope · x), HardSwish as x · clip(x/6 + ½): look-ups on bytes."""
+    """GELU as x · sigmoid(slope · x), HardSwish as x · clip(x/6 + ½): look-up tables on bytes."""
 
     slope: float = Field(1.702, gt=0, allow_inf_nan=False)
     reason: Reason
@@ -58,8 +58,8 @@ class Gate(Record):
 class Equalise(Record):
     """Channel scales that are chosen for quantization; see `equalise.py`.
 
-    `streams` balances the tensors of the residual streams where that cuts their noise by at least
-    `least_db`; `norms` balances what each norm gives to the layer behind it.
+    `streams` balances the tensors of the residual streams where that reduces their noise by at
+    least `least_db`; `norms` balances the output of each norm with the weights of its reader.
     """
 
     streams: bool = False
@@ -71,10 +71,10 @@ class Equalise(Record):
 class Sites(Record):
     """Kinds of sites that are quantized, and the exceptions: name or pattern → reason.
 
-    With `outputs` what a site gives is quantized too, else only what it reads; with
-    `graph_outputs` also what the whole graph gives. Sites of the `weights_only` kinds compute in
-    float from int8 weights, for their size alone. `bias` is the type in which biases are stored.
-    `float_kinds` says of kinds that are not quantized why not, where `reason` does not.
+    With `outputs` a site's outputs are quantized too, else only its inputs; with `graph_outputs`
+    the outputs of the graph as well. Sites of the `weights_only` kinds compute in float from int8
+    weights, which only saves size. `bias` is the type in which biases are stored. `float_kinds`
+    gives the reason why a kind stays float, where `reason` does not.
     """
 
     quantize: tuple[Kind, ...]
@@ -88,7 +88,7 @@ class Sites(Record):
 
 
 class Recipe(Record):
-    """How one target runs one scheme. What a scheme does not need is absent."""
+    """How one target runs one scheme. Sections that the scheme does not need are absent."""
 
     target: str
     scheme: str
@@ -100,14 +100,14 @@ class Recipe(Record):
     equalise: Equalise | None = None
     sites: Sites | None = None
     rest: Literal["float32", "bf16"] = "float32"
-    """What the sites that stay float are computed in, where the runtime can choose."""
+    """Arithmetic of the sites that stay float, where the runtime has a choice."""
 
 
 def with_integer_io(recipe: Recipe) -> Recipe:
-    """The same recipe for a file that takes and gives integers: its first and last layer too.
+    """The recipe for a file with integer inputs and outputs: first and last layer quantized too.
 
     Raises:
-        UsageError: a scheme without integer activations.
+        UsageError: a scheme without int8 activations.
     """
     if recipe.sites is None or recipe.scheme != "w8a8-static":
         raise UsageError(f"{recipe.scheme} has no integer inputs", "Use w8a8-static")
@@ -129,8 +129,8 @@ def load_recipe(target: str, scheme: str = "w8a8-static", file: Path | None = No
 
     Raises:
         UsageError: no such target or scheme, a scheme the target cannot run (with the reason), an
-            unknown key in the file (with the nearest), or a value that cannot be.
-        InputError: a file that is missing or is no TOML.
+            unknown key in the file (with the nearest known one), or an invalid value.
+        InputError: a file that is missing or is not TOML.
     """
     if file is None:
         require_runnable(target, scheme)
@@ -147,15 +147,18 @@ def parse_recipe(text: str, source: str) -> Recipe:
     """A recipe from TOML.
 
     Raises:
-        InputError: no TOML.
-        UsageError: an unknown key, a missing one, or a value that cannot be.
+        InputError: not TOML.
+        UsageError: an unknown or missing key, a missing section, or an invalid value.
     """
     try:
         values: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
-        raise InputError(f"{source} is no TOML: {e}") from e
+        raise InputError(f"{source} is not TOML: {e}") from e
     recipe = validated(Recipe, values, source)
     for section in SCHEMES[recipe.scheme].sections if recipe.scheme in SCHEMES else ():
         if getattr(recipe, section) is None:
-            raise UsageError(f"{source} has no [{section}]: {recipe.scheme} needs it")
+            raise UsageError(
+                f"{source} has no section [{section}], which {recipe.scheme} needs",
+                f"Add [{section}]",
+            )
     return recipe

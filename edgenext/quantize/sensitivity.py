@@ -1,15 +1,15 @@
-"""Which site costs what: every site quantized alone, and the recipe with that site changed.
+"""Sensitivity: each site quantized alone, and the recipe with that one site changed.
 
-Each figure is of a real Q/DQ graph that onnxruntime ran. Weights are rounded to the nearest and
-biases are left alone: what one site's rounding does is to be seen, not what its neighbours can
-make up for.
+Each figure is measured on a real Q/DQ graph that onnxruntime runs. Weights are rounded to the
+nearest and biases are not corrected: the figures show the effect of one site's rounding, without
+what other layers could compensate.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,24 +23,24 @@ from pydantic import ValidationError
 
 from edgenext.errors import UsageError
 from edgenext.formats.onnx.session import inference_session
-from edgenext.graph.sites import KINDS, find_sites, match
+from edgenext.graph.sites import KINDS, find_sites, match_sites
 from edgenext.metrics.fidelity import fidelity
-from edgenext.quantize.calibrate import Batches
-from edgenext.quantize.engine import Prepared, place, prepare
-from edgenext.quantize.plan import chosen_sites
+from edgenext.quantize.batches import Batches
+from edgenext.quantize.plan import choose_sites
 from edgenext.quantize.recipe import Recipe, Sites
+from edgenext.quantize.static import PreparedGraph, prepare_graph, quantize_prepared
 from edgenext.schema import SiteEffect, SiteRow
 from edgenext.system.files import write_text
 from edgenext.system.progress import Progress, quiet
 from edgenext.targets.scheme import CALIBRATED
 
 Labels = NDArray[np.int64]
-Known = TypeVar("Known", SiteEffect, SiteRow)
+Entry = TypeVar("Entry", SiteEffect, SiteRow)
 
 
 @dataclass(frozen=True)
-class Question:
-    """A float graph, a recipe, and the prepared images it is judged on (not calibrated ones)."""
+class SensitivityInputs:
+    """A float graph, a recipe, and prepared images: some to calibrate on, others to measure on."""
 
     model: onnx.ModelProto
     recipe: Recipe
@@ -50,37 +50,37 @@ class Question:
     seed: int = 0
 
 
-def sensitivity(
-    question: Question,
+def site_sensitivity(
+    inputs: SensitivityInputs,
     cache: Path,
     pattern: str = "*",
     progress: Progress = quiet,
 ) -> tuple[SiteEffect, list[SiteRow]]:
-    """The recipe's own figures, and a row for every site in graph order.
+    """The effect of the whole recipe, and a row for every site in graph order.
 
     Args:
-        question: what is asked.
-        cache: folder of the rows that are known already; each is written when it is measured, so
-            that a stopped run goes on where it was.
+        inputs: graph, recipe and images.
+        cache: folder of the rows that were measured before. Each new row is written at once, so
+            that an interrupted run can continue.
         pattern: a site's name, or a pattern of names.
-        progress: told of every site.
+        progress: called after every site.
 
     Raises:
-        UsageError: a pattern that fits no site.
+        UsageError: a pattern that matches no site.
     """
-    bench = _Bench(question)
-    names = match(pattern, bench.sites)
-    known = _Record(cache / f"{_key(question)}.json")
-    base = known.effect("recipe", bench.whole)
+    measurement = _SiteMeasurement(inputs)
+    names = match_sites(pattern, measurement.sites)
+    rows_cache = _RowCache(cache / f"{_key(inputs)}.json")
+    base = rows_cache.effect("recipe", measurement.recipe_effect)
     rows = []
     for done, name in enumerate(names, 1):
-        rows.append(known.row(name, partial(bench.row, name)))
+        rows.append(rows_cache.row(name, partial(measurement.site_row, name)))
         progress("quantizing site by site", done, len(names))
     return base, rows
 
 
 def require_sites(recipe: Recipe) -> None:
-    """Refuse a scheme in which sites do not differ.
+    """Refuse a scheme whose sites cannot be quantized one by one.
 
     Raises:
         UsageError: it is not static.
@@ -91,59 +91,63 @@ def require_sites(recipe: Recipe) -> None:
         )
 
 
-class _Bench:
-    """Makes and runs the variants; calibrates only when something has to be made."""
+class _SiteMeasurement:
+    """Makes and runs the changed graphs; calibrates only when the first of them is needed."""
 
-    def __init__(self, question: Question) -> None:
-        self._question = question
-        self.recipe = plain(question.recipe)
+    def __init__(self, inputs: SensitivityInputs) -> None:
+        self._inputs = inputs
+        self.recipe = without_compensation(inputs.recipe)
         assert self.recipe.sites is not None  # noqa: S101 - static recipes have sites
-        self._how = self.recipe.sites
-        self._ready: tuple[Prepared, NDArray[np.float32]] | None = None
-        self.sites = find_sites(ir.from_proto(question.model).graph)
-        chosen, self.kept = chosen_sites(self.sites, self._how)
-        self.chosen = {site.name for site in chosen}
+        self._options = self.recipe.sites
+        self._prepared: tuple[PreparedGraph, NDArray[np.float32]] | None = None
+        self.sites = find_sites(ir.from_proto(inputs.model).graph)
+        quantized, self.float_sites = choose_sites(self.sites, self._options)
+        self.quantized = {site.name for site in quantized}
 
-    def whole(self) -> SiteEffect:
-        """The recipe as it is."""
-        return self._effect(self._how)
+    def recipe_effect(self) -> SiteEffect:
+        """Of the recipe as it is."""
+        return self._effect(self._options)
 
-    def row(self, name: str) -> SiteRow:
+    def site_row(self, name: str) -> SiteRow:
         """One site: alone, and the recipe without it (with it, where the recipe keeps it float)."""
         site = self.sites[name]
-        others = {n: "not asked for" for n in self.sites if n != name}
-        only = self._effect(_sites(self._how, keep_float=others))
-        kept = {n: reason for n, reason in self.kept.items() if n != name}
-        if name in self.chosen:
-            kept[name] = "asked for"
+        others = {n: "not the measured site" for n in self.sites if n != name}
+        only = self._effect(_all_sites_but(self._options, others))
+        float_sites = {n: reason for n, reason in self.float_sites.items() if n != name}
+        if name in self.quantized:
+            float_sites[name] = "the measured site"
         return SiteRow(
             site=name,
             kind=site.kind,
-            kept=self.kept.get(name, ""),
+            kept=self.float_sites.get(name, ""),
             only=only,
-            changed=self._effect(_sites(self._how, keep_float=kept)),
+            changed=self._effect(_all_sites_but(self._options, float_sites)),
         )
 
-    def _effect(self, how: Sites) -> SiteEffect:
-        if self._ready is None:
-            q = self._question
-            every = self.recipe.model_copy(update={"sites": _sites(self._how, keep_float={})})
-            prepared = prepare(q.model, q.calibration, every, q.seed)
-            self._ready = prepared, _run(q.model, q.images)
-        prepared, reference = self._ready
-        made = place(prepared, self.recipe.model_copy(update={"sites": how}))
-        logits = _run(made.model, self._question.images)
-        near = fidelity(reference, logits)
-        labels = self._question.labels
+    def _effect(self, sites: Sites) -> SiteEffect:
+        prepared, reference = self._prepare()
+        quantized = quantize_prepared(prepared, self.recipe.model_copy(update={"sites": sites}))
+        logits = _run(quantized.model, self._inputs.images)
+        similarity = fidelity(reference, logits)
+        labels = self._inputs.labels
         return SiteEffect(
-            sqnr_db=near.sqnr_db,
-            kl=near.kl,
-            agreement=near.agreement,
+            sqnr_db=similarity.sqnr_db,
+            kl=similarity.kl,
+            agreement=similarity.agreement,
             top1=None if labels is None else 100 * float(np.mean(logits.argmax(1) == labels)),
         )
 
+    def _prepare(self) -> tuple[PreparedGraph, NDArray[np.float32]]:
+        """The graph, calibrated for all of its sites, and the float network's logits."""
+        if self._prepared is None:
+            inputs = self._inputs
+            recipe = self.recipe.model_copy(update={"sites": _all_sites_but(self._options, {})})
+            graph = prepare_graph(inputs.model, inputs.calibration, recipe, inputs.seed)
+            self._prepared = graph, _run(inputs.model, inputs.images)
+        return self._prepared
 
-def plain(recipe: Recipe) -> Recipe:
+
+def without_compensation(recipe: Recipe) -> Recipe:
     """The recipe with weights rounded to the nearest and biases as they are."""
     assert recipe.weights is not None  # noqa: S101 - static recipes have weights
     weights = recipe.weights.model_copy(
@@ -152,9 +156,11 @@ def plain(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"weights": weights})
 
 
-def _sites(how: Sites, keep_float: dict[str, str]) -> Sites:
-    """Every kind, but these sites."""
-    return how.model_copy(update={"quantize": KINDS, "keep_float": keep_float, "weights_only": ()})
+def _all_sites_but(options: Sites, float_sites: dict[str, str]) -> Sites:
+    """Every kind quantized, except these sites."""
+    return options.model_copy(
+        update={"quantize": KINDS, "keep_float": float_sites, "weights_only": ()}
+    )
 
 
 def _run(model: onnx.ModelProto, images: Batches) -> NDArray[np.float32]:
@@ -164,52 +170,47 @@ def _run(model: onnx.ModelProto, images: Batches) -> NDArray[np.float32]:
     return np.concatenate(logits)
 
 
-def _key(question: Question) -> str:
-    """What the rows depend on: graph, recipe, images and seed."""
-    digest = hashlib.sha256(question.model.SerializeToString(deterministic=True))
-    digest.update(plain(question.recipe).model_dump_json().encode())
-    for part in _arrays(question):
-        digest.update(part.tobytes())
-    digest.update(str(question.seed).encode())
+def _key(inputs: SensitivityInputs) -> str:
+    """Key of the rows: graph, recipe, images, labels and seed."""
+    digest = hashlib.sha256(inputs.model.SerializeToString(deterministic=True))
+    digest.update(without_compensation(inputs.recipe).model_dump_json().encode())
+    for array in _arrays(inputs):
+        digest.update(array.tobytes())
+    digest.update(str(inputs.seed).encode())
     return digest.hexdigest()[:24]
 
 
-def _arrays(question: Question) -> Iterator[NDArray[Any]]:
-    for batches in (question.calibration, question.images):
+def _arrays(inputs: SensitivityInputs) -> Iterator[NDArray[Any]]:
+    for batches in (inputs.calibration, inputs.images):
         yield from (batches[i] for i in range(len(batches)))
-    if question.labels is not None:
-        yield question.labels
+    if inputs.labels is not None:
+        yield inputs.labels
 
 
-class _Record:
-    """Rows that were measured, in a JSON file that grows by one row at a time."""
+class _RowCache:
+    """Measured rows, in a JSON file that grows by one row at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._found: dict[str, Any] = {}
+        self._entries: dict[str, Any] = {}
         if path.is_file():
-            # a damaged record costs time, not correctness
+            # a damaged cache costs time, not correctness
             try:
-                self._found = json.loads(path.read_text())
+                self._entries = json.loads(path.read_text())
             except ValueError:
-                self._found = {}
+                self._entries = {}
 
     def effect(self, name: str, measure: Callable[[], SiteEffect]) -> SiteEffect:
-        return self._get(name, SiteEffect, measure)
+        return self._entry(name, SiteEffect, measure)
 
     def row(self, name: str, measure: Callable[[], SiteRow]) -> SiteRow:
-        return self._get(name, SiteRow, measure)
+        return self._entry(name, SiteRow, measure)
 
-    def _get(self, name: str, kind: type[Known], measure: Callable[[], Known]) -> Known:
+    def _entry(self, name: str, kind: type[Entry], measure: Callable[[], Entry]) -> Entry:
         try:
-            return kind.model_validate(self._found[name])
+            return kind.model_validate(self._entries[name])
         except (KeyError, ValidationError):
-            made = measure()
-        self._found[name] = made.model_dump(mode="json")
-        write_text(self._path, json.dumps(self._found, indent=1) + "\n")
-        return made
-
-
-def noisiest(rows: Sequence[SiteRow]) -> list[SiteRow]:
-    """Rows by the noise a site makes alone, the most first."""
-    return sorted(rows, key=lambda r: r.only.sqnr_db)
+            entry = measure()
+        self._entries[name] = entry.model_dump(mode="json")
+        write_text(self._path, json.dumps(self._entries, indent=1) + "\n")
+        return entry

@@ -12,7 +12,7 @@ FLOAT = "fp32"
 
 @dataclass(frozen=True)
 class Scheme:
-    """One row of `schemes.toml`, which says what each field is."""
+    """One row of `schemes.toml`, whose header explains the fields."""
 
     about: str
     least_db: float
@@ -25,7 +25,7 @@ class Scheme:
 
 
 ROWS = packaged_rows("edgenext.targets", "schemes.toml", Scheme)
-"""Every scheme, unquantized float included."""
+"""Every scheme by name, including unquantized float."""
 
 SCHEMES = {name: scheme for name, scheme in ROWS.items() if name != FLOAT}
 """Quantization schemes by name."""

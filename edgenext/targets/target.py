@@ -1,4 +1,4 @@
-"""Targets: where a file will run, one folder each, with a recipe for every scheme that it runs."""
+"""Targets: where files will run. Each has a folder, with a recipe for every scheme that it runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from edgenext.targets.scheme import SCHEMES
 PACKAGE = "edgenext.targets"
 
 FORMS = ("naive", "convT", "convC")
-"""The layouts a network can be exported in; docs/forms.md has the measurements."""
+"""Layouts in which a network can be exported; docs/forms.md has the measurements."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One folder's `target.toml`: where a file will run, and what follows from that.
+    """The `target.toml` of a folder.
 
-    `form` is the fastest float form measured there (docs/forms.md), `format` that of its files.
-    `device` is the kind of device that its files are measured on, by `unit` where that is not the
-    device's own; `place` names it where a CPU's latency says nothing of it. `refuses` maps a
-    scheme to the reason why it cannot run there, where that is more than the scheme's own.
+    `form` is the fastest float form on the target (docs/forms.md), `format` that of its files.
+    `device` is the kind of device that its files are measured on, on the unit `unit` if that is not
+    the device's default; `place` names the target where a CPU's latency says nothing about it.
+    `refuses` maps schemes that it cannot run to the reason, where that says more than the scheme's
+    own.
     """
 
     about: str
@@ -61,7 +62,7 @@ def form_for(target: str) -> str:
 
 
 def schemes(target: str) -> list[str]:
-    """Schemes with a recipe for a target.
+    """The schemes that a target has a recipe for.
 
     Raises:
         UsageError: no such target.
@@ -76,16 +77,16 @@ def require_runnable(target: str, scheme: str) -> None:
     """Refuse a scheme that a target does not run.
 
     Raises:
-        UsageError: no such target or scheme, or no recipe; the message says why.
+        UsageError: no such target or scheme, or no recipe; the message gives the reason.
     """
     if scheme not in SCHEMES:
         raise unknown_name("scheme", scheme, SCHEMES)
-    able = schemes(target)
-    if scheme not in able:
-        why = TARGETS[target].refuses.get(scheme, SCHEMES[scheme].refused)
-        raise UsageError(f"{target} cannot run {scheme}: {why}", f"Use {' or '.join(able)}")
+    runnable = schemes(target)
+    if scheme not in runnable:
+        reason = TARGETS[target].refuses.get(scheme, SCHEMES[scheme].refused)
+        raise UsageError(f"{target} cannot run {scheme}: {reason}", f"Use {' or '.join(runnable)}")
 
 
 def recipe_text(target: str, scheme: str) -> str:
-    """The TOML of the recipe that a target has for a scheme it runs."""
+    """The TOML of a target's recipe for a scheme that it runs."""
     return resources.files(PACKAGE).joinpath(target, f"{scheme}.toml").read_text("utf-8")

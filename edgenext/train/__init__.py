@@ -1,4 +1,4 @@
-"""Training: a recipe, a loop, checkpoints that resume. `edgenext.train.loop` needs torch."""
+"""Training: a recipe, a loop, and checkpoints to resume from. `edgenext.train.loop` needs torch."""
 
 from edgenext.train.recipe import EpochReport, TrainRecipe, TrainResult
 

@@ -1,4 +1,4 @@
-"""From decoded images to the tensors a network trains on."""
+"""From decoded images to the tensors that a network trains on."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from edgenext.train.recipe import TrainRecipe
 
 
 def training_batches(images: ImageSet, recipe: TrainRecipe) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch in a fresh order, augmented: N×3×H×W float32 and N labels.
+    """One epoch in a new random order, augmented: N×3×H×W float32 and N labels.
 
-    An incomplete last batch is left out, as other images are the next time. Draws from torch's
+    An incomplete last batch is dropped; each epoch drops other images. Draws from torch's
     generator.
     """
     order = torch.randperm(len(images)).numpy()
     for start in range(0, steps_per_epoch(images, recipe) * recipe.batch_size, recipe.batch_size):
         index = order[start : start + recipe.batch_size]
         x = augment(to_tensor(images.images[index]), recipe)
-        yield normalise(x, images.transform), torch.from_numpy(images.labels[index])
+        yield normalise_tensor(x, images.transform), torch.from_numpy(images.labels[index])
 
 
 def steps_per_epoch(images: ImageSet, recipe: TrainRecipe) -> int:
-    """Whole batches in an epoch; a set smaller than a batch is one."""
+    """Complete batches in an epoch; a set smaller than a batch is one batch."""
     return max(1, len(images) // recipe.batch_size)
 
 
@@ -38,15 +38,15 @@ def to_tensor(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(255)
 
 
-def normalise(x: Tensor, transform: EvalTransform) -> Tensor:
-    """N×3×H×W in 0…1 to what the network takes."""
+def normalise_tensor(x: Tensor, transform: EvalTransform) -> Tensor:
+    """N×3×H×W in 0…1 to the network's input, with the transform's mean and deviation."""
     mean = torch.tensor(transform.mean)[:, None, None]
     std = torch.tensor(transform.std)[:, None, None]
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def augment(x: Tensor, recipe: TrainRecipe) -> Tensor:
-    """Shift, scale and mirror every image at random; what moves in is black."""
+    """Shift, scale and mirror every image at random; areas from outside the image are black."""
     if not (recipe.shift or recipe.scale or recipe.flip):
         return x
     n = len(x)
@@ -63,9 +63,9 @@ def augment(x: Tensor, recipe: TrainRecipe) -> Tensor:
 @torch.no_grad()
 def top1(network: torch.nn.Module, images: ImageSet, batch: int = 256) -> float:
     """Top-1 accuracy in percent of a network in evaluation mode."""
-    right = 0
+    correct = 0
     for start in range(0, len(images), batch):
-        x = normalise(to_tensor(images.images[start : start + batch]), images.transform)
-        guess = network(x).argmax(1).numpy()
-        right += int((guess == images.labels[start : start + batch]).sum())
-    return 100 * right / len(images)
+        x = normalise_tensor(to_tensor(images.images[start : start + batch]), images.transform)
+        predictions = network(x).argmax(1).numpy()
+        correct += int((predictions == images.labels[start : start + batch]).sum())
+    return 100 * correct / len(images)

@@ -1,4 +1,4 @@
-"""The state of a training run on disk: enough to go on bit for bit."""
+"""The state of a training run on disk, from which it resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FILE = "checkpoint.pth"
 
 
 @dataclass
-class Run:
-    """Everything that changes while training, and what must not change when it goes on."""
+class TrainingState:
+    """Everything that changes during training, and what must be the same when it resumes."""
 
     network: torch.nn.Module
     ema: Ema
@@ -36,12 +36,12 @@ class Run:
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Completed epochs."""
         return len(self.history)
 
 
-def save(run: Run, path: Path) -> None:
-    """Write the run; readable with ``torch.load(path, weights_only=True)``.
+def save_checkpoint(run: TrainingState, path: Path) -> None:
+    """Write the state of a run, readable with ``torch.load(path, weights_only=True)``.
 
     Raises:
         OutputError: it cannot be written; an earlier checkpoint stays.
@@ -58,21 +58,21 @@ def save(run: Run, path: Path) -> None:
         "val": run.val,
         "history": [asdict(e) for e in run.history],
     }
-    buffer = io.BytesIO()  # torch.save reports a full disk as anything but an OSError
+    buffer = io.BytesIO()  # torch.save does not report a full disk as an OSError
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
 
 
-def restore(run: Run, path: Path) -> None:
-    """Bring a fresh run, torch's generator included, to where the checkpoint was written.
+def restore_checkpoint(run: TrainingState, path: Path) -> None:
+    """Restore the state of a run, and of torch's generator, from a checkpoint.
 
     Raises:
         CheckpointError: not a checkpoint of this kind of run, or damaged.
-        UsageError: the run was begun with another recipe or on other images.
+        UsageError: the checkpoint's run has another recipe or other images.
     """
     state = read_weights_file(path)
     try:
-        _check_same(run, state, path)
+        _require_same_run(run, state, path)
         rng = state["rng"]
         if not isinstance(rng, Tensor):
             raise TypeError("rng")
@@ -83,20 +83,20 @@ def restore(run: Run, path: Path) -> None:
         torch.set_rng_state(rng)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as e:
         raise CheckpointError(
-            f"{path} is not a checkpoint that training can go on from: {str(e).splitlines()[0]}",
-            "Train without resuming to begin anew",
+            f"training cannot resume from {path}: {str(e).splitlines()[0]}",
+            "Train without --resume to start anew",
         ) from e
 
 
-def _check_same(run: Run, state: dict[str, Any], path: Path) -> None:
-    theirs: dict[str, Any] = state["recipe"]
-    ours = run.recipe.model_dump()
-    changed = [f"{k} {theirs.get(k)} → {v}" for k, v in ours.items() if theirs.get(k) != v]
+def _require_same_run(run: TrainingState, state: dict[str, Any], path: Path) -> None:
+    saved: dict[str, Any] = state["recipe"]
+    recipe = run.recipe.model_dump()
+    changed = [f"{k} {saved.get(k)} → {v}" for k, v in recipe.items() if saved.get(k) != v]
     changed += [f"{k} differs" for k in ("arch", "data", "val") if state[k] != getattr(run, k)]
     if changed:
         raise UsageError(
             f"{path} belongs to another run: {', '.join(changed)}",
-            "Train without resuming, or into another folder",
+            "Train without --resume, or into another folder",
         )
 
 

@@ -11,8 +11,8 @@ from torch import nn
 class Ema:
     """A second network that follows the first: w ← d·w + (1 − d)·w'.
 
-    d rises to `decay` as (1 + t) / (10 + t) over the steps t: without this the average would
-    hold the first, random weights for long. Counters are copied.
+    d rises to `decay` as (1 + t) / (10 + t) over the steps t, so that the first, random weights
+    soon lose their influence. Counters are copied.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -21,7 +21,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Follow `network` after its step number `step`, counted from 0."""
+        """Update the average after step number `step` of `network`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
         target = network.state_dict()
         for name, average in self.network.state_dict().items():

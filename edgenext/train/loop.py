@@ -17,9 +17,14 @@ from edgenext.errors import DataError, EdgenextError, OverlapError, UsageError
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
 from edgenext.system.files import write_bytes, write_text
-from edgenext.train import checkpoint
 from edgenext.train.batches import steps_per_epoch, top1, training_batches
-from edgenext.train.checkpoint import Run, TrainedSidecar
+from edgenext.train.checkpoint import (
+    FILE,
+    TrainedSidecar,
+    TrainingState,
+    restore_checkpoint,
+    save_checkpoint,
+)
 from edgenext.train.ema import Ema
 from edgenext.train.optimizer import initialise, learning_rate, make_optimizer, set_drop_path
 from edgenext.train.recipe import EpochReport, TrainRecipe, TrainResult
@@ -27,7 +32,7 @@ from edgenext.train.recipe import EpochReport, TrainRecipe, TrainResult
 _log = logging.getLogger(__name__)
 
 
-def train(
+def train_network(
     network: EdgeNeXt,
     images: ImageSet,
     val: ImageSet | None,
@@ -38,71 +43,76 @@ def train(
     on_epoch: Callable[[EpochReport], None] | None = None,
     name: str | None = None,
 ) -> TrainResult:
-    """Train a network on the CPU and leave weights, sidecar and checkpoint in `out`.
+    """Train a network on the CPU and write weights, sidecar and checkpoint to `out`.
 
-    The checkpoint is written after every epoch; Ctrl-C leaves the last whole one, and a resumed
-    run ends with the same weights as one that was never interrupted. At the end `network` holds
-    the averaged weights, in evaluation mode.
+    The checkpoint is written after every epoch; Ctrl-C leaves the last complete one, and a resumed
+    run ends with the same weights as one that was never interrupted. At the end `network` has the
+    averaged weights and is in evaluation mode.
 
     Args:
-        network: fresh weights are drawn unless the recipe says otherwise.
+        network: its weights are drawn anew unless the recipe keeps them.
         images: to train on.
-        val: to measure top-1 on after every epoch; nothing is chosen by it.
+        val: to measure top-1 on after every epoch; it influences nothing.
         recipe: everything that decides the result besides the images.
         out: the folder to write to.
-        resume: go on from the checkpoint in `out`; without one, begin.
-        on_epoch: called with every epoch's report once its checkpoint is written.
-        name: stem of the weights file; default architecture and data set.
+        resume: continue from the checkpoint in `out`, if there is one.
+        on_epoch: called with every epoch's report after its checkpoint is written.
+        name: stem of the weights file; by default architecture and data set.
 
     Raises:
         UsageError: `network` is a backbone, or a resumed run has another recipe or other images.
-        DataError: the images are not of the network's classes.
+        DataError: the images do not have the network's classes.
         OverlapError: `images` and `val` share images.
         CheckpointError: the checkpoint is damaged.
         OutputError: `out` cannot be written.
-        EdgenextError: the loss is no longer a number.
+        EdgenextError: the loss is not finite.
     """
-    arch = _arch_name(network)
-    _check_images(network, images, val)
-    if network.arch.batch_norm and min(recipe.batch_size, len(images)) < 2:
-        raise UsageError(f"{arch} has batch norms: it cannot train on one image at a time")
-    path = out / checkpoint.FILE
+    _require_trainable(network, images, val, recipe)
+    path = out / FILE
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        if recipe.from_scratch:
-            initialise(network)
-        set_drop_path(network, recipe.drop_path)
-        # Channels last halves the time of a step on CPUs.
-        network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        run = Run(
-            network,
-            Ema(network, recipe.ema_decay),
-            make_optimizer(network, recipe),
-            recipe,
-            arch,
-            images.info.sha256,
-            val.info.sha256 if val else None,
-        )
+        run = _start_run(network, images, val, recipe)
         if resume and path.is_file():
-            checkpoint.restore(run, path)
+            restore_checkpoint(run, path)
             _log.info("resuming %s after epoch %d", path, run.epoch)
-        before = run.history[-1].seconds if run.history else 0.0
-        start = time.perf_counter() - before
+        seconds_before = run.history[-1].seconds if run.history else 0.0
+        start = time.perf_counter() - seconds_before
         while run.epoch < recipe.epochs:
             loss, lr = _train_epoch(run, images)
             accuracy = top1(run.ema.network, val) if val else None
             seconds = time.perf_counter() - start
             report = EpochReport(run.epoch + 1, recipe.epochs, loss, lr, seconds, accuracy)
             run.history.append(report)
-            checkpoint.save(run, path)
+            save_checkpoint(run, path)
             if on_epoch:
                 on_epoch(report)
     network.load_state_dict(run.ema.network.state_dict())
     network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return _write(network, run, images, val, out, name or f"{arch}_{Path(images.info.data).stem}")
+    name = name or f"{run.arch}_{Path(images.info.data).stem}"
+    return _write_weights(network, run, images, val, out, name)
 
 
-def _train_epoch(run: Run, images: ImageSet) -> tuple[float, float]:
+def _start_run(
+    network: EdgeNeXt, images: ImageSet, val: ImageSet | None, recipe: TrainRecipe
+) -> TrainingState:
+    """The state of a run before its first epoch; seeds torch's generator."""
+    torch.manual_seed(recipe.seed)
+    if recipe.from_scratch:
+        initialise(network)
+    set_drop_path(network, recipe.drop_path)
+    # channels last halves the time of a step on CPUs
+    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TrainingState(
+        network,
+        Ema(network, recipe.ema_decay),
+        make_optimizer(network, recipe),
+        recipe,
+        _arch_name(network),
+        images.info.sha256,
+        val.info.sha256 if val else None,
+    )
+
+
+def _train_epoch(run: TrainingState, images: ImageSet) -> tuple[float, float]:
     """Train one epoch; the mean loss and the last learning rate."""
     recipe, steps, total, lr = run.recipe, steps_per_epoch(images, run.recipe), 0.0, 0.0
     for i, (x, y) in enumerate(training_batches(images, recipe)):
@@ -126,38 +136,51 @@ def _train_epoch(run: Run, images: ImageSet) -> tuple[float, float]:
 
 
 def _arch_name(network: EdgeNeXt) -> str:
-    if network.features_only:
-        raise UsageError("a backbone without a head cannot be trained as a classifier")
     return next(name for name in zoo.arch_table() if zoo.arch(name) == network.arch)
 
 
-def _check_images(network: EdgeNeXt, images: ImageSet, val: ImageSet | None) -> None:
+def _require_trainable(
+    network: EdgeNeXt, images: ImageSet, val: ImageSet | None, recipe: TrainRecipe
+) -> None:
+    if network.features_only:
+        raise UsageError("a backbone has no head: it cannot be trained as a classifier")
     for s in (images, val) if val else (images,):
         if len(s.classes) != network.num_classes:
             raise DataError(
                 f"{s.info.data} is loaded for {len(s.classes)} classes, the network has "
-                f"{network.num_classes}"
+                f"{network.num_classes}",
+                "Create the network with the classes of the data",
             )
         zoo.check_size(s.transform.size, s.transform.size)
     if val and (val.transform != images.transform or val.classes != images.classes):
-        raise UsageError("training and validation images have another transform or other classes")
+        raise UsageError("training and validation images differ in transform or classes")
     shared = set(images.hashes) & set(val.hashes if val else ())
     if val and shared:
         names = [n for n, h in zip(val.names, val.hashes, strict=True) if h in shared]
         raise OverlapError(
-            f"{len(names)} of the {len(val)} validation images are also trained on, for example "
-            f"{' and '.join(names[:2])}",
-            "Leave them out of training",
+            f"{len(names)} of the {len(val)} validation images are also training images, for "
+            f"example {' and '.join(names[:2])}",
+            "Exclude them from training",
+        )
+    if network.arch.batch_norm and min(recipe.batch_size, len(images)) < 2:
+        raise UsageError(
+            f"{_arch_name(network)} has batch norms, which cannot train on one image at a time",
+            "Use a batch size of at least 2, and at least 2 images",
         )
 
 
-def _write(
-    network: EdgeNeXt, run: Run, images: ImageSet, val: ImageSet | None, out: Path, name: str
+def _write_weights(
+    network: EdgeNeXt,
+    run: TrainingState,
+    images: ImageSet,
+    val: ImageSet | None,
+    out: Path,
+    name: str,
 ) -> TrainResult:
     """Write the averaged weights and their sidecar."""
     weights, sidecar = out / f"{name}.safetensors", out / f"{name}.json"
     last = run.history[-1]
-    facts = TrainedSidecar(
+    record = TrainedSidecar(
         arch=run.arch,
         num_classes=network.num_classes,
         eval=images.transform.model_dump(),
@@ -170,14 +193,14 @@ def _write(
         recipe=run.recipe,
     )
     state = {k: v.contiguous() for k, v in network.state_dict().items()}
-    # The sidecar first: weights are never found without the transform they need.
-    write_text(sidecar, facts.model_dump_json(indent=1, exclude_none=True) + "\n")
+    # the sidecar first: weights never exist without the transform that they need
+    write_text(sidecar, record.model_dump_json(indent=1, exclude_none=True) + "\n")
     write_bytes(weights, safetensors.torch.save(state, {"format": "pt"}))
     return TrainResult(
         name=name,
         weights=weights,
         sidecar=sidecar,
-        checkpoint=out / checkpoint.FILE,
+        checkpoint=out / FILE,
         epochs=run.epoch,
         seconds=last.seconds,
         loss=last.loss,

@@ -1,4 +1,4 @@
-"""AdamW as vision networks use it, and its schedule."""
+"""AdamW, its learning-rate schedule, and the network's initial state."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from edgenext.train.recipe import TrainRecipe
 
 
 def make_optimizer(network: nn.Module, recipe: TrainRecipe) -> torch.optim.AdamW:
-    """AdamW that decays the weights of convolutions and linear layers only."""
+    """AdamW with weight decay on the weights of convolutions and linear layers only."""
     decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
-        matrix = parameter.ndim > 1 and not name.endswith("temperature")
-        (decayed if matrix else free).append(parameter)
+        is_matrix = parameter.ndim > 1 and not name.endswith("temperature")
+        (decayed if is_matrix else undecayed).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": free, "weight_decay": 0.0},
+        {"params": undecayed, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
 
 
 def learning_rate(recipe: TrainRecipe, epoch: float) -> float:
-    """Linear from 0 to the peak, then half a cosine to 0; `epoch` counts fractions, too."""
+    """Linear from 0 to the peak, then half a cosine to 0; `epoch` may be a fraction."""
     if epoch < recipe.warmup_epochs:
         return recipe.lr * epoch / recipe.warmup_epochs
     rest = max(recipe.epochs - recipe.warmup_epochs, 1e-9)
-    done = min((epoch - recipe.warmup_epochs) / rest, 1.0)
-    return recipe.lr * (1 + math.cos(math.pi * done)) / 2
+    progress = min((epoch - recipe.warmup_epochs) / rest, 1.0)
+    return recipe.lr * (1 + math.cos(math.pi * progress)) / 2
 
 
 def initialise(network: EdgeNeXt) -> None:
-    """Give every weight a fresh value, drawn from torch's generator."""
+    """Draw every weight anew from torch's generator."""
     fresh = EdgeNeXt(network.arch, network.num_classes)
     network.load_state_dict(fresh.state_dict())
 

@@ -1,4 +1,4 @@
-"""What decides a training run, and what comes out of it."""
+"""A training run's recipe, and its results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TrainRecipe(Record):
     """AdamW with a cosine schedule and averaged weights. The defaults are for small data sets.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: a value out of range.
     """
 
     epochs: int = 20
@@ -32,17 +32,17 @@ class TrainRecipe(Record):
     label_smoothing: float = 0.1
     drop_path: float = 0.0
     shift: float = 0.1
-    """Images are moved by up to this part of their side, both ways."""
+    """Images are shifted by up to this fraction of their side, in both directions."""
     scale: float = 0.1
-    """Images are enlarged or shrunk by up to this part."""
+    """Images are enlarged or shrunk by up to this fraction."""
     flip: bool = False
-    """Mirror half of the images: right for photographs, wrong for digits."""
+    """Mirror half of the images: suitable for photographs, not for digits."""
     from_scratch: bool = True
-    """Draw all weights anew from `seed`. False keeps the network's: fine-tuning."""
+    """Draw all weights anew from `seed`. False keeps the network's weights: fine-tuning."""
     seed: int = 0
 
     @model_validator(mode="after")
-    def _possible(self) -> TrainRecipe:
+    def _require_valid(self) -> TrainRecipe:
         bounds: dict[str, tuple[float, float]] = {
             "epochs": (1, math.inf),
             "batch_size": (1, math.inf),
@@ -60,7 +60,10 @@ class TrainRecipe(Record):
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not (low <= value <= high and math.isfinite(value)):
-                raise UsageError(f"{name} cannot be {value}", f"It is between {low:g} and {high:g}")
+                raise UsageError(
+                    f"{name} is {value}, which is out of range",
+                    f"Use {low:g} to {high:g}" if math.isfinite(high) else f"Use at least {low:g}",
+                )
         return self
 
 
@@ -78,10 +81,10 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Where the trained weights lie and how good they are.
+    """The files of a training run, and the accuracy of its weights.
 
     `top1` is that of the averaged weights on the validation images in percent; `seconds` is
-    training time, that of interrupted runs included.
+    training time, including that of interrupted runs.
     """
 
     name: str

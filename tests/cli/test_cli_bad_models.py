@@ -174,6 +174,6 @@ def test_a_recipe_that_is_none(cli: Cli) -> None:
     how = ("quantize", *MODEL, *CALIB, "--recipe", "recipe.toml")
     assert "recipe.toml" in cli.fails(3, *how)
     Path("recipe.toml").write_text("scheme: w8")
-    assert "no TOML" in cli.fails(3, *how)
+    assert "is not TOML" in cli.fails(3, *how)
     Path("recipe.toml").write_text('target = "cpu-onnxruntime"\nshceme = "w8a8-static"')
     assert "recipe.toml" in cli.fails(2, *how)

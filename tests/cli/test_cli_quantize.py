@@ -149,7 +149,7 @@ def test_sensitivity_is_remembered(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing needs to be calibrated")
 
-    monkeypatch.setattr(sensitivity, "prepare", forbidden)
+    monkeypatch.setattr(sensitivity, "prepare_graph", forbidden)
     assert cli.ok("sensitivity", *MODEL, *CALIB, *SITES, "--json").json == first
 
 

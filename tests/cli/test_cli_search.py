@@ -19,9 +19,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two variants of a few sites, and few inferences: what is tested is whether it works."""
     from functools import partial
 
-    from edgenext.quantize import variants
+    from edgenext.quantize import mixed_precision
 
-    monkeypatch.setattr(variants, "STEPS", (4,))
+    monkeypatch.setattr(mixed_precision, "STEPS", (4,))
     monkeypatch.setattr(search, "sensitivity", partial(search.sensitivity, site="stages.0.*"))
     whole = search.bench_artifacts
     monkeypatch.setattr(

@@ -19,8 +19,8 @@ from edgenext.formats.check import check
 from edgenext.formats.runtimes import open_session
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
-from edgenext.quantize import cast
-from edgenext.quantize.engine import quantize_static
+from edgenext.quantize import half_precision
+from edgenext.quantize.static import quantize_static
 from edgenext.quantize.recipe import load_recipe
 from edgenext.targets.target import form_for
 
@@ -48,7 +48,7 @@ def made(arch: str, target: str, scheme: str, folder: Path) -> Artifact:
     recipe = load_recipe(target, scheme)
     graph = onnx_graph(network(arch), form_for(target), SIZE, opset=recipe.opset)
     if scheme == "fp16":
-        model = cast.to_fp16(graph, recipe)
+        model = half_precision.to_fp16(graph, recipe)
     else:
         # how weights are rounded is nothing a compiler sees: the nearest is quickest
         nearest = recipe.weights.model_copy(update={"rounding": "nearest", "fit": 0.0})

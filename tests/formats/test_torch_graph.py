@@ -12,7 +12,7 @@ from edgenext.export.onnx import onnx_graph
 from edgenext.formats.torch_graph import torch_graph
 from edgenext.metrics.fidelity import sqnr_db
 from edgenext.models import zoo
-from edgenext.quantize.engine import quantize_static
+from edgenext.quantize.static import quantize_static
 from edgenext.quantize.recipe import load_recipe
 
 

@@ -69,7 +69,7 @@ def test_every_fold_is_exact(arch: str, dtype: torch.dtype) -> None:
         assert difference(net, Deployed(folded, form), x) < limit, form
 
 
-def test_folds_leave_the_network_alone() -> None:
+def test_folding_does_not_change_the_network() -> None:
     net = network("edgenext_xx_small", torch.float32)
     before = {k: v.clone() for k, v in net.state_dict().items()}
     fold.fold(net, *SIZE, pixels=EvalTransform())
@@ -77,9 +77,9 @@ def test_folds_leave_the_network_alone() -> None:
 
 
 @pytest.mark.parametrize("arch", ["edgenext_xx_small", "edgenext_xx_small_bn_hs"])
-def test_what_is_folded_is_an_identity(arch: str) -> None:
+def test_folded_parts_are_identities(arch: str) -> None:
     folded = fold.fold(network(arch, torch.float32), *SIZE)
-    for block in fold.blocks(folded):
+    for block in fold.encoders(folded):
         assert (block.gamma == 1).all()
         norms = [block.norm]
         if isinstance(block, SDTAEncoder):
@@ -94,7 +94,7 @@ def test_what_is_folded_is_an_identity(arch: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("arch", ["edgenext_x_small", "edgenext_x_small_bn_hs"])
-def test_pixels_go_in(arch: str, form: str) -> None:
+def test_a_network_that_reads_pixels(arch: str, form: str) -> None:
     net = network(arch, torch.float64)
     transform = EvalTransform(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.1))
     pixels = torch.randint(0, 256, (2, *SIZE, 3), dtype=torch.uint8)
@@ -102,13 +102,10 @@ def test_pixels_go_in(arch: str, form: str) -> None:
     x = ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
     module = Deployable(net, form, *SIZE, transform).double()
     # the module casts pixels to float32, exactly; its weights here are float64
-    module_input = pixels
-    if form != "naive":
-        got = module.body.features(module_input.permute(0, 3, 1, 2).double())
-        logits = module.body.classify(got[-1])
-    else:
-        got = module.body.features((module_input.permute(0, 3, 1, 2) - module.mean) / module.std)
-        logits = module.body.classify(got[-1])
+    inputs = pixels.permute(0, 3, 1, 2).double()
+    if form == "naive":
+        inputs = (inputs - module.mean) / module.std
+    logits = module.body.classify(module.body.features(inputs)[-1])
     expected = net(x)
     assert torch.allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
@@ -123,14 +120,16 @@ def test_a_stressed_twin_is_the_same_function_and_folds_to_the_same_graph(
     x = golden.image(*SIZE).double()
     assert difference(net, twin, x) < 1e-9
     assert twin.state_dict().keys() == net.state_dict().keys()
-    ours, theirs = (fold.fold(n, *SIZE) for n in (net, twin))
-    for folded in (ours, theirs):
+    folded_net, folded_twin = (fold.fold(n, *SIZE) for n in (net, twin))
+    for folded in (folded_net, folded_twin):
         canonicalise_attention(folded)
-    for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+    for (name, a), b in zip(
+        folded_net.state_dict().items(), folded_twin.state_dict().values(), strict=True
+    ):
         assert torch.allclose(a, b, rtol=1e-9, atol=1e-12), name
 
 
-def test_a_twin_is_really_stressed() -> None:
+def test_the_channels_of_a_twin_are_uneven() -> None:
     net = network("edgenext_xx_small", torch.float64)
     twin = rescaled_twin(net, strength=3)
     gamma = twin.stages[0][0].gamma / net.stages[0][0].gamma
@@ -141,7 +140,7 @@ def test_a_twin_is_really_stressed() -> None:
     )
 
 
-def test_zero_rows_of_qkv_survive() -> None:
+def test_zero_rows_of_qkv() -> None:
     net = network("edgenext_xx_small", torch.float64)
     xca = net.stages[1][1].xca
     xca.qkv.weight[:5] = 0
@@ -152,7 +151,7 @@ def test_zero_rows_of_qkv_survive() -> None:
     assert difference(net, folded, x) < 1e-9
 
 
-def test_sizes_and_weights_that_cannot_be() -> None:
+def test_invalid_sizes_and_weights() -> None:
     net = network("edgenext_xx_small", torch.float32)
     with pytest.raises(UsageError, match="16×64"):
         fold.fold(net, 16, 64)

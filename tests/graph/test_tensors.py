@@ -5,35 +5,35 @@ from golden import weights as golden
 
 from edgenext.export.onnx import onnx_graph
 from edgenext.formats.onnx.session import tracer
-from edgenext.graph.tensors import locate, noise, site_tensors
+from edgenext.graph.tensors import locate_tensors, signal_and_noise, site_tensors
 from edgenext.models import zoo
 
 RNG = np.random.default_rng(0)
 
 
 def test_tensors_are_found_in_other_layouts_and_precisions() -> None:
-    wanted = {f"s{i}": RNG.standard_normal((2, 8, 4, 6)).astype(np.float32) for i in range(5)}
+    references = {f"s{i}": RNG.standard_normal((2, 8, 4, 6)).astype(np.float32) for i in range(5)}
     traced = {
-        "last": np.moveaxis(wanted["s0"], 1, -1),
-        "flat": wanted["s1"].reshape(2, 8, 24),
-        "half": wanted["s2"].astype(np.float16),
-        "noisy": wanted["s3"] + 0.1 * RNG.standard_normal((2, 8, 4, 6)).astype(np.float32),
+        "last": np.moveaxis(references["s0"], 1, -1),
+        "flat": references["s1"].reshape(2, 8, 24),
+        "half": references["s2"].astype(np.float16),
+        "noisy": references["s3"] + 0.1 * RNG.standard_normal((2, 8, 4, 6)).astype(np.float32),
         "other": RNG.standard_normal((2, 8, 4, 6)),
         "of another size": RNG.standard_normal(7),
     }
-    found = locate(wanted, traced)
-    assert [found[f"s{i}"] for i in range(4)] == ["last", "flat", "half", "noisy"]
+    locations = locate_tensors(references, traced)
+    assert [locations[f"s{i}"] for i in range(4)] == ["last", "flat", "half", "noisy"]
 
 
-def test_what_has_no_tensor_of_its_size_is_left_out() -> None:
-    assert locate({"a": np.ones(3)}, {"b": np.ones(4)}) == {}
+def test_a_tensor_without_another_of_its_size_is_omitted() -> None:
+    assert locate_tensors({"a": np.ones(3)}, {"b": np.ones(4)}) == {}
 
 
-def test_noise_sees_through_layouts() -> None:
+def test_noise_ignores_the_layout() -> None:
     x = RNG.standard_normal((1, 3, 4, 5))
-    signal, none = noise(x, np.moveaxis(x, 1, -1))
+    signal, none = signal_and_noise(x, np.moveaxis(x, 1, -1))
     assert none == 0 and np.isclose(signal, np.square(x).sum())
-    _, some = noise(x, np.moveaxis(x, 1, -1) + 0.5)
+    _, some = signal_and_noise(x, np.moveaxis(x, 1, -1) + 0.5)
     assert np.isclose(some, 0.25 * x.size)
 
 

@@ -1,4 +1,4 @@
-"""Deployment graphs with golden weights, pictures to run them on, and quantizing in one line."""
+"""Deployment graphs with golden weights, images to run them on, and quantization in one line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from edgenext.formats.onnx.session import inference_session
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
-from edgenext.quantize.engine import Quantized, quantize_static
 from edgenext.quantize.recipe import Recipe, load_recipe
+from edgenext.quantize.static import QuantizedGraph, quantize_static
 
 SIZE = (64, 64)
 XXS = "edgenext_xx_small"
@@ -51,11 +51,11 @@ def recipe(
     target: str = "cpu-onnxruntime",
     **changes: dict[str, object] | None,
 ) -> Recipe:
-    """A packaged recipe with sections changed, or taken out."""
+    """A packaged recipe with sections changed, or removed."""
     base = load_recipe(target, scheme)
     sections = {
-        name: None if new is None else getattr(base, name).model_copy(update=new)
-        for name, new in changes.items()
+        name: None if change is None else getattr(base, name).model_copy(update=change)
+        for name, change in changes.items()
     }
     return base.model_copy(update=sections)
 
@@ -65,12 +65,12 @@ def logits(model: onnx.ModelProto) -> np.ndarray:
     return np.concatenate([session.run(None, {"input": x[None]})[0] for x in pictures(2, 48)])
 
 
-def db(reference: onnx.ModelProto, model: onnx.ModelProto) -> float:
-    """SQNR of a graph's logits against those of another."""
+def sqnr(reference: onnx.ModelProto, model: onnx.ModelProto) -> float:
+    """SQNR in dB of a graph's logits against the reference's."""
     return fidelity(logits(reference), logits(model)).sqnr_db
 
 
 @cache
-def quantized(arch: str = XXS) -> Quantized:
-    """By the default recipe."""
+def quantized(arch: str = XXS) -> QuantizedGraph:
+    """A graph quantized by the default recipe."""
     return quantize_static(float_graph(arch), batches(), recipe())

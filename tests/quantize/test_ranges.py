@@ -7,27 +7,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgenext.errors import DataError
-from edgenext.quantize import gated_activation as gate
 from edgenext.quantize.calibrate import TensorStats, calibrate
-from edgenext.quantize.qdq import INT32_HEADROOM, weight_scales
+from edgenext.quantize.gated_activation import float_function
 from edgenext.quantize.ranges import (
     LIMITS,
     MANTISSA_BITS,
     QParams,
     affine,
-    choose,
-    clipped,
+    choose_range,
+    clipped_share,
     snap,
 )
 from edgenext.quantize.recipe import Activations, Gate
+from edgenext.quantize.weights import INT32_HEADROOM, weight_scales
 
 finite = st.floats(-1e6, 1e6, width=32)
 ZERO = {"uint8": 128, "int8": 0, "uint16": 32768, "int16": 0}
-"""Where zero stands in a symmetric range."""
+"""The zero point of a symmetric range."""
 
 
 def stats(values: np.ndarray) -> TensorStats:
-    """Of a tensor of one channel that is known whole."""
+    """Of a tensor of one channel, all of whose values are sampled."""
     x = values.astype(np.float32)
     one = np.array([0.0])
     return TensorStats(
@@ -36,7 +36,7 @@ def stats(values: np.ndarray) -> TensorStats:
     )  # fmt: skip
 
 
-def how(method: str, dtype: str = "uint8", symmetric: bool = False) -> Activations:
+def options(method: str, dtype: str = "uint8", symmetric: bool = False) -> Activations:
     return Activations(method=method, dtype=dtype, symmetric=symmetric, reason="test")
 
 
@@ -56,7 +56,7 @@ def test_zero_is_exact_and_the_range_is_covered(
     assert first <= q.zero_point <= last and q.scale > 0
     assert q.fake_quantize(np.zeros(1))[0] == 0
     assert not symmetric or q.zero_point == ZERO[dtype]
-    # half a step for rounding, half for the zero point's own
+    # half a step for the value's rounding, half for that of the zero point
     for value in (low, high):
         assert abs(q.fake_quantize(np.array([value]))[0] - value) <= 1.001 * q.scale
 
@@ -76,30 +76,31 @@ def test_noise_in_the_last_bits_rarely_matters(x: float, noise: float) -> None:
 
 @pytest.mark.parametrize("method", ["percentile", "entropy"])
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_methods_clip_an_outlier_that_minmax_keeps(method: str, symmetric: bool) -> None:
+def test_methods_clip_an_outlier_that_minmax_includes(method: str, symmetric: bool) -> None:
     rng = np.random.default_rng(0)
     values = np.concatenate((rng.normal(0, 1, 40_000), [60.0]))
-    kept = choose(stats(values), how("minmax", symmetric=symmetric))
-    found = choose(stats(values), how(method, symmetric=symmetric))
-    assert kept.range[1] == pytest.approx(60, rel=0.01)
-    assert found.range[1] < 30
+    minmax = choose_range(stats(values), options("minmax", symmetric=symmetric))
+    clipping = choose_range(stats(values), options(method, symmetric=symmetric))
+    assert minmax.range[1] == pytest.approx(60, rel=0.01)
+    assert clipping.range[1] < 30
     bulk = values[:-1]
-    assert error(found, bulk) < error(kept, bulk) / 3
-    assert clipped(stats(values), kept) == 0 < clipped(stats(values), found) < 1e-3
+    assert error(clipping, bulk) < error(minmax, bulk) / 3
+    assert clipped_share(stats(values), minmax) == 0
+    assert 0 < clipped_share(stats(values), clipping) < 1e-3
 
 
-def test_mse_never_loses_to_minmax() -> None:
+def test_mse_has_no_larger_error_than_minmax() -> None:
     values = np.random.default_rng(1).standard_t(4, 5000)
-    q, whole = (choose(stats(values), how(m)) for m in ("mse", "minmax"))
-    assert error(q, values) <= error(whole, values)
+    mse, minmax = (choose_range(stats(values), options(m)) for m in ("mse", "minmax"))
+    assert error(mse, values) <= error(minmax, values)
 
 
-def test_the_range_is_judged_behind_the_gelu() -> None:
+def test_the_range_is_chosen_by_the_error_behind_the_gelu() -> None:
     node = onnx.helper.make_node("Gelu", ["x"], ["y"])
-    gelu = gate.function(node, Gate(reason="test"))
+    gelu = float_function(node, Gate(reason="test"))
     values = np.random.default_rng(0).normal(-4, 5, 4000)
-    before = choose(stats(values), how("mse"))
-    behind = choose(stats(values), how("minmax"), gelu)  # whatever the method
+    before = choose_range(stats(values), options("mse"))
+    behind = choose_range(stats(values), options("minmax"), gelu)  # the method does not matter
     assert behind.range[0] > before.range[0]  # far below zero the GELU is flat
     errors = [
         np.square(gelu(q.fake_quantize(values)) - gelu(values)).mean() for q in (before, behind)
@@ -127,23 +128,28 @@ def tiny_model(scale: float) -> onnx.ModelProto:
     )
 
 
-def test_calibration_sees_extremes_means_and_squares_of_every_channel() -> None:
+def test_calibration_measures_extremes_means_and_squares_of_every_channel() -> None:
     batches = [np.full((1, 2, 4), v, np.float32) for v in (1.0, 2.0, -3.0)]
     batches[1][0, 1] = 8.0
-    seen: list[int] = []
-    found = calibrate(tiny_model(2.0), ["input", "y"], batches, 0, seen.append)
-    y = found["y"]
+    calls: list[tuple[str, int, int]] = []
+
+    def progress(task: str, done: int, total: int) -> None:
+        calls.append((task, done, total))
+
+    result = calibrate(tiny_model(2.0), ["input", "y"], batches, 0, progress)
+    y = result["y"]
     assert (y.low.tolist(), y.high.tolist()) == ([-6.0, -6.0], [4.0, 16.0])
     assert y.mean.tolist() == [0.0, 4.0]
     assert y.square.tolist() == pytest.approx([(4 + 16 + 36) / 3, (4 + 256 + 36) / 3])
-    assert found["input"].high.tolist() == [2.0, 8.0] and seen == [1, 2, 3]
+    assert result["input"].high.tolist() == [2.0, 8.0]
+    assert calls == [("calibrating", n, 3) for n in (1, 2, 3)]
     assert set(y.values[y.channels == 0]) <= {2.0, 4.0, -6.0}
     assert set(y.values[y.channels == 1]) <= {2.0, 16.0, -6.0}
     half = y.scaled(np.array([1.0, 2.0]))
     assert half.high.tolist() == [4.0, 8.0] and set(half.values) <= {2.0, 4.0, 8.0, 1.0, -3.0, -6.0}
 
 
-def test_what_calibration_keeps_does_not_grow_with_the_images() -> None:
+def test_the_sample_of_calibration_does_not_grow_with_the_images() -> None:
     few, many = (
         calibrate(tiny_model(1.0), ["y"], [np.ones((1, 2, 4), np.float32)] * n, 0)["y"]
         for n in (10, 20_000)

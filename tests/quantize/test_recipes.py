@@ -1,36 +1,47 @@
 from __future__ import annotations
 
-from importlib import resources
+import re
 from pathlib import Path
 
 import pytest
 
 from edgenext.errors import InputError, UsageError
 from edgenext.quantize.recipe import load_recipe, parse_recipe
+from edgenext.targets import target as target_module
 from edgenext.targets.scheme import SCHEMES
-from edgenext.targets.target import TARGETS, schemes
+from edgenext.targets.target import TARGETS, recipe_text, require_runnable, schemes
 
-DEFAULT = (
-    resources.files("edgenext.quantize")
-    .joinpath("recipes/cpu-onnxruntime/w8a8-static.toml")
-    .read_text("utf-8")
-)
+DEFAULT = recipe_text("cpu-onnxruntime", "w8a8-static")
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_scheme_has_a_recipe_or_a_reason(target: str) -> None:
-    able = schemes(target)
-    assert "w8a8-static" in able
-    assert set(able) | set(TARGETS[target].refuses) == set(SCHEMES)
-    assert not set(able) & set(TARGETS[target].refuses)
-    for scheme in able:
-        recipe = load_recipe(target, scheme)
-        assert (recipe.target, recipe.scheme) == (target, scheme)
+    runnable, reasons = schemes(target), TARGETS[target].refuses
+    assert "w8a8-static" in runnable
+    assert set(reasons) <= set(SCHEMES) - set(runnable)
+    for scheme, row in SCHEMES.items():
+        if scheme in runnable:
+            recipe = load_recipe(target, scheme)
+            assert (recipe.target, recipe.scheme) == (target, scheme)
+        else:
+            reason = reasons.get(scheme, row.refused)
+            assert reason and row.refused
+            with pytest.raises(
+                UsageError, match=re.escape(f"{target} cannot run {scheme}: {reason}")
+            ):
+                require_runnable(target, scheme)
 
 
-def test_no_recipe_is_for_nobody() -> None:
-    folders = resources.files("edgenext.quantize").joinpath("recipes").iterdir()
-    assert {f.name for f in folders} == set(TARGETS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_has_a_general_reason_and_a_target_that_runs_it(scheme: str) -> None:
+    assert SCHEMES[scheme].refused
+    assert any(scheme in schemes(target) for target in TARGETS)
+
+
+def test_every_packaged_recipe_belongs_to_a_scheme_of_a_target() -> None:
+    files = Path(target_module.__file__).parent.glob("*/*.toml")
+    recipes = {(f.parent.name, f.stem) for f in files if f.name != "target.toml"}
+    assert recipes == {(target, scheme) for target in TARGETS for scheme in schemes(target)}
 
 
 def test_a_scheme_that_the_target_cannot_run() -> None:
@@ -46,7 +57,7 @@ def test_names_that_do_not_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("limit = 64", "limits = 64", "Did you mean limit"),
         ("[gate]", "[gates]", "Did you mean gate"),
@@ -57,26 +68,26 @@ def test_names_that_do_not_exist() -> None:
         ('target = "cpu-onnxruntime"', 'target = "cpu"', "cpu-onnxruntime"),
     ],
 )
-def test_mistakes_in_a_recipe_of_ones_own(old: str, new: str, said: str, tmp_path: Path) -> None:
+def test_mistakes_in_a_users_recipe(old: str, new: str, message: str, tmp_path: Path) -> None:
     assert old in DEFAULT
-    file = tmp_path / "mine.toml"
+    file = tmp_path / "recipe.toml"
     file.write_text(DEFAULT.replace(old, new))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         load_recipe("cpu-onnxruntime", file=file)
 
 
-def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
+def test_a_users_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
     file.write_text(DEFAULT.replace("limit = 64", "limit = 127"))
     recipe = load_recipe("cpu-onnxruntime", file=file)
     assert recipe.weights is not None and recipe.weights.limit == 127
     file.write_text("= =")
-    with pytest.raises(InputError, match="TOML"):
+    with pytest.raises(InputError, match="is not TOML"):
         load_recipe("cpu-onnxruntime", file=file)
     with pytest.raises(InputError, match="nowhere"):
         load_recipe("cpu-onnxruntime", file=tmp_path / "nowhere.toml")
 
 
 def test_a_section_that_the_scheme_needs() -> None:
-    with pytest.raises(UsageError, match=r"no \[weights\]"):
-        parse_recipe('target="htp"\nscheme="w8a8-static"\nreason="x"\n', "mine")
+    with pytest.raises(UsageError, match=r"no section \[weights\], which w8a8-static needs"):
+        parse_recipe('target="htp"\nscheme="w8a8-static"\nreason="x"\n', "a recipe")

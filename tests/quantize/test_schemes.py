@@ -1,4 +1,4 @@
-"""Every scheme of every target: checked, run as it is written, and near the float network."""
+"""Every scheme of every target: checked, run as it is written, and close to the float network."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from quantized_graphs import SIZE, batches, float_graph, logits, network, pictur
 
 from edgenext.export.onnx import onnx_graph
 from edgenext.metrics.fidelity import fidelity
-from edgenext.quantize import cast, dynamic
-from edgenext.quantize.engine import quantize_static
-from edgenext.targets.scheme import CALIBRATED
+from edgenext.quantize.methods import METHODS
+from edgenext.quantize.static import quantize_static
+from edgenext.quantize.weight_only import quantize_weights
+from edgenext.targets.scheme import CALIBRATED, SCHEMES
 from edgenext.targets.target import TARGETS, form_for, schemes
 
 LEAST_DB = {
@@ -26,18 +27,12 @@ CASES = [
     (target, scheme)
     for target in TARGETS
     for scheme in schemes(target)
-    if not scheme.endswith("palettized")  # no ONNX has tables of weights
+    if SCHEMES[scheme].method  # the others do not exist in ONNX
 ]
-OTHERS = {
-    "w8a8-dynamic": dynamic.quantize_dynamic,
-    "w8-weight-only": dynamic.quantize_weights,
-    "fp16": cast.to_fp16,
-    "bf16": cast.to_bf16,
-}
 
 
 def as_written(model: onnx.ModelProto) -> np.ndarray:
-    """Logits operator by operator: what the file says, whatever a CPU's kernels make of it."""
+    """Logits of unfused operators: what the file defines, whatever a CPU's kernels compute."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -51,12 +46,12 @@ def as_written(model: onnx.ModelProto) -> np.ndarray:
 
 @pytest.mark.parametrize(("target", "scheme"), CASES)
 def test_a_scheme_of_a_target(target: str, scheme: str) -> None:
-    how = recipe(scheme, target)
-    graph = onnx_graph(network(), form_for(target), SIZE, opset=how.opset)
+    scheme_recipe = recipe(scheme, target)
+    graph = onnx_graph(network(), form_for(target), SIZE, opset=scheme_recipe.opset)
     if scheme in CALIBRATED:
-        model = quantize_static(graph, batches(12), how).model
+        model = quantize_static(graph, batches(12), scheme_recipe).model
     else:
-        model = OTHERS[scheme](graph, how)
+        model = METHODS[SCHEMES[scheme].method](graph, scheme_recipe)
     onnx.checker.check_model(model, full_check=True)
     assert fidelity(logits(graph), as_written(model)).sqnr_db > LEAST_DB[scheme]
     assert {n.domain for n in model.graph.node} <= {"", "ai.onnx"}
@@ -67,16 +62,15 @@ def test_a_scheme_of_a_target(target: str, scheme: str) -> None:
 def types(model: onnx.ModelProto, op: str = "DequantizeLinear") -> set[int]:
     """Types of the zero points of quantized activations."""
     constants = {t.name: t.data_type for t in model.graph.initializer}
-    made = {o for n in model.graph.node if n.op_type == "QuantizeLinear" for o in n.output}
-    return {
-        constants[n.input[2]] for n in model.graph.node if n.op_type == op and n.input[0] in made
-    }
+    quantized = {o for n in model.graph.node if n.op_type == "QuantizeLinear" for o in n.output}
+    readers = [n for n in model.graph.node if n.op_type == op and n.input[0] in quantized]
+    return {constants[n.input[2]] for n in readers}
 
 
 def test_jetsons_activations_are_signed_and_centred() -> None:
-    how = recipe("w8a8-static", "jetson")
-    graph = onnx_graph(network(), "convT", SIZE, opset=how.opset)
-    model = quantize_static(graph, batches(4), how).model
+    jetson = recipe("w8a8-static", "jetson")
+    graph = onnx_graph(network(), "convT", SIZE, opset=jetson.opset)
+    model = quantize_static(graph, batches(4), jetson).model
     assert types(model) == {onnx.TensorProto.INT8}
     zeros = [t for t in model.graph.initializer if t.name.endswith("_zero_point")]
     assert zeros and not any(onnx.numpy_helper.to_array(t).any() for t in zeros)
@@ -84,23 +78,27 @@ def test_jetsons_activations_are_signed_and_centred() -> None:
 
 
 def test_every_float_of_an_npu_graph_is_quantized() -> None:
-    how = recipe("w8a8-static", "htp")
-    graph = onnx_graph(network(), "convT", SIZE, opset=how.opset)
-    model = quantize_static(graph, batches(4), how).model
-    backs = {o for n in model.graph.node if n.op_type == "DequantizeLinear" for o in n.output}
+    htp = recipe("w8a8-static", "htp")
+    graph = onnx_graph(network(), "convT", SIZE, opset=htp.opset)
+    model = quantize_static(graph, batches(4), htp).model
+    dequantized = {o for n in model.graph.node if n.op_type == "DequantizeLinear" for o in n.output}
     floats = {i.name for i in model.graph.initializer if i.data_type == onnx.TensorProto.FLOAT}
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        read = [i for i in node.input if i and i not in backs]
-        assert not [i for i in read if i in floats], node.name
-    assert model.graph.output[0].name in backs
+        inputs = [i for i in node.input if i and i not in dequantized]
+        assert not [i for i in inputs if i in floats], node.name
+    assert model.graph.output[0].name in dequantized
 
 
-def test_weights_alone_are_a_quarter_of_the_size_and_all_of_the_layers() -> None:
+def test_the_weight_only_scheme_quantizes_the_weights_of_every_layer() -> None:
     graph = float_graph()
-    model = dynamic.quantize_weights(graph, recipe("w8-weight-only"))
+    model = quantize_weights(graph, recipe("w8-weight-only"))
     layers = sum(n.op_type in ("Conv", "Gemm") for n in graph.graph.node)
-    assert sum(t.data_type == onnx.TensorProto.INT8 and t.name.endswith("_quantized")
-               for t in model.graph.initializer) == layers  # fmt: skip
+    weights = [
+        t
+        for t in model.graph.initializer
+        if t.data_type == onnx.TensorProto.INT8 and t.name.endswith("_quantized")
+    ]
+    assert len(weights) == layers
     assert all(n.op_type != "QuantizeLinear" for n in model.graph.node)

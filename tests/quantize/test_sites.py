@@ -5,7 +5,7 @@ import pytest
 from quantized_graphs import float_graph, network
 
 from edgenext.errors import UsageError
-from edgenext.graph.sites import exceptions, find_sites, match, module_path
+from edgenext.graph.sites import find_sites, match_sites, module_path, site_exceptions
 from edgenext.models import zoo
 
 
@@ -20,7 +20,7 @@ from edgenext.models import zoo
         ("/ReduceMean", ""),
     ],
 )
-def test_nodes_carry_their_modules(node: str, module: str) -> None:
+def test_the_module_of_a_node(node: str, module: str) -> None:
     assert module_path(node) == module
 
 
@@ -49,14 +49,14 @@ def test_every_module_of_the_network_is_a_site(arch: str, form: str) -> None:
 
 def test_every_node_belongs_to_one_site() -> None:
     graph = ir.from_proto(float_graph()).graph
-    mine = [n for site in find_sites(graph).values() for n in site.nodes]
-    assert len(mine) == len(set(mine)) == sum(n.op_type != "Constant" for n in graph)
+    nodes = [n for site in find_sites(graph).values() for n in site.nodes]
+    assert len(nodes) == len(set(nodes)) == sum(n.op_type != "Constant" for n in graph)
 
 
 def test_patterns() -> None:
     names = ["stages.0.0.act", "stages.0.1.act", "head"]
-    assert match("stages.*.act", names) == names[:2]
+    assert match_sites("stages.*.act", names) == names[:2]
     with pytest.raises(UsageError, match=r"stages\.0\.[01]\.act"):
-        match("stages.0.2.act", names)
-    found = exceptions({"stages.0.0.act": "first", "stages.*": "rest"}, names)
-    assert found == {"stages.0.0.act": "first", "stages.0.1.act": "rest"}
+        match_sites("stages.0.2.act", names)
+    reasons = site_exceptions({"stages.0.0.act": "first", "stages.*": "rest"}, names)
+    assert reasons == {"stages.0.0.act": "first", "stages.0.1.act": "rest"}

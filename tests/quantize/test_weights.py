@@ -4,32 +4,34 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgenext.quantize.qdq import LayerWeights
+from edgenext.quantize.moments import QuantizedLayer, input_rows
 from edgenext.quantize.recipe import Weights
-from edgenext.quantize.weights import Layer, positions, solve
+from edgenext.quantize.weights import LayerWeights, round_layer
 
 
-def layer(weight: np.ndarray, x: np.ndarray, quantized: np.ndarray) -> Layer:
+def layer(weight: np.ndarray, x: np.ndarray, quantized: np.ndarray) -> QuantizedLayer:
     w = ir.Value(name="w", const_value=ir.tensor(weight.astype(np.float32)))
     node = ir.node("Gemm", [ir.Value(name="x"), w], name="/head/Gemm")
-    made = Layer(node, weight, np.zeros(len(weight)), 0.01)
-    made.moments.update(x, quantized)
-    made.moments.flush()
-    return made
+    result = QuantizedLayer(node, weight, np.zeros(len(weight)), 0.01)
+    result.moments.update(x, quantized)
+    result.moments.flush()
+    return result
 
 
-def how(**changes: object) -> Weights:
+def options(**changes: object) -> Weights:
     return Weights(**({"limit": 15, "reason": "test"} | changes))
 
 
-def error(one: Layer, made: LayerWeights, x: np.ndarray, quantized: np.ndarray) -> float:
-    kept = made.levels * made.scales[:, None].astype(float)
-    return float(np.square(x @ one.weight.T - quantized @ kept.T - made.bias).mean())
+def error(
+    source: QuantizedLayer, result: LayerWeights, x: np.ndarray, quantized: np.ndarray
+) -> float:
+    rounded = result.levels * result.scales[:, None].astype(float)
+    return float(np.square(x @ source.weight.T - quantized @ rounded.T - result.bias).mean())
 
 
 @pytest.fixture
 def case() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Correlated inputs, and what a table that is off by a little makes of them."""
+    """Weights, correlated inputs, and the inputs as an inexact look-up table would return them."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4000, 24)) @ rng.normal(size=(24, 24)) / 5
     return rng.normal(size=(12, 24)), x, 0.95 * x + 0.1 + 0.02 * rng.normal(size=x.shape)
@@ -37,9 +39,9 @@ def case() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_gptq_beats_the_nearest_and_fitting_helps_again(case: tuple[np.ndarray, ...]) -> None:
     weight, x, quantized = case
-    one = layer(weight, x, quantized)
+    source = layer(weight, x, quantized)
     plain, corrected, gptq, fitted = (
-        error(one, solve(one, how(**kw)), x, quantized)
+        error(source, round_layer(source, options(**kw)), x, quantized)
         for kw in (
             {"correct_bias": False},
             {},
@@ -51,35 +53,35 @@ def test_gptq_beats_the_nearest_and_fitting_helps_again(case: tuple[np.ndarray, 
     assert corrected < 0.8 * plain and gptq < 0.8 * corrected and fitted < 0.8 * gptq
 
 
-def test_few_images_move_the_weights_little(case: tuple[np.ndarray, ...]) -> None:
+def test_few_images_change_the_weights_little(case: tuple[np.ndarray, ...]) -> None:
     weight, x, quantized = case
-    moved = []
+    changes = []
     for n in (8, 4000):
-        one = layer(weight, x[:n], quantized[:n])
-        made = solve(one, how(limit=127, fit=3.0))
-        moved.append(np.abs(made.levels * made.scales[:, None] - weight).mean())
-    assert moved[0] < moved[1]
+        source = layer(weight, x[:n], quantized[:n])
+        result = round_layer(source, options(limit=127, fit=3.0))
+        changes.append(np.abs(result.levels * result.scales[:, None] - weight).mean())
+    assert changes[0] < changes[1]
 
 
 def test_levels_stay_within_the_limit(case: tuple[np.ndarray, ...]) -> None:
     weight, x, quantized = case
     for kw in ({}, {"rounding": "gptq", "fit": 0.5}, {"per_channel": False}):
-        made = solve(layer(weight, x, quantized), how(**kw))
-        assert np.abs(made.levels).max() <= 15
-        assert (len(np.unique(made.scales)) == 1) == (kw == {"per_channel": False})
+        result = round_layer(layer(weight, x, quantized), options(**kw))
+        assert np.abs(result.levels).max() <= 15
+        assert (len(np.unique(result.scales)) == 1) == (kw == {"per_channel": False})
 
 
 def test_inputs_without_spread_do_no_harm() -> None:
     """Constant images: every input is the same, so nothing can be fitted."""
     weight = np.random.default_rng(0).normal(size=(4, 6))
     x = np.ones((50, 6))
-    made = solve(layer(weight, x, x), how(limit=127, rounding="gptq", fit=3.0))
-    kept = made.levels * made.scales[:, None]
-    assert np.isfinite(kept).all() and np.abs(kept - weight).max() < 0.1
+    result = round_layer(layer(weight, x, x), options(limit=127, rounding="gptq", fit=3.0))
+    rounded = result.levels * result.scales[:, None]
+    assert np.isfinite(rounded).all() and np.abs(rounded - weight).max() < 0.1
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_positions_are_what_a_convolution_multiplies(size: int) -> None:
+def test_input_rows_are_what_a_convolution_multiplies(size: int) -> None:
     import torch
 
     rng = np.random.default_rng(0)
@@ -93,5 +95,5 @@ def test_positions_are_what_a_convolution_multiplies(size: int) -> None:
     expected = torch.nn.functional.conv2d(
         torch.from_numpy(x), torch.from_numpy(weight), stride=size
     )
-    found = positions(node, x) @ weight.reshape(5, -1).T
-    assert np.allclose(found, expected.permute(0, 2, 3, 1).reshape(-1, 5), atol=1e-5)
+    product = input_rows(node, x) @ weight.reshape(5, -1).T
+    assert np.allclose(product, expected.permute(0, 2, 3, 1).reshape(-1, 5), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Training end to end, in miniature."""
+"""Training end to end, on few images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgenext.models.network import EdgeNeXt
 from edgenext.schema import EvalTransform
 from edgenext.train import EpochReport, TrainRecipe
 from edgenext.train.batches import top1
-from edgenext.train.loop import train
+from edgenext.train.loop import train_network
 
 SIZE = EvalTransform(size=32, crop_pct=1.0)
 RECIPE = TrainRecipe(epochs=4, batch_size=16, warmup_epochs=1, drop_path=0.2, flip=True)
@@ -49,61 +49,61 @@ def network(name: str = "edgenext_xx_small", **options: object) -> EdgeNeXt:
 
 
 def stop_after(epoch: int):
-    def progress(report: EpochReport) -> None:
+    def on_epoch(report: EpochReport) -> None:
         if report.epoch == epoch:
             raise KeyboardInterrupt
 
-    return progress
+    return on_epoch
 
 
 @pytest.mark.parametrize("arch", ["edgenext_xx_small", "edgenext_xx_small_bn_hs"])
 def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(images, val, tmp_path, arch):
-    whole = train(network(arch), images, val, recipe=RECIPE, out=tmp_path / "whole")
+    uninterrupted = train_network(network(arch), images, val, recipe=RECIPE, out=tmp_path / "one")
     with pytest.raises(KeyboardInterrupt):
-        train(
+        train_network(
             network(arch),
             images,
             val,
             recipe=RECIPE,
-            out=tmp_path / "parts",
-            progress=stop_after(2),
+            out=tmp_path / "two",
+            on_epoch=stop_after(2),
         )
-    left = [p.name for p in (tmp_path / "parts").iterdir()]
-    assert left == ["checkpoint.pth"]
-    seen: list[int] = []
-    parts = train(
+    files = [p.name for p in (tmp_path / "two").iterdir()]
+    assert files == ["checkpoint.pth"]
+    epochs: list[int] = []
+    resumed = train_network(
         network(arch),
         images,
         val,
         recipe=RECIPE,
-        out=tmp_path / "parts",
+        out=tmp_path / "two",
         resume=True,
-        progress=lambda report: seen.append(report.epoch),
+        on_epoch=lambda report: epochs.append(report.epoch),
     )
-    assert seen == [3, 4]
-    assert parts.weights.read_bytes() == whole.weights.read_bytes()
-    assert [e.loss for e in parts.history] == [e.loss for e in whole.history]
-    assert [e.top1 for e in parts.history] == [e.top1 for e in whole.history]
+    assert epochs == [3, 4]
+    assert resumed.weights.read_bytes() == uninterrupted.weights.read_bytes()
+    assert [e.loss for e in resumed.history] == [e.loss for e in uninterrupted.history]
+    assert [e.top1 for e in resumed.history] == [e.top1 for e in uninterrupted.history]
 
 
 def test_resuming_a_finished_run_only_writes_its_files_again(images, tmp_path):
     recipe = RECIPE.model_copy(update={"epochs": 1})
-    first = train(network(), images, None, recipe=recipe, out=tmp_path)
+    first = train_network(network(), images, None, recipe=recipe, out=tmp_path)
     before = first.weights.read_bytes()
     first.weights.unlink()
-    again = train(
-        network(), images, None, recipe=recipe, out=tmp_path, resume=True, progress=stop_after(1)
+    again = train_network(
+        network(), images, None, recipe=recipe, out=tmp_path, resume=True, on_epoch=stop_after(1)
     )
     assert again.weights.read_bytes() == before
     assert again.seconds == first.seconds and again.top1 is None
 
 
-def test_what_is_written_is_what_was_measured(images, val, tmp_path):
+def test_the_written_weights_are_the_measured_ones(images, val, tmp_path):
     torch.manual_seed(11)
     state = torch.get_rng_state()
     trained = network()
-    result = train(trained, images, val, recipe=RECIPE, out=tmp_path)
-    drawn = network()  # between the two: the caller's generator was not touched by training
+    result = train_network(trained, images, val, recipe=RECIPE, out=tmp_path)
+    drawn = network()  # training must not have touched the caller's generator
     torch.set_rng_state(state)
     network()
     assert torch.equal(network().head.weight, drawn.head.weight)
@@ -111,10 +111,10 @@ def test_what_is_written_is_what_was_measured(images, val, tmp_path):
     assert result.weights == tmp_path / "edgenext_xx_small_digits.safetensors"
     assert not trained.training and result.epochs == len(result.history) == 4
     assert top1(trained, val) == result.top1 == result.history[-1].top1
-    found = load_checkpoint(None, result.weights)
-    assert (found.arch, found.num_classes, found.eval) == ("edgenext_xx_small", 10, SIZE)
-    assert found.labels == tuple("0123456789")
-    assert top1(found.network(), val) == result.top1
+    loaded = load_checkpoint(None, result.weights)
+    assert (loaded.arch, loaded.num_classes, loaded.eval) == ("edgenext_xx_small", 10, SIZE)
+    assert loaded.labels == tuple("0123456789")
+    assert top1(loaded.network(), val) == result.top1
 
     sidecar = json.loads(result.sidecar.read_text())
     assert sidecar["top1"] == result.top1 and sidecar["evaluated_on"]["n"] == 40
@@ -132,40 +132,40 @@ def test_what_is_written_is_what_was_measured(images, val, tmp_path):
     assert load_checkpoint(None, result.checkpoint).arch == "edgenext_xx_small"
 
 
-def test_the_seed_decides(images, tmp_path):
+def test_the_seed_decides_the_weights(images, tmp_path):
     recipe = RECIPE.model_copy(update={"epochs": 1})
     other = recipe.model_copy(update={"seed": 1})
-    a = train(network(), images, None, recipe=recipe, out=tmp_path / "a")
-    b = train(network(), images, None, recipe=recipe, out=tmp_path / "b")
-    c = train(network(), images, None, recipe=other, out=tmp_path / "c")
+    a = train_network(network(), images, None, recipe=recipe, out=tmp_path / "a")
+    b = train_network(network(), images, None, recipe=recipe, out=tmp_path / "b")
+    c = train_network(network(), images, None, recipe=other, out=tmp_path / "c")
     assert a.weights.read_bytes() == b.weights.read_bytes() != c.weights.read_bytes()
 
 
-def test_fine_tuning_begins_with_the_networks_weights(images, tmp_path):
-    given = network()
-    before = {k: v.clone() for k, v in given.state_dict().items()}
+def test_fine_tuning_starts_from_the_networks_weights(images, tmp_path):
+    pretrained = network()
+    before = {k: v.clone() for k, v in pretrained.state_dict().items()}
     recipe = TrainRecipe(epochs=1, batch_size=16, lr=0, from_scratch=False)
-    result = train(given, images, None, recipe=recipe, out=tmp_path, name="tuned")
+    result = train_network(pretrained, images, None, recipe=recipe, out=tmp_path, name="tuned")
     assert result.weights.name == "tuned.safetensors"
     for name, value in load_file(result.weights).items():
         assert torch.equal(value, before[name]), name
 
 
-def test_a_loss_that_is_no_number(images, tmp_path):
+def test_a_loss_that_is_not_finite(images, tmp_path):
     recipe = TrainRecipe(epochs=3, batch_size=16, lr=1e38, warmup_epochs=0, clip_norm=1e9)
     with pytest.raises(
         EdgenextError, match=r"loss became (nan|inf) in epoch 1 at learning rate .*Lower"
     ):
-        train(network(), images, None, recipe=recipe, out=tmp_path)
+        train_network(network(), images, None, recipe=recipe, out=tmp_path)
 
 
-def test_a_run_goes_on_only_as_it_began(images, val, tmp_path):
+def test_a_run_resumes_only_with_its_own_recipe_and_images(images, val, tmp_path):
     recipe = RECIPE.model_copy(update={"epochs": 1})
-    train(network(), images, None, recipe=recipe, out=tmp_path)
+    train_network(network(), images, None, recipe=recipe, out=tmp_path)
 
     def resume(recipe: TrainRecipe = recipe, images: ImageSet = images, arch: str = "xx_small"):
         n = network(f"edgenext_{arch}")
-        train(n, images, None, recipe=recipe, out=tmp_path, resume=True)
+        train_network(n, images, None, recipe=recipe, out=tmp_path, resume=True)
 
     with pytest.raises(UsageError, match=r"another run: lr 0\.002 → 0\.5"):
         resume(recipe.model_copy(update={"lr": 0.5}))
@@ -174,42 +174,44 @@ def test_a_run_goes_on_only_as_it_began(images, val, tmp_path):
     with pytest.raises(UsageError, match="arch differs"):
         resume(arch="x_small")
     path = tmp_path / "checkpoint.pth"
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match=r"checkpoint\.pth"):
         resume()
     torch.save({"model": network().state_dict()}, path)
-    with pytest.raises(CheckpointError, match="can go on from"):
+    with pytest.raises(CheckpointError, match=r"training cannot resume from .*checkpoint\.pth"):
         resume()
 
 
 def test_what_cannot_be_trained(images, val, tmp_path):
     def attempt(n: EdgeNeXt, images: ImageSet, val: ImageSet | None, recipe: TrainRecipe = RECIPE):
-        train(n, images, val, recipe=recipe, out=tmp_path)
+        train_network(n, images, val, recipe=recipe, out=tmp_path)
 
-    with pytest.raises(OverlapError, match="32 of the 32 validation images are also trained on"):
+    with pytest.raises(
+        OverlapError, match="32 of the 32 validation images are also training images"
+    ):
         attempt(network(), images, images)
     with pytest.raises(DataError, match="loaded for 10 classes, the network has 7"):
         attempt(zoo.create_model("edgenext_xx_small", 7), images, val)
     with pytest.raises(UsageError, match="backbone"):
         attempt(network(features_only=True), images, val)
     other = load_images("digits", EvalTransform(size=64), role="val", num_classes=10, limit=2)
-    with pytest.raises(UsageError, match="another transform"):
+    with pytest.raises(UsageError, match="differ in transform or classes"):
         attempt(network(), images, other)
     with pytest.raises(UsageError, match="one image at a time"):
         attempt(network("edgenext_small_bn_hs"), images, val, TrainRecipe(batch_size=1))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_place_that_cannot_be_written(images, tmp_path: Path):
+def test_a_folder_that_cannot_be_written(images, tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot write"):
-        train(network(), images, None, recipe=RECIPE, out=tmp_path / "file")
+        train_network(network(), images, None, recipe=RECIPE, out=tmp_path / "file")
 
 
 def test_digits_are_learned(tmp_path):
-    """Two epochs; the whole recipe is measured by the demo."""
+    """Two epochs; the demo measures the default recipe."""
     recipe = TrainRecipe(epochs=2, warmup_epochs=0.5)
-    result = train(network(), digits("train"), digits("val"), recipe=recipe, out=tmp_path)
+    result = train_network(network(), digits("train"), digits("val"), recipe=recipe, out=tmp_path)
     assert result.top1 is not None and result.top1 > 80
     assert result.history[1].loss < result.history[0].loss

@@ -17,8 +17,8 @@ from edgenext.export.onnx import onnx_graph
 from edgenext.formats.check import check
 from edgenext.formats.tensorrt.jetpack import JETPACKS, with_float_weights
 from edgenext.models import zoo
-from edgenext.quantize import cast
-from edgenext.quantize.engine import quantize_static
+from edgenext.quantize import half_precision
+from edgenext.quantize.static import quantize_static
 from edgenext.quantize.recipe import load_recipe
 
 ARCHS = list(zoo.arch_table())
@@ -38,7 +38,7 @@ def made(arch: str, generation: str, scheme: str) -> onnx.ModelProto:
     recipe = load_recipe("jetson", scheme)
     recipe = recipe.model_copy(update={"opset": min(recipe.opset, jetpack.opset)})
     if scheme == "fp16":
-        return cast.to_fp16(graph, recipe)
+        return half_precision.to_fp16(graph, recipe)
     nearest = recipe.weights.model_copy(update={"rounding": "nearest", "fit": 0.0})
     recipe = recipe.model_copy(update={"weights": nearest})
     generator = torch.Generator().manual_seed(0)

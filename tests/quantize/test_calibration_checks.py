@@ -7,7 +7,8 @@ from quantized_graphs import float_graph
 
 from edgenext.data import ImageSet
 from edgenext.errors import ArtifactError
-from edgenext.quantize.checks import calibration_warnings, clipping_warnings, require_finite
+from edgenext.quantize.calibration_checks import calibration_warnings, clipping_warnings
+from edgenext.quantize.quantized_artifact import require_finite
 from edgenext.schema import EvalTransform, SubsetInfo
 
 
@@ -23,37 +24,39 @@ def natural(n: int) -> np.ndarray:
     return rng.normal(118, 58, (n, 8, 8, 3)).clip(0, 255).astype(np.uint8)
 
 
-def test_images_like_those_of_the_training_are_fine() -> None:
+def test_images_like_those_of_the_training_give_no_warning() -> None:
     assert calibration_warnings(images(natural(64))) == []
 
 
 def test_one_image() -> None:
-    (said,) = calibration_warnings(images(natural(1)))
-    assert said.startswith("calibrated on 1 image:")
+    (warning,) = calibration_warnings(images(natural(1)))
+    assert warning.startswith("calibrated on 1 image:")
 
 
 def test_constant_images() -> None:
     flat = np.repeat(np.arange(0, 256, 4, dtype=np.uint8), 8 * 8 * 3).reshape(64, 8, 8, 3)
-    assert any("64 of the 64 calibration images are of one colour" in s
-               for s in calibration_warnings(images(flat)))  # fmt: skip
+    assert any(
+        "64 of the 64 calibration images are of one colour" in warning
+        for warning in calibration_warnings(images(flat))
+    )
 
 
-def test_images_from_another_world() -> None:
+def test_images_unlike_those_of_the_training() -> None:
     dark = (natural(64) // 16).astype(np.uint8)
-    (said,) = calibration_warnings(images(dark))
-    assert "unlike those the network was trained on" in said and "-2.00/" in said
+    (warning,) = calibration_warnings(images(dark))
+    assert "unlike those the network was trained on" in warning and "-2.00/" in warning
 
 
 def test_clipping_names_the_worst_tensors() -> None:
     assert clipping_warnings({"a": 0.001}) == []
-    (said,) = clipping_warnings({"a": 0.02, "b": 0.3, "c": 0.0, "d": 0.11, "e": 0.05})
-    assert said == (
+    (warning,) = clipping_warnings({"a": 0.02, "b": 0.3, "c": 0.0, "d": 0.11, "e": 0.05})
+    assert warning == (
         "4 tensors would clip more than 1% of its calibration values: b (30.0 %), d (11.0 %), "
         "e (5.0 %)"
     )
 
 
-def test_weights_that_are_no_numbers() -> None:
+def test_weights_that_are_not_finite() -> None:
     model = onnx.ModelProto()
     model.CopyFrom(float_graph())
     require_finite(model)

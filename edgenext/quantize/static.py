@@ -1,0 +1,162 @@
+"""Static schemes: a float deployment graph and calibration batches in, a Q/DQ graph out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
+
+from edgenext.errors import ArtifactError
+from edgenext.graph.sites import first_input
+from edgenext.quantize.batches import Batches
+from edgenext.quantize.calibrate import TensorStats, calibrate
+from edgenext.quantize.equalise import equalise, equalised_tensors
+from edgenext.quantize.gated_activation import replace_activation
+from edgenext.quantize.graph_editor import GraphEditor, drop_unused_constants
+from edgenext.quantize.plan import Plan, choose_ranges, make_plan
+from edgenext.quantize.qdq import quantize_activation, quantize_constant, store_weights
+from edgenext.quantize.ranges import QParams, clipped_share
+from edgenext.quantize.recipe import Recipe
+from edgenext.quantize.weight_only import store_rounded
+from edgenext.quantize.weights import LayerWeights, layer_weights
+from edgenext.system.progress import Progress, quiet
+
+GELU_OPSET = 20
+"""The first opset in which GELU is one operator."""
+
+
+@dataclass(frozen=True)
+class QuantizedGraph:
+    """A quantized graph.
+
+    `reference` is the float graph that it approximates: the original one, equalised. `float_sites`
+    maps the sites that stay float to the reason, `clipped` each tensor to the share of its
+    calibration values outside its range.
+    """
+
+    model: onnx.ModelProto
+    reference: onnx.ModelProto
+    float_sites: dict[str, str] = field(default_factory=dict)
+    clipped: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreparedGraph:
+    """A float graph, equalised, with the calibration statistics of its tensors.
+
+    It can be quantized by many recipes that differ in their sites: `stats` covers the tensors of
+    the recipe it was prepared with, `ranges` caches the ranges that were searched.
+    """
+
+    model: onnx.ModelProto
+    stats: dict[str, TensorStats]
+    batches: Batches
+    ranges: dict[tuple[str, bool], QParams] = field(default_factory=dict)
+
+
+def quantize_static(
+    model: onnx.ModelProto,
+    batches: Batches,
+    recipe: Recipe,
+    seed: int = 0,
+    progress: Progress = quiet,
+) -> QuantizedGraph:
+    """A statically quantized Q/DQ graph of a folded float graph.
+
+    Args:
+        model: float ONNX graph in a deployment form, of the recipe's opset or a later one.
+        batches: prepared calibration inputs.
+        recipe: what to quantize and how.
+        seed: of the values sampled for the range search.
+        progress: called during both passes over the batches.
+
+    Raises:
+        ArtifactError: the graph has no layers to quantize, or is quantized already.
+        UsageError: the recipe names a site that the graph does not have.
+        DataError: a tensor takes values that are not finite on the calibration images.
+    """
+    prepared = prepare_graph(model, batches, recipe, seed, progress)
+    return quantize_prepared(prepared, recipe, progress)
+
+
+def prepare_graph(
+    model: onnx.ModelProto,
+    batches: Batches,
+    recipe: Recipe,
+    seed: int = 0,
+    progress: Progress = quiet,
+) -> PreparedGraph:
+    """Calibrate a graph and equalise it; see `quantize_static`."""
+    float_model = ir.from_proto(onnx.shape_inference.infer_shapes(model))
+    LiftConstantsToInitializersPass(size_limit=0)(float_model)  # one kind of constant
+    _require_quantizable(float_model, recipe)
+    graph = float_model.graph
+    plan = make_plan(graph, recipe)
+    if not plan.layers:
+        raise ArtifactError("the graph has no convolution or linear layer to quantize")
+    names = [tensor.name for tensor in plan.tensors]
+    if recipe.equalise:
+        names += equalised_tensors(graph, recipe.equalise)
+    stats = calibrate(model, list(dict.fromkeys(names)), batches, seed, progress)
+    if recipe.equalise and recipe.weights:
+        equalise(graph, stats, recipe.equalise, recipe.weights.limit)
+    return PreparedGraph(ir.to_proto(float_model), stats, batches)
+
+
+def quantize_prepared(
+    prepared: PreparedGraph, recipe: Recipe, progress: Progress = quiet
+) -> QuantizedGraph:
+    """Choose ranges, round weights and insert both into a copy of the prepared graph."""
+    result = ir.from_proto(prepared.model)
+    plan = make_plan(result.graph, recipe)
+    params = choose_ranges(plan, prepared.stats, recipe, prepared.ranges)
+    weights = layer_weights(prepared.model, plan, params, prepared.batches, recipe, progress)
+    gated = {first_input(node) for node in plan.gates}  # clipped on purpose, where the gate is flat
+    clipped = {
+        t.name: clipped_share(prepared.stats[t.name], params[t.value])
+        for t in plan.tensors
+        if t.name in prepared.stats and t.value not in gated
+    }
+    _insert_plan(result.graph, plan, params, weights, recipe)
+    return QuantizedGraph(ir.to_proto(result), prepared.model, plan.float_sites, clipped)
+
+
+def _require_quantizable(model: ir.Model, recipe: Recipe) -> None:
+    if any(node.op_type == "QuantizeLinear" for node in model.graph):
+        raise ArtifactError("the graph is quantized already", "Start from a float export")
+    opset = model.opset_imports[""]
+    least = max(recipe.opset, GELU_OPSET if recipe.gate else 0)
+    if opset < least:
+        raise ArtifactError(
+            f"a graph of opset {opset} cannot be quantized for {recipe.target}: this opset lacks "
+            "operators or types that the recipe needs",
+            f"Export it with --opset {least}",
+        )
+
+
+def _insert_plan(
+    graph: ir.Graph,
+    plan: Plan,
+    params: dict[ir.Value, QParams],
+    weights: dict[ir.Node, LayerWeights],
+    recipe: Recipe,
+) -> None:
+    """Apply the plan to the graph, in place."""
+    assert recipe.sites and recipe.activations  # noqa: S101 - parse_recipe requires the sections
+    edit = GraphEditor(graph)
+    inputs = {node: params[first_input(node)] for node in (*plan.layers, *plan.gates)}
+    sources = {node: first_input(node) for node in plan.gates}
+    quantized = {t.value: quantize_activation(edit, t, params[t.value]) for t in plan.tensors}
+    for node in plan.layers:
+        store_weights(edit, node, weights[node], inputs[node].scale, recipe.sites.bias)
+    for node in plan.weight_only:
+        store_rounded(edit, node)
+    dtype = "int8" if recipe.activations.dtype.startswith("int") else "uint8"
+    for node, i in plan.constants:
+        quantize_constant(edit, node, i, dtype, recipe.activations.symmetric)
+    for node in plan.gates:
+        if recipe.gate is not None:
+            replace_activation(edit, node, quantized[sources[node]], inputs[node], recipe.gate)
+    drop_unused_constants(graph)
