@@ -12,11 +12,12 @@ import pytest
 from conditions import QUIET, READY
 
 from edgenext.benchmark.interleave import Rounds, interleave
-from edgenext.benchmark.latency import bench, latency, ratios, result, sustained
+from edgenext.benchmark.latency import bench_artifacts, latency, ratios, result, sustained
 from edgenext.benchmark.validity import Asked
 from edgenext.benchmark.worker import Ready
 from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, distinct_names
+from edgenext.options import BenchOptions
 from edgenext.schema import BenchResult
 
 
@@ -136,7 +137,7 @@ def test_artifacts_that_share_a_name_are_told_apart(make_artifact: Callable[...,
 def test_options_that_cannot_be(make_artifact: Callable[..., Artifact]) -> None:
     one = make_artifact()
     with pytest.raises(UsageError, match="nothing to measure"):
-        bench([])
+        bench_artifacts([])
     for option in ("threads", "batch", "rounds"):
         with pytest.raises(UsageError, match=f"--{option} 0 cannot be"):
-            bench([one], **{option: 0})
+            bench_artifacts([one], BenchOptions(**{option: 0}))

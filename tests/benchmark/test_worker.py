@@ -253,11 +253,12 @@ BENCH_FOREVER = """
 import sys
 from pathlib import Path
 from edgenext.formats.artifact import open_artifact
-from edgenext.benchmark.latency import bench
+from edgenext.benchmark.latency import bench_artifacts
+from edgenext.options import BenchOptions
 a = open_artifact(Path(sys.argv[1]))
-bench(
-    [a, a], threads=int(sys.argv[2]), rounds=10**6,
-    progress=lambda done, total: print(done, flush=True),
+bench_artifacts(
+    [a, a], BenchOptions(threads=int(sys.argv[2]), rounds=10**6),
+    lambda task, done, total: print(done, flush=True),
 )
 """
 

@@ -27,7 +27,7 @@ from edgenext.devices.transports.ssh import SshChannel
 from edgenext.devices.transports.transport import Task
 from edgenext.errors import DeviceError
 from edgenext.formats.artifact import Artifact
-from edgenext.options import ExportOptions
+from edgenext.options import DataOptions, ExportOptions
 
 pytestmark = pytest.mark.peers
 
@@ -93,7 +93,7 @@ def test_benchmark_model_measures_and_scores(
     assert told.code == 0, told.err
     (row,) = told.json["results"]
     assert row["runtime"] == "LiteRT benchmark_model" and row["unit"] == "cpu"
-    here = api.evaluate([str(tflite[0].path)], "digits", limit=N)
+    here = api.evaluate([str(tflite[0].path)], DataOptions("digits", N))
     assert told.json["eval"]["results"][0]["top1"] == here.results[0].top1
     assert abs(told.json["eval"]["results"][0]["loss"] - here.results[0].loss) < 1e-4
     assert handset.left() == []
@@ -137,7 +137,7 @@ def test_trtexec_builds_measures_and_scores(board: Here, files: list[Artifact], 
     assert again.code == 0, again.err
     (row,) = told.json["results"]
     assert (row["unit"], row["runtime"]) == ("tensorrt", "TensorRT 10.3.0")
-    here = api.evaluate([str(files[1].path)], "digits", limit=3)
+    here = api.evaluate([str(files[1].path)], DataOptions("digits", 3))
     assert told.json["eval"]["results"][0]["loss"] == pytest.approx(here.results[0].loss, abs=0.02)
     kept = {p.name for p in (board.root / "store").iterdir()}
     assert len(kept - engines) == 1, "the second time only another script is sent"

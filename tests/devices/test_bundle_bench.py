@@ -16,7 +16,7 @@ from devices.pooled_packages import run_bundle
 
 from edgenext import api
 from edgenext.formats.artifact import Artifact, manifest_path
-from edgenext.options import ExportOptions
+from edgenext.options import DataOptions, ExportOptions
 
 PEERS = pytest.mark.peers
 WAYS = ("here", "bundle", pytest.param("board", marks=PEERS), pytest.param("handset", marks=PEERS))
@@ -84,7 +84,7 @@ def test_accuracy_belongs_to_the_files_that_were_timed(place: Place, tmp_path: P
     hashes = [f.manifest.sha256 for f in place.files]
     assert [r["sha256"] for r in report["results"]] == hashes
     assert [r["sha256"] for r in report["eval"]["results"]] == hashes
-    here = api.evaluate([str(f.path) for f in place.files], "digits", limit=N)
+    here = api.evaluate([str(f.path) for f in place.files], DataOptions("digits", N))
     for there, ours in zip(report["eval"]["results"], here.results, strict=True):
         assert (there["n"], there["top1"]) == (N, ours.top1)
         assert there["loss"] == pytest.approx(ours.loss, abs=0.02)

@@ -70,7 +70,7 @@ def test_tools_are_taken_where_they_are_better() -> None:
     assert tool_for(asked("fp32", unit="cpu", **ORIN)) is None
     assert tool_for(asked("fp32")) is None
     with pytest.raises(ArtifactError, match="TensorRT takes ONNX, not tflite"):
-        tool_for(asked("fp32", format="tflite", **ORIN))
+        tool_for(asked("fp32", file_format="tflite", **ORIN))
 
 
 def test_an_engine_is_another_ones_with_another_mode() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from devices.test_asked import artifact
+from devices.test_request import artifact
 
 from edgenext.devices.protocol import During, Load, Measured, ReadyEvent, Recorded, Warm
 from edgenext.devices.request import Asked

@@ -70,7 +70,7 @@ def test_probe_says_what_the_device_is(there: Way) -> None:
 
 def test_a_file_arrives_whole_and_only_once(there: Way, blob: Path) -> None:
     sent: list[int] = []
-    link = there.transport(format_options=lambda done, _: sent.append(done))
+    link = there.transport(told=lambda done, _: sent.append(done))
     path = link.push(blob)
     size = blob.stat().st_size
     assert sent == [PIECE, 2 * PIECE, size]
@@ -269,7 +269,7 @@ def test_a_link_cut_in_mid_transfer_goes_on(far: Way, blob: Path) -> None:
             far.peer.cut()
             threading.Timer(8, far.peer.mend).start()
 
-    link = far.transport(format_options=told, patience_s=120)
+    link = far.transport(told=told, patience_s=120)
     path = link.push(blob)
     assert sorted(set(sent)) == [PIECE, 2 * PIECE, blob.stat().st_size]
     assert sent.count(PIECE) == 1, "what had arrived is not sent again"
