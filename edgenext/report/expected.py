@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgenext.benchmark.advice import CONDITIONS, basis, bf16_too, expectation
+from edgenext.benchmark.advice import CONDITIONS, basis, bf16_recommendation, expectation
 from edgenext.report.speed import Speed, speed
 from edgenext.report.study import MEASURED, OURS, Study
 from edgenext.report.text import clean, times
@@ -43,7 +43,7 @@ def expected(study: Study, verdict: Verdict) -> str:
     if verdict.pays is None:  # else the verdict says what to ship
         parts.append(f"Until it is measured: {advice.recommendation}.")
     if not any(e.scheme == "bf16" for e in study.floats) and (
-        too := bf16_too(env, schemes(target))
+        too := bf16_recommendation(env, schemes(target))
     ):
         parts.append(f"{too[0].upper()}{too[1:]}.")
     return clean(" ".join(parts))

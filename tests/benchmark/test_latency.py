@@ -23,9 +23,7 @@ def test_bench_measures_and_compares(make_artifact: Callable[..., Artifact]) -> 
     one, two = make_artifact("one"), make_artifact("two", layers=8, channels=16)
     before = children()
     steps: list[tuple[str, int, int]] = []
-    report = bench_artifacts(
-        [one, two], BenchOptions(rounds=6), lambda *step: steps.append(step)
-    )
+    report = bench_artifacts([one, two], BenchOptions(rounds=6), lambda *step: steps.append(step))
     assert children() == before
     assert steps == [("benchmarking", i, 8) for i in range(1, 9)]
     assert [r.artifact for r in report.results] == ["one", "two"]
