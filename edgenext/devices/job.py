@@ -37,8 +37,8 @@ class Message(BaseModel):
 class JobArtifact(Message):
     """One file to measure: its content, its input and the compute unit it should run on.
 
-    `format` is the manifest's, `output` the name of its logits. `labels` is the order of a
-    classifier's classes, which returns probabilities by name.
+    `format` is the manifest's, `output` the name of its logits. `labels` is the order of
+    the classes of a classifier, which returns probabilities by name.
     """
 
     sha256: Sha256

@@ -34,7 +34,7 @@ ROOM_KIB = 4096
 PATIENCE_S = 90.0
 """How long a broken link is retried."""
 LEASE_S = 180.0
-"""Without a sign of us for this long, a device ends our job and may be used by others."""
+"""Without a call from us for this long, a device ends our job and may be used by others."""
 POLL_S = (0.2, 2.0)
 """The pause between two looks at a job: at first, and at most."""
 SHORT_S, LONG_S = 20.0, 300.0
@@ -70,7 +70,7 @@ class DeviceLink:
     Args:
         channel: the channel to the device.
         patience_s: how long a broken link is retried.
-        lease_s: how long the device waits for a sign of us before it ends our job.
+        lease_s: how long the device waits for a call from us before it ends our job.
         progress: reports the bytes of every file that is pushed.
     """
 
