@@ -13,7 +13,7 @@ from edgenext.devices.runners.benchmark_model import (
     BenchmarkModelLog,
     Delegation,
     RunStats,
-    command,
+    benchmark_command,
     parse_log,
 )
 
@@ -25,7 +25,7 @@ def sample(name: str) -> str:
 
 
 def test_cpu_command() -> None:
-    line = command("/data/local/tmp/benchmark_model", "a.tflite", threads=4, runs=100)
+    line = benchmark_command("/data/local/tmp/benchmark_model", "a.tflite", threads=4, runs=100)
     assert line == [
         *("/data/local/tmp/benchmark_model", "--graph=a.tflite", "--num_threads=4"),
         *("--num_runs=100", "--warmup_runs=5", "--max_secs=150", "--use_xnnpack=true"),
@@ -33,15 +33,15 @@ def test_cpu_command() -> None:
 
 
 def test_delegates() -> None:
-    gpu = command("b", "a.tflite", unit="gpu")
+    gpu = benchmark_command("b", "a.tflite", unit="gpu")
     assert gpu[-1] == "--use_gpu=true"
-    nnapi = command("b", "a.tflite", unit="nnapi", accelerator="google-edgetpu")
+    nnapi = benchmark_command("b", "a.tflite", unit="nnapi", accelerator="google-edgetpu")
     assert nnapi[-3:] == [
         "--use_nnapi=true",
         "--disable_nnapi_cpu=true",
         "--nnapi_accelerator_name=google-edgetpu",
     ]
-    npu = command(
+    npu = benchmark_command(
         "b", "a.tflite", unit="npu", library="libQnnTFLiteDelegate.so", options="backend_type:htp"
     )
     assert npu[-2:] == [
@@ -53,7 +53,7 @@ def test_delegates() -> None:
 
 
 def test_inputs_and_outputs() -> None:
-    line = command(
+    line = benchmark_command(
         "b",
         "a.tflite",
         inputs={"x:0": ((1, 64, 64, 3), "x.bin"), "y": ((1, 2), "y.bin")},

@@ -122,7 +122,7 @@ class BenchmarkModelLog:
         return 0.0 if self.delegations and not others and not applied else None
 
 
-def command(
+def benchmark_command(
     tool: str,
     graph: str,
     *,

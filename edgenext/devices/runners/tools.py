@@ -196,7 +196,7 @@ class BenchmarkModelTool:
         inputs: dict[str, tuple[tuple[int, ...], str]] | None = None,
         outputs: str = "",
     ) -> str:
-        command = benchmark_model.command(
+        command = benchmark_model.benchmark_command(
             self._tool,
             model,
             unit=self._unit,

@@ -104,7 +104,7 @@ def measure_with_tool(
         _fetch_logits(link, job, request, artifact, tool, folder)
     link.remove(job)
     measurements = {sha256: _measurements(sha256, of_one) for sha256, of_one in rounds.items()}
-    return RunnerRecord(job, environment(request.facts), artifacts=measurements, done=done)
+    return RunnerRecord(job, environment_of(request.facts), artifacts=measurements, done=done)
 
 
 def job_script(
@@ -295,7 +295,7 @@ def _measurements(sha256: str, rounds: Sequence[ToolRound]) -> ArtifactMeasureme
     )
 
 
-def environment(facts: DeviceFacts) -> Environment:
+def environment_of(facts: DeviceFacts) -> Environment:
     """The device's facts as the environment of a measurement."""
     return Environment(
         cpu=facts.soc or facts.model or facts.machine,
