@@ -1,4 +1,4 @@
-"""What INT8 is expected to bring on a CPU, before anything is measured there."""
+"""The speed to expect of INT8 on a CPU, before anything is measured on it."""
 
 from __future__ import annotations
 
@@ -11,97 +11,98 @@ from edgenext.schema import Advice, Environment, Record
 from edgenext.system.packaged import packaged_toml
 
 CONDITIONS = "onnxruntime, one thread, batch 1, 256 px"
-"""What every figure of `advice.toml` is about."""
+"""The conditions of every figure in `advice.toml`."""
 
 BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 """Instruction sets that multiply bfloat16 faster than float32."""
 
-Range = tuple[float, ...]
-"""The lowest and the highest speed; the lowest alone where no highest is known."""
+SpeedRange = tuple[float, ...]
+"""The lowest and the highest speed; only the lowest where no highest is known."""
 
 
-class Row(Record):
-    """A row of `advice.toml`, which says what the fields mean."""
+class AdviceRow(Record):
+    """A row of `advice.toml`; the fields are described there."""
 
     has: tuple[str, ...]
     system: tuple[str, ...] = ()
     isa: str
-    xx_small: Range = Field((), max_length=2)
-    small: Range = Field((), max_length=2)
+    xx_small: SpeedRange = Field((), max_length=2)
+    small: SpeedRange = Field((), max_length=2)
     measured: str = ""
     reason: str
     recommendation: str
 
 
 def expectation(env: Environment, schemes: Sequence[str] = (), arch: str = "") -> Advice:
-    """What to expect of INT8 on a machine: the best of its instruction sets decides.
+    """The speed to expect of INT8 on a machine, from the best of its instruction sets.
 
     Args:
         env: the machine.
-        schemes: what the target can run; without them nothing is said of bf16, which is a rival
-            of INT8 where the CPU multiplies it.
-        arch: of the network; without one the speed is said of XXS and of S.
+        schemes: those that the target can run. With them, bf16 is recommended beside INT8 where
+            the CPU multiplies bfloat16.
+        arch: the network's architecture; without one, `speed` is given for XXS and for S.
     """
-    row = next(r for r in _rows() if _fits(r, env))
+    row = next(r for r in _rows() if _matches(r, env))
     low, high = _speed(row, arch)
+    recommendations = (row.recommendation, bf16_recommendation(env, schemes))
     return Advice(
         isa=row.isa,
-        speed=_said(row, arch),
+        speed=_speed_text(row, arch),
         low=low,
         high=high,
         measured=row.measured,
         reason=row.reason,
-        recommendation="; ".join(filter(None, (row.recommendation, bf16_too(env, schemes)))),
+        recommendation="; ".join(filter(None, recommendations)),
     )
 
 
 def advice_line(env: Environment, target: str = DEFAULT_TARGET) -> str:
-    """The expectation for a target on this machine, as one sentence."""
+    """The expectation for a target on a machine, as one sentence."""
     from edgenext.targets.target import schemes
 
     if not target.startswith("cpu-"):
-        return f"how fast INT8 is on {target} has to be measured there: this CPU says nothing of it"
-    found = expectation(env, schemes(target))
+        return f"the speed of INT8 on {target} must be measured there: this CPU does not predict it"
+    advice = expectation(env, schemes(target))
     return (
-        f"INT8 on {found.isa}: {found.speed} the speed of plain FP32 ({basis(found)}), since "
-        f"{found.reason}. Advice: {found.recommendation}; `edgenext bench` says what holds here"
+        f"INT8 on {advice.isa}: {advice.speed} the speed of plain FP32 ({basis(advice)}), since "
+        f"{advice.reason}. Advice: {advice.recommendation}; measure it with `edgenext bench`"
     )
 
 
-def bf16_too(env: Environment, schemes: Sequence[str]) -> str:
-    """What to bench beside INT8 where the CPU multiplies bfloat16; else nothing."""
+def bf16_recommendation(env: Environment, schemes: Sequence[str]) -> str:
+    """What to bench beside INT8 where the CPU multiplies bfloat16; empty elsewhere."""
     if not schemes or BF16.isdisjoint(env.isa):
         return ""
-    how = "--scheme bf16" if "bf16" in schemes else "--target cpu-openvino --scheme bf16"
-    return f"bench `{how}` beside it, since the CPU multiplies bfloat16 too"
+    options = "--scheme bf16" if "bf16" in schemes else "--target cpu-openvino --scheme bf16"
+    return f"bench `{options}` beside it, since the CPU multiplies bfloat16 too"
 
 
 def basis(advice: Advice) -> str:
-    """What stands behind the speed: measured, with where, or only expected."""
+    """Where the speed comes from: measured on which machines, or only expected."""
     return f"measured {advice.measured}" if advice.measured else "expected, not measured"
 
 
-def _rows() -> list[Row]:
+def _rows() -> list[AdviceRow]:
     table = packaged_toml("edgenext.benchmark", "advice.toml")
-    return [Row.model_validate(row) for row in table["row"]]
+    return [AdviceRow.model_validate(row) for row in table["row"]]
 
 
-def _fits(row: Row, env: Environment) -> bool:
+def _matches(row: AdviceRow, env: Environment) -> bool:
     return set(row.has) <= set(env.isa) and all(word in env.os for word in row.system)
 
 
-def _speed(row: Row, arch: str) -> tuple[float | None, float | None]:
-    """The lowest and the highest speed of a network; those of all between XXS and S without one."""
+def _speed(row: AdviceRow, arch: str) -> tuple[float | None, float | None]:
+    """The lowest and the highest speed of a network; without one, of all from XXS to S."""
     if not row.xx_small or not row.small:
         return None, None
     slow = row.small if arch.startswith(("edgenext_small", "edgenext_base")) else row.xx_small
     fast = row.xx_small if arch.startswith("edgenext_xx_small") else row.small
-    # a network larger than those measured gains no less than they do
+    # a network larger than those measured gains at least as much
     unbounded = len(fast) == 1 or arch.startswith("edgenext_base")
     return slow[0], None if unbounded else fast[1]
 
 
-def _said(row: Row, arch: str) -> str:
+def _speed_text(row: AdviceRow, arch: str) -> str:
     if not row.xx_small or not row.small:
         return "perhaps no more than"
     if arch:

@@ -1,4 +1,4 @@
-"""The machine and the software that a number was made with."""
+"""The machine and the software that a number was measured with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = (
     *("edgenext", "numpy", "onnx", "onnxruntime", "torch"),
     *("ai-edge-litert", "executorch", "openvino"),
 )
-"""Packages whose versions a timing depends on, where they are installed."""
+"""Packages whose versions a timing depends on; those that are installed are recorded."""
 
 ISA_FLAGS = {
     "avx2": "avx2",
@@ -34,7 +34,7 @@ ISA_FLAGS = {
     "sve": "sve",
     "i8mm": "i8mm",
 }
-"""The kernel's name of an instruction set → ours, from the least to the most use for INT8."""
+"""The kernel's name of an instruction set → the name in records; the most useful to INT8 last."""
 
 ISA_LABELS = {
     "amx_int8": "AMX",
@@ -45,11 +45,11 @@ ISA_LABELS = {
     "i8mm": "i8mm",
     "dotprod": "dotprod",
 }
-"""Best first: what decides how fast INT8 is beside FP32."""
+"""Instruction sets that decide the speed of INT8 beside FP32, best first, and their labels."""
 
 
 def environment() -> Environment:
-    """This machine and the packages that decide a number.
+    """This machine and the packages that a measurement depends on.
 
     Instruction sets are read from /proc/cpuinfo; on other systems `isa` is empty. Packages that
     are not installed are left out.
@@ -67,29 +67,29 @@ def environment() -> Environment:
 
 
 def isa_label(env: Environment) -> str:
-    """One short label for the instructions INT8 runs on, such as `AVX512-VNNI` or `AVX2`."""
+    """A short label for the instructions INT8 runs on, such as `AVX512-VNNI` or `AVX2`."""
     return next((label for name, label in ISA_LABELS.items() if name in env.isa), "unknown ISA")
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """The CPU's name in the text of /proc/cpuinfo, or nothing."""
+    """The CPU's name in the text of /proc/cpuinfo; empty where it has none."""
     fields = _fields(cpuinfo)
     return next((fields[k] for k in ("model name", "Model", "Hardware") if fields.get(k)), "")
 
 
 def isa(cpuinfo: str) -> tuple[str, ...]:
-    """The instruction sets named in the text of /proc/cpuinfo that matter here, best last."""
+    """The instruction sets in the text of /proc/cpuinfo that matter to INT8, best last."""
     fields = _fields(cpuinfo)
     flags = set(f"{fields.get('flags', '')} {fields.get('Features', '')}".split())
     return tuple(name for flag, name in ISA_FLAGS.items() if flag in flags)
 
 
 def choose_cpus(threads: int, allowed: list[int], root: Path = CPUS) -> tuple[int, ...]:
-    """The logical CPUs a measurement with so many threads is pinned to.
+    """The logical CPUs that a measurement with a number of threads is pinned to.
 
     The fastest cores first, and one thread per physical core before a second: two threads of one
-    core share its arithmetic units, and on some machines their numbers follow each other. Where
-    sysfs does not say, the lowest numbers.
+    core share its arithmetic units, and some machines give them consecutive numbers. Without
+    information in sysfs, the lowest numbers.
     """
 
     def order(cpu: int) -> tuple[int, int, int]:
@@ -101,24 +101,24 @@ def choose_cpus(threads: int, allowed: list[int], root: Path = CPUS) -> tuple[in
 
 
 def clock_mhz(cpus: tuple[int, ...], root: Path = CPUS) -> float | None:
-    """The slowest of these CPUs' current clocks, or None where sysfs does not say."""
-    found = [_number(root / f"cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus]
-    known = [khz for khz in found if khz]
+    """The lowest current clock of these CPUs; None where sysfs has none."""
+    clocks = [_number(root / f"cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus]
+    known = [khz for khz in clocks if khz]
     return min(known) / 1000 if known else None
 
 
 def throttle_count(root: Path = CPUS) -> int:
-    """How often any core was slowed for heat since the start; 0 where sysfs does not say."""
+    """How often any core was throttled for heat since boot; 0 where sysfs does not count it."""
     return sum(_number(f) or 0 for f in root.glob("cpu*/thermal_throttle/core_throttle_count"))
 
 
-def quota_count(root: Path = CGROUPS, own: Path = OWN_CGROUP) -> int:
-    """How often this process's container, or one around it, was held back by its CPU quota.
+def quota_count(root: Path = CGROUPS, own_cgroup: Path = OWN_CGROUP) -> int:
+    """How often the CPU quota of this process's container, or of one around it, stopped it.
 
-    From `nr_throttled` of control groups version 2; 0 where the system does not say.
+    From `nr_throttled` of control groups version 2; 0 where the system does not count it.
     """
     try:
-        lines = own.read_text().splitlines()
+        lines = own_cgroup.read_text().splitlines()
     except OSError:
         return 0
     path = next((line[3:].strip("/") for line in lines if line.startswith("0::")), None)
@@ -136,17 +136,17 @@ def quota_count(root: Path = CGROUPS, own: Path = OWN_CGROUP) -> int:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _fields(cpuinfo: str) -> dict[str, str]:
-    """The first value of each key: the first core speaks for all."""
+    """The first value of each key: that of the first core."""
     fields: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""Worker processes: starting them, talking to them, and ending them whatever happens."""
+"""Worker processes: starting them, exchanging messages with them, and ending them in every case."""
 
 from __future__ import annotations
 
@@ -14,49 +14,38 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import psutil
 
 from edgenext import errors
-from edgenext.benchmark.worker import Job, Ready
+from edgenext.benchmark.worker import LoadedArtifact, WorkerJob
 from edgenext.errors import EdgenextError, RuntimeFailedError
 
 ANSWER_S = 600.0
-"""A worker that has not answered by then hangs: no load or burst takes as long."""
+"""A worker without an answer after this time hangs: no load and no burst takes as long."""
 EXIT_S = 5.0
-TAIL = 3
+STDERR_LINES = 3
 """Lines of a dead worker's stderr that its error quotes."""
 COMMAND = (sys.executable, "-P", "-m", "edgenext.benchmark.worker")
 """-P: a file called numpy.py in the user's folder is not imported."""
 
 
-class Executor(Protocol):
-    """Something that runs one artifact, loaded and warm."""
-
-    name: str
-    ready: Ready
-
-    def burst(self) -> list[float]:
-        """Wall times in ms of one burst of inferences."""
-        ...
-
-
-class Worker:
+class WorkerProcess:
     """One artifact in a process of its own; a context manager that leaves no process behind."""
 
-    ready: Ready
+    loaded: LoadedArtifact
 
     def __init__(
         self,
         name: str,
-        job: Job,
+        job: WorkerJob,
         *,
         command: Sequence[str] = COMMAND,
-        patience_s: float = ANSWER_S,
+        timeout_s: float = ANSWER_S,
     ) -> None:
         self.name = name
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._job = job
         self._hung = False
         with contextlib.ExitStack() as stack:
@@ -70,7 +59,7 @@ class Worker:
                 encoding="utf-8",
             )
             # From here on the log lives as long as the process.
-            self._kept = stack.pop_all()
+            self._resources = stack.pop_all()
 
     @property
     def pid(self) -> int:
@@ -89,14 +78,14 @@ class Worker:
         self.close()
 
     def start(self) -> None:
-        """Load the artifact and warm it up: fills in `ready`.
+        """Load the artifact and warm it up; sets `loaded`.
 
         Raises:
             RuntimeFailedError: the runtime refused the file, or the process died.
-            EdgenextError: what else the runtime said of the artifact, of its own class.
+            EdgenextError: another error of the artifact, of its own class.
         """
-        answer = self._ask(asdict(self._job))
-        self.ready = Ready(**answer | {"cpus": tuple(answer["cpus"])})
+        answer = self._request(asdict(self._job))
+        self.loaded = LoadedArtifact(**answer | {"cpus": tuple(answer["cpus"])})
         self._suspend(True)
 
     def burst(self) -> list[float]:
@@ -105,8 +94,8 @@ class Worker:
         Raises:
             RuntimeFailedError: the runtime failed, or the process died.
         """
-        with self._awake():
-            samples: list[float] = self._ask({"burst": self.ready.burst})["samples_ms"]
+        with self._resumed():
+            samples: list[float] = self._request({"burst": self.loaded.burst})["samples_ms"]
         return samples
 
     def peak_rss_mb(self) -> float:
@@ -115,70 +104,72 @@ class Worker:
         Raises:
             RuntimeFailedError: the process died.
         """
-        with self._awake():
-            return float(self._ask({"finish": True})["peak_rss_mb"])
+        with self._resumed():
+            return float(self._request({"finish": True})["peak_rss_mb"])
 
     def close(self) -> None:
-        """End the process. It holds nothing worth a farewell."""
+        """Kill the process: it has no state to save."""
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
-                # What was not yet written to a dead process is lost, and may be.
+                # Closing flushes what a dead process can no longer read.
                 with contextlib.suppress(OSError):
                     pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_S)
-        self._kept.close()
+        self._resources.close()
 
     @contextlib.contextmanager
-    def _awake(self) -> Iterator[None]:
+    def _resumed(self) -> Iterator[None]:
         self._suspend(False)
         yield
         self._suspend(True)
 
     def _suspend(self, stop: bool) -> None:
-        # The idle threads of a pool spin for tens of ms after an inference: onto the next
-        # artifact's cores. A single thread has nobody to wait for.
+        # The idle threads of a pool spin for tens of ms after an inference, on the cores of the
+        # next artifact. A single thread does not spin.
         if self._job.threads == 1:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
             (process.suspend if stop else process.resume)()
 
-    def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _request(self, message: Mapping[str, Any]) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise AssertionError("a worker always has both pipes")
-        patience = threading.Timer(self._patience_s, self._give_up)
-        patience.daemon = True
-        patience.start()
+        timer = threading.Timer(self._timeout_s, self._kill_hung)
+        timer.daemon = True
+        timer.start()
         try:
-            # A worker that is dead already shows below: it answers nothing.
+            # A worker that is already dead is seen below: it gives no answer.
             with contextlib.suppress(BrokenPipeError):
                 stdin.write(json.dumps(message) + "\n")
                 stdin.flush()
             line = stdout.readline()
         finally:
-            patience.cancel()
+            timer.cancel()
         if not line:
-            raise self._death()
+            raise self._death_error()
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise self._error(answer["error"])
+            raise self._worker_error(answer["error"])
         return answer
 
-    def _give_up(self) -> None:
+    def _kill_hung(self) -> None:
         self._hung = True
         self._process.kill()
 
-    def _error(self, told: Mapping[str, str]) -> EdgenextError:
-        kind = getattr(errors, told["kind"], RuntimeFailedError)
+    def _worker_error(self, report: Mapping[str, str]) -> EdgenextError:
+        """The error that a worker reported, as an exception of the same class."""
+        kind = getattr(errors, report["kind"], RuntimeFailedError)
         # Some runtimes write paragraphs; an error is one line.
-        message = " ".join(told["message"].split())
-        error: EdgenextError = kind(f"{self.name}: {message}", told["remedy"])
+        message = " ".join(report["message"].split())
+        error: EdgenextError = kind(f"{self.name}: {message}", report["remedy"])
         return error
 
-    def _death(self) -> RuntimeFailedError:
+    def _death_error(self) -> RuntimeFailedError:
+        """The error of a process that ended without an answer."""
         try:
             code = self._process.wait(EXIT_S)
         except subprocess.TimeoutExpired:
@@ -186,26 +177,26 @@ class Worker:
             code = self._process.wait()
         remedy = "Try `edgenext eval` on it, or export it again"
         if self._hung:
-            how = f"gave no answer for {self._patience_s:g} s"
+            cause = f"gave no answer for {self._timeout_s:g} s"
         elif code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
+            cause = f"was killed by {signal.Signals(-code).name}"
             if -code == signal.SIGKILL:
                 remedy = "It may have run out of memory: free some, or use a smaller batch"
         else:
-            how = f"ended with exit code {code}"
-        said = " | ".join(self._last_words())
+            cause = f"ended with exit code {code}"
+        output = " | ".join(self._last_stderr_lines())
         return RuntimeFailedError(
-            f"the process that runs {self.name} {how}" + (f": {said}" if said else ""), remedy
+            f"the process that runs {self.name} {cause}" + (f": {output}" if output else ""), remedy
         )
 
-    def _last_words(self) -> list[str]:
+    def _last_stderr_lines(self) -> list[str]:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").splitlines()
-        return [line.strip() for line in lines if line.strip()][-TAIL:]
+        return [line.strip() for line in lines if line.strip()][-STDERR_LINES:]
 
 
 def worker_env(threads: int) -> dict[str, str]:
-    """A worker's environment: this package importable, and no library's threads but ours."""
+    """A worker's environment: this package importable, and every library limited to `threads`."""
     package = str(Path(errors.__file__).parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     count = str(threads)

@@ -1,15 +1,22 @@
-"""Running bursts in turn, so that what disturbs one artifact disturbs them all."""
+"""Running bursts in turn, so that a disturbance affects all artifacts alike."""
 
 from __future__ import annotations
 
 import itertools
 import time
 from collections.abc import Callable, Sequence
-
-from edgenext.benchmark.executor import Executor
+from typing import Protocol
 
 Rounds = list[list[float]]
 """One artifact's samples in ms, by round."""
+
+
+class Executor(Protocol):
+    """Runs one artifact that is loaded and warm."""
+
+    def burst(self) -> list[float]:
+        """Wall times in ms of one burst of inferences."""
+        ...
 
 
 def interleave(
@@ -22,14 +29,14 @@ def interleave(
 ) -> list[Rounds]:
     """Samples of every artifact, from bursts in the order A B C A B C ….
 
-    Only one executor works at a time. There are `rounds` of them, and more until `at_least_s`
-    seconds are over. `after_round` is called with how many are done.
+    Only one executor works at a time. There are `rounds` rounds, and more until `at_least_s`
+    seconds are over. `after_round` is called with the number of rounds that are done.
     """
     samples: list[Rounds] = [[] for _ in executors]
     start = clock()
     for done in itertools.count(1):
-        for mine, executor in zip(samples, executors, strict=True):
-            mine.append(executor.burst())
+        for artifact_rounds, executor in zip(samples, executors, strict=True):
+            artifact_rounds.append(executor.burst())
         if after_round:
             after_round(done)
         if done >= rounds and clock() - start >= at_least_s:

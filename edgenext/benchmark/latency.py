@@ -1,27 +1,46 @@
-"""How fast artifacts are beside each other on this machine's CPU."""
+"""Latency of artifacts beside each other on this machine's CPU."""
 
 from __future__ import annotations
 
 import contextlib
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import psutil
 
 from edgenext.benchmark.environment import choose_cpus, environment
-from edgenext.benchmark.executor import Executor, Worker
+from edgenext.benchmark.executor import WorkerProcess
 from edgenext.benchmark.interleave import Rounds, interleave
-from edgenext.benchmark.machine import Conditions, Watch
-from edgenext.benchmark.validity import DRIFTED, Asked, lasting, reasons
-from edgenext.benchmark.worker import Job, input_size
+from edgenext.benchmark.machine import MachineConditions, MachineMonitor
+from edgenext.benchmark.validity import (
+    DRIFTED,
+    LatencyRequest,
+    lasting_reasons,
+    validity_reasons,
+)
+from edgenext.benchmark.worker import LoadedArtifact, WorkerJob, input_size
 from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, distinct_names
 from edgenext.metrics.statistics import bootstrap_median_interval
 from edgenext.options import BENCH, BenchOptions
 from edgenext.schema import BenchReport, BenchResult, Latency, Ratio, Sustained
 from edgenext.system.progress import Progress, quiet
+
+
+@dataclass(frozen=True)
+class LatencyMeasurement:
+    """One artifact's measurement, under the name that results give it.
+
+    `rounds` are samples in ms by round, `peak_rss_mb` is in MiB.
+    """
+
+    name: str
+    loaded: LoadedArtifact
+    rounds: Rounds
+    peak_rss_mb: float
 
 
 def bench_artifacts(
@@ -31,133 +50,149 @@ def bench_artifacts(
 
     Args:
         artifacts: the first is the base of the ratios.
-        options: threads, each process staying on as many cores; images an inference, an artifact
-            that takes another number being measured and marked; rounds, or seconds to go on for.
-        progress: told of every artifact loaded and every round.
+        options: threads, which is also how many cores each process stays on; batch, where an
+            artifact with another fixed batch is measured and marked; rounds, or a duration.
+        progress: reports every artifact that is loaded and every round.
 
     Raises:
-        UsageError: nothing to measure, or an option below its least value.
+        UsageError: no artifact, or an option below its minimum.
         RuntimeFailedError: a runtime refused an artifact, or its process died.
     """
-    threads, batch, rounds, seed = options.threads, options.batch, options.rounds, options.seed
-    check(artifacts, threads, batch, rounds)
-    steps = len(artifacts) + rounds
-    asked = Asked(rounds, threads, batch)
-    names = distinct_names([a.path for a in artifacts])
-    cpus = choose_cpus(threads, _allowed_cpus())
+    check_options(artifacts, options)
+    request = LatencyRequest(options.rounds, options.threads, options.batch)
+    steps = len(artifacts) + options.rounds
     with contextlib.ExitStack() as stack:
         workers = []
-        for done, (name, artifact) in enumerate(zip(names, artifacts, strict=True), 1):
-            job = Job(
-                path=str(artifact.path.resolve()),
-                manifest=artifact.manifest.model_dump(mode="json"),
-                threads=threads,
-                batch=batch,
-                seed=seed,
-                cpus=cpus,
-            )
-            worker = stack.enter_context(Worker(name, job))
+        for done, worker in enumerate(_workers(artifacts, options), 1):
+            workers.append(stack.enter_context(worker))
             worker.start()
-            workers.append(worker)
             progress("benchmarking", done, steps)
 
-        watch = Watch(workers[0].ready.cpus, [w.pid for w in workers])
+        monitor = MachineMonitor(workers[0].loaded.cpus, [w.pid for w in workers])
         start, ends_s = time.monotonic(), []
 
         def after_round(done: int) -> None:
-            watch.note_clock()
+            monitor.note_clock()
             ends_s.append(time.monotonic() - start)
-            progress("benchmarking", len(workers) + min(done, rounds), steps)
+            progress("benchmarking", len(workers) + min(done, options.rounds), steps)
 
         samples = interleave(
-            workers, rounds, at_least_s=options.sustained_s, after_round=after_round
+            workers, options.rounds, at_least_s=options.sustained_s, after_round=after_round
         )
-        during = watch.conditions()
-        peaks = [w.peak_rss_mb() for w in workers]
+        conditions = monitor.conditions()
+        measurements = [
+            LatencyMeasurement(worker.name, worker.loaded, rounds, worker.peak_rss_mb())
+            for worker, rounds in zip(workers, samples, strict=True)
+        ]
 
     results = [
-        result(artifact, worker, mine, peak, asked, during)
-        for artifact, worker, mine, peak in zip(artifacts, workers, samples, peaks, strict=True)
+        bench_result(artifact, measurement, request, conditions)
+        for artifact, measurement in zip(artifacts, measurements, strict=True)
     ]
     if options.sustained_s:
-        results = [sustained(row, mine, ends_s) for row, mine in zip(results, samples, strict=True)]
+        results = [
+            sustained_result(result, rounds, ends_s)
+            for result, rounds in zip(results, samples, strict=True)
+        ]
     return BenchReport(
         results=tuple(results),
-        ratios=ratios(results, samples, seed),
+        ratios=latency_ratios(results, samples, options.seed),
         environment=environment(),
     )
 
 
-def result(
+def _workers(artifacts: Sequence[Artifact], options: BenchOptions) -> Iterator[WorkerProcess]:
+    """A process for each artifact, made when it is needed."""
+    names = distinct_names([a.path for a in artifacts])
+    cpus = choose_cpus(options.threads, _allowed_cpus())
+    for name, artifact in zip(names, artifacts, strict=True):
+        job = WorkerJob(
+            path=str(artifact.path.resolve()),
+            manifest=artifact.manifest.model_dump(mode="json"),
+            threads=options.threads,
+            batch=options.batch,
+            seed=options.seed,
+            cpus=cpus,
+        )
+        yield WorkerProcess(name, job)
+
+
+def bench_result(
     artifact: Artifact,
-    executor: Executor,
-    samples: Rounds,
-    peak_rss_mb: float,
-    asked: Asked,
-    during: Conditions,
+    measurement: LatencyMeasurement,
+    request: LatencyRequest,
+    conditions: MachineConditions,
     device: str = "cpu",
 ) -> BenchResult:
-    """One artifact's row, from what its executor measured in `during`."""
-    ready, manifest = executor.ready, artifact.manifest
-    why = reasons(samples, ready, asked, during)
-    every = [sample for one in samples for sample in one]
+    """One artifact's result, with the reasons against its validity.
+
+    Args:
+        artifact: the file that was measured.
+        measurement: what was measured of it.
+        request: what the user requested.
+        conditions: the state of the machine during the measurement.
+        device: the device's name in the result.
+    """
+    loaded, manifest, rounds = measurement.loaded, artifact.manifest, measurement.rounds
+    reasons = validity_reasons(rounds, loaded, request, conditions)
+    samples = [sample for one_round in rounds for sample in one_round]
     return BenchResult(
-        artifact=executor.name,
-        runtime=ready.runtime,
+        artifact=measurement.name,
+        runtime=loaded.runtime,
         device=device,
-        evidence=ready.evidence,
-        threads=asked.threads,
-        batch=ready.batch,
-        latency_ms=latency(every),
-        n=len(every),
-        load_ms=ready.load_ms,
-        first_ms=ready.first_ms,
-        peak_rss_mb=peak_rss_mb,
-        valid=not why,
-        reasons=why,
-        noisy=bool(why) and not any(lasting(samples, ready, asked, during)),
+        evidence=loaded.evidence,
+        threads=request.threads,
+        batch=loaded.batch,
+        latency_ms=latency_percentiles(samples),
+        n=len(samples),
+        load_ms=loaded.load_ms,
+        first_ms=loaded.first_ms,
+        peak_rss_mb=measurement.peak_rss_mb,
+        valid=not reasons,
+        reasons=reasons,
+        noisy=bool(reasons) and not any(lasting_reasons(rounds, loaded, request, conditions)),
         sha256=manifest.sha256,
         scheme=manifest.scheme,
         arch=manifest.arch,
         form=manifest.form,
         size="×".join(map(str, input_size(manifest))),
-        samples_ms=tuple(every),
-        rounds=tuple(map(len, samples)),
-        affinity=ready.cpus,
-        warmup=ready.warmup,
+        samples_ms=tuple(samples),
+        rounds=tuple(map(len, rounds)),
+        affinity=loaded.cpus,
+        warmup=loaded.warmup,
     )
 
 
-def sustained(
-    row: BenchResult, samples: Sequence[Sequence[float]], ends_s: Sequence[float]
+def sustained_result(
+    result: BenchResult, rounds: Sequence[Sequence[float]], ends_s: Sequence[float]
 ) -> BenchResult:
-    """The same result with the latency of the last third, and how it came there.
+    """The same result with the latency of the last third of the rounds, and its drift.
 
-    That it drifts is then a result, and no reason against one.
+    Drift is then part of the result, and no longer a reason against its validity.
     """
-    third = max(len(samples) // 3, 1)
-    first = [s for r in samples[:third] for s in r]
-    last = [s for r in samples[-third:] for s in r]
-    before, now = statistics.median(first), statistics.median(last)
-    why = tuple(reason for reason in row.reasons if not reason.startswith(DRIFTED))
-    return row.model_copy(
+    third = max(len(rounds) // 3, 1)
+    first = [sample for one_round in rounds[:third] for sample in one_round]
+    last = [sample for one_round in rounds[-third:] for sample in one_round]
+    first_median, last_median = statistics.median(first), statistics.median(last)
+    reasons = tuple(reason for reason in result.reasons if not reason.startswith(DRIFTED))
+    return result.model_copy(
         update={
-            "latency_ms": latency(last),
-            "reasons": why,
-            "valid": not why,
-            "noisy": row.noisy and bool(why),
+            "latency_ms": latency_percentiles(last),
+            "reasons": reasons,
+            "valid": not reasons,
+            "noisy": result.noisy and bool(reasons),
             "round_ends_s": tuple(ends_s),
             "sustained": Sustained(
                 seconds=ends_s[-1],
-                first_third_ms=before,
-                last_third_ms=now,
-                drift=now / before - 1,
+                first_third_ms=first_median,
+                last_third_ms=last_median,
+                drift=last_median / first_median - 1,
             ),
         }
     )
 
 
-def latency(samples: Sequence[float]) -> Latency:
+def latency_percentiles(samples: Sequence[float]) -> Latency:
     """Percentiles of samples in ms, interpolated linearly."""
     p50, p90, p99 = np.percentile(samples, (50, 90, 99))
     return Latency(
@@ -169,25 +204,25 @@ def latency(samples: Sequence[float]) -> Latency:
     )
 
 
-def ratios(
+def latency_ratios(
     results: Sequence[BenchResult], samples: Sequence[Rounds], seed: int
 ) -> tuple[Ratio, ...]:
     """Each artifact against the first, then the first against it, from medians of equal rounds."""
-    medians = [np.array([statistics.median(r) for r in mine]) for mine in samples]
-    found = []
+    medians = [np.array([statistics.median(r) for r in rounds]) for rounds in samples]
+    ratios = []
     for other in range(1, len(results)):
         for a, b in ((other, 0), (0, other)):
-            each = medians[a] / medians[b]
-            found.append(
+            by_round = medians[a] / medians[b]
+            ratios.append(
                 Ratio(
                     a=results[a].artifact,
                     b=results[b].artifact,
-                    median=float(np.median(each)),
-                    ci95=bootstrap_median_interval(each, seed),
+                    median=float(np.median(by_round)),
+                    ci95=bootstrap_median_interval(by_round, seed),
                     valid=results[a].valid and results[b].valid,
                 )
             )
-    return tuple(found)
+    return tuple(ratios)
 
 
 def _allowed_cpus() -> list[int]:
@@ -196,14 +231,15 @@ def _allowed_cpus() -> list[int]:
     return list(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else []
 
 
-def check(artifacts: Sequence[Artifact], threads: int, batch: int, rounds: int) -> None:
-    """Refuse what cannot be measured.
+def check_options(artifacts: Sequence[Artifact], options: BenchOptions) -> None:
+    """Refuse a benchmark without an artifact, or with a number below one.
 
     Raises:
-        UsageError: no artifact, or a number that is less than one.
+        UsageError: as above.
     """
     if not artifacts:
         raise UsageError("nothing to measure", "Name at least one artifact")
-    for option, value in (("threads", threads), ("batch", batch), ("rounds", rounds)):
+    numbers = {"threads": options.threads, "batch": options.batch, "rounds": options.rounds}
+    for option, value in numbers.items():
         if value < 1:
-            raise UsageError(f"--{option} {value} cannot be", "It must be at least 1")
+            raise UsageError(f"--{option} {value} is too small", "Use at least 1")

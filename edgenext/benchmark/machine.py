@@ -1,4 +1,4 @@
-"""What else the machine did while something was measured on it."""
+"""The state of the machine during a measurement."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ BUSY = ("user", "nice", "system", "irq", "softirq")
 
 
 @dataclass(frozen=True)
-class Conditions:
+class MachineConditions:
     """The state of the machine during a measurement.
 
-    `others` is how many cores' worth of time other programs used, `stolen` the share of the
-    pinned cores' time that a hypervisor gave to somebody else, `throttled` how often cores were
-    slowed for heat, `quota` how often a container's CPU quota held us back, `clocks_mhz` the
-    pinned cores' clock after each round where it can be read.
+    `others` is the load of other programs in cores, `stolen` the share of the pinned cores' time
+    that a hypervisor gave to other machines, `throttled` how often cores were slowed for heat,
+    `quota` how often a container's CPU quota stopped the measurement, `clocks_mhz` the pinned
+    cores' clock after each round where it can be read.
     """
 
     cores: int
@@ -32,12 +32,12 @@ class Conditions:
     clocks_mhz: tuple[float, ...] = ()
 
 
-class Watch:
-    """Watches the machine from its making until `conditions`.
+class MachineMonitor:
+    """Monitors the machine from its construction to a call of `conditions`.
 
     Args:
         cpus: the logical CPUs measured on; empty for all.
-        pids: the processes whose time is not other load; this one's never is.
+        pids: processes whose time does not count as other load, besides this process.
     """
 
     def __init__(self, cpus: Sequence[int], pids: Sequence[int]) -> None:
@@ -47,19 +47,19 @@ class Watch:
         self._start = self._read()
 
     def note_clock(self) -> None:
-        """Read the clock of the cores, once a round."""
+        """Record the clock of the cores; called once a round."""
         clock = clock_mhz(self._cpus)
         if clock is not None:
             self._clocks.append(clock)
 
-    def conditions(self) -> Conditions:
-        """What happened since the watch began."""
+    def conditions(self) -> MachineConditions:
+        """The conditions since the monitor was constructed."""
         wall, busy, own, steal, throttled, quota = (
             now - then for now, then in zip(self._read(), self._start, strict=True)
         )
         cores = psutil.cpu_count() or 1
         wall = max(wall, 1e-9)
-        return Conditions(
+        return MachineConditions(
             cores=cores,
             others=max(busy - own, 0.0) / wall,
             stolen=max(steal, 0.0) / (wall * (len(self._cpus) or cores)),
@@ -69,9 +69,9 @@ class Watch:
         )
 
     def _read(self) -> tuple[float, float, float, float, int, int]:
-        """Wall, busy, own and stolen seconds, and how often heat and quotas slowed us, so far."""
-        each = psutil.cpu_times(percpu=True)
-        mine = [each[cpu] for cpu in self._cpus if cpu < len(each)] or each
+        """Wall, busy, own and stolen seconds, and the counts of throttling and of quota stops."""
+        cores = psutil.cpu_times(percpu=True)
+        pinned = [cores[cpu] for cpu in self._cpus if cpu < len(cores)] or cores
         own = 0.0
         for process in self._own:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -79,9 +79,9 @@ class Watch:
                 own += times.user + times.system
         return (
             time.monotonic(),
-            sum(getattr(cpu, field, 0.0) for cpu in each for field in BUSY),
+            sum(getattr(cpu, field, 0.0) for cpu in cores for field in BUSY),
             own,
-            sum(getattr(cpu, "steal", 0.0) for cpu in mine),
+            sum(getattr(cpu, "steal", 0.0) for cpu in pinned),
             throttle_count(),
             quota_count(),
         )

@@ -7,33 +7,33 @@ from collections.abc import Callable
 from edgenext.schema import BenchReport
 
 TRIES = 3
-"""How often a benchmark is done at most."""
+"""The most times a benchmark is run."""
 
 
 def quietest(
     measure: Callable[[], BenchReport],
     tries: int = TRIES,
-    again: Callable[[], None] = lambda: None,
+    before_retry: Callable[[], None] = lambda: None,
 ) -> BenchReport:
     """The first benchmark without a noisy latency, else the one with most valid latencies.
 
-    What is kept is chosen by validity, never by value.
+    The choice depends on validity only, never on the values.
 
     Args:
-        measure: does a benchmark.
-        tries: how often at most.
-        again: called before every benchmark but the first.
+        measure: runs a benchmark.
+        tries: the most times it is run.
+        before_retry: called before every benchmark but the first.
     """
 
-    def valid(report: BenchReport) -> int:
+    def valid_count(report: BenchReport) -> int:
         return sum(r.valid for r in report.results)
 
     best = measure()
     for _ in range(tries - 1):
         if not noisy(best):
             break
-        again()
-        best = max(best, measure(), key=valid)
+        before_retry()
+        best = max(best, measure(), key=valid_count)
     return best
 
 

@@ -1,4 +1,4 @@
-"""Whether a latency can be trusted: reasons against it, each with what to do about it."""
+"""Whether a latency is valid: the reasons against it, each with its remedy."""
 
 from __future__ import annotations
 
@@ -6,79 +6,90 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgenext.benchmark.machine import Conditions
-from edgenext.benchmark.worker import Ready
+from edgenext.benchmark.machine import MachineConditions
+from edgenext.benchmark.worker import LoadedArtifact
 
 MIN_ROUNDS = 30
-"""Fewer rounds give an interval of the median that means little."""
+"""Fewer rounds give an interval of the median that is too uncertain."""
 SPREAD = 0.10
 """Coefficient of variation of the rounds' medians: an idle machine stays under 3 %."""
 DRIFT = 0.05
-"""Last third against the first: beyond it the figure depends on how long one measures."""
+"""Last third against the first: beyond this the latency depends on the duration of the test."""
 OTHER_LOAD = 0.125
-"""Share of all cores that others may use: a quarter of one core on a machine with two."""
+"""Share of all cores that other programs may use: a quarter of one core on a machine with two."""
 STEAL = 0.05
-"""Share of the cores' time a hypervisor may take: as much as the drift that is allowed."""
+"""Share of the cores' time that a hypervisor may take: the same as the allowed drift."""
 DRIFTED = "the last third of the rounds"
-"""How the reason begins that a latency drifted."""
+"""The beginning of the reason for a latency that drifted."""
 CLOCK_FALL = 0.10
-"""How far the clock may fall below its highest: turbo steps of one bin stay under it."""
+"""The largest fall of the clock from its highest: turbo steps of one bin stay below it."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the user asked for."""
+class LatencyRequest:
+    """The rounds, threads and batch that the user requested."""
 
     rounds: int
     threads: int
     batch: int
 
 
-def reasons(
-    rounds: Sequence[Sequence[float]], ready: Ready, asked: Asked, during: Conditions
+def validity_reasons(
+    rounds: Sequence[Sequence[float]],
+    loaded: LoadedArtifact,
+    request: LatencyRequest,
+    conditions: MachineConditions,
 ) -> tuple[str, ...]:
-    """Why a latency is not valid; nothing when it is.
+    """The reasons why a latency is not valid; none when it is.
 
     Args:
         rounds: the samples in ms, by round.
-        ready: how the artifact was loaded and warmed.
-        asked: what was asked for.
-        during: the state of the machine.
+        loaded: the artifact as it was loaded and warmed up.
+        request: what the user requested.
+        conditions: the state of the machine during the rounds.
     """
-    return (*lasting(rounds, ready, asked, during), *passing(rounds, ready, during))
+    return (
+        *lasting_reasons(rounds, loaded, request, conditions),
+        *passing_reasons(rounds, loaded, conditions),
+    )
 
 
-def lasting(
-    rounds: Sequence[Sequence[float]], ready: Ready, asked: Asked, during: Conditions
+def lasting_reasons(
+    rounds: Sequence[Sequence[float]],
+    loaded: LoadedArtifact,
+    request: LatencyRequest,
+    conditions: MachineConditions,
 ) -> Iterator[str]:
-    """The reasons that stay, however quiet the machine: what was asked for, and of what."""
+    """The reasons in the request and in the artifact: a quieter machine does not remove them."""
     done = len(rounds)
-    if done < asked.rounds:
-        yield f"{done} of {asked.rounds} rounds were done in the time given: give more seconds"
+    if done < request.rounds:
+        yield f"{done} of {request.rounds} rounds were done in the time given: give more seconds"
     elif done < MIN_ROUNDS:
         yield f"too few rounds to trust ({done}): ask for at least {MIN_ROUNDS}"
-    if ready.fallback:
-        yield f"{ready.fallback}: measure it where that is not so"
-    if ready.batch != asked.batch:
+    if loaded.fallback:
+        yield f"{loaded.fallback}: measure it where that is not so"
+    if loaded.batch != request.batch:
         yield (
-            f"batch {asked.batch} was asked for, but the artifact takes only {ready.batch}: "
+            f"batch {request.batch} was asked for, but the artifact takes only {loaded.batch}: "
             "export it with --batch dynamic"
         )
-    available = len(ready.cpus) or during.cores
-    if asked.threads > available:
-        yield f"{asked.threads} threads shared {available} cores: ask for at most {available}"
+    available = len(loaded.cpus) or conditions.cores
+    if request.threads > available:
+        yield f"{request.threads} threads shared {available} cores: ask for at most {available}"
 
 
-def passing(rounds: Sequence[Sequence[float]], ready: Ready, during: Conditions) -> Iterator[str]:
-    """The reasons that another try may not have."""
-    yield from _of_samples([statistics.median(r) for r in rounds], ready)
-    yield from _of_machine(during)
+def passing_reasons(
+    rounds: Sequence[Sequence[float]], loaded: LoadedArtifact, conditions: MachineConditions
+) -> Iterator[str]:
+    """The reasons that another try may remove."""
+    yield from _sample_reasons([statistics.median(r) for r in rounds], loaded)
+    yield from _machine_reasons(conditions)
 
 
-def _of_samples(medians: Sequence[float], ready: Ready) -> Iterator[str]:
-    if not ready.settled:
+def _sample_reasons(medians: Sequence[float], loaded: LoadedArtifact) -> Iterator[str]:
+    if not loaded.settled:
         yield (
-            f"the warm-up had not settled after {ready.warmup} inferences: close other programs "
+            f"the warm-up had not settled after {loaded.warmup} inferences: close other programs "
             "and measure again"
         )
     spread = statistics.pstdev(medians) / statistics.fmean(medians)
@@ -98,30 +109,30 @@ def _of_samples(medians: Sequence[float], ready: Ready) -> Iterator[str]:
             )
 
 
-def _of_machine(during: Conditions) -> Iterator[str]:
-    limit = OTHER_LOAD * during.cores
-    if during.others > limit:
+def _machine_reasons(conditions: MachineConditions) -> Iterator[str]:
+    limit = OTHER_LOAD * conditions.cores
+    if conditions.others > limit:
         yield (
-            f"other programs used {during.others:.2f} of {during.cores} cores "
+            f"other programs used {conditions.others:.2f} of {conditions.cores} cores "
             f"(limit {limit:.2f}): close them and measure again"
         )
-    if during.stolen > STEAL:
+    if conditions.stolen > STEAL:
         yield (
-            f"the host of this virtual machine took {during.stolen:.0%} of the cores' time "
+            f"the host of this virtual machine took {conditions.stolen:.0%} of the cores' time "
             f"(limit {STEAL:.0%}): measure when it is quiet, or on a machine of your own"
         )
-    if during.throttled:
+    if conditions.throttled:
         yield (
-            f"cores were slowed for heat {during.throttled} times: cool the machine and measure "
-            "again"
+            f"cores were slowed for heat {conditions.throttled} times: cool the machine and "
+            "measure again"
         )
-    if during.quota:
+    if conditions.quota:
         yield (
-            f"the container's CPU quota stopped it {during.quota} times: raise the quota, or ask "
-            "for fewer threads"
+            f"the container's CPU quota stopped it {conditions.quota} times: raise the quota, or "
+            "ask for fewer threads"
         )
-    if during.clocks_mhz:
-        high, low = max(during.clocks_mhz), min(during.clocks_mhz)
+    if conditions.clocks_mhz:
+        high, low = max(conditions.clocks_mhz), min(conditions.clocks_mhz)
         if low < (1 - CLOCK_FALL) * high:
             yield (
                 f"the clock fell from {high:.0f} to {low:.0f} MHz: set the governor to "

@@ -1,9 +1,9 @@
 """The process that runs one artifact: JSON lines in, JSON lines out.
 
-Started as `python -m edgenext.benchmark.worker`. The first line is a `Job`; the answer is a
-`Ready`, once the artifact is loaded and warm. Then each line `{"burst": n}` is answered by
+Started as `python -m edgenext.benchmark.worker`. The first line is a `WorkerJob`; the answer is a
+`LoadedArtifact`, once the artifact is loaded and warm. Then each line `{"burst": n}` is answered by
 `{"samples_ms": […]}`, and `{"finish": true}` by `{"peak_rss_mb": …}`. A failure is answered by
-`{"error": {"kind", "message", "remedy"}}`. The process ends when its input or its parent does.
+`{"error": {"kind", "message", "remedy"}}`. The process ends with its input or with its parent.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from edgenext.schema import TIMED, Evidence, Manifest
 from edgenext.system.memory import MIB, empty_rss, peak_rss
 
 MIN_WARMUP = 10
-"""Inferences before a running median means anything."""
+"""Fewest inferences for a comparison of running medians."""
 WINDOW = MIN_WARMUP // 2
 """Inferences in each of the two medians that are compared."""
 SETTLED = 0.02
-"""Warm is when the running median moves by less than this."""
+"""An artifact is warm when the running median changes by less than this share."""
 MAX_WARMUP = 500
 MAX_WARMUP_S = 20.0
-"""Bounds of the warm-up: an artifact that has not settled by then is measured, and marked."""
+"""Limits of the warm-up: an artifact that has not settled by then is measured and marked."""
 BURST_MS = 40.0
-"""Long beside a timer's and a scheduler's tick, short beside what makes a machine drift."""
+"""Much longer than a tick of a timer or scheduler, much shorter than a machine takes to drift."""
 MIN_BURST = 3
-"""A median of fewer inferences would not shake off one that was disturbed."""
+"""A median of fewer inferences is not robust to one that was disturbed."""
 MAX_BURST = 400
-"""Every sample is kept: more of an inference under 0.1 ms would only swell the result."""
+"""Every sample is recorded: more of them would only enlarge the result of a fast artifact."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What the parent asks for. `cpus` are the logical CPUs to stay on; none, wherever."""
+class WorkerJob:
+    """The parent's request. `cpus` are the logical CPUs to stay on; empty for any."""
 
     path: str
     manifest: dict[str, Any]
@@ -63,12 +63,13 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """What is known of an artifact that is loaded and warm.
+class LoadedArtifact:
+    """An artifact that is loaded and warm.
 
-    `batch` is the batch it runs, `burst` the inferences in each burst, `cpus` where it was
-    pinned, `warmup` how many inferences that took and `settled` whether they came to rest.
-    `fallback` is what the runtime does instead of what the file asks for, if anything.
+    `batch` is the batch it runs, `burst` the inferences in each burst, `cpus` the logical CPUs it
+    is pinned to, `warmup` the number of inferences of the warm-up and `settled` whether their
+    times settled. `fallback` says what the runtime computes instead of what the file specifies;
+    empty where it follows the file.
     """
 
     runtime: str
@@ -84,7 +85,7 @@ class Ready:
 
 
 def settled(samples: Sequence[float]) -> bool:
-    """Whether the median of the last inferences is within 2 % of that of those before them."""
+    """Whether the median of the last inferences is within 2 % of the median before them."""
     if len(samples) < MIN_WARMUP:
         return False
     before = statistics.median(samples[-2 * WINDOW : -WINDOW])
@@ -92,19 +93,19 @@ def settled(samples: Sequence[float]) -> bool:
 
 
 def burst_size(warm: Sequence[float]) -> int:
-    """How many inferences take about 40 ms, from warm samples in ms."""
-    one = statistics.median(warm[-WINDOW:])
-    return max(MIN_BURST, min(MAX_BURST, math.ceil(BURST_MS / max(one, 1e-6))))
+    """The number of inferences that take about 40 ms, from warm samples in ms."""
+    sample_ms = statistics.median(warm[-WINDOW:])
+    return max(MIN_BURST, min(MAX_BURST, math.ceil(BURST_MS / max(sample_ms, 1e-6))))
 
 
 def random_images(manifest: Manifest, batch: int, seed: int) -> Images:
-    """The input of every artifact of one size: seeded noise, batch×H×W×3 uint8."""
+    """Seeded noise, batch×H×W×3 uint8: the same for every artifact of one input size."""
     height, width = input_size(manifest)
     return np.random.default_rng(seed).integers(0, 256, (batch, height, width, 3), np.uint8)
 
 
 def input_size(manifest: Manifest) -> tuple[int, int]:
-    """Height and width an artifact takes; the evaluation size where it takes any."""
+    """Height and width of an artifact's input; the evaluation size where they are free."""
     shape = manifest.input.shape
     height, width = shape[1:3] if manifest.input.channels_last else shape[2:4]
     size = manifest.eval.size
@@ -118,14 +119,14 @@ def timed_ms(call: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - start) / 1e6
 
 
-class Runner:
+class WarmSession:
     """One artifact, loaded and warm in this process."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: WorkerJob) -> None:
         manifest = Manifest.model_validate(job.manifest)
         cpus = pin(job.cpus)
-        # Loading the runtime's package is neither the artifact's time nor its memory. A missing
-        # one is `open_session`'s to tell.
+        # Importing the runtime's package counts neither as the artifact's time nor as its memory.
+        # `open_session` reports a package that is missing.
         with contextlib.suppress(EdgenextError, ImportError):
             runtime_of(manifest).preload()
         gc.collect()
@@ -138,18 +139,18 @@ class Runner:
         if session.evidence not in TIMED:
             raise UsageError(
                 f"{manifest.file} runs in {session.runtime} here, which is {session.evidence}: its "
-                "time says nothing of a device",
-                "Measure accuracy with it",
+                "latency is not that of a device",
+                "Use it to measure accuracy only",
             )
         batch = session.batch or job.batch
         prepared = session.prepare(random_images(manifest, batch, job.seed))
         self._infer: Callable[[], object] = lambda: session.infer(prepared)
         first_ms = timed_ms(self._infer)
-        # A collection in the middle of an inference would be ours, not the artifact's.
+        # A garbage collection during an inference would distort its time.
         gc.collect()
         gc.disable()
         warm = self._warm_up()
-        self.ready = Ready(
+        self.loaded = LoadedArtifact(
             runtime=session.runtime,
             evidence=session.evidence,
             batch=batch,
@@ -165,7 +166,7 @@ class Runner:
     def burst(self, n: int) -> list[float]:
         """Wall times of n inferences in ms, after one that is not counted.
 
-        It finds the caches full of the artifact that ran before, which is our doing.
+        The first one runs with the CPU's caches full of the previous artifact's data.
         """
         self._infer()
         return [timed_ms(self._infer) for _ in range(n)]
@@ -186,7 +187,7 @@ class Runner:
 
 
 def pin(cpus: Sequence[int]) -> tuple[int, ...]:
-    """Keep this process on these logical CPUs; those it is really on, none where it cannot."""
+    """Pin this process to logical CPUs; those it is pinned to, none where that is not possible."""
     process = psutil.Process()
     if not cpus or not hasattr(process, "cpu_affinity"):
         return ()
@@ -208,35 +209,28 @@ def serve(lines: TextIO, answers: TextIO) -> int:
         first = lines.readline()
         if not first:
             return 0
-        runner = Runner(Job(**json.loads(first)))
-        answer(asdict(runner.ready))
+        session = WarmSession(WorkerJob(**json.loads(first)))
+        answer(asdict(session.loaded))
         for line in lines:
-            asked = json.loads(line)
-            if "burst" in asked:
-                answer({"samples_ms": runner.burst(asked["burst"])})
-            elif "finish" in asked:
-                answer({"peak_rss_mb": runner.peak_rss_mb()})
+            request = json.loads(line)
+            if "burst" in request:
+                answer({"samples_ms": session.burst(request["burst"])})
+            elif "finish" in request:
+                answer({"peak_rss_mb": session.peak_rss_mb()})
     except BrokenPipeError:
         return 1
-    except Exception as e:  # noqa: BLE001 - whatever a runtime raises is the parent's to report
-        known = (
+    except Exception as e:  # noqa: BLE001 - the parent reports any error of a runtime
+        error = (
             e if isinstance(e, EdgenextError) else RuntimeFailedError(f"{type(e).__name__}: {e}")
         )
-        answer(
-            {
-                "error": {
-                    "kind": type(known).__name__,
-                    "message": known.message,
-                    "remedy": known.remedy,
-                }
-            }
-        )
+        kind = type(error).__name__
+        answer({"error": {"kind": kind, "message": error.message, "remedy": error.remedy}})
         return 1
     return 0
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies: suspended, it would not notice."""
+    """Have the kernel kill this process with its parent: a suspended process would stay."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         prctl: Any = ctypes.CDLL(None).prctl
@@ -244,7 +238,7 @@ def die_with_parent() -> None:
 
 
 def main() -> int:
-    """Take the parent's lines; what a runtime prints goes to stderr, not among the answers."""
+    """Serve the parent on stdin and stdout; whatever a runtime prints goes to stderr."""
     # Ctrl-C reaches the whole process group: the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()

@@ -4,43 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
-from edgenext.cli.options import Json
-from edgenext.schema import (
-    Device,
-    DeviceFacts,
-)
+from edgenext.cli.options import Command, Json, with_options
+from edgenext.devices.transport import transports
+from edgenext.schema import DEVICE_KINDS, Device, DeviceFacts
 
 devices = typer.Typer(no_args_is_help=True, help="Devices to measure on: add, list, probe, remove.")
 app.add_typer(devices, name="devices")
 
-Name = Annotated[str, typer.Argument(help="What the device is called.")]
+Name = Annotated[str, typer.Argument(help="The device's name.")]
+KINDS = f"{', '.join(DEVICE_KINDS[:-1])} or {DEVICE_KINDS[-1]}"
+
+
+def takes_transport_options(command: Command) -> Command:
+    """Give a command the options of all transports; it gets those that are set, `transport`."""
+    added: dict[str, tuple[Any, Any]] = {}
+    for transport in transports().values():
+        kind: Any = str if transport.example else bool
+        option = typer.Option(f"--{transport.name}", help=transport.help)
+        added[transport.name] = (Annotated[kind, option], kind())
+        for extra in transport.options:
+            kind, default = (Path | None, None) if extra.is_path else (str, "")
+            flag = extra.flag or f"--{extra.name.replace('_', '-')}"
+            added[extra.name] = (Annotated[kind, typer.Option(flag, help=extra.help)], default)
+
+    def collect(values: dict[str, Any]) -> dict[str, str | bool]:
+        texts = {n: str(v.resolve()) if isinstance(v, Path) else v for n, v in values.items()}
+        return {name: text for name, text in texts.items() if text}
+
+    return with_options(command, "transport", added, collect)
 
 
 @devices.command()
+@takes_transport_options
 def add(
     name: Name,
-    ssh: Annotated[
-        str, typer.Option(help="user@host[:port]: Jetson, Raspberry Pi, any Linux.")
-    ] = "",
-    adb: Annotated[
-        str, typer.Option(help="Serial number or host:port, as `adb devices` says.")
-    ] = "",
+    transport: dict[str, str | bool],
     bundle: Annotated[
         Path | None, typer.Option(help="No link: a folder that you carry there and back.")
     ] = None,
-    local: Annotated[bool, typer.Option("--local", help="This machine itself.")] = False,
     kind: Annotated[
-        str, typer.Option(help="jetson, android, iphone or linux; default: what it says it is.")
-    ] = "",
-    identity: Annotated[Path | None, typer.Option(help="Private key for --ssh.")] = None,
-    host_key: Annotated[
-        str, typer.Option(help="Fingerprint of the host's key, SHA256:…, if ssh does not know it.")
+        str, typer.Option(help=f"{KINDS}; default: the kind that the device reports.")
     ] = "",
     python: Annotated[
         str,
@@ -49,24 +58,20 @@ def add(
             "--local the one that runs edgenext."
         ),
     ] = "",
-    root: Annotated[str, typer.Option(help="Folder there for our files; absolute.")] = "",
+    root: Annotated[str, typer.Option(help="Absolute path there of a folder for our files.")] = "",
     json: Json = False,
 ) -> None:
-    """Add a device, and see what it is."""
+    """Add a device and probe it."""
     from edgenext import api
 
-    with console.busy(f"asking {name} what it is"):
+    with console.busy(f"probing {name}"):
         device, facts = api.add_device(
             name,
-            ssh=ssh,
-            adb=adb,
             bundle=str(bundle.resolve()) if bundle else "",
-            local=local,
             kind=kind,
-            identity=str(identity.resolve()) if identity else "",
-            fingerprint=host_key,
             python=python,
             root=root,
+            **transport,
         )
     if json:
         console.print_json(device.model_dump(mode="json"))
@@ -92,10 +97,10 @@ def list_devices(json: Json = False) -> None:
 
 @devices.command()
 def probe(name: Name, json: Json = False) -> None:
-    """Ask a device what it is and what state it is in."""
+    """Show what a device is and its present state."""
     from edgenext import api
 
-    with console.busy(f"asking {name}"):
+    with console.busy(f"probing {name}"):
         device, facts = api.probe_device(name)
     if json:
         console.print_json(facts.model_dump(mode="json"))
@@ -105,7 +110,7 @@ def probe(name: Name, json: Json = False) -> None:
 
 @devices.command()
 def remove(name: Name) -> None:
-    """Forget a device. What is on it stays: see clean."""
+    """Remove a device from the list; its files stay on it: see clean."""
     from edgenext import api
 
     console.out.print(f"{api.remove_device(name).name} was removed")
@@ -113,7 +118,7 @@ def remove(name: Name) -> None:
 
 @devices.command()
 def clean(name: Name) -> None:
-    """Remove every file of ours from a device."""
+    """Remove all files of edgenext from a device."""
     from edgenext import api
 
     with console.busy(f"cleaning {name}"):
@@ -121,16 +126,15 @@ def clean(name: Name) -> None:
     console.out.print(f"{name}: no file of edgenext is left in {root}")
 
 
-def show_devices(found: Sequence[Device]) -> None:
-    """The devices that were added."""
-    rows = [(d.name, d.kind, d.ssh or d.adb or d.bundle or "this machine", d.python) for d in found]
+def show_devices(known: Sequence[Device]) -> None:
+    """A table of devices."""
+    rows = [(d.name, d.kind, _address(d), d.python) for d in known]
     console.table("", ("device", "kind", "where", "python"), rows)
 
 
 def show_device(device: Device, facts: DeviceFacts | None) -> None:
-    """One device and what it says of itself."""
-    where = device.ssh or device.adb or device.bundle or "this machine"
-    console.out.print(f"{device.name}: {device.kind}, {where}")
+    """One device and its facts, where it was probed."""
+    console.out.print(f"{device.name}: {device.kind}, {_address(device)}")
     if facts is None:
         return
     software = ", ".join(f"{name} {version}" for name, version in facts.software.items())
@@ -145,10 +149,14 @@ def show_device(device: Device, facts: DeviceFacts | None) -> None:
         "power mode": facts.power_mode,
         "rails": ", ".join(facts.rails),
         "heat": heat,
-        "emulator": facts.emulator and f"{facts.emulator}: its time says nothing",
+        "emulator": facts.emulator and f"{facts.emulator}: latency is not measured under it",
     }
-    for head, text in lines.items():
+    for title, text in lines.items():
         if text:
-            console.out.print(f"  {head}: {text}", soft_wrap=True)
+            console.out.print(f"  {title}: {text}", soft_wrap=True)
     for note in facts.notes:
         console.out.print(f"  note: {note}", soft_wrap=True)
+
+
+def _address(device: Device) -> str:
+    return ", ".join(device.addresses.values())

@@ -73,7 +73,7 @@ def takes_model(command: Command) -> Command:
     def collect(values: dict[str, Any]) -> ModelOptions:
         return ModelOptions(**{field: values[name] for name, (field, _) in MODEL_OPTIONS.items()})
 
-    return _with_options(command, "model_options", added, collect)
+    return with_options(command, "model_options", added, collect)
 
 
 def takes_format_options(name: str) -> Callable[[Command], Command]:
@@ -102,10 +102,10 @@ def takes_format_options(name: str) -> Callable[[Command], Command]:
                 values[option] = values[option] or value
         return {option: value for option, value in values.items() if value}
 
-    return lambda command: _with_options(command, "format_options", added, collect)
+    return lambda command: with_options(command, "format_options", added, collect)
 
 
-def _with_options(
+def with_options(
     command: Command,
     argument: str,
     added: Mapping[str, tuple[Any, Any]],

@@ -56,9 +56,9 @@ def bench(
         return _bench_here(files, data, bench_options, context)
     from edgenext.devices.bench import bench_device
     from edgenext.devices.bundles.bench import bench_mac
-    from edgenext.devices.registry import find
+    from edgenext.devices.registry import find_device
 
-    known = find(device)
+    known = find_device(device)
     images = _images(files, data, context)
     measure = bench_mac if known.bundle else bench_device
     return measure(known, files, images, bench_options, progress=context.progress)
@@ -75,9 +75,9 @@ def is_bundled(device: str) -> bool:
     """
     if device == THIS_CPU:
         return False
-    from edgenext.devices.registry import find
+    from edgenext.devices.registry import find_device
 
-    return bool(find(device).bundle) and sys.platform != "darwin"
+    return bool(find_device(device).bundle) and sys.platform != "darwin"
 
 
 def bundle(
@@ -99,11 +99,11 @@ def bundle(
     edgenext.errors.UsageError: unknown device 'my-iphone'. Did you mean iphone?
     """
     from edgenext.devices.bundles.bench import make_bundle
-    from edgenext.devices.registry import find
+    from edgenext.devices.registry import find_device
 
     files = [open_artifact(path) for path in artifacts]
     images = _images(files, data, context or Context())
-    return make_bundle(find(device), files, images, bench_options)
+    return make_bundle(find_device(device), files, images, bench_options)
 
 
 def import_results(

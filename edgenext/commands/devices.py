@@ -8,28 +8,28 @@ if TYPE_CHECKING:
     from edgenext.schema import Device, DeviceFacts
 
 
-def add_device(name: str, **address: Any) -> tuple[Device, DeviceFacts | None]:
-    """Keep a device under a name, once it has answered: see `edgenext devices add`.
+def add_device(name: str, **settings: Any) -> tuple[Device, DeviceFacts | None]:
+    """Store a device under a name once it has answered: see `edgenext devices add`.
 
     Args:
-        name: what it will be called.
-        address: exactly one of `ssh`, `adb`, `bundle` and `local`, and what goes with it; see
-            `devices.add.add`.
+        name: of the device.
+        settings: exactly one address, such as `ssh="me@host"`, `local=True` or `bundle="folder"`,
+            and the settings of `devices.add.add_device`.
 
     Returns:
-        The device, and what it says of itself; None of one that is reached by bundles.
+        The device and its facts; None instead of facts for a device that is reached by bundles.
 
     Raises:
         UsageError: not exactly one address, or a name that is taken.
-        DeviceError: it does not answer, or its host key is not known to be right.
+        DeviceError: it does not answer, or its host key cannot be verified.
 
     >>> device, facts = add_device("this-machine", local=True)
     >>> device.name, facts.cores > 0
     ('this-machine', True)
     """
-    from edgenext.devices.add import add
+    from edgenext.devices import add
 
-    return add(name, **address)
+    return add.add_device(name, **settings)
 
 
 def list_devices() -> list[Device]:
@@ -47,7 +47,7 @@ def list_devices() -> list[Device]:
 
 
 def probe_device(name: str) -> tuple[Device, DeviceFacts]:
-    """A device, and what it says of itself and of its state.
+    """A device and its present facts.
 
     Raises:
         UsageError: no such device.
@@ -57,15 +57,15 @@ def probe_device(name: str) -> tuple[Device, DeviceFacts]:
     >>> device.local, facts.kind
     (True, 'linux')
     """
-    from edgenext.devices.registry import find, transport_for
+    from edgenext.devices.registry import find_device, link_to
 
-    device = find(name)
-    with transport_for(device) as link:
+    device = find_device(name)
+    with link_to(device) as link:
         return device, link.probe(device.python)
 
 
 def clean_device(name: str) -> str:
-    """Remove every file of this package from a device; the folder there that is empty now.
+    """Remove all files of this package from a device; the folder that they were in.
 
     Raises:
         UsageError: no such device.
@@ -74,15 +74,15 @@ def clean_device(name: str) -> str:
     >>> clean_device("this-machine").endswith("device")
     True
     """
-    from edgenext.devices.registry import find, transport_for
+    from edgenext.devices.registry import find_device, link_to
 
-    with transport_for(find(name)) as link:
+    with link_to(find_device(name)) as link:
         link.clean()
         return link.root
 
 
 def remove_device(name: str) -> Device:
-    """Forget a device; what is on it stays.
+    """Remove a device from the list; its files stay on it.
 
     Raises:
         UsageError: no such device.
@@ -90,6 +90,6 @@ def remove_device(name: str) -> Device:
     >>> remove_device("this-machine").name
     'this-machine'
     """
-    from edgenext.devices.registry import remove
+    from edgenext.devices import registry
 
-    return remove(name)
+    return registry.remove_device(name)

@@ -195,7 +195,7 @@ def _benchmark(
     def produce() -> list[Path]:
         latency = quietest(
             partial(bench, timed, bench_options=options, context=plan.context),
-            again=lambda: announce("benchmark again: the machine was not quiet", True),
+            before_retry=lambda: announce("benchmark again: the machine was not quiet", True),
         )
         return [_write(plan.config.out / "bench.json", latency)]
 

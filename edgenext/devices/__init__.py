@@ -1,1 +1,1 @@
-"""Where artifacts run: transports, probes, the pushed runner, vendors' compilers."""
+"""Measuring where a file will run: transports, probes, runners and bundles."""

@@ -1,94 +1,98 @@
-"""Adding a device: it is asked who it is, and proves it."""
+"""Adding a device: it is verified and probed before it is stored."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
+from typing import Any
 
 from edgenext.devices import registry
-from edgenext.devices.transports.ssh import host_key_of, known_host
-from edgenext.errors import DeviceError, UsageError, unknown_name
-from edgenext.schema import Device, DeviceFacts
+from edgenext.devices.transport import transports
+from edgenext.errors import UsageError, unknown_name
+from edgenext.schema import DEVICE_KINDS, Device, DeviceFacts
 
 
-def add(
+def add_device(
     name: str,
     *,
-    ssh: str = "",
-    adb: str = "",
     bundle: str = "",
-    local: bool = False,
     kind: str = "",
-    identity: str = "",
-    fingerprint: str = "",
     python: str = "",
     root: str = "",
+    **settings: str | bool,
 ) -> tuple[Device, DeviceFacts | None]:
-    """Keep a device under a name, once it has answered; the facts are those it told.
+    """Store a device under a name once it has answered; the device and its facts.
+
+    Args:
+        name: of the device.
+        bundle: a folder for bundles, of a device without a link.
+        kind: of the device; empty for the kind that it reports.
+        python: the interpreter on the device; empty for the transport's usual one.
+        root: the folder on the device for our files; empty for the transport's own.
+        settings: the address by the name of its transport, such as `ssh="me@host"`, and the other
+            options of that transport.
 
     Raises:
-        UsageError: not exactly one way to it, or a name or kind that cannot be.
-        DeviceError: it does not answer, or its host key is not known to be right.
+        UsageError: not exactly one address, an unknown setting, or a name or kind that is not
+            allowed.
+        DeviceError: it does not answer, or cannot be verified.
     """
-    ways = {"--ssh": ssh, "--adb": adb, "--bundle": bundle, "--local": local}
-    given = [way for way, value in ways.items() if value]
-    if len(given) != 1:
-        said = " and ".join(given) or "no way to it"
-        raise UsageError(f"{said} given for {name}", f"Give one of {', '.join(ways)}")
-    if kind and kind not in registry.KINDS:
-        raise unknown_name("kind of device", kind, registry.KINDS)
+    addresses, options = _split(settings)
+    _check_addresses(name, addresses, bundle)
+    if kind and kind not in DEVICE_KINDS:
+        raise unknown_name("kind of device", kind, DEVICE_KINDS)
     if bundle and kind not in ("", "iphone"):
         raise UsageError(
             "only an iPhone or a Mac is measured by a bundle", "Reach it by --ssh or --adb"
         )
     if root and not root.startswith("/"):
-        raise UsageError(f"--root {root} is not absolute", "Begin it with /")
+        raise UsageError(f"--root {root} is not absolute", "Give a path that begins with /")
     registry.check_name(name)
-    device = Device(
-        name=name,
-        kind=kind or ("iphone" if bundle else "linux"),
-        ssh=ssh,
-        adb=adb,
-        bundle=bundle,
-        local=local,
-        host_key=proven_key(ssh, fingerprint) if ssh else "",
-        identity=identity,
-        python=python or (sys.executable if local else "python3"),
-        root=root,
-    )
+    fields: dict[str, Any] = {"name": name, "root": root, "bundle": bundle}
+    for transport, address in addresses.items():
+        fields |= transports()[transport].new_device_fields(address, options)
+    fields |= {"python": python} if python else {}
+    device = Device(kind=kind or ("iphone" if bundle else "linux"), **fields)
     if bundle:
-        registry.add(device)
+        registry.store_device(device)
         return device, None
-    with registry.transport_for(device) as link:
+    with registry.link_to(device) as link:
         facts = link.probe(device.python)
     if not kind:
         device = device.model_copy(update={"kind": facts.kind})
-    registry.add(device)
+    registry.store_device(device)
     return device, facts
 
 
-def proven_key(address: str, fingerprint: str) -> str:
-    """The host key of an address, if the fingerprint or ~/.ssh/known_hosts says that it is right.
+def _split(
+    settings: Mapping[str, str | bool],
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Addresses by transport, empty for a flag, and the transports' other options by name.
 
     Raises:
-        DeviceError: neither does.
+        UsageError: no transport has such a setting.
     """
-    key, shown = host_key_of(address)
-    if fingerprint:
-        if fingerprint != shown:
-            raise DeviceError(
-                f"ssh {address} shows the host key {shown}, not {fingerprint}",
-                "It is another machine, or was set up again: find out before you go on",
-            )
-        return key
-    known = known_host(address, key)
-    if known:
-        return key
-    if known is False:
-        raise DeviceError(
-            f"ssh {address} shows another host key ({shown}) than ~/.ssh/known_hosts has",
-            "It is another machine, or was set up again: find out before you go on",
-        )
-    raise DeviceError(
-        f"the host key of ssh {address} is not known ({shown})",
-        f"Compare it with `ssh-keygen -lf` on the device, then add --host-key {shown}",
+    known = transports()
+    options = {option.name for transport in known.values() for option in transport.options}
+    for setting in settings:
+        if setting not in known and setting not in options:
+            raise unknown_name("setting of a device", setting, (*known, *options))
+    texts = {name: "" if value is True else str(value) for name, value in settings.items() if value}
+    return (
+        {name: text for name, text in texts.items() if name in known},
+        {name: text for name, text in texts.items() if name in options},
     )
+
+
+def _check_addresses(name: str, addresses: Mapping[str, object], bundle: str) -> None:
+    """Refuse a device with no address or with several.
+
+    Raises:
+        UsageError: as above.
+    """
+    chosen = [f"--{transport}" for transport in addresses] + ["--bundle"] * bool(bundle)
+    if len(chosen) != 1:
+        flags = (*(f"--{transport}" for transport in transports()), "--bundle")
+        raise UsageError(
+            f"{' and '.join(chosen) or 'no address'} given for {name}",
+            f"Give one of {', '.join(flags)}",
+        )

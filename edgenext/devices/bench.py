@@ -1,61 +1,80 @@
-"""Latency and accuracy of files on a device, in one go and by one hash."""
+"""Latency and accuracy of the same files on a device, in one command."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from edgenext.devices.awake import awake
-from edgenext.devices.registry import transport_for
-from edgenext.devices.request import Asked, check, fitting
-from edgenext.devices.results import report
-from edgenext.devices.runners import python_runner as pushed
-from edgenext.devices.runners import vendor_tool as native
+from edgenext.devices.link import DeviceLink
+from edgenext.devices.registry import link_to
+from edgenext.devices.request import DeviceRequest, check_request, without_slow_int8
+from edgenext.devices.results import device_report
+from edgenext.devices.runners.python_runner import measure_with_runner
+from edgenext.devices.runners.vendor_tool import measure_with_tool, tool_for
 from edgenext.formats.artifact import Artifact
-from edgenext.options import BenchOptions
-from edgenext.schema import BenchReport, Device
+from edgenext.options import BENCH, BenchOptions
+from edgenext.schema import BenchReport, Device, DeviceFacts
 from edgenext.system.progress import Progress, quiet
 
 if TYPE_CHECKING:
     from edgenext.data import ImageSet
 
-
-DEFAULT = BenchOptions()
+WAKE = "svc power stayon true; input keyevent KEYCODE_WAKEUP; dumpsys deviceidle unforce"
+STAY_ON_OFF = "svc power stayon false"
+SLEEP = "input keyevent KEYCODE_SLEEP"
 
 
 def bench_device(
     device: Device,
     artifacts: Sequence[Artifact],
     images: ImageSet | None = None,
-    how: BenchOptions = DEFAULT,
+    options: BenchOptions = BENCH,
     *,
     progress: Progress = quiet,
 ) -> BenchReport:
-    """Measure artifacts where they will run.
+    """Measure artifacts on the device that they are for.
 
     Args:
         device: one that has a link.
         artifacts: the first is the base of all ratios and drops.
-        images: to score them on; none for latency alone.
-        how: everything else.
-        progress: called as it goes on.
+        images: to score them on; None for latency alone.
+        options: threads, batch, rounds, compute unit and the others of `edgenext bench`.
+        progress: reports what is sent, every round and every image.
 
     Raises:
-        UsageError: what cannot be asked.
-        ArtifactError: a file that the device has no runtime for.
-        DeviceError: the device cannot be reached, refuses, fails or answers nonsense.
+        UsageError: a request that is not supported.
+        ArtifactError: the device has no runtime for a file.
+        DeviceError: the device cannot be reached, refuses, fails or gives invalid answers.
     """
-    check(artifacts, how)
-    with transport_for(device) as link, TemporaryDirectory(prefix="edgenext-") as temporary:
+    check_request(artifacts, options)
+    with link_to(device) as link, TemporaryDirectory(prefix="edgenext-") as temporary:
         facts = link.probe(device.python)
-        asked = fitting(Asked(device, facts, tuple(artifacts), images, how))
+        request = without_slow_int8(DeviceRequest(device, facts, tuple(artifacts), images, options))
         folder = Path(temporary)
-        tool = native.tool_for(asked)
-        with awake(link, facts):
+        tool = tool_for(request)
+        with screen_kept_on(link, facts):
             if tool:
-                recorded = native.measure(link, asked, tool, folder, progress)
+                record = measure_with_tool(link, request, tool, folder, progress)
             else:
-                recorded = pushed.measure(link, asked, folder, progress)
-        return report(asked, recorded, link.probe(device.python), folder)
+                record = measure_with_runner(link, request, folder, progress)
+        return device_report(request, record, link.probe(device.python), folder)
+
+
+@contextmanager
+def screen_kept_on(link: DeviceLink, facts: DeviceFacts) -> Iterator[None]:
+    """An Android device whose screen is on in the block, since a phone that sleeps is slow.
+
+    Afterwards the screen is as it was. A device that does not obey is measured all the same: its
+    result says whether it dozed.
+    """
+    if facts.kind != "android":
+        yield
+        return
+    link.attempt(WAKE)
+    try:
+        yield
+    finally:
+        link.attempt(f"{STAY_ON_OFF}; {SLEEP}" if facts.screen_on is False else STAY_ON_OFF)

@@ -1,4 +1,4 @@
-"""What a runner on a device is asked: the job, one JSON file."""
+"""The job of a runner on a device: one JSON file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ PROTOCOL: Final = 1
 
 
 def plain_name(name: str) -> str:
-    """A name that can only be a file of the folder at hand.
+    """The name, checked to be that of a file directly in a folder.
 
     Raises:
-        ValueError: it is hidden, leads elsewhere or cannot be a file's on every system.
+        ValueError: it is hidden, contains a path, or is not a valid file name on every system.
     """
     if not name or name.startswith(".") or any(c in '/\\:"<>|?*' or c < " " for c in name):
-        raise ValueError(f"{name!r} is not the plain name of a file")
+        raise ValueError(f"{name!r} is not a plain file name")
     return name
 
 
@@ -29,16 +29,16 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Message(BaseModel):
-    """Base of what is sent: unknown keys are ignored, values do not change, numbers are finite."""
+    """Base of all messages: unknown keys are ignored, values are frozen, numbers are finite."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class JobArtifact(Message):
-    """One file to measure: what it is, how it is fed and where it should run.
+    """One file to measure: its content, its input and the compute unit it should run on.
 
-    `format` is the manifest's, `output` names its logits. `labels` give the order of a
-    classifier's, which answers by name.
+    `format` is the manifest's, `output` the name of its logits. `labels` is the order of
+    the classes of a classifier, which returns probabilities by name.
     """
 
     sha256: Sha256
@@ -64,10 +64,10 @@ class JobImages(Message):
     sha256: Sha256
 
 
-class Job(Message):
-    """What a runner is asked: latency of the artifacts, interleaved, and logits of the images.
+class DeviceJob(Message):
+    """The job of a runner: latency of the artifacts, interleaved, and logits of the images.
 
-    Images are normalised by the runner, (x / 255 − mean) / std, unless the input takes pixels.
+    The runner normalises images, (x / 255 − mean) / std, unless the input takes pixels.
     """
 
     protocol: Literal[1] = PROTOCOL
@@ -79,11 +79,11 @@ class Job(Message):
     threads: Annotated[int, Field(gt=0)] = 1
     rounds: Annotated[int, Field(gt=0)] = 30
     sustained_s: Annotated[float, Field(ge=0)] = 0.0
-    """Rounds go on for so long, however many that are."""
+    """Rounds go on for at least this long."""
     sensor: tuple[str, ...] = ()
-    """A program that prints a line of the device's sensors over and over, until it is ended."""
+    """A program that prints lines of the device's sensors until it is ended."""
     sensor_s: Annotated[float, Field(ge=0)] = 0.0
-    """How long each artifact runs without a pause while the sensors are read, and nothing does."""
+    """How long sensors are read while each artifact runs without a pause, and while none does."""
     batch: Annotated[int, Field(gt=0)] = 1
     seed: int = 0
     min_warmup: Annotated[int, Field(gt=0)] = 10

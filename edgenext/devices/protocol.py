@@ -1,9 +1,9 @@
-"""What a runner on a device is asked, and what it answers: one JSON object a line.
+"""The events of a runner on a device: one JSON object a line.
 
-A runner reads one `edgenext.devices.job.Job` and tells one event a line. Keys and events that are
-not known here are ignored, so that an older edgenext reads a newer runner; a wrong type is an
-error. Of a run that was interrupted and goes on, the lines follow each other: a second `start`
-begins an attempt, and a second `ready` of an artifact takes back the rounds that it had.
+A runner reads one `edgenext.devices.job.DeviceJob` and writes one event a line. Unknown keys and
+events are ignored, so that an older edgenext reads a newer runner; a wrong type is an error. A run
+that was interrupted and continued appends to its lines: a second `start` begins another attempt,
+and a second `ready` of an artifact discards the rounds before it.
 """
 
 from __future__ import annotations
@@ -12,50 +12,50 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import from_json
 
-from edgenext.benchmark.machine import Conditions
-from edgenext.benchmark.worker import Ready
+from edgenext.benchmark.machine import MachineConditions
+from edgenext.benchmark.worker import LoadedArtifact
 from edgenext.devices.job import PROTOCOL, Count, Message, Milliseconds, Sha256
 from edgenext.errors import DeviceError
 from edgenext.schema import DeviceFacts, Environment, Evidence, Record
 
 SHOWN = 80
-"""Characters of a line that is quoted in an error."""
+"""Characters of a line that an error quotes."""
 MAX_LINE = 1 << 20
 """Characters of the longest line that is read: 400 samples take 8,000."""
 
 
-def _known(kind: type[Record]) -> BeforeValidator:
-    """Reads an object of `kind`, which forbids keys that it does not know, without such keys."""
+def _without_unknown_keys(kind: type[Record]) -> BeforeValidator:
+    """A validator of `kind`, which forbids unknown keys, that leaves them out."""
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        given = {key: value[key] for key in kind.model_fields if key in value}
+        fields = {key: value[key] for key in kind.model_fields if key in value}
         try:
-            return kind.model_validate_json(json.dumps(given), strict=True)
+            return kind.model_validate_json(json.dumps(fields), strict=True)
         except ValidationError as e:
             raise ValueError(first_error(e)) from e
 
     return BeforeValidator(read)
 
 
-class Start(Message):
-    """A runner begins, or goes on with what was interrupted."""
+class StartEvent(Message):
+    """A runner begins, or continues an interrupted run."""
 
     event: Literal["start"] = "start"
     protocol: int
     job: str
-    environment: Annotated[Environment, _known(Environment)]
-    facts: Annotated[DeviceFacts, _known(DeviceFacts)] | None = None
+    environment: Annotated[Environment, _without_unknown_keys(Environment)]
+    facts: Annotated[DeviceFacts, _without_unknown_keys(DeviceFacts)] | None = None
 
 
-class Warm(Message):
-    """An artifact that is loaded and warm; the fields of `Ready`, evidence apart."""
+class ReadyFacts(Message):
+    """An artifact that is loaded and warm: the fields of `LoadedArtifact` without the evidence."""
 
     runtime: str
     batch: Annotated[int, Field(gt=0)]
@@ -66,27 +66,27 @@ class Warm(Message):
     warmup: Count
     settled: bool
 
-    def as_ready(self, evidence: Evidence = "device") -> Ready:
-        """The same as the benchmark has it."""
-        return Ready(evidence=evidence, **self.model_dump())
+    def as_loaded(self, evidence: Evidence = "device") -> LoadedArtifact:
+        """The same as a value of the benchmark."""
+        return LoadedArtifact(evidence=evidence, **self.model_dump())
 
 
 class ReadyEvent(Message):
     """An artifact is loaded and warm.
 
-    `unit` is where most of it really runs, empty where nobody can tell; `units` counts the
-    operators by unit and type; `partitions` is how many pieces the accelerator took it in.
+    `unit` is the compute unit that most of it runs on, empty where unknown; `units` counts the
+    operators by unit and type; `partitions` is the number of parts the accelerator runs.
     """
 
     event: Literal["ready"] = "ready"
     artifact: Sha256
-    ready: Warm
+    ready: ReadyFacts
     unit: str = ""
     units: dict[str, dict[str, Count]] = Field(default_factory=dict)
     partitions: Count | None = None
 
 
-class Round(Message):
+class RoundEvent(Message):
     """One burst of one artifact: wall times in ms. Rounds count from 0, `at_s` from the first."""
 
     event: Literal["round"] = "round"
@@ -96,11 +96,11 @@ class Round(Message):
     samples_ms: Annotated[tuple[Milliseconds, ...], Field(min_length=1)]
 
 
-class State(Message):
-    """The device after a round.
+class StateEvent(Message):
+    """The device after a round; None where a value cannot be read.
 
-    `thermal` is 0 while it is cool, to 3 on Apple's systems and 6 on Android's; `battery` is
-    in percent. What cannot be read is None.
+    `thermal` is 0 while it is cool, up to 3 on Apple's systems and 6 on Android's; `battery` is
+    in percent.
     """
 
     event: Literal["state"] = "state"
@@ -109,8 +109,8 @@ class State(Message):
     charging: bool | None = None
 
 
-class During(Message):
-    """The machine during all rounds, as `edgenext.benchmark.machine.Conditions` has it."""
+class ConditionsEvent(Message):
+    """The machine during all rounds: fields of `edgenext.benchmark.machine.MachineConditions`."""
 
     event: Literal["conditions"] = "conditions"
     cores: Annotated[int, Field(gt=0)]
@@ -118,12 +118,12 @@ class During(Message):
     stolen: Annotated[float, Field(ge=0)] = 0.0
     clocks_mhz: tuple[float, ...] = ()
 
-    def as_conditions(self) -> Conditions:
-        """The same as the benchmark has it."""
-        return Conditions(self.cores, self.others, self.stolen, clocks_mhz=self.clocks_mhz)
+    def as_conditions(self) -> MachineConditions:
+        """The same as a value of the benchmark."""
+        return MachineConditions(self.cores, self.others, self.stolen, clocks_mhz=self.clocks_mhz)
 
 
-class Load(Message):
+class LoadEvent(Message):
     """An artifact ran without a pause while the sensors were read."""
 
     event: Literal["load"] = "load"
@@ -132,8 +132,8 @@ class Load(Message):
     inferences: Count
 
 
-class LogitsDone(Message):
-    """Logits of so many images are written; with the last, `sha256` may be the file's."""
+class LogitsEvent(Message):
+    """Logits of `done` images are written; the last event may have the file's `sha256`."""
 
     event: Literal["logits"] = "logits"
     artifact: Sha256
@@ -142,7 +142,7 @@ class LogitsDone(Message):
     sha256: Sha256 | None = None
 
 
-class Peak(Message):
+class PeakEvent(Message):
     """Peak memory of an artifact's process less the empty runtime's, in MiB."""
 
     event: Literal["peak"] = "peak"
@@ -150,190 +150,203 @@ class Peak(Message):
     peak_rss_mb: Annotated[float, Field(ge=0)]
 
 
-class Failed(Message):
-    """What went wrong, with an artifact or altogether."""
+class ErrorEvent(Message):
+    """An error, of one artifact or of the run."""
 
     event: Literal["error"] = "error"
     artifact: Sha256 | None = None
     message: str
 
 
-class Done(Message):
-    """The runner has done all it was asked; `sha256` may be that of all lines before."""
+class DoneEvent(Message):
+    """The job is done; `sha256` may be the hash of all lines before this one."""
 
     event: Literal["done"] = "done"
     sha256: Sha256 | None = None
 
 
-class Unknown(Message):
+class UnknownEvent(Message):
     """An event of a newer runner."""
 
     event: str
 
 
+ArtifactEvent = ReadyEvent | RoundEvent | LoadEvent | PeakEvent | LogitsEvent
+"""An event of one artifact."""
 Event = (
-    Start | ReadyEvent | Round | State | During | Load | LogitsDone | Peak | Failed | Done | Unknown
+    ArtifactEvent
+    | StartEvent
+    | StateEvent
+    | ConditionsEvent
+    | ErrorEvent
+    | DoneEvent
+    | UnknownEvent
 )
-"""Told apart by `event`."""
+"""Distinguished by the key `event`."""
 
-KINDS: dict[str, type[Message]] = {
-    kind.model_fields["event"].default: kind
-    for kind in (Start, ReadyEvent, Round, State, During, Load, LogitsDone, Peak, Failed, Done)
+EVENT_TYPES: dict[str, type[Message]] = {
+    kind.model_fields["event"].default: kind for kind in get_args(Event) if kind != UnknownEvent
 }
+"""The type of each event, by its name in JSON."""
 
 
 def parse_line(text: str) -> Event:
-    """The event that one line tells.
+    """The event of one line.
 
     Raises:
-        DeviceError: it is no JSON object of an event, or a value has the wrong type; the line is
-            quoted, shortened.
+        DeviceError: the line is not a JSON object of an event, or a value has the wrong type; the
+            message quotes the line, shortened.
     """
     if len(text) > MAX_LINE:
-        raise _nonsense(text, f"it is {len(text)} characters long")
+        raise _invalid_line(text, f"it is {len(text)} characters long")
     try:
-        given = from_json(text, allow_inf_nan=False)
+        value = from_json(text, allow_inf_nan=False)
     except ValueError as e:
-        raise _nonsense(text, f"no JSON: {e}") from e
-    name = given.get("event") if isinstance(given, dict) else None
+        raise _invalid_line(text, f"not JSON: {e}") from e
+    name = value.get("event") if isinstance(value, dict) else None
     if not isinstance(name, str):
-        raise _nonsense(text, 'no object with a key "event"')
-    kind = KINDS.get(name)
+        raise _invalid_line(text, 'not an object with a key "event"')
+    kind = EVENT_TYPES.get(name)
     if kind is None:
-        return Unknown(event=name)
+        return UnknownEvent(event=name)
     try:
         return kind.model_validate_json(text, strict=True)  # type: ignore[return-value]
     except ValidationError as e:
-        raise _nonsense(text, first_error(e)) from e
+        raise _invalid_line(text, first_error(e)) from e
 
 
 def first_error(error: ValidationError) -> str:
-    """The first of pydantic's complaints, with the field it is about."""
+    """The first of pydantic's errors, with the field it is about."""
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]
+    location = ".".join(map(str, first["loc"]))
+    return f"{location}: {first['msg']}" if location else first["msg"]
 
 
-def _nonsense(text: str, why: str) -> DeviceError:
+def _invalid_line(text: str, reason: str) -> DeviceError:
     line = " ".join(text.split())
     shown = line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
     return DeviceError(
-        f"the runner's answer {shown!r} cannot be understood ({why})",
-        "It was cut off or changed, or something else writes there: measure again",
+        f"the runner's line {shown!r} is invalid ({reason})",
+        "It was cut off or changed, or another program writes to the file: measure again",
     )
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What one artifact came to. `logits_done` of `logits_total` images have their logits."""
+class ArtifactMeasurements:
+    """What a runner measured of one artifact; `logits_done` of `logits_total` images are done."""
 
     ready: ReadyEvent | None = None
     rounds: tuple[tuple[float, ...], ...] = ()
     at_s: tuple[float, ...] = ()
-    """When each round ended, in seconds from the first; empty where the runner does not say."""
-    load: Load | None = None
+    """The end of each round, in seconds from the first; empty if the runner does not report it."""
+    load: LoadEvent | None = None
     peak_rss_mb: float | None = None
     logits_done: int = 0
     logits_total: int = 0
     logits_sha256: str | None = None
     logits: Path | None = None
-    """The file, N×K float32 little-endian, once somebody has fetched and checked it."""
+    """The file, N×K float32 little-endian, once it is fetched and checked."""
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """All that a runner told, in the last state of each thing; `artifacts` by sha256."""
+class RunnerRecord:
+    """All measurements of a runner, in their latest state; `artifacts` by sha256."""
 
     job: str
     environment: Environment
     facts: DeviceFacts | None = None
-    artifacts: dict[str, Measured] = field(default_factory=dict)
-    states: tuple[State, ...] = ()
-    during: During | None = None
-    errors: tuple[Failed, ...] = ()
+    artifacts: dict[str, ArtifactMeasurements] = field(default_factory=dict)
+    states: tuple[StateEvent, ...] = ()
+    conditions: ConditionsEvent | None = None
+    errors: tuple[ErrorEvent, ...] = ()
     done: bool = False
     sha256: str | None = None
-    """What the runner says all lines before its last have."""
+    """The hash of all lines before the last, as the runner reports it."""
 
 
-def record(events: Iterable[Event]) -> Recorded:
-    """What a runner's events come to, in the order told.
+def record_events(events: Iterable[Event]) -> RunnerRecord:
+    """The record of a runner's events, in their order.
 
     Raises:
-        DeviceError: the events do not follow from each other: no `start`, another job, machine or
-            protocol after a restart, a round that is missing, or anything after `done`.
+        DeviceError: the events are out of order: no `start`, another job, machine or protocol after
+            a restart, a missing round, or anything after `done`.
     """
-    so_far: Recorded | None = None
+    record: RunnerRecord | None = None
     for event in events:
-        if isinstance(event, Start):
-            so_far = _started(so_far, event)
-        elif isinstance(event, Unknown):
+        if isinstance(event, StartEvent):
+            record = _started(record, event)
+        elif isinstance(event, UnknownEvent):
             continue
-        elif so_far is None:
-            raise _disorder(f"tells {event.event!r} before 'start'")
-        elif so_far.done:
-            raise _disorder(f"tells {event.event!r} after 'done'")
+        elif record is None:
+            raise _out_of_order(f"{event.event!r} before 'start'")
+        elif record.done:
+            raise _out_of_order(f"{event.event!r} after 'done'")
         else:
-            so_far = _after(so_far, event)
-    if so_far is None:
-        raise _disorder("told nothing")
-    return so_far
+            record = _updated(record, event)
+    if record is None:
+        raise DeviceError("the runner reported no event", "Measure again")
+    return record
 
 
-def _started(before: Recorded | None, start: Start) -> Recorded:
+def _started(record: RunnerRecord | None, start: StartEvent) -> RunnerRecord:
     if start.protocol != PROTOCOL:
         raise DeviceError(
-            f"the runner speaks protocol {start.protocol}, this edgenext {PROTOCOL}",
+            f"the runner has protocol {start.protocol}, this edgenext {PROTOCOL}",
             "Update the older of the two and measure again",
         )
-    if before is None:
-        return Recorded(start.job, start.environment, start.facts)
-    if before.done:
-        raise _disorder("tells 'start' after 'done'")
-    if (before.job, before.environment) != (start.job, start.environment):
-        raise _disorder("went on with what another job or machine began")
-    return replace(before, errors=(), facts=start.facts or before.facts)
+    if record is None:
+        return RunnerRecord(start.job, start.environment, start.facts)
+    if record.done:
+        raise _out_of_order("'start' after 'done'")
+    if (record.job, record.environment) != (start.job, start.environment):
+        raise _out_of_order("the events of another job or machine")
+    return replace(record, errors=(), facts=start.facts or record.facts)
 
 
-def _after(so_far: Recorded, event: Event) -> Recorded:
-    if isinstance(event, State):
-        return replace(so_far, states=(*so_far.states, event))
-    if isinstance(event, During):
-        return replace(so_far, during=event)
-    if isinstance(event, Failed):
-        return replace(so_far, errors=(*so_far.errors, event))
-    if isinstance(event, Done):
-        return replace(so_far, done=True, sha256=event.sha256)
-    if isinstance(event, ReadyEvent | Round | Load | Peak | LogitsDone):
-        mine = _measured(so_far.artifacts.get(event.artifact, Measured()), event)
-        if isinstance(event, ReadyEvent) and event.artifact in so_far.artifacts:
-            # All is measured again: how the device was before says nothing any more.
-            so_far = replace(so_far, states=())
-        return replace(so_far, artifacts=so_far.artifacts | {event.artifact: mine})
-    return so_far
+def _updated(record: RunnerRecord, event: Event) -> RunnerRecord:
+    if isinstance(event, StateEvent):
+        return replace(record, states=(*record.states, event))
+    if isinstance(event, ConditionsEvent):
+        return replace(record, conditions=event)
+    if isinstance(event, ErrorEvent):
+        return replace(record, errors=(*record.errors, event))
+    if isinstance(event, DoneEvent):
+        return replace(record, done=True, sha256=event.sha256)
+    if isinstance(event, ArtifactEvent):
+        former = record.artifacts.get(event.artifact, ArtifactMeasurements())
+        artifacts = record.artifacts | {event.artifact: _with_event(former, event)}
+        if isinstance(event, ReadyEvent) and event.artifact in record.artifacts:
+            # All is measured again: earlier states of the device no longer matter.
+            record = replace(record, states=())
+        return replace(record, artifacts=artifacts)
+    return record
 
 
-def _measured(mine: Measured, event: ReadyEvent | Round | Load | Peak | LogitsDone) -> Measured:
+def _with_event(measurements: ArtifactMeasurements, event: ArtifactEvent) -> ArtifactMeasurements:
     if isinstance(event, ReadyEvent):
-        return replace(mine, ready=event, rounds=(), at_s=())
-    if isinstance(event, Load):
-        return replace(mine, load=event)
-    if isinstance(event, Peak):
-        return replace(mine, peak_rss_mb=event.peak_rss_mb)
-    if isinstance(event, LogitsDone):
+        return replace(measurements, ready=event, rounds=(), at_s=())
+    if isinstance(event, LoadEvent):
+        return replace(measurements, load=event)
+    if isinstance(event, PeakEvent):
+        return replace(measurements, peak_rss_mb=event.peak_rss_mb)
+    if isinstance(event, LogitsEvent):
         if event.done > event.total:
-            raise _disorder(f"has logits of {event.done} of {event.total} images")
+            raise _out_of_order(f"logits of {event.done} of {event.total} images")
         return replace(
-            mine,
+            measurements,
             logits_done=event.done,
             logits_total=event.total,
             logits_sha256=event.sha256,
         )
-    if mine.ready is None or event.round != len(mine.rounds):
-        raise _disorder(f"tells round {event.round} after {len(mine.rounds)} rounds")
-    at_s = mine.at_s if event.at_s is None else (*mine.at_s, event.at_s)
-    return replace(mine, rounds=(*mine.rounds, event.samples_ms), at_s=at_s)
+    count = len(measurements.rounds)
+    if measurements.ready is None or event.round != count:
+        raise _out_of_order(f"round {event.round} after {count} rounds")
+    at_s = measurements.at_s if event.at_s is None else (*measurements.at_s, event.at_s)
+    return replace(measurements, rounds=(*measurements.rounds, event.samples_ms), at_s=at_s)
 
 
-def _disorder(what: str) -> DeviceError:
-    return DeviceError(f"the runner {what}", "Lines are missing or mixed: measure again")
+def _out_of_order(events: str) -> DeviceError:
+    return DeviceError(
+        f"the runner's events are out of order: {events}",
+        "Lines are missing or mixed: measure again",
+    )

@@ -1,4 +1,4 @@
-"""The devices a user has: a file of them, and how one is picked."""
+"""The user's devices: the file they are kept in, their selection and the link to each."""
 
 from __future__ import annotations
 
@@ -8,23 +8,14 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from edgenext.devices.transports.adb import AdbChannel
-from edgenext.devices.transports.link import LinkTransport, Told
-from edgenext.devices.transports.local import LocalChannel
-from edgenext.devices.transports.ssh import SshChannel
+from edgenext.devices.link import DeviceLink
+from edgenext.devices.transport import transports
 from edgenext.errors import DeviceError, InputError, UsageError, unknown_name
-from edgenext.schema import Device, Record
+from edgenext.schema import DEVICE_KINDS, Device, Record
 from edgenext.system.files import write_text
 
-KINDS = ("jetson", "android", "iphone", "linux")
-HOW = {
-    "jetson": "--ssh user@host",
-    "android": "--adb SERIAL",
-    "iphone": "--bundle FOLDER",
-    "linux": "--ssh user@host",
-}
-"""How one of a kind is usually reached."""
-RESERVED = (*KINDS, "cpu")
+RESERVED = (*DEVICE_KINDS, "cpu")
+"""Names that `--device` understands as something else than a device's name."""
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 
 
@@ -36,9 +27,9 @@ class DeviceFile(Record):
 
 
 def devices_path() -> Path:
-    """Where devices are kept: $EDGENEXT_DEVICES, else ~/.config/edgenext/devices.json."""
-    if given := os.environ.get("EDGENEXT_DEVICES"):
-        return Path(given)
+    """The file of devices: $EDGENEXT_DEVICES, else ~/.config/edgenext/devices.json."""
+    if path := os.environ.get("EDGENEXT_DEVICES"):
+        return Path(path)
     home = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
     return Path(home) / "edgenext" / "devices.json"
 
@@ -55,40 +46,44 @@ def known_devices() -> dict[str, Device]:
     try:
         return DeviceFile.model_validate_json(path.read_bytes()).devices
     except (OSError, ValidationError) as e:
-        why = e.errors()[0]["msg"] if isinstance(e, ValidationError) else e.strerror
-        raise InputError(f"{path} is no file of devices: {why}", "Mend it or remove it") from e
+        reason = e.errors()[0]["msg"] if isinstance(e, ValidationError) else e.strerror
+        raise InputError(
+            f"{path} is not a file of devices: {reason}", "Correct it or remove it"
+        ) from e
 
 
 def check_name(name: str) -> None:
-    """Refuse a name for a new device.
+    """Refuse an invalid name for a new device.
 
     Raises:
-        UsageError: it cannot be one, or is taken.
+        UsageError: it is not allowed, or is taken.
     """
     if not NAME.fullmatch(name) or name in RESERVED:
         raise UsageError(
-            f"{name!r} cannot be a device's name",
+            f"{name!r} is not allowed as a device's name",
             f"Use letters, digits, dots and dashes; not {', '.join(RESERVED)}",
         )
     if name in known_devices():
-        raise UsageError(f"there is a device {name}", f"edgenext devices remove {name} first")
+        raise UsageError(
+            f"there is already a device {name}", f"Remove it first: edgenext devices remove {name}"
+        )
 
 
-def add(device: Device) -> None:
-    """Keep a device.
+def store_device(device: Device) -> None:
+    """Add a device to the file.
 
     Raises:
-        UsageError: a name that cannot be, or is taken.
+        UsageError: its name is not allowed, or is taken.
     """
     check_name(device.name)
     _write(known_devices() | {device.name: device})
 
 
-def remove(name: str) -> Device:
-    """Forget a device.
+def remove_device(name: str) -> Device:
+    """Remove a device from the file.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no device of that name.
     """
     devices = known_devices()
     if name not in devices:
@@ -98,45 +93,57 @@ def remove(name: str) -> Device:
     return device
 
 
-def find(what: str) -> Device:
-    """The device of a name, or the only one of a kind.
+def find_device(name: str) -> Device:
+    """The device of a name, or the only device of a kind.
 
     Raises:
-        UsageError: there is none, or several of the kind; the message says how to add or name one.
+        UsageError: there is none, or there are several of the kind; the remedy says how to add or
+            name one.
     """
     devices = known_devices()
-    if what in devices:
-        return devices[what]
-    if what not in KINDS:
-        raise unknown_name("device", what, (*devices, *RESERVED))
-    of_kind = [name for name, device in devices.items() if device.kind == what]
+    if name in devices:
+        return devices[name]
+    if name not in DEVICE_KINDS:
+        raise unknown_name("device", name, (*devices, *RESERVED))
+    of_kind = [device for device in devices.values() if device.kind == name]
     if not of_kind:
         raise UsageError(
-            f"no {what} is known", f"Add one: edgenext devices add my-{what} {HOW[what]}"
+            f"no device of kind {name} was added",
+            f"Add one: edgenext devices add my-{name} {_usual_address(name)}",
         )
     if len(of_kind) > 1:
         raise UsageError(
-            f"{len(of_kind)} devices are of kind {what}", f"Name one: {', '.join(of_kind)}"
+            f"{len(of_kind)} devices are of kind {name}",
+            f"Name one: {', '.join(device.name for device in of_kind)}",
         )
-    return devices[of_kind[0]]
+    return of_kind[0]
 
 
-def transport_for(device: Device, told: Told | None = None) -> LinkTransport:
-    """The way to a device that has a link.
+def link_to(device: Device) -> DeviceLink:
+    """The link to a device.
 
     Raises:
-        DeviceError: it has none: it is reached by bundles.
+        DeviceError: it is measured by bundles, or by a transport that this version does not have.
     """
-    if device.local:
-        return LinkTransport(LocalChannel(device.root), told=told)
-    if device.ssh:
-        channel = SshChannel(device.ssh, device.host_key, device.identity, device.root)
-        return LinkTransport(channel, told=told)
-    if device.adb:
-        return LinkTransport(AdbChannel(device.adb, device.root), told=told)
+    for name in device.addresses:
+        if transport := transports().get(name):
+            return DeviceLink(transport.open_channel(device))
+    if device.bundle:
+        raise DeviceError(
+            f"{device.name} has no link",
+            "Use `edgenext bench`: it writes a bundle to carry to the device",
+        )
     raise DeviceError(
-        f"{device.name} has no link", "Use `edgenext bench`: it writes a bundle to carry there"
+        f"{device.name} is reached by {', '.join(device.addresses) or 'no transport'}, "
+        "which is not installed",
+        f"Known transports: {', '.join(transports())}",
     )
+
+
+def _usual_address(kind: str) -> str:
+    """The option of `edgenext devices add` that a kind of device is usually added with."""
+    usual = (f"--{t.name} {t.example}" for t in transports().values() if kind in t.kinds)
+    return next(usual, "--bundle FOLDER")
 
 
 def _write(devices: dict[str, Device]) -> None:

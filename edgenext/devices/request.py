@@ -1,4 +1,4 @@
-"""What is asked of a device: which files, how, and on what compute unit."""
+"""A request to a device: which files to measure, how, and on which compute unit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edgenext.benchmark import latency
+from edgenext.benchmark.latency import check_options
 from edgenext.benchmark.worker import input_size
 from edgenext.errors import ArtifactError, UsageError, unknown_name
 from edgenext.formats.artifact import Artifact, distinct_names
@@ -19,38 +19,38 @@ if TYPE_CHECKING:
 
 UNITS = ("cpu", "gpu", "tensorrt", "npu", "nnapi", "ane", "all")
 """Compute units by the names of `--unit`; tensorrt is the GPU through TensorRT, ane Apple's NPU."""
-ACCELERATOR = {"jetson": "tensorrt", "iphone": "ane"}
-"""What a kind of device is there for; others start with the CPU, which all of them have."""
+DEFAULT_UNIT = {"jetson": "tensorrt", "iphone": "ane"}
+"""The default unit of a kind of device; for the other kinds it is the CPU."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A whole request: files, the images to score them on if any, and the device as it is."""
+class DeviceRequest:
+    """A device with its facts, the files to measure on it, the images to score and the options."""
 
     device: Device
     facts: DeviceFacts
     artifacts: tuple[Artifact, ...]
     images: ImageSet | None
-    how: BenchOptions
+    options: BenchOptions
 
     @property
     def names(self) -> list[str]:
-        """What results call the artifacts."""
+        """The artifacts' names in results."""
         return distinct_names([a.path for a in self.artifacts])
 
     @property
     def unit(self) -> str:
-        """The compute unit that is asked for."""
-        return self.how.unit or ACCELERATOR.get(self.device.kind, "cpu")
+        """The requested compute unit."""
+        return self.options.unit or DEFAULT_UNIT.get(self.device.kind, "cpu")
 
     @property
     def clocks(self) -> str:
-        """The command that locks the clocks, if that was asked for.
+        """The command that locks the clocks, if that is requested; else empty.
 
         Raises:
-            UsageError: the device has none.
+            UsageError: the device has no such command.
         """
-        if not self.how.lock_clocks:
+        if not self.options.lock_clocks:
             return ""
         if tool := self.facts.tools.get("jetson_clocks"):
             return tool
@@ -65,49 +65,52 @@ class Asked:
         return self.artifacts[0].manifest.eval
 
 
-def check(artifacts: Sequence[Artifact], how: BenchOptions) -> None:
-    """Refuse what cannot be asked.
+def check_request(artifacts: Sequence[Artifact], options: BenchOptions) -> None:
+    """Refuse an unsupported request, before the device is reached.
 
     Raises:
-        UsageError: nothing to measure, an option that cannot be, or files of unlike inputs.
+        UsageError: no artifact, an unsupported option, or artifacts with different transforms.
     """
-    latency.check(artifacts, how.threads, how.batch, how.rounds)
-    if how.unit and how.unit not in UNITS:
-        raise unknown_name("compute unit", how.unit, UNITS)
+    check_options(artifacts, options)
+    if options.unit and options.unit not in UNITS:
+        raise unknown_name("compute unit", options.unit, UNITS)
     first = artifacts[0]
     for other in artifacts[1:]:
         if other.manifest.eval != first.manifest.eval:
             raise UsageError(
-                f"{first.name} and {other.name} prepare images unlike each other",
+                f"{first.name} and {other.name} prepare images in different ways",
                 "Measure them one at a time",
             )
 
 
 def is_int8(artifact: Artifact) -> bool:
-    """Whether a file computes in 8-bit integers."""
+    """Whether an artifact computes in 8-bit integers."""
     return scheme.is_int8(artifact.manifest.scheme)
 
 
-def fitting(asked: Asked) -> Asked:
-    """The same without the INT8 files, on a GPU that is slow with them; a note says so.
+def without_slow_int8(request: DeviceRequest) -> DeviceRequest:
+    """The request without INT8 artifacts on a GPU that is slow with them, which its notes name.
 
     Raises:
-        ArtifactError: no other file is left.
+        ArtifactError: no other artifact remains.
     """
-    if asked.facts.int8 is not False or asked.unit not in ("gpu", "tensorrt"):
-        return asked
-    left = tuple(a for a in asked.artifacts if not is_int8(a))
-    what = f"{asked.facts.model or asked.device.name} has no fast INT8"
-    if not left:
-        raise ArtifactError(f"{what}: {asked.names[0]} is not for it", "Measure an fp16 file there")
-    out = [n for n, a in zip(asked.names, asked.artifacts, strict=True) if is_int8(a)]
-    notes = tuple(f"{what}: {name} was not measured" for name in out)
-    facts = asked.facts.model_copy(update={"notes": (*asked.facts.notes, *notes)})
-    return replace(asked, artifacts=left, facts=facts)
+    if request.facts.int8 is not False or request.unit not in ("gpu", "tensorrt"):
+        return request
+    remaining = tuple(a for a in request.artifacts if not is_int8(a))
+    reason = f"{request.facts.model or request.device.name} has no fast INT8"
+    names = request.names
+    if not remaining:
+        raise ArtifactError(
+            f"{reason}: {names[0]} would be slow there", "Measure an fp16 file there"
+        )
+    left_out = [n for n, a in zip(names, request.artifacts, strict=True) if is_int8(a)]
+    notes = tuple(f"{reason}: {name} was not measured" for name in left_out)
+    facts = request.facts.model_copy(update={"notes": (*request.facts.notes, *notes)})
+    return replace(request, artifacts=remaining, facts=facts)
 
 
 def input_spec(artifact: Artifact) -> TensorSpec:
-    """An artifact's input with height and width decided where it leaves them free."""
+    """An artifact's input with a fixed height and width, where the artifact leaves them free."""
     spec = artifact.manifest.input
     height, width = input_size(artifact.manifest)
     sides = (height, width, 3) if spec.channels_last else (3, height, width)

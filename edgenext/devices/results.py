@@ -1,22 +1,26 @@
-"""From what was recorded on a device to results: latency, accuracy, energy, and their validity."""
+"""The report of a runner's record: latency, accuracy, energy, and their validity."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edgenext.benchmark import latency
-from edgenext.benchmark import validity as rules
-from edgenext.benchmark.machine import Conditions
-from edgenext.benchmark.published import published
-from edgenext.benchmark.worker import Ready
+from edgenext.benchmark.latency import (
+    LatencyMeasurement,
+    bench_result,
+    latency_ratios,
+    sustained_result,
+)
+from edgenext.benchmark.machine import MachineConditions
+from edgenext.benchmark.published import published_latencies
+from edgenext.benchmark.validity import LatencyRequest
+from edgenext.benchmark.worker import TIMED
 from edgenext.devices.probes import tegrastats
-from edgenext.devices.protocol import Measured, Recorded
-from edgenext.devices.request import Asked
+from edgenext.devices.protocol import ArtifactMeasurements, ReadyEvent, RunnerRecord
+from edgenext.devices.request import DeviceRequest
 from edgenext.devices.runners.python_runner import SENSORS
 from edgenext.errors import DeviceError
 from edgenext.formats.artifact import Artifact
@@ -32,207 +36,226 @@ from edgenext.schema import (
     Telemetry,
 )
 
-SAME_UNIT = {"tensorrt": "gpu", "ane": "npu"}
-"""Names of units that run on another's hardware."""
-HOT = 3
-"""Android's thermal status from which on it slows down much."""
+HARDWARE = {"tensorrt": "gpu", "ane": "npu"}
+"""Compute units that run on the hardware of another."""
+THROTTLING = 3
+"""The thermal status of Android from which on a device is throttled severely."""
+MEASURE_AGAIN = "Run the same command again"
 
 
-@dataclass
-class Executed:
-    """What `latency.result` takes for an executor: a name, and how it was loaded and warmed."""
-
-    name: str
-    ready: Ready
-
-    def burst(self) -> list[float]:
-        """Nothing runs here any more."""
-        raise NotImplementedError
-
-
-def report(asked: Asked, recorded: Recorded, after: DeviceFacts, folder: Path) -> BenchReport:
-    """Everything that was asked.
+def device_report(
+    request: DeviceRequest, record: RunnerRecord, after: DeviceFacts, folder: Path
+) -> BenchReport:
+    """The report of a request.
 
     Args:
-        asked: files, images, and the device as it was before.
-        recorded: what the runner told.
+        request: the files, the images, and the device as it was before.
+        record: what the runner measured.
         after: the device as it is now.
-        folder: with `logits-<sha256>.f32` and, where there are, the sensors' lines.
+        folder: with `logits-<sha256>.f32` and, if the device has sensors, their lines.
 
     Raises:
-        DeviceError: something is missing, or logits that cannot be.
+        DeviceError: a measurement is missing, or logits are invalid.
     """
-    if not recorded.done:
-        raise DeviceError(
-            f"{asked.device.name} did not say that it has done all", "Do the same again"
-        )
-    known = evidence(asked)
-    during = recorded.during.as_conditions() if recorded.during else Conditions(cores=1)
-    rows, samples = [], []
-    for name, artifact in zip(asked.names, asked.artifacts, strict=True):
-        mine = recorded.artifacts.get(artifact.manifest.sha256)
-        if mine is None or mine.ready is None or not mine.rounds:
-            raise DeviceError(f"{asked.device.name} did not measure {name}", "Do the same again")
-        row = _row(asked, name, artifact, mine, during, after, known)
-        sensed = telemetry(asked, mine, artifact.manifest.sha256, folder)
-        rows.append(row.model_copy(update={"telemetry": sensed}))
-        samples.append([list(r) for r in mine.rounds])
-    timed = known in ("device", "host")
-    found = BenchReport(
-        results=tuple(rows),
-        ratios=latency.ratios(rows, samples, asked.how.seed) if timed else (),
-        environment=recorded.environment,
-        device=asked.facts,
+    if not record.done:
+        raise DeviceError(f"{request.device.name} did not complete the job", MEASURE_AGAIN)
+    evidence = evidence_of(request)
+    results, samples = [], []
+    for name, artifact in zip(request.names, request.artifacts, strict=True):
+        sha256 = artifact.manifest.sha256
+        measurements = record.artifacts.get(sha256)
+        if measurements is None or measurements.ready is None or not measurements.rounds:
+            raise DeviceError(f"{request.device.name} did not measure {name}", MEASURE_AGAIN)
+        rounds = [list(one_round) for one_round in measurements.rounds]
+        loaded = measurements.ready.ready.as_loaded(evidence)
+        measurement = LatencyMeasurement(name, loaded, rounds, measurements.peak_rss_mb or 0.0)
+        result = _timed_result(request, record, artifact, measurement)
+        telemetry = telemetry_of(request, measurements, sha256, folder)
+        result = _device_result(request, result, measurements, after)
+        results.append(result.model_copy(update={"telemetry": telemetry}))
+        samples.append(rounds)
+    seed = request.options.seed
+    report = BenchReport(
+        results=tuple(results),
+        ratios=latency_ratios(results, samples, seed) if evidence in TIMED else (),
+        environment=record.environment,
+        device=request.facts,
         after=after,
-        published=published(asked.device.kind, ((r.arch, r.size) for r in rows)),
+        published=published_latencies(request.device.kind, ((r.arch, r.size) for r in results)),
     )
-    return found.model_copy(update=_accuracy(asked, found, folder, known))
+    return report.model_copy(update=_accuracy(request, report, folder, evidence))
 
 
-def evidence(asked: Asked) -> Evidence:
-    """What stands behind numbers of the device."""
-    if asked.facts.emulator:
+def evidence_of(request: DeviceRequest) -> Evidence:
+    """The evidence of what is measured on the request's device."""
+    if request.facts.emulator:
         return "emulated"
-    return "host" if asked.device.local else "device"
+    return "host" if request.device.local else "device"
 
 
-def _row(
-    asked: Asked,
-    name: str,
+def _timed_result(
+    request: DeviceRequest,
+    record: RunnerRecord,
     artifact: Artifact,
-    mine: Measured,
-    during: Conditions,
-    after: DeviceFacts,
-    known: Evidence,
+    measurement: LatencyMeasurement,
 ) -> BenchResult:
-    assert mine.ready is not None  # noqa: S101 - seen by the caller
-    how = asked.how
-    samples = [list(r) for r in mine.rounds]
-    wanted = len(samples) if how.sustained_s else how.rounds
-    row = latency.result(
+    """An artifact's result as it would be on this machine."""
+    options = request.options
+    conditions = record.conditions
+    rounds = len(measurement.rounds) if options.sustained_s else options.rounds
+    result = bench_result(
         artifact,
-        Executed(name, mine.ready.ready.as_ready(known)),
-        samples,
-        mine.peak_rss_mb or 0.0,
-        rules.Asked(wanted, how.threads, how.batch),
-        during,
-        asked.device.name,
+        measurement,
+        LatencyRequest(rounds, options.threads, options.batch),
+        conditions.as_conditions() if conditions else MachineConditions(cores=1),
+        request.device.name,
     )
-    if how.sustained_s:
-        row = latency.sustained(row, samples, mine.at_s)
-    of_the_device = tuple(reasons(asked, mine, after))
-    why = (*row.reasons, *of_the_device)
+    if not options.sustained_s:
+        return result
+    ends_s = record.artifacts[artifact.manifest.sha256].at_s
+    return sustained_result(result, measurement.rounds, ends_s)
+
+
+def _device_result(
+    request: DeviceRequest,
+    result: BenchResult,
+    measurements: ArtifactMeasurements,
+    after: DeviceFacts,
+) -> BenchResult:
+    """The result with the compute unit it ran on, and what the device adds to its validity."""
+    ready = _ready(measurements)
+    device_reasons = (*unit_reasons(request, ready), *state_reasons(request.facts, after))
+    reasons = (*result.reasons, *device_reasons)
     fields: dict[str, object] = {
-        "noisy": row.noisy and not of_the_device,
-        "unit_asked": asked.unit,
-        "unit": mine.ready.unit,
-        "units": mine.ready.units,
-        "partitions": mine.ready.partitions,
+        "noisy": result.noisy and not device_reasons,
+        "unit_asked": request.unit,
+        "unit": ready.unit,
+        "units": ready.units,
+        "partitions": ready.partitions,
     }
-    if known == "emulated":
-        # its time says nothing, so it is not told to anybody
-        why = (f"it ran under {asked.facts.emulator}: its time says nothing",)
+    if result.evidence == "emulated":
+        # times under emulation mean nothing, so no report has them
+        reasons = (f"it ran under {request.facts.emulator}: its time says nothing",)
         fields |= dict.fromkeys(("latency_ms", "load_ms", "first_ms"))
         fields |= {"samples_ms": (), "rounds": (), "n": 0, "noisy": False}
-    return row.model_copy(update={**fields, "reasons": why, "valid": not why})
+    return result.model_copy(update={**fields, "reasons": reasons, "valid": not reasons})
 
 
-def reasons(asked: Asked, mine: Measured, after: DeviceFacts) -> Iterator[str]:
-    """Why a latency is not that of the unit asked for, or of the device at rest."""
-    assert mine.ready is not None  # noqa: S101 - seen by the caller
-    want = SAME_UNIT.get(asked.unit, asked.unit)
-    unit = mine.ready.unit
-    if unit and asked.unit != "all" and SAME_UNIT.get(unit, unit) != want:
+def _ready(measurements: ArtifactMeasurements) -> ReadyEvent:
+    assert measurements.ready is not None  # noqa: S101 - the caller has checked it
+    return measurements.ready
+
+
+def unit_reasons(request: DeviceRequest, ready: ReadyEvent) -> Iterator[str]:
+    """The reasons why a latency is not that of the requested compute unit."""
+    if request.unit == "all":
+        return
+    requested = HARDWARE.get(request.unit, request.unit)
+    unit = ready.unit
+    other_unit = bool(unit) and HARDWARE.get(unit, unit) != requested
+    if other_unit:
         yield (
-            f"{asked.unit} was asked for, but it ran on the {unit}: install a runtime there that "
+            f"{request.unit} was asked for, but it ran on the {unit}: install a runtime there that "
             f"has it, or ask for --unit {unit}"
         )
-    strays = {u: n for u, n in mine.ready.units.items() if SAME_UNIT.get(u, u) != want and n}
-    if asked.unit == "all":
-        strays = {}
-    if strays and (not unit or SAME_UNIT.get(unit, unit) == want):
-        told = ", ".join(
-            f"{sum(n.values())} on the {u} ({', '.join(sorted(n))})" for u, n in strays.items()
+    fallbacks = {u: n for u, n in ready.units.items() if HARDWARE.get(u, u) != requested and n}
+    if fallbacks and not other_unit:
+        operators = ", ".join(
+            f"{sum(n.values())} on the {u} ({', '.join(sorted(n))})" for u, n in fallbacks.items()
         )
-        yield f"operators fell back from {asked.unit}: {told}: use a file made for that unit"
-    before = asked.facts
+        yield (
+            f"operators fell back from {request.unit}: {operators}: use a file made for that unit"
+        )
+
+
+def state_reasons(before: DeviceFacts, after: DeviceFacts) -> Iterator[str]:
+    """The reasons why a latency is not that of the device at rest."""
     if before.power_mode != after.power_mode:
         yield f"the power mode changed from {before.power_mode} to {after.power_mode}: fix it"
-    if (after.thermal_status or 0) >= HOT:
+    if (after.thermal_status or 0) >= THROTTLING:
         yield f"the device was throttled for heat (status {after.thermal_status}): let it cool"
     if after.dozing:
         yield "the device dozed: keep it awake (adb shell svc power stayon true)"
 
 
-def telemetry(asked: Asked, mine: Measured, sha256: str, folder: Path) -> Telemetry | None:
-    """What the sensors said while an artifact ran without a pause; None where none were read."""
+def telemetry_of(
+    request: DeviceRequest, measurements: ArtifactMeasurements, sha256: str, folder: Path
+) -> Telemetry | None:
+    """The sensors' values while an artifact ran without a pause; None where they were not read."""
     path = folder / SENSORS
-    if not path.is_file() or asked.facts.emulator:
+    if not path.is_file() or request.facts.emulator:
         return None
     rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    rail = asked.facts.whole_rail
 
-    def during(label: str) -> list[tegrastats.Sample]:
-        found = (tegrastats.parse(row["line"]) for row in rows if row["during"] == label)
-        return [sample for sample in found if sample]
+    def samples_during(label: str) -> list[tegrastats.Sample]:
+        samples = (tegrastats.parse_sample(row["line"]) for row in rows if row["during"] == label)
+        return [sample for sample in samples if sample]
 
-    samples = during(f"load {sha256}")
-    if not samples or mine.load is None:
+    samples = samples_during(f"load {sha256}")
+    if not samples or measurements.load is None:
         return None
-    return tegrastats.summary(
+    return tegrastats.telemetry_summary(
         samples,
-        mine.load.seconds,
-        mine.load.inferences * (mine.ready.ready.batch if mine.ready else 1),
-        rail,
-        during("idle"),
+        measurements.load.seconds,
+        measurements.load.inferences * _ready(measurements).ready.batch,
+        request.facts.whole_rail,
+        samples_during("idle"),
     )
 
 
 def _accuracy(
-    asked: Asked, found: BenchReport, folder: Path, known: Evidence
+    request: DeviceRequest, report: BenchReport, folder: Path, evidence: Evidence
 ) -> dict[str, EvalReport | CompareReport]:
-    if asked.images is None:
+    """The report's fields about accuracy; none without images."""
+    if request.images is None:
         return {}
-    judged = [
+    predictions = [
         accuracy.Predictions(
-            row.artifact,
+            result.artifact,
             read_logits(
-                folder / f"logits-{row.sha256}.f32",
-                len(asked.images),
-                a.manifest.num_classes,
-                f"{row.artifact} on {asked.device.name}",
+                folder / f"logits-{result.sha256}.f32",
+                len(request.images),
+                artifact.manifest.num_classes,
+                f"{result.artifact} on {request.device.name}",
             ),
-            row.sha256,
-            row.scheme,
-            row.runtime,
-            known,
+            result.sha256,
+            result.scheme,
+            result.runtime,
+            evidence,
         )
-        for row, a in zip(found.results, asked.artifacts, strict=True)
+        for result, artifact in zip(report.results, request.artifacts, strict=True)
     ]
-    scores = accuracy.eval_report(judged, asked.images)
-    if len(judged) == 1:
+    scores = accuracy.eval_report(predictions, request.images)
+    if len(predictions) == 1:
         return {"eval": scores}
-    return {"eval": scores, "compare": accuracy.compare_report(judged[0], judged[1:], asked.images)}
+    comparison = accuracy.compare_report(predictions[0], predictions[1:], request.images)
+    return {"eval": scores, "compare": comparison}
 
 
-def read_logits(path: Path, n: int, classes: int, of: str) -> Logits:
+def read_logits(path: Path, n: int, classes: int, name: str) -> Logits:
     """N×K logits as a runner writes them: float32, little-endian, row by row.
 
+    Args:
+        path: of the file.
+        n: the number of images.
+        classes: the number of classes.
+        name: of the artifact and its device, for errors.
+
     Raises:
-        DeviceError: there are not as many as there must be, or some are not finite.
+        DeviceError: the file has another size, or logits are not finite.
     """
     size = path.stat().st_size if path.is_file() else 0
     if size != 4 * n * classes:
         raise DeviceError(
-            f"{of} gave {size} bytes of logits; {n} images with {classes} classes have "
+            f"{name} gave {size} bytes of logits; {n} images with {classes} classes have "
             f"{4 * n * classes}",
             "Copy the results from the device again, or measure again",
         )
     values = np.fromfile(path, "<f4").reshape(n, classes).astype(np.float32, copy=False)
-    odd = int((~np.isfinite(values)).any(axis=1).sum())
-    if odd:
+    count = int((~np.isfinite(values)).any(axis=1).sum())
+    if count:
         raise DeviceError(
-            f"{of} gave logits of {odd} of {n} images that are not finite",
+            f"{name} gave logits that are not finite, of {count} of {n} images",
             "The artifact overflows there: export it in fp32, or ask for another unit",
         )
     return values

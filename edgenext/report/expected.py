@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgenext.benchmark.advice import CONDITIONS, basis, bf16_too, expectation
+from edgenext.benchmark.advice import CONDITIONS, basis, bf16_recommendation, expectation
 from edgenext.options import ENGINE
 from edgenext.report.speed import Speed, speed
 from edgenext.report.study import Study
@@ -37,7 +37,7 @@ def expectation_text(study: Study, verdict: Verdict) -> str:
     if verdict.pays is None:  # else the verdict says what to ship
         sentences.append(f"Until the verdict is clear: {advice.recommendation}.")
     if not any(e.scheme == "bf16" for e in study.floats) and (
-        hint := bf16_too(env, schemes(artifact.target))
+        hint := bf16_recommendation(env, schemes(artifact.target))
     ):
         sentences.append(f"{hint[0].upper()}{hint[1:]}.")
     return clean(" ".join(sentences))

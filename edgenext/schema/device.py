@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from edgenext.schema.base import Record
 
 DeviceKind = Literal["jetson", "android", "iphone", "linux"]
+DEVICE_KINDS: tuple[DeviceKind, ...] = get_args(DeviceKind)
 
 
 class Device(Record):
-    """An entry of the devices file: exactly one of `ssh`, `adb`, `bundle` and `local` is set."""
+    """One entry of the devices file, with exactly one address: see `addresses`."""
 
     name: str
     kind: DeviceKind
@@ -31,7 +32,21 @@ class Device(Record):
     python: str = "python3"
     """The interpreter on the device that has onnxruntime or LiteRT."""
     root: str = ""
-    """The folder on the device for all files of edgenext; empty for the transport's default."""
+    """The folder there that all our files are kept in; empty for the transport's own."""
+    links: dict[str, str] = Field(default_factory=dict)
+    """Addresses by transport, of transports without a field of their own; left out when empty."""
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The device's address by the name of its transport, or the folder by `bundle`."""
+        local = "this machine" if self.local else ""
+        fields = {"ssh": self.ssh, "adb": self.adb, "bundle": self.bundle, "local": local}
+        return {name: address for name, address in (fields | self.links).items() if address}
+
+    @model_serializer(mode="wrap")
+    def _without_empty_links(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        return {name: value for name, value in fields.items() if name != "links" or value}
 
 
 class DeviceFacts(Record):

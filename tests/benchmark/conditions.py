@@ -1,12 +1,12 @@
-"""What the tests of validity start from: a ready worker on a quiet machine."""
+"""What the tests of validity start from: a loaded artifact on a quiet machine."""
 
 from __future__ import annotations
 
-from edgenext.benchmark.machine import Conditions
-from edgenext.benchmark.worker import Ready
+from edgenext.benchmark.machine import MachineConditions
+from edgenext.benchmark.worker import LoadedArtifact
 
-QUIET = Conditions(cores=2)
-READY = Ready(
+QUIET = MachineConditions(cores=2)
+LOADED = LoadedArtifact(
     runtime="r",
     evidence="host",
     batch=1,

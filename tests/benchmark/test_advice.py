@@ -38,16 +38,16 @@ def machine(*isa: str, system: str = LINUX) -> Environment:
     ],
 )
 def test_the_best_instructions_decide(isa: tuple[str, ...], system: str, name: str) -> None:
-    found = expectation(machine(*isa, system=system))
-    assert found.isa == name
-    assert found.reason and found.recommendation
-    assert Advice.model_validate_json(found.model_dump_json()) == found
+    advice = expectation(machine(*isa, system=system))
+    assert advice.isa == name
+    assert advice.reason and advice.recommendation
+    assert Advice.model_validate_json(advice.model_dump_json()) == advice
 
 
 def test_the_network_narrows_the_range() -> None:
     def ends(arch: str) -> tuple[float | None, float | None]:
-        found = expectation(machine(*VNNI), arch=arch)
-        return found.low, found.high
+        advice = expectation(machine(*VNNI), arch=arch)
+        return advice.low, advice.high
 
     assert ends("edgenext_xx_small") == ends("edgenext_xx_small_bn_hs") == (1.6, 2.1)
     assert ends("edgenext_small") == ends("edgenext_small_bn_hs") == (2.2, 2.7)
@@ -62,40 +62,42 @@ def test_the_network_narrows_the_range() -> None:
 
 def test_what_was_not_measured_says_so() -> None:
     assert "measured on" in advice_line(machine(*VNNI))
-    said = advice_line(machine("avx2"))
-    assert "1.5x to 1.7x (XXS) and 1.8x to 2x (S)" in said and "measured on" in said
-    assert "7-bit weights and unsigned activations" in said and "saturate" in said
+    line = advice_line(machine("avx2"))
+    assert "1.5x to 1.7x (XXS) and 1.8x to 2x (S)" in line and "measured on" in line
+    assert "7-bit weights and unsigned activations" in line and "saturate" in line
     for isa in (("avx2", "avx_vnni"), ("dotprod",), ("avx2", "amx_int8")):
         assert "expected, not measured" in advice_line(machine(*isa))
 
 
 def test_bf16_is_a_rival_where_the_cpu_multiplies_it() -> None:
-    able = machine(*VNNI, "avx512_bf16")
+    with_bf16 = machine(*VNNI, "avx512_bf16")
     assert "bf16" not in advice_line(machine(*VNNI))
-    assert "bench `--scheme bf16` beside it" in advice_line(able, "cpu-openvino")
-    assert "bench `--target cpu-openvino --scheme bf16`" in advice_line(able, "cpu-onnxruntime")
+    assert "bench `--scheme bf16` beside it" in advice_line(with_bf16, "cpu-openvino")
+    assert "bench `--target cpu-openvino --scheme bf16`" in advice_line(
+        with_bf16, "cpu-onnxruntime"
+    )
     assert "bf16" in schemes("cpu-openvino")
-    assert "bf16" not in expectation(able).recommendation
+    assert "bf16" not in expectation(with_bf16).recommendation
 
 
 def test_a_line_is_one_line_and_about_this_cpu_only() -> None:
     for isa in (VNNI, ("avx2",), ()):
         assert "\n" not in advice_line(machine(*isa))
-    said = advice_line(machine(*VNNI), "jetson")
-    assert "jetson" in said and "x" not in said.split("jetson")[0].split() and "1.6x" not in said
+    line = advice_line(machine(*VNNI), "jetson")
+    assert "jetson" in line and "x" not in line.split("jetson")[0].split() and "1.6x" not in line
     assert advice_line(environment()).startswith("INT8 on ")
 
 
 def speeds(results: dict[str, Any]) -> dict[str, float]:
     """INT8's speed where the plain export's is 1, by architecture, in a file of `results/`."""
-    found = {}
+    speeds = {}
     for part in results["latency"]:
         p50 = {
             r["artifact"]: r["latency_ms"]["p50"] for r in part.get("rows") or part.get("results")
         }
         name = f"{part['model']}-256"
-        found[part["model"]] = p50[f"{name}-fp32-plain"] / p50[f"{name}-w8a8-static"]
-    return found
+        speeds[part["model"]] = p50[f"{name}-fp32-plain"] / p50[f"{name}-w8a8-static"]
+    return speeds
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
@@ -103,7 +105,7 @@ def test_published_results_are_as_expected(path: Path) -> None:
     results = json.loads(path.read_text())
     env = Environment.model_validate(results["environment"])
     for arch, speed in speeds(results).items():
-        found = expectation(env, arch=arch)
-        assert found.measured, "what is published has been measured"
-        assert found.low is not None and speed > 0.95 * found.low, (arch, speed)
-        assert found.high is None or speed < 1.05 * found.high, (arch, speed)
+        advice = expectation(env, arch=arch)
+        assert advice.measured, "what is published has been measured"
+        assert advice.low is not None and speed > 0.95 * advice.low, (arch, speed)
+        assert advice.high is None or speed < 1.05 * advice.high, (arch, speed)

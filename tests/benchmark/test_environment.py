@@ -19,7 +19,7 @@ from edgenext.benchmark.environment import (
     quota_count,
     throttle_count,
 )
-from edgenext.benchmark.machine import Watch
+from edgenext.benchmark.machine import MachineMonitor
 
 ALDER_LAKE = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -151,22 +151,22 @@ def test_quotas_are_summed_from_the_container_to_the_root(tmp_path: Path) -> Non
 def test_a_busy_process_is_other_load_unless_it_is_ours() -> None:
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        stranger, ours = Watch((), ()), Watch((), (busy.pid,))
+        other, own = MachineMonitor((), ()), MachineMonitor((), (busy.pid,))
         time.sleep(1.0)
         used = psutil.Process(busy.pid).cpu_times().user
-        as_stranger, as_ours = stranger.conditions(), ours.conditions()
+        as_other, as_own = other.conditions(), own.conditions()
     finally:
         busy.kill()
         busy.wait()
     if used < 0.3:
         pytest.skip("the machine gave the busy process too little time to tell")
-    assert as_stranger.others > 0.1
-    assert as_stranger.others - as_ours.others > 0.1
-    assert as_stranger.cores == psutil.cpu_count()
+    assert as_other.others > 0.1
+    assert as_other.others - as_own.others > 0.1
+    assert as_other.cores == psutil.cpu_count()
 
 
 def test_a_process_that_ended_does_not_end_the_watch() -> None:
     short = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    watch = Watch((0,), (short.pid,))
+    monitor = MachineMonitor((0,), (short.pid,))
     short.communicate(b"\n")
-    assert watch.conditions().others >= 0
+    assert monitor.conditions().others >= 0

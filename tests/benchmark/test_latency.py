@@ -8,9 +8,10 @@ import numpy as np
 import psutil
 import pytest
 
-from edgenext.benchmark.latency import bench
+from edgenext.benchmark.latency import bench_artifacts
 from edgenext.errors import RuntimeFailedError
 from edgenext.formats.artifact import Artifact
+from edgenext.options import BenchOptions
 from edgenext.schema import BenchReport
 
 
@@ -21,10 +22,10 @@ def children() -> set[int]:
 def test_bench_measures_and_compares(make_artifact: Callable[..., Artifact]) -> None:
     one, two = make_artifact("one"), make_artifact("two", layers=8, channels=16)
     before = children()
-    steps: list[tuple[int, int]] = []
-    report = bench([one, two], rounds=6, progress=lambda done, total: steps.append((done, total)))
+    steps: list[tuple[str, int, int]] = []
+    report = bench_artifacts([one, two], BenchOptions(rounds=6), lambda *step: steps.append(step))
     assert children() == before
-    assert steps == [(i, 8) for i in range(1, 9)]
+    assert steps == [("benchmarking", i, 8) for i in range(1, 9)]
     assert [r.artifact for r in report.results] == ["one", "two"]
     for row, artifact in zip(report.results, (one, two), strict=True):
         assert (row.runtime, row.device, row.evidence) == ("onnxruntime", "cpu", "host")
@@ -52,7 +53,8 @@ def test_bench_measures_and_compares(make_artifact: Callable[..., Artifact]) -> 
 def test_an_artifact_with_another_batch_is_measured_and_marked(
     make_artifact: Callable[..., Artifact],
 ) -> None:
-    report = bench([make_artifact("fixed", batch=2), make_artifact("free")], batch=4, rounds=2)
+    artifacts = [make_artifact("fixed", batch=2), make_artifact("free")]
+    report = bench_artifacts(artifacts, BenchOptions(batch=4, rounds=2))
     fixed, free = report.results
     assert (fixed.batch, free.batch) == (2, 4)
     assert any("takes only 2" in reason for reason in fixed.reasons)
@@ -60,7 +62,8 @@ def test_an_artifact_with_another_batch_is_measured_and_marked(
 
 
 def test_a_sustained_run_goes_on_for_its_time(make_artifact: Callable[..., Artifact]) -> None:
-    (row,) = bench([make_artifact()], rounds=1, sustained_s=0.5).results
+    options = BenchOptions(rounds=1, sustained_s=0.5)
+    (row,) = bench_artifacts([make_artifact()], options).results
     assert len(row.rounds) > 1 and len(row.round_ends_s) == len(row.rounds)
     assert row.sustained and row.sustained.seconds >= 0.5
 
@@ -70,17 +73,17 @@ def test_a_refused_file_ends_the_other_workers(make_artifact: Callable[..., Arti
     bad.path.write_bytes(bad.path.read_bytes()[:200])
     before = children()
     with pytest.raises(RuntimeFailedError, match="bad: onnxruntime cannot"):
-        bench([good, bad], rounds=2)
+        bench_artifacts([good, bad], BenchOptions(rounds=2))
     assert children() == before
 
 
 def test_what_the_progress_raises_ends_the_workers(make_artifact: Callable[..., Artifact]) -> None:
     before = children()
 
-    def stop(done: int, total: int) -> None:
+    def stop(task: str, done: int, total: int, /) -> None:
         if done > 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bench([make_artifact()], rounds=5, progress=stop)
+        bench_artifacts([make_artifact()], BenchOptions(rounds=5), stop)
     assert children() == before

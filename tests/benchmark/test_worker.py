@@ -1,4 +1,4 @@
-"""Worker processes: what they say, how they die, and that none is left behind."""
+"""Worker processes: their answers, their errors, and that none is left behind."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import numpy as np
 import psutil
 import pytest
 
-from edgenext.benchmark.executor import Worker
+from edgenext.benchmark.executor import WorkerProcess
 from edgenext.benchmark.worker import (
-    Job,
+    WorkerJob,
     burst_size,
     input_size,
     peak_rss,
@@ -35,9 +35,9 @@ from edgenext.schema import TensorSpec
 ROOT = Path(__file__).parents[2]
 
 
-def job(artifact: Artifact, threads: int = 1, batch: int = 1) -> Job:
+def job(artifact: Artifact, threads: int = 1, batch: int = 1) -> WorkerJob:
     manifest = artifact.manifest.model_dump(mode="json")
-    return Job(str(artifact.path), manifest, threads, batch, 0, (0,))
+    return WorkerJob(str(artifact.path), manifest, threads, batch, 0, (0,))
 
 
 def gone(pids: list[int], within: float = 10) -> bool:
@@ -112,18 +112,18 @@ def test_input_size(
 
 
 def test_a_worker_loads_warms_and_runs(make_artifact: Callable[..., Artifact]) -> None:
-    with Worker("tiny", job(make_artifact())) as worker:
+    with WorkerProcess("tiny", job(make_artifact())) as worker:
         worker.start()
-        ready = worker.ready
-        assert (ready.runtime, ready.evidence, ready.batch) == ("onnxruntime", "host", 1)
-        assert ready.warmup >= 10
-        assert ready.load_ms > 0
-        assert ready.first_ms > 0
+        loaded = worker.loaded
+        assert (loaded.runtime, loaded.evidence, loaded.batch) == ("onnxruntime", "host", 1)
+        assert loaded.warmup >= 10
+        assert loaded.load_ms > 0
+        assert loaded.first_ms > 0
         if hasattr(psutil.Process(), "cpu_affinity"):
-            assert ready.cpus == (0,)
+            assert loaded.cpus == (0,)
             assert psutil.Process(worker.pid).cpu_affinity() == [0]
         samples = worker.burst()
-        assert len(samples) == ready.burst
+        assert len(samples) == loaded.burst
         assert min(samples) > 0
         assert 0 <= worker.peak_rss_mb() < 500
         pid = worker.pid
@@ -133,10 +133,10 @@ def test_a_worker_loads_warms_and_runs(make_artifact: Callable[..., Artifact]) -
 def test_idle_workers_with_several_threads_are_held_still(
     make_artifact: Callable[..., Artifact],
 ) -> None:
-    with Worker("tiny", job(make_artifact(), threads=2)) as worker:
+    with WorkerProcess("tiny", job(make_artifact(), threads=2)) as worker:
         worker.start()
         assert comes_to_rest(worker.pid)
-        assert len(worker.burst()) == worker.ready.burst
+        assert len(worker.burst()) == worker.loaded.burst
         assert comes_to_rest(worker.pid)
         assert worker.peak_rss_mb() >= 0
         pid = worker.pid
@@ -144,15 +144,15 @@ def test_idle_workers_with_several_threads_are_held_still(
 
 
 def test_a_fixed_batch_is_run_as_it_is(make_artifact: Callable[..., Artifact]) -> None:
-    with Worker("two", job(make_artifact("two", batch=2), batch=5)) as worker:
+    with WorkerProcess("two", job(make_artifact("two", batch=2), batch=5)) as worker:
         worker.start()
-        assert worker.ready.batch == 2
+        assert worker.loaded.batch == 2
 
 
 def test_a_killed_worker_is_an_error_that_names_the_artifact(
     make_artifact: Callable[..., Artifact],
 ) -> None:
-    with Worker("small-int8", job(make_artifact())) as worker:
+    with WorkerProcess("small-int8", job(make_artifact())) as worker:
         worker.start()
         os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(RuntimeFailedError) as failure:
@@ -168,7 +168,7 @@ def test_a_worker_that_dies_is_quoted(make_artifact: Callable[..., Artifact]) ->
     )
     command = (sys.executable, "-c", code + "sys.exit(3)")
     with (
-        Worker("tiny", job(make_artifact()), command=command) as worker,
+        WorkerProcess("tiny", job(make_artifact()), command=command) as worker,
         pytest.raises(RuntimeFailedError) as failure,
     ):
         worker.start()
@@ -180,7 +180,7 @@ def test_a_worker_that_dies_is_quoted(make_artifact: Callable[..., Artifact]) ->
 def test_a_worker_that_hangs_is_given_up(make_artifact: Callable[..., Artifact]) -> None:
     command = (sys.executable, "-c", "import time; time.sleep(60)")
     with (
-        Worker("tiny", job(make_artifact()), command=command, patience_s=0.5) as worker,
+        WorkerProcess("tiny", job(make_artifact()), command=command, timeout_s=0.5) as worker,
         pytest.raises(RuntimeFailedError, match=r"tiny gave no answer for 0\.5 s"),
     ):
         worker.start()
@@ -191,7 +191,7 @@ def test_a_file_the_runtime_refuses(make_artifact: Callable[..., Artifact]) -> N
     artifact = make_artifact()
     artifact.path.write_bytes(b"\x08\x09 not a model")
     with (
-        Worker("tiny", job(artifact)) as worker,
+        WorkerProcess("tiny", job(artifact)) as worker,
         pytest.raises(RuntimeFailedError, match=r"tiny: onnxruntime cannot load tiny\.onnx"),
     ):
         worker.start()
@@ -200,17 +200,17 @@ def test_a_file_the_runtime_refuses(make_artifact: Callable[..., Artifact]) -> N
 def test_an_error_keeps_its_class_across_the_pipe(make_artifact: Callable[..., Artifact]) -> None:
     artifact = make_artifact()
     odd = artifact.manifest.model_copy(update={"format": "abacus"})
-    asked = json.dumps(asdict(job(replace(artifact, manifest=odd))))
+    request = json.dumps(asdict(job(replace(artifact, manifest=odd))))
     answers = io.StringIO()
-    assert serve(io.StringIO(asked + "\n"), answers) == 1
-    told = json.loads(answers.getvalue())["error"]
-    assert told["kind"] == "ArtifactError"
-    assert "abacus" in told["message"]
+    assert serve(io.StringIO(request + "\n"), answers) == 1
+    error = json.loads(answers.getvalue())["error"]
+    assert error["kind"] == "ArtifactError"
+    assert "abacus" in error["message"]
 
-    told = {"kind": "ArtifactError", "message": "two\nlines", "remedy": "look"}
-    code = f"import sys; sys.stdin.readline(); print({json.dumps({'error': told})!r})"
+    error = {"kind": "ArtifactError", "message": "two\nlines", "remedy": "look"}
+    code = f"import sys; sys.stdin.readline(); print({json.dumps({'error': error})!r})"
     with (
-        Worker("tiny", job(artifact), command=(sys.executable, "-c", code)) as worker,
+        WorkerProcess("tiny", job(artifact), command=(sys.executable, "-c", code)) as worker,
         pytest.raises(ArtifactError, match=r"tiny: two lines\. look"),
     ):
         worker.start()
@@ -221,18 +221,20 @@ def test_what_a_runtime_prints_is_not_an_answer(make_artifact: Callable[..., Art
         """
         import os
         from edgenext.benchmark import worker
-        loaded = worker.Runner
+        session = worker.WarmSession
         def noisy(job):
             print("loading ...", flush=True)
             os.write(1, b"a library in C says hello\\n")
-            return loaded(job)
-        worker.Runner = noisy
+            return session(job)
+        worker.WarmSession = noisy
         raise SystemExit(worker.main())
         """
     )
-    with Worker("tiny", job(make_artifact()), command=(sys.executable, "-c", code)) as worker:
+    with WorkerProcess(
+        "tiny", job(make_artifact()), command=(sys.executable, "-c", code)
+    ) as worker:
         worker.start()
-        assert worker.ready.runtime == "onnxruntime"
+        assert worker.loaded.runtime == "onnxruntime"
 
 
 def test_no_line_at_all_ends_a_worker_quietly() -> None:
@@ -244,7 +246,7 @@ def test_no_line_at_all_ends_a_worker_quietly() -> None:
 def test_the_peak_is_this_processes_own(make_artifact: Callable[..., Artifact]) -> None:
     ballast = np.ones(400 * 2**20, np.uint8)
     assert peak_rss() > ballast.nbytes
-    with Worker("tiny", job(make_artifact())) as worker:
+    with WorkerProcess("tiny", job(make_artifact())) as worker:
         worker.start()
         assert worker.peak_rss_mb() < 200
 
@@ -253,21 +255,22 @@ BENCH_FOREVER = """
 import sys
 from pathlib import Path
 from edgenext.formats.artifact import open_artifact
-from edgenext.benchmark.latency import bench
+from edgenext.benchmark.latency import bench_artifacts
+from edgenext.options import BenchOptions
 a = open_artifact(Path(sys.argv[1]))
-bench(
-    [a, a], threads=int(sys.argv[2]), rounds=10**6,
-    progress=lambda done, total: print(done, flush=True),
+bench_artifacts(
+    [a, a], BenchOptions(threads=int(sys.argv[2]), rounds=10**6),
+    lambda task, done, total: print(done, flush=True),
 )
 """
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(
-    make_artifact: Callable[..., Artifact], how: signal.Signals, threads: int
+    make_artifact: Callable[..., Artifact], ending: signal.Signals, threads: int
 ) -> None:
-    if how == signal.SIGKILL and threads > 1 and sys.platform != "linux":
+    if ending == signal.SIGKILL and threads > 1 and sys.platform != "linux":
         pytest.skip("only Linux kills a suspended process with its parent")
     command = [sys.executable, "-c", BENCH_FOREVER, str(make_artifact().path), str(threads)]
     parent = subprocess.Popen(
@@ -279,7 +282,7 @@ def test_no_worker_outlives_its_parent(
             pass
         workers = [p.pid for p in psutil.Process(parent.pid).children(recursive=True)]
         assert len(workers) == 2
-        parent.send_signal(how)
+        parent.send_signal(ending)
         parent.communicate(timeout=20)
         assert parent.returncode != 0
     assert gone(workers)

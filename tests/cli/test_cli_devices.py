@@ -1,4 +1,4 @@
-"""Devices: added, listed, picked; what goes wrong before anything is reached."""
+"""Devices: added, listed, selected; errors before a device is reached."""
 
 from __future__ import annotations
 
@@ -93,7 +93,10 @@ def test_a_device_is_picked_by_name_or_kind(
     (file,) = artifacts(FP32)
     for kind, way in (("jetson", "--ssh"), ("android", "--adb"), ("iphone", "--bundle")):
         error = cli.fails(2, "bench", file, "--device", kind)
-        assert f"no {kind} is known. Add one: edgenext devices add my-{kind} {way}" in error
+        assert (
+            f"no device of kind {kind} was added. Add one: edgenext devices add my-{kind} {way}"
+            in error
+        )
     add_here(cli, "orin", "--kind", "jetson")
     add_here(cli, "nano", "--kind", "jetson")
     error = cli.fails(2, "bench", file, "--device", "jetson")
@@ -104,31 +107,31 @@ def test_a_device_is_picked_by_name_or_kind(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "no way to it given for x"),
+        ((), "no address given for x"),
         (("--local", "--adb", "1"), "--adb and --local given for x"),
         (("--local", "--kind", "jetsn"), "Did you mean jetson?"),
         (("--local", "--root", "here"), "--root here is not absolute"),
-        (("--ssh", "-oProxyCommand=id"), "is no address"),
-        (("--ssh", "me@host:99999"), "is no address"),
-        (("--ssh", "a b@c"), "is no address"),
+        (("--ssh", "-oProxyCommand=id"), "is not an address"),
+        (("--ssh", "me@host:99999"), "is not an address"),
+        (("--ssh", "a b@c"), "is not an address"),
         (("--bundle", "b", "--kind", "jetson"), "only an iPhone or a Mac"),
     ],
 )
-def test_ways_that_cannot_be(cli: Cli, devices: Path, options: tuple[str, ...], said: str) -> None:
+def test_invalid_addresses(cli: Cli, devices: Path, options: tuple[str, ...], said: str) -> None:
     assert said in cli.fails(2, "devices", "add", "x", *options)
     assert not devices.exists()
 
 
 @pytest.mark.parametrize("name", ["jetson", "cpu", "a/b", "-x y", "", "x" * 65, "a;id"])
-def test_names_that_cannot_be(cli: Cli, devices: Path, name: str) -> None:
+def test_names_that_are_not_allowed(cli: Cli, devices: Path, name: str) -> None:
     error = cli.fails(2, "devices", "add", "--local", "--", name)
-    assert "cannot be a device's name" in error
+    assert "is not allowed as a device's name" in error
 
 
 def test_a_name_is_given_once(cli: Cli, devices: Path) -> None:
     add_here(cli, "here")
     error = cli.fails(2, "devices", "add", "here", "--local")
-    assert "there is a device here. edgenext devices remove here first" in error
+    assert "there is already a device here. Remove it first: edgenext devices remove here" in error
     assert "unknown device 'her'. Did you mean here?" in cli.fails(2, "devices", "remove", "her")
     cli.ok("devices", "remove", "here")
     assert "unknown device 'here'. Known: none" in cli.fails(2, "devices", "remove", "here")
@@ -138,7 +141,7 @@ def test_a_name_is_given_once(cli: Cli, devices: Path) -> None:
 def test_a_broken_file_of_devices(cli: Cli, devices: Path, text: str) -> None:
     devices.parent.mkdir(exist_ok=True)
     devices.write_text(text)
-    assert "is no file of devices" in cli.fails(3, "devices", "list")
+    assert "is not a file of devices" in cli.fails(3, "devices", "list")
     assert devices.read_text() == text
 
 

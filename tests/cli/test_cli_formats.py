@@ -140,7 +140,7 @@ def test_the_form_is_chosen_by_measuring(cli: Cli) -> None:
 
 def test_the_time_of_an_interpreter_is_no_latency(cli: Cli) -> None:
     row = does(cli, "export", *MODEL, "--format", "coreml", "--scheme", "fp16", "--json").json
-    assert "says nothing of a device" in cli.fails(2, "bench", row["artifact"], "--rounds", "1")
+    assert "is not that of a device" in cli.fails(2, "bench", row["artifact"], "--rounds", "1")
 
 
 def test_formats_and_options_that_cannot_be(cli: Cli) -> None:

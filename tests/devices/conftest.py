@@ -1,6 +1,6 @@
-"""The devices that transports and probes are tried on, and those that commands measure on."""
+"""The devices that transports and commands are tested on."""
 
-from devices.added import board, cli, files, handset
+from devices.added_devices import board, cli, files, handset
 from peers.fixtures import jetson, peer_root, phone
 
 __all__ = ["board", "cli", "files", "handset", "jetson", "peer_root", "phone"]

@@ -1,4 +1,4 @@
-"""Real Core ML packages of three operators, made in a moment, and a runner of bundles in Python."""
+"""Small Core ML packages of three operators, and a runner of bundles in Python."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def some_images(n: int) -> Images:
 
 
 def run_bundle(bundle: Path) -> Path:
-    """Do a bundle's job as its own runner would, by this repository's interpreter."""
+    """Run a bundle's job as the Swift runner does; the folder of its results."""
     job = json.loads((bundle / "job.json").read_text())
     folder = bundle / "results"
     folder.mkdir()
     (folder / "job.json").write_bytes((bundle / "job.json").read_bytes())
-    told = b"".join(json.dumps(event).encode() + b"\n" for event in _events(bundle, folder, job))
-    last = {"event": "done", "sha256": hashlib.sha256(told).hexdigest()}
-    (folder / "results.jsonl").write_bytes(told + json.dumps(last).encode() + b"\n")
+    lines = b"".join(json.dumps(event).encode() + b"\n" for event in _events(bundle, folder, job))
+    last = {"event": "done", "sha256": hashlib.sha256(lines).hexdigest()}
+    (folder / "results.jsonl").write_bytes(lines + json.dumps(last).encode() + b"\n")
     return folder
 
 
@@ -96,14 +96,15 @@ def _events(bundle: Path, folder: Path, job: dict[str, Any]) -> Iterator[dict[st
         yield {"event": "state", "thermal": 0, "battery": 80.0}
     shape = job["images"]["shape"]
     pixels = np.frombuffer((bundle / job["images"]["file"]).read_bytes(), np.uint8).reshape(shape)
-    for about in job["artifacts"]:
-        artifact = open_artifact(bundle / about["file"])
+    for job_artifact in job["artifacts"]:
+        sha256 = job_artifact["sha256"]
+        artifact = open_artifact(bundle / job_artifact["file"])
         rows = np.concatenate(list(logits(open_session(artifact, 1), pixels)))
         data = rows.astype("<f4").tobytes()
-        (folder / f"logits-{about['sha256']}.f32").write_bytes(data)
+        (folder / f"logits-{sha256}.f32").write_bytes(data)
         yield {
             "event": "logits",
-            "artifact": about["sha256"],
+            "artifact": sha256,
             "done": shape[0],
             "total": shape[0],
             "sha256": hashlib.sha256(data).hexdigest(),

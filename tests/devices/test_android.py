@@ -1,4 +1,4 @@
-"""What Android devices say of themselves."""
+"""The facts of Android devices."""
 
 from __future__ import annotations
 

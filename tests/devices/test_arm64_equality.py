@@ -1,9 +1,9 @@
-"""An INT8 file computes on an arm64 CPU what it computes here.
+"""An INT8 file gives the same results on an arm64 CPU as on this machine.
 
-What is exact by its arithmetic must be equal to the bit: an integer convolution multiplies and adds
-integers, and scales each sum by one float multiplication, which IEEE 754 fixes. Between integers
-lie float operators (LayerNormalization, Softmax, exponentials), whose last places depend on how a
-CPU's kernels add up; there a value that is just between two integers may become the other one.
+Exact arithmetic must be equal to the bit: an integer convolution multiplies and adds integers, and
+scales each sum by one float multiplication, which IEEE 754 defines. Float operators between
+integers (LayerNormalization, Softmax, exponentials) differ in the last places, by the order in
+which a CPU's kernels add; a value close to a rounding border may then become the next integer.
 """
 
 from __future__ import annotations
@@ -68,28 +68,28 @@ numpy.savez(out, logits=numpy.concatenate(found))
 """
 
 
-def there(peer: SshPeer, script: str, model: Path, given: Arrays) -> Arrays:
-    """What the file gives on the peer."""
+def run_on_peer(peer: SshPeer, script: str, model: Path, inputs: Arrays) -> Arrays:
+    """The outputs of a file on the peer."""
     folder = peer.path(f"{peer.home}/equality")
     folder.mkdir(exist_ok=True)
     (folder / "run.py").write_text(script)
     (folder / model.name).write_bytes(model.read_bytes())
-    np.savez(folder / "given.npz", **given)
-    files = f"{model.name} given.npz out.npz"
-    code, _, said = peer.ssh(f"cd {peer.home}/equality && edge-python run.py {files}")
-    assert code == 0, said
-    with np.load(folder / "out.npz") as found:
-        return dict(found)
+    np.savez(folder / "inputs.npz", **inputs)
+    files = f"{model.name} inputs.npz out.npz"
+    code, _, stderr = peer.ssh(f"cd {peer.home}/equality && edge-python run.py {files}")
+    assert code == 0, stderr
+    with np.load(folder / "out.npz") as outputs:
+        return dict(outputs)
 
 
-def here(script: str, model: Path, given: Arrays) -> Arrays:
-    """What it gives on this machine, by the same lines of Python."""
-    np.savez(model.with_suffix(".given.npz"), **given)
+def run_on_host(script: str, model: Path, inputs: Arrays) -> Arrays:
+    """The outputs of a file on this machine, by the same script."""
+    np.savez(model.with_suffix(".inputs.npz"), **inputs)
     out = model.with_suffix(".out.npz")
-    command = [sys.executable, "-c", script, model, model.with_suffix(".given.npz"), out]
+    command = [sys.executable, "-c", script, model, model.with_suffix(".inputs.npz"), out]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
-    with np.load(out) as found:
-        return dict(found)
+    with np.load(out) as outputs:
+        return dict(outputs)
 
 
 @cache
@@ -153,20 +153,22 @@ def rms(x: np.ndarray) -> float:
 
 def test_pieces_of_an_onnx_file(jetson: SshPeer, tmp_path: Path) -> None:
     model, images = int8_graph(), pictures()[8:]
-    whole, pieces = tmp_path / "whole.onnx", tmp_path / "pieces.onnx"
-    onnx.save(with_integers(model), whole)
+    complete, pieces = tmp_path / "whole.onnx", tmp_path / "pieces.onnx"
+    onnx.save(with_integers(model), complete)
     onnx.save(in_pieces(model), pieces)
-    met = here(ONNX, whole, {"input": images})
+    integers = run_on_host(ONNX, complete, {"input": images})
     names = [value.name for value in onnx.load(pieces).graph.input]
-    given = {"input": images} | {k: met[k.removeprefix("given/")] for k in names if k != "input"}
-    ours, theirs = here(ONNX, pieces, given), there(jetson, ONNX, pieces, given)
+    inputs = {"input": images} | {
+        k: integers[k.removeprefix("given/")] for k in names if k != "input"
+    }
+    host, peer = run_on_host(ONNX, pieces, inputs), run_on_peer(jetson, ONNX, pieces, inputs)
     assert len(exact(model)) == 49
     for name in exact(model):
-        np.testing.assert_array_equal(theirs[name], ours[name], err_msg=name)
+        np.testing.assert_array_equal(peer[name], host[name], err_msg=name)
     # Float operators agree to some 1e-6, so at 255 steps less than a thousandth of a step is open,
     # and of the values no more than that share are near enough to a border to land beyond it.
-    others = set(ours) - exact(model)
-    off = np.concatenate([np.ravel(ours[k].astype(int) - theirs[k]) for k in sorted(others)])
+    others = set(host) - exact(model)
+    off = np.concatenate([np.ravel(host[k].astype(int) - peer[k]) for k in sorted(others)])
     assert np.abs(off).max() <= 1
     assert np.mean(off != 0) < 1e-3
 
@@ -175,14 +177,13 @@ def test_an_onnx_file(jetson: SshPeer, tmp_path: Path) -> None:
     model, images = int8_graph(), pictures()[8:]
     path = tmp_path / "whole.onnx"
     onnx.save(with_integers(model), path)
-    ours, theirs = here(ONNX, path, {"input": images}), there(jetson, ONNX, path, {"input": images})
+    inputs = {"input": images}
+    host, peer = run_on_host(ONNX, path, inputs), run_on_peer(jetson, ONNX, path, inputs)
     with torch.no_grad():
         true = network()(torch.from_numpy(images)).numpy()
-    integers = sorted(set(ours) - {"logits"})
-    same = np.array(
-        [all(np.array_equal(ours[k][i], theirs[k][i]) for k in integers) for i in COUNT]
-    )
-    logits, others = ours["logits"], theirs["logits"]
+    integers = sorted(set(host) - {"logits"})
+    same = np.array([all(np.array_equal(host[k][i], peer[k][i]) for k in integers) for i in COUNT])
+    logits, others = host["logits"], peer["logits"]
     np.testing.assert_array_equal(others[same], logits[same])
     # One integer that lands beyond a border changes what follows, like any rounding. It happens to
     # few images, so that all in all the files differ by less than each of them is quantized away.
@@ -201,14 +202,14 @@ def test_a_tflite_file(jetson: SshPeer, tmp_path: Path) -> None:
         out=tmp_path,
     )
     images = np.moveaxis(pictures()[8:], 1, -1)
-    given = {"image": quantized(images, artifact.manifest.input)}
-    ours = here(LITERT, artifact.path, given)["logits"]
-    theirs = there(jetson, LITERT, artifact.path, given)["logits"]
-    assert ours.dtype == theirs.dtype == np.int8 and len(ours) == len(COUNT)
+    inputs = {"image": quantized(images, artifact.manifest.input)}
+    host = run_on_host(LITERT, artifact.path, inputs)["logits"]
+    peer = run_on_peer(jetson, LITERT, artifact.path, inputs)["logits"]
+    assert host.dtype == peer.dtype == np.int8 and len(host) == len(COUNT)
     with torch.no_grad():
         true = network()(torch.from_numpy(pictures()[8:])).numpy()
     spec = artifact.manifest.outputs[0]
     assert spec.scale is not None and spec.zero_point is not None
-    logits, others = (dequantized(y, spec.scale, spec.zero_point) for y in (ours, theirs))
+    logits, others = (dequantized(y, spec.scale, spec.zero_point) for y in (host, peer))
     # It has float operators between integers as the ONNX file has: see there.
     assert rms(logits - others) < rms(logits - true) / 2

@@ -1,4 +1,4 @@
-"""`edgenext bench --device` on emulated boards and phones: what is theirs, and what goes wrong."""
+"""`edgenext bench --device` on emulated boards and phones: their own features and their errors."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ import asyncssh
 import onnxruntime
 import pytest
 from cli.cli_calls import Cli, Outcome
-from devices.added import MODEL, XXS, Here, N
+from devices.added_devices import MODEL, XXS, AddedDevice, N
 from private import private_python
 
 from edgenext import api
-from edgenext.devices.awake import awake
+from edgenext.devices.bench import screen_kept_on
+from edgenext.devices.link import DeviceLink, DeviceTask
 from edgenext.devices.transports.adb import AdbChannel
-from edgenext.devices.transports.link import LinkTransport
 from edgenext.devices.transports.ssh import SshChannel
-from edgenext.devices.transports.transport import Task
 from edgenext.errors import DeviceError
 from edgenext.formats.artifact import Artifact
-from edgenext.options import ExportOptions
+from edgenext.options import DataOptions, ExportOptions
 
 pytestmark = pytest.mark.peers
 
@@ -41,21 +40,21 @@ def bench(cli: Cli, files: list[Artifact], device: str, *options: str) -> Outcom
     return cli.run("bench", *paths, "--device", device, *options)
 
 
-def test_a_jetson_without_a_gpu_runtime_does_not_pass_for_one(
-    board: Here, files: list[Artifact], cli: Cli
+def test_a_jetson_without_a_gpu_runtime_is_not_valid_for_the_gpu(
+    board: AddedDevice, files: list[Artifact], cli: Cli
 ) -> None:
-    told = bench(cli, files[:1], "orin", "--json", "--unit", "gpu")
-    assert told.code == 0, told.err
-    (row,) = told.json["results"]
+    result = bench(cli, files[:1], "orin", "--json", "--unit", "gpu")
+    assert result.code == 0, result.err
+    (row,) = result.json["results"]
     assert (row["unit_asked"], row["unit"], row["valid"]) == ("gpu", "cpu", False)
 
 
-def test_a_phone_is_awake_while_it_is_measured(handset: Here) -> None:
-    with LinkTransport(AdbChannel(handset.peer.serial)) as link:
+def test_a_phone_is_awake_while_it_is_measured(handset: AddedDevice) -> None:
+    with DeviceLink(AdbChannel(handset.peer.serial)) as link:
         handset.peer.run("input", "keyevent", "KEYCODE_SLEEP")
         facts = link.probe()
         assert facts.screen_on is False
-        with awake(link, facts):
+        with screen_kept_on(link, facts):
             assert "mWakefulness=Awake" in handset.peer.run("dumpsys", "power")
         assert "mWakefulness=Asleep" in handset.peer.run("dumpsys", "power"), "as it was"
     assert handset.peer.run("getprop", "debug.stayon").strip() == "false", "woken, and let go"
@@ -73,8 +72,8 @@ def tflite(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
 TOOLS = Path(__file__).parents[1] / "peers" / "tools"
 
 
-def install(peer: Any, tool: str, where: str) -> None:
-    path = Path(peer.path(where))
+def install(peer: Any, tool: str, device_path: str) -> None:
+    path = Path(peer.path(device_path))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text((TOOLS / tool).read_text())
     path.chmod(0o755)
@@ -82,94 +81,100 @@ def install(peer: Any, tool: str, where: str) -> None:
 
 @pytest.mark.slow
 def test_benchmark_model_measures_and_scores(
-    handset: Here, tflite: list[Artifact], cli: Cli
+    handset: AddedDevice, tflite: list[Artifact], cli: Cli
 ) -> None:
     install(handset.peer, "benchmark_model", "/data/local/tmp/benchmark_model")
     try:
         options = ("--rounds", "2", "--data", "digits", "--limit", str(N), "--json")
-        told = bench(cli, tflite, "pixel", *options)
+        result = bench(cli, tflite, "pixel", *options)
     finally:
         Path(handset.peer.path("/data/local/tmp/benchmark_model")).unlink()
-    assert told.code == 0, told.err
-    (row,) = told.json["results"]
+    assert result.code == 0, result.err
+    (row,) = result.json["results"]
     assert row["runtime"] == "LiteRT benchmark_model" and row["unit"] == "cpu"
-    here = api.evaluate([str(tflite[0].path)], "digits", limit=N)
-    assert told.json["eval"]["results"][0]["top1"] == here.results[0].top1
-    assert abs(told.json["eval"]["results"][0]["loss"] - here.results[0].loss) < 1e-4
-    assert handset.left() == []
+    expected = api.evaluate([str(tflite[0].path)], DataOptions("digits", N))
+    assert result.json["eval"]["results"][0]["top1"] == expected.results[0].top1
+    assert abs(result.json["eval"]["results"][0]["loss"] - expected.results[0].loss) < 1e-4
+    assert handset.leftovers() == []
 
 
 @pytest.mark.slow
-def test_a_delegate_that_takes_nothing_is_seen(
-    handset: Here, tflite: list[Artifact], cli: Cli
+def test_a_delegate_that_runs_nothing_is_detected(
+    handset: AddedDevice, tflite: list[Artifact], cli: Cli
 ) -> None:
     install(handset.peer, "benchmark_model", "/data/local/tmp/benchmark_model")
     try:
-        told = bench(cli, tflite, "pixel", "--rounds", "1", "--unit", "gpu", "--json")
+        result = bench(cli, tflite, "pixel", "--rounds", "1", "--unit", "gpu", "--json")
     finally:
         Path(handset.peer.path("/data/local/tmp/benchmark_model")).unlink()
-    assert told.code == 0, told.err
-    (row,) = told.json["results"]
+    assert result.code == 0, result.err
+    (row,) = result.json["results"]
     assert (row["unit_asked"], row["unit"], row["valid"]) == ("gpu", "cpu", False)
 
 
-def test_a_phone_without_the_tool_says_where_it_is(
-    handset: Here, tflite: list[Artifact], cli: Cli
+def test_a_phone_without_the_tool_says_where_to_get_it(
+    handset: AddedDevice, tflite: list[Artifact], cli: Cli
 ) -> None:
-    told = bench(cli, tflite, "pixel", "--unit", "gpu")
-    assert told.code == 3
-    assert "pixel has no benchmark_model" in told.err
-    assert "android_aarch64_benchmark_model" in told.err
+    result = bench(cli, tflite, "pixel", "--unit", "gpu")
+    assert result.code == 3
+    assert "pixel has no benchmark_model" in result.err
+    assert "android_aarch64_benchmark_model" in result.err
 
 
 @pytest.mark.slow
-def test_trtexec_builds_measures_and_scores(board: Here, files: list[Artifact], cli: Cli) -> None:
-    place = "/usr/src/tensorrt/bin/trtexec"
-    install(board.peer, "trtexec", place)
+def test_trtexec_builds_measures_and_scores(
+    board: AddedDevice, files: list[Artifact], cli: Cli
+) -> None:
+    trtexec = "/usr/src/tensorrt/bin/trtexec"
+    install(board.peer, "trtexec", trtexec)
     try:
         options = ("--rounds", "1", "--data", "digits", "--limit", "3", "--json")
-        told = bench(cli, files[1:], "orin", *options)
+        result = bench(cli, files[1:], "orin", *options)
         engines = {p.name for p in (board.root / "store").iterdir()}
         again = bench(cli, files[1:], "orin", "--rounds", "1", "--json")
     finally:
-        Path(board.peer.path(place)).unlink()
-    assert told.code == 0, told.err
+        Path(board.peer.path(trtexec)).unlink()
+    assert result.code == 0, result.err
     assert again.code == 0, again.err
-    (row,) = told.json["results"]
+    (row,) = result.json["results"]
     assert (row["unit"], row["runtime"]) == ("tensorrt", "TensorRT 10.3.0")
-    here = api.evaluate([str(files[1].path)], "digits", limit=3)
-    assert told.json["eval"]["results"][0]["loss"] == pytest.approx(here.results[0].loss, abs=0.02)
-    kept = {p.name for p in (board.root / "store").iterdir()}
-    assert len(kept - engines) == 1, "the second time only another script is sent"
-    assert board.left() == []
+    expected = api.evaluate([str(files[1].path)], DataOptions("digits", 3))
+    assert result.json["eval"]["results"][0]["loss"] == pytest.approx(
+        expected.results[0].loss, abs=0.02
+    )
+    stored = {p.name for p in (board.root / "store").iterdir()}
+    assert len(stored - engines) == 1, "the second time only another script is sent"
+    assert board.leftovers() == []
 
 
-def locked(board: Here) -> bool:
+def locked(board: AddedDevice) -> bool:
     state = Path(board.peer.path("/run/clocks"))
     return state.exists() and state.read_text().strip() == "locked"
 
 
-def clocks_were_locked(board: Here, seen: list[bool], end: threading.Event) -> None:
+def record_locks(board: AddedDevice, states: list[bool], end: threading.Event) -> None:
     while not end.is_set():
-        seen.append(locked(board))
+        states.append(locked(board))
         time.sleep(0.2)
 
 
-def test_locked_clocks_are_restored(board: Here, files: list[Artifact], cli: Cli) -> None:
-    seen: list[bool] = []
+def test_locked_clocks_are_restored(board: AddedDevice, files: list[Artifact], cli: Cli) -> None:
+    states: list[bool] = []
     end = threading.Event()
-    watch = threading.Thread(target=clocks_were_locked, args=(board, seen, end))
+    watch = threading.Thread(target=record_locks, args=(board, states, end))
     watch.start()
-    told = bench(cli, files[:1], "orin", "--unit", "cpu", "--lock-clocks", "--json")
+    result = bench(cli, files[:1], "orin", "--unit", "cpu", "--lock-clocks", "--json")
     end.set()
     watch.join()
-    assert told.code == 0, told.err
-    assert any(seen), "they were never locked"
+    assert result.code == 0, result.err
+    assert any(states), "they were never locked"
     time.sleep(2)
     assert not locked(board)
 
 
-def test_wrong_wheels_are_told_of(board: Here, files: list[Artifact], cli: Cli) -> None:
+def test_wheels_for_another_processor_are_an_error(
+    board: AddedDevice, files: list[Artifact], cli: Cli
+) -> None:
     wrong = "/usr/local/bin/wrong-python"
     site = Path(board.peer.path("/opt/wrong/onnxruntime"))
     site.mkdir(parents=True)
@@ -185,15 +190,17 @@ def test_wrong_wheels_are_told_of(board: Here, files: list[Artifact], cli: Cli) 
     )
     devices = devices_file()
     devices.write_text(devices.read_text().replace("edge-python", wrong))
-    told = bench(cli, files[:1], "orin", "--unit", "cpu")
-    assert told.code == 10
-    assert "onnxruntime cannot be imported on the device" in told.err
-    assert "it is built for another processor" in told.err and "for aarch64" in told.err
-    assert len(told.err.strip().splitlines()) == 1
-    assert board.left() == []
+    result = bench(cli, files[:1], "orin", "--unit", "cpu")
+    assert result.code == 10
+    assert "onnxruntime cannot be imported on the device" in result.err
+    assert "it is built for another processor" in result.err and "for aarch64" in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert board.leftovers() == []
 
 
-def test_what_is_killed_for_memory_is_told_of(board: Here, files: list[Artifact], cli: Cli) -> None:
+def test_a_worker_that_is_killed_is_an_error(
+    board: AddedDevice, files: list[Artifact], cli: Cli
+) -> None:
     def kill_worker() -> None:
         end = time.monotonic() + 60
         while time.monotonic() < end:
@@ -205,49 +212,49 @@ def test_what_is_killed_for_memory_is_told_of(board: Here, files: list[Artifact]
 
     killer = threading.Thread(target=kill_worker)
     killer.start()
-    told = bench(cli, files[:1], "orin", "--unit", "cpu")
+    result = bench(cli, files[:1], "orin", "--unit", "cpu")
     killer.join()
-    assert told.code == 10
-    assert "was killed: the device may have run out of memory" in told.err
-    assert board.left() == []
+    assert result.code == 10
+    assert "was killed: the device may have run out of memory" in result.err
+    assert board.leftovers() == []
 
 
 def test_an_unknown_host_key_is_refused(jetson: Any, cli: Cli) -> None:
-    way = ("--ssh", f"root@{jetson.host}", "--identity", str(jetson.key))
-    told = cli.run("devices", "add", "orin", *way)
-    assert told.code == 10 and "is not known (SHA256:" in told.err
-    told = cli.run("devices", "add", "orin", *way, "--host-key", "SHA256:other")
-    assert told.code == 10 and "not SHA256:other" in told.err
+    address = ("--ssh", f"root@{jetson.host}", "--identity", str(jetson.key))
+    result = cli.run("devices", "add", "orin", *address)
+    assert result.code == 10 and "is not known (SHA256:" in result.err
+    result = cli.run("devices", "add", "orin", *address, "--host-key", "SHA256:other")
+    assert result.code == 10 and "not SHA256:other" in result.err
     assert cli.run("devices", "list", "--json").json == []
 
 
 def test_a_host_that_is_another_now_is_refused(
-    board: Here, files: list[Artifact], cli: Cli
+    board: AddedDevice, files: list[Artifact], cli: Cli
 ) -> None:
     path = devices_file()
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
     good = path.read_text()
     path.write_text(good.replace(board.peer.host_key, other))
-    told = bench(cli, files[:1], "orin")
+    result = bench(cli, files[:1], "orin")
     path.write_text(good)
-    assert told.code == 10 and "shows another host key than the one that was added" in told.err
+    assert result.code == 10 and "has another host key than the one that was added" in result.err
 
 
-def test_a_key_that_is_not_allowed_is_told_of(
-    board: Here, files: list[Artifact], cli: Cli, tmp_path: Path
+def test_a_key_that_is_not_authorized_is_refused(
+    board: AddedDevice, files: list[Artifact], cli: Cli, tmp_path: Path
 ) -> None:
     key = tmp_path / "other_key"
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(key))
     path = devices_file()
     good = path.read_text()
     path.write_text(good.replace(str(board.peer.key), str(key)))
-    told = bench(cli, files[:1], "orin")
+    result = bench(cli, files[:1], "orin")
     path.write_text(good)
-    assert told.code == 10 and "does not let us in" in told.err
+    assert result.code == 10 and "refuses the login" in result.err
 
 
 def test_ctrl_c_leaves_nothing_and_restores_the_clocks(
-    board: Here, files: list[Artifact], monkeypatch: pytest.MonkeyPatch
+    board: AddedDevice, files: list[Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = [sys.executable, "-m", "edgenext", "bench", *(str(f.path) for f in files)]
     command += ["--device", "orin", "--unit", "cpu", "--lock-clocks", "--sustained", "5"]
@@ -261,14 +268,14 @@ def test_ctrl_c_leaves_nothing_and_restores_the_clocks(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err.strip() == "edgenext: interrupted"
     assert not locked(board)
-    assert board.left() == []
+    assert board.leftovers() == []
     assert not [a for _, a in board.peer.running() if "runner" in " ".join(a) or "job.sh" in a[-1]]
 
 
-def test_clocks_that_a_user_may_not_lock(board: Here) -> None:
+def test_clocks_that_a_user_may_not_lock(board: AddedDevice) -> None:
     channel = SshChannel(f"nano@{board.peer.host}", board.peer.host_key, str(board.peer.key))
-    with LinkTransport(channel) as link:
-        task = Task("job", ("true",), "out", clocks="/usr/bin/jetson_clocks")
+    with DeviceLink(channel) as link:
+        task = DeviceTask("job", ("true",), "out", clocks="/usr/bin/jetson_clocks")
         with pytest.raises(DeviceError, match=r"the clocks cannot be locked: .*sudo"):
             list(link.run(task))
         link.clean()
@@ -280,10 +287,10 @@ def listen(lines: Iterator[str]) -> None:
         list(lines)
 
 
-def test_clocks_are_restored_when_the_link_is_gone_for_good(board: Here) -> None:
+def test_clocks_are_restored_when_the_link_is_gone_for_good(board: AddedDevice) -> None:
     channel = SshChannel(f"root@{board.peer.host}", board.peer.host_key, str(board.peer.key))
-    with LinkTransport(channel, lease_s=3, patience_s=2) as link:
-        task = Task("job", ("sleep", "500"), "out", clocks="/usr/bin/jetson_clocks")
+    with DeviceLink(channel, lease_s=3, patience_s=2) as link:
+        task = DeviceTask("job", ("sleep", "500"), "out", clocks="/usr/bin/jetson_clocks")
         lines = link.run(task)
         board.peer.run("true")
         listener = threading.Thread(target=listen, args=(lines,))
@@ -303,7 +310,7 @@ def test_clocks_are_restored_when_the_link_is_gone_for_good(board: Here) -> None
 
 
 def test_hostile_names_reach_no_shell(
-    board: Here, files: list[Artifact], cli: Cli, tmp_path: Path
+    board: AddedDevice, files: list[Artifact], cli: Cli, tmp_path: Path
 ) -> None:
     home = board.peer.home
     hostile = tmp_path / "x; touch pwned; $(touch pwned) 'a' \"b\".onnx"
@@ -312,7 +319,7 @@ def test_hostile_names_reach_no_shell(
     )
     hostile.write_bytes(files[0].path.read_bytes())
     hostile.with_name(hostile.name + ".json").write_text(manifest.model_dump_json())
-    told = cli.run("bench", str(hostile), "--device", "orin", "--unit", "cpu", "--json")
-    assert told.code == 0, told.err
+    result = cli.run("bench", str(hostile), "--device", "orin", "--unit", "cpu", "--json")
+    assert result.code == 0, result.err
     assert not list(Path(board.peer.path(home)).glob("pwned*"))
-    assert told.json["results"][0]["artifact"] == hostile.stem
+    assert result.json["results"][0]["artifact"] == hostile.stem

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenext.devices.runners.benchmark_model import (
-    WHERE,
+    DOWNLOAD,
+    BenchmarkModelLog,
     Delegation,
-    Report,
-    Stats,
-    command,
-    report,
+    RunStats,
+    benchmark_command,
+    parse_log,
 )
 
 SAMPLES = Path(__file__).parent / "samples" / "benchmark_model"
@@ -25,7 +25,7 @@ def sample(name: str) -> str:
 
 
 def test_cpu_command() -> None:
-    line = command("/data/local/tmp/benchmark_model", "a.tflite", threads=4, runs=100)
+    line = benchmark_command("/data/local/tmp/benchmark_model", "a.tflite", threads=4, runs=100)
     assert line == [
         *("/data/local/tmp/benchmark_model", "--graph=a.tflite", "--num_threads=4"),
         *("--num_runs=100", "--warmup_runs=5", "--max_secs=150", "--use_xnnpack=true"),
@@ -33,15 +33,15 @@ def test_cpu_command() -> None:
 
 
 def test_delegates() -> None:
-    gpu = command("b", "a.tflite", unit="gpu")
+    gpu = benchmark_command("b", "a.tflite", unit="gpu")
     assert gpu[-1] == "--use_gpu=true"
-    nnapi = command("b", "a.tflite", unit="nnapi", accelerator="google-edgetpu")
+    nnapi = benchmark_command("b", "a.tflite", unit="nnapi", accelerator="google-edgetpu")
     assert nnapi[-3:] == [
         "--use_nnapi=true",
         "--disable_nnapi_cpu=true",
         "--nnapi_accelerator_name=google-edgetpu",
     ]
-    npu = command(
+    npu = benchmark_command(
         "b", "a.tflite", unit="npu", library="libQnnTFLiteDelegate.so", options="backend_type:htp"
     )
     assert npu[-2:] == [
@@ -53,7 +53,7 @@ def test_delegates() -> None:
 
 
 def test_inputs_and_outputs() -> None:
-    line = command(
+    line = benchmark_command(
         "b",
         "a.tflite",
         inputs={"x:0": ((1, 64, 64, 3), "x.bin"), "y": ((1, 2), "y.bin")},
@@ -71,78 +71,78 @@ def test_inputs_and_outputs() -> None:
     assert "--report_peak_memory_footprint=true" in line
 
 
-def test_a_network_that_an_npu_takes_whole() -> None:
-    told = report(sample("nnapi_whole"))
-    assert told.runs == Stats(520, 2.531, 1.171, pytest.approx(1.88574), 9.925, 0.87)
-    assert told.warmup == Stats(1, *[637.079] * 4)
-    assert (told.init_ms, told.first_ms) == (66.002, 637.079)
-    assert (told.init_memory_mb, told.memory_mb) == (7.40234, 7.83203)
-    assert told.delegations == (Delegation("TfLiteNnapiDelegate", 31, 31, 1),)
-    assert told.applied == {"NNAPI": True}
-    assert told.accelerators == ("synap-npu", "nnapi-reference")
-    assert told.share == 1.0
+def test_a_network_that_runs_completely_on_an_npu() -> None:
+    log = parse_log(sample("nnapi_whole"))
+    assert log.runs == RunStats(520, 2.531, 1.171, pytest.approx(1.88574), 9.925, 0.87)
+    assert log.warmup == RunStats(1, *[637.079] * 4)
+    assert (log.init_ms, log.first_ms) == (66.002, 637.079)
+    assert (log.init_memory_mb, log.memory_mb) == (7.40234, 7.83203)
+    assert log.delegations == (Delegation("TfLiteNnapiDelegate", 31, 31, 1),)
+    assert log.applied == {"NNAPI": True}
+    assert log.accelerators == ("synap-npu", "nnapi-reference")
+    assert log.share == 1.0
 
 
 def test_percentiles_of_newer_versions() -> None:
-    told = report(sample("cpu"))
-    assert told.runs is not None
-    assert (told.runs.p5_ms, told.runs.median_ms, told.runs.p95_ms) == (105.485, 105.718, 106.281)
-    assert told.share is None
+    log = parse_log(sample("cpu"))
+    assert log.runs is not None
+    assert (log.runs.p5_ms, log.runs.median_ms, log.runs.p95_ms) == (105.485, 105.718, 106.281)
+    assert log.share is None
 
 
 def test_peak_memory_and_xnnpack() -> None:
-    told = report(sample("cpu_xnnpack"))
-    assert told.peak_memory_mb == 93.2383
-    assert told.share == 0.0
+    log = parse_log(sample("cpu_xnnpack"))
+    assert log.peak_memory_mb == 93.2383
+    assert log.share == 0.0
 
 
 def test_a_log_of_an_app() -> None:
-    told = report(sample("logcat"))
-    assert told.runs is not None
-    assert told.runs.mean_ms == pytest.approx(2719.85)
-    assert told.runs.count == 10
-    assert told.memory_mb == 337
+    log = parse_log(sample("logcat"))
+    assert log.runs is not None
+    assert log.runs.mean_ms == pytest.approx(2719.85)
+    assert log.runs.count == 10
+    assert log.memory_mb == 337
 
 
-def test_the_cpu_instead_of_a_delegate_is_seen() -> None:
-    told = report(sample("refused"))
-    assert told.refused == ("NNAPI",)
-    assert told.accelerators == ("nnapi-reference",)
-    assert told.share == 0.0
-    whole = "VERBOSE: Replacing 31 out of 31 node(s) with delegate (TfLiteNnapiDelegate) node\n"
-    assert report(whole + sample("refused")).share == 0.0
+def test_a_refusing_delegate_is_detected() -> None:
+    log = parse_log(sample("refused"))
+    assert log.refused == ("NNAPI",)
+    assert log.accelerators == ("nnapi-reference",)
+    assert log.share == 0.0
+    all_nodes = "VERBOSE: Replacing 31 out of 31 node(s) with delegate (TfLiteNnapiDelegate) node\n"
+    assert parse_log(all_nodes + sample("refused")).share == 0.0
 
 
-def test_a_part_on_the_cpu_is_seen() -> None:
-    told = report(sample("two_delegates"))
-    assert told.share == pytest.approx(5 / 64)
-    assert told.delegations[1] == Delegation("TfLiteXNNPackDelegate", 59, 62, 5)
-    gpu = report(sample("gpu_part"))
+def test_a_part_on_the_cpu_is_detected() -> None:
+    log = parse_log(sample("two_delegates"))
+    assert log.share == pytest.approx(5 / 64)
+    assert log.delegations[1] == Delegation("TfLiteXNNPackDelegate", 59, 62, 5)
+    gpu = parse_log(sample("gpu_part"))
     assert gpu.share == pytest.approx(123 / 279)
     assert gpu.unsupported == (
         "DEQUANTIZE:",
         "TRANSPOSE_CONV: Max version supported: 3. Requested version 4.",
     )
     part = "Explicitly applied NNAPI delegate, and the model graph will be partially executed by"
-    assert report(part).applied == {"NNAPI": False}
-    assert report(part).share is None
+    assert parse_log(part).applied == {"NNAPI": False}
+    assert parse_log(part).share is None
 
 
 def test_one_of_two_delegates() -> None:
-    told = report(sample("gpu_and_nnapi"))
-    assert (told.refused, told.applied, told.share) == (("NNAPI",), {"GPU": True}, 1.0)
+    log = parse_log(sample("gpu_and_nnapi"))
+    assert (log.refused, log.applied, log.share) == (("NNAPI",), {"GPU": True}, 1.0)
 
 
 def test_xnnpack_that_was_asked_for_is_the_cpu() -> None:
     text = "Explicitly applied XNNPACK delegate, and the model graph will be completely executed\n"
-    assert report(text + sample("cpu_xnnpack")).share == 0.0
+    assert parse_log(text + sample("cpu_xnnpack")).share == 0.0
 
 
 def test_a_run_that_never_got_past_its_warm_up() -> None:
-    told = report("INFO: count=1 curr=7200000\n")
-    assert told.runs is None
-    assert told.warmup is not None
-    assert told.warmup.mean_ms == 7200.0
+    log = parse_log("INFO: count=1 curr=7200000\n")
+    assert log.runs is None
+    assert log.warmup is not None
+    assert log.warmup.mean_ms == 7200.0
 
 
 def test_errors() -> None:
@@ -150,32 +150,32 @@ def test_errors() -> None:
         "ERROR: NN API returned error ANEURALNETWORKS_BAD_DATA at line 1132 while adding.\n"
         "ERROR: Failed to apply NNAPI delegate.\n"
     )
-    assert report(text).errors[-1] == "Failed to apply NNAPI delegate."
-    assert report("x.y E tflite  : Failed to load model\n").errors == ("Failed to load model",)
+    assert parse_log(text).errors[-1] == "Failed to apply NNAPI delegate."
+    assert parse_log("x.y E tflite  : Failed to load model\n").errors == ("Failed to load model",)
 
 
 @pytest.mark.parametrize("text", ["", "\x00\xff" * 100, "sh: benchmark_model: not found", "count="])
 def test_other_logs_say_nothing(text: str) -> None:
-    assert report(text) == Report()
-    assert report(text).share is None
+    assert parse_log(text) == BenchmarkModelLog()
+    assert parse_log(text).share is None
 
 
 @pytest.mark.parametrize("text", ["count={0} a=1", "Replacing {0} out of {0} node(s)", "{0} op"])
 def test_huge_numbers_are_passed_over(text: str) -> None:
-    assert report(text.format("9" * 200_000)) == Report()
+    assert parse_log(text.format("9" * 200_000)) == BenchmarkModelLog()
 
 
-def test_where_the_tool_is_to_be_had() -> None:
-    assert "android_aarch64_benchmark_model" in WHERE
-    assert WHERE.endswith(".")
+def test_where_to_get_the_tool() -> None:
+    assert "android_aarch64_benchmark_model" in DOWNLOAD
+    assert DOWNLOAD.endswith(".")
 
 
 @given(st.lists(st.sampled_from(sorted(sample("gpu_part").splitlines())) | st.text()))
 def test_any_log_never_raises(lines: list[str]) -> None:
-    share = report("\n".join(lines)).share
+    share = parse_log("\n".join(lines)).share
     assert share is None or 0 <= share <= 1
 
 
 @given(st.sampled_from(["nnapi_whole", "gpu_and_nnapi", "logcat"]), st.integers(0, 3000))
 def test_cut_logs_never_raise(name: str, end: int) -> None:
-    report(sample(name)[:end])
+    parse_log(sample(name)[:end])

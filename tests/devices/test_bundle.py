@@ -1,4 +1,4 @@
-"""Bundles: written, run, brought back, and what is refused of what comes back."""
+"""Bundles: written, run, imported, and the results that are refused."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pooled_packages import CLASSES, SIDE, core_package, run_bundle, some_images
+from devices.pooled_packages import CLASSES, SIDE, core_package, run_bundle, some_images
 
-from edgenext.devices.bundles.bundle import RUNNER, describe, file_names, write_bundle
+from edgenext.devices.bundles.bundle import RUNNER, bundle_job, file_names, write_bundle
 from edgenext.devices.bundles.results import read_results
 from edgenext.devices.results import read_logits
 from edgenext.errors import ArtifactError, DeviceError, OutputError, UsageError
@@ -47,9 +47,9 @@ def images() -> Images:
 
 
 def bundled(
-    folder: Path, artifacts: Sequence[Artifact], images: Images | None, **asked: Any
+    folder: Path, artifacts: Sequence[Artifact], images: Images | None, **settings: Any
 ) -> Path:
-    return write_bundle(folder, artifacts, images, describe(artifacts, images, **asked))
+    return write_bundle(folder, artifacts, images, bundle_job(artifacts, images, **settings))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def done(pair: Pair, images: Images, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def copy(done: Path, tmp_path: Path) -> Path:
-    """Another such, to be spoilt."""
+    """A copy of it, to be changed."""
     return shutil.copytree(done, tmp_path / "bundle")
 
 
@@ -76,9 +76,11 @@ def test_what_is_in_a_bundle(done: Path, pair: Pair, images: Images) -> None:
     pixels = (done / "images.u8").read_bytes()
     assert pixels == images.tobytes()
     assert job["images"]["sha256"] == hashlib.sha256(pixels).hexdigest()
-    for artifact, about in zip(pair, job["artifacts"], strict=True):
-        assert about["sha256"] == artifact.manifest.sha256
-        assert open_artifact(done / about["file"]).manifest.sha256 == artifact.manifest.sha256
+    for artifact, job_artifact in zip(pair, job["artifacts"], strict=True):
+        assert job_artifact["sha256"] == artifact.manifest.sha256
+        assert (
+            open_artifact(done / job_artifact["file"]).manifest.sha256 == artifact.manifest.sha256
+        )
     assert (done / "runner/Package.swift").is_file()
     assert (
         "edgenext bench a.mlpackage b.mlpackage --import results"
@@ -88,20 +90,22 @@ def test_what_is_in_a_bundle(done: Path, pair: Pair, images: Images) -> None:
 
 
 def test_a_round_trip(done: Path, pair: Pair, images: Images) -> None:
-    for where in (done, done / "results", done / "results/results.jsonl"):
-        found = read_results(where, pair, images=images)
-        assert (found.done, found.environment.cpu) == (True, "A17")
+    for path in (done, done / "results", done / "results/results.jsonl"):
+        record = read_results(path, pair, images=images)
+        assert (record.done, record.environment.cpu) == (True, "A17")
         for artifact in pair:
-            mine = found.artifacts[artifact.manifest.sha256]
-            assert len(mine.rounds) == ROUNDS
-            assert mine.logits is not None
-            here = np.concatenate(list(logits(open_session(artifact, 1), images)))
-            np.testing.assert_array_equal(read_logits(mine.logits, len(images), CLASSES, "a"), here)
+            measurements = record.artifacts[artifact.manifest.sha256]
+            assert len(measurements.rounds) == ROUNDS
+            assert measurements.logits is not None
+            expected = np.concatenate(list(logits(open_session(artifact, 1), images)))
+            np.testing.assert_array_equal(
+                read_logits(measurements.logits, len(images), CLASSES, "a"), expected
+            )
 
 
 def test_the_same_job_has_the_same_name(done: Path, pair: Pair) -> None:
-    def job_of(images: Images, **asked: Any) -> str:
-        return describe(pair, images, **asked).job
+    def job_of(images: Images, **settings: Any) -> str:
+        return bundle_job(pair, images, **settings).job
 
     named = json.loads((done / "job.json").read_text())["job"]
     assert job_of(some_images(5), rounds=ROUNDS) == named
@@ -111,24 +115,24 @@ def test_the_same_job_has_the_same_name(done: Path, pair: Pair) -> None:
 
 
 def test_names_are_plain_and_each_stands_once(pair: Pair) -> None:
-    def called(*paths: str) -> list[str]:
-        some = [
+    def names_of(*paths: str) -> list[str]:
+        artifacts = [
             Artifact(Path(path), pair[0].manifest.model_copy(update={"sha256": f"{n:064}"}))
             for n, path in enumerate(paths)
         ]
-        return file_names(some)
+        return file_names(artifacts)
 
-    assert called("x/a.mlpackage", "y/A.mlpackage", "a.mlpackage") == [
+    assert names_of("x/a.mlpackage", "y/A.mlpackage", "a.mlpackage") == [
         "a.mlpackage",
         "A-2.mlpackage",
         "a-3.mlpackage",
     ]
-    assert called(".h:i \n.mlpackage", "job.json", "Runner") == [
+    assert names_of(".h:i \n.mlpackage", "job.json", "Runner") == [
         "h_i__.mlpackage",
         "job-2.json",
         "Runner-2",
     ]
-    assert called("a", "a.json") == ["a", "a-2.json"]
+    assert names_of("a", "a.json") == ["a", "a-2.json"]
 
 
 def test_what_cannot_be_bundled(pair: Pair, images: Images, tmp_path: Path) -> None:
@@ -145,17 +149,17 @@ def test_what_cannot_be_bundled(pair: Pair, images: Images, tmp_path: Path) -> N
         ([a], None, {"burst_ms": "long"}, "burst_ms"),
         ([a], images.astype(np.float32), {}, "uint8"),
     ]
-    for artifacts, given, job, why in cases:
-        with pytest.raises(UsageError, match=why):
-            bundled(tmp_path / "bundle", artifacts, given, **job)
-    lied = replace(a, manifest=a.manifest.model_copy(update={"sha256": "0" * 64}))
+    for artifacts, pixels, job, reason in cases:
+        with pytest.raises(UsageError, match=reason):
+            bundled(tmp_path / "bundle", artifacts, pixels, **job)
+    mismatched = replace(a, manifest=a.manifest.model_copy(update={"sha256": "0" * 64}))
     with pytest.raises(ArtifactError, match="is not the file of its manifest"):
-        bundled(tmp_path / "bundle", [lied], None)
+        bundled(tmp_path / "bundle", [mismatched], None)
     assert not list(tmp_path.iterdir())
 
 
 def test_results_are_not_overwritten(done: Path, pair: Pair) -> None:
-    with pytest.raises(OutputError, match="is there already, perhaps with results"):
+    with pytest.raises(OutputError, match="exists already, perhaps with results"):
         bundled(done, pair, None)
 
 
@@ -164,12 +168,12 @@ def edit(path: Path, change: Callable[[str], str]) -> None:
 
 
 def sealed(folder: Path, change: Callable[[str], str]) -> None:
-    """Change what was told, with a hash that fits."""
+    """Change the events, with a hash that matches them."""
     path = folder / "results/results.jsonl"
     *lines, _ = path.read_text().splitlines(keepends=True)
-    told = change("".join(lines)).encode()
-    last = json.dumps({"event": "done", "sha256": hashlib.sha256(told).hexdigest()})
-    path.write_bytes(told + last.encode() + b"\n")
+    events = change("".join(lines)).encode()
+    last = json.dumps({"event": "done", "sha256": hashlib.sha256(events).hexdigest()})
+    path.write_bytes(events + last.encode() + b"\n")
 
 
 def without_last_round(text: str) -> str:
@@ -204,10 +208,13 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: edit(f / LINES, lambda t: "".join(t.splitlines(keepends=True)[:-1])),
         "was interrupted",
     ),
-    "empty": (lambda f: (f / LINES).write_text(""), "told nothing"),
-    "binary": (lambda f: (f / LINES).write_bytes(b"\xff\x00\n"), "cannot be understood"),
-    "NaN": (lambda f: sealed(f, lambda t: t.replace("1.1", "NaN", 1)), "cannot be understood"),
-    "NaN logits": (lambda f: spoil_logits(f, lambda d: NAN + d[4:]), "1 of 5 images .*not finite"),
+    "empty": (lambda f: (f / LINES).write_text(""), "reported no event"),
+    "binary": (lambda f: (f / LINES).write_bytes(b"\xff\x00\n"), "is invalid"),
+    "NaN": (lambda f: sealed(f, lambda t: t.replace("1.1", "NaN", 1)), "is invalid"),
+    "NaN logits": (
+        lambda f: spoil_logits(f, lambda d: NAN + d[4:]),
+        "not finite, of 1 of 5 images",
+    ),
     "fewer logits": (lambda f: spoil_logits(f, lambda d: d[:-4]), "96 bytes"),
     "more logits": (lambda f: spoil_logits(f, lambda d: d + d), "200 bytes"),
     "other logits": (
@@ -237,14 +244,14 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str]] = {
         "could not measure: broken bundle",
     ),
     "no job": (lambda f: (f / JOB).unlink(), "cannot read"),
-    "a job that is none": (lambda f: (f / JOB).write_text("{}"), "is no job"),
+    "a job that is none": (lambda f: (f / JOB).write_text("{}"), "is not a job"),
     "a path in a job": (
         lambda f: edit(f / JOB, lambda t: t.replace('"a.mlpackage"', '"../a.mlpackage"')),
-        "is no job: artifacts.0.file",
+        "is not a job: artifacts.0.file",
     ),
     "an absolute path": (
         lambda f: edit(f / JOB, lambda t: t.replace('"images.u8"', '"/etc/passwd"')),
-        "is no job: images.file",
+        "is not a job: images.file",
     ),
     "linked lines": (lambda f: linked(f / LINES), "is a link"),
     "a linked job": (lambda f: linked(f / JOB), "is a link"),
@@ -254,13 +261,13 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", TAMPERINGS)
+@pytest.mark.parametrize("name", TAMPERINGS)
 def test_results_that_were_changed_are_refused(
-    copy: Path, pair: Pair, images: Images, what: str
+    copy: Path, pair: Pair, images: Images, name: str
 ) -> None:
-    spoil, why = TAMPERINGS[what]
-    spoil(copy)
-    with pytest.raises(DeviceError, match=why) as caught:
+    tamper, reason = TAMPERINGS[name]
+    tamper(copy)
+    with pytest.raises(DeviceError, match=reason) as caught:
         read_results(copy, pair, images=images)
     assert "\n" not in str(caught.value)
     assert caught.value.remedy
@@ -270,67 +277,67 @@ def test_results_of_other_files_and_images(
     copy: Path, pair: Pair, images: Images, tmp_path: Path
 ) -> None:
     a, b = pair
-    for artifacts, why in (
+    for artifacts, reason in (
         ((a,), "b was not given"),
         ((a, b, core_package(tmp_path, "c", 2)), "c is not in them"),
     ):
-        with pytest.raises(DeviceError, match=why):
+        with pytest.raises(DeviceError, match=reason):
             read_results(copy, artifacts)
     for other in (images[:4], images[:, ::-1], images[..., ::-1]):
         with pytest.raises(DeviceError, match="other images"):
             read_results(copy, pair, images=other)
-    mine = open_artifact(copy / "a.mlpackage")
-    read_results(copy, (mine, b), images=images)
-    weights = next(p for p in mine.path.rglob("*.mlmodel"))
+    copied = open_artifact(copy / "a.mlpackage")
+    read_results(copy, (copied, b), images=images)
+    weights = next(p for p in copied.path.rglob("*.mlmodel"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(DeviceError, match="has changed since"):
-        read_results(copy, (mine, b), images=images)
+        read_results(copy, (copied, b), images=images)
 
 
 def test_an_artifact_that_failed_leaves_the_others(copy: Path, pair: Pair) -> None:
     a, b = (artifact.manifest.sha256 for artifact in pair)
 
     def fail(text: str) -> str:
-        kept = [line for line in text.splitlines(keepends=True) if a not in line]
+        others = [line for line in text.splitlines(keepends=True) if a not in line]
         return (
-            "".join(kept) + json.dumps({"event": "error", "artifact": a, "message": "old"}) + "\n"
+            "".join(others) + json.dumps({"event": "error", "artifact": a, "message": "old"}) + "\n"
         )
 
     sealed(copy, fail)
-    found = read_results(copy, pair)
-    assert [(e.artifact, e.message) for e in found.errors] == [(a, "old")]
-    assert found.artifacts.keys() == {b}
+    record = read_results(copy, pair)
+    assert [(e.artifact, e.message) for e in record.errors] == [(a, "old")]
+    assert record.artifacts.keys() == {b}
 
 
 def swift() -> str | None:
     """A Swift compiler; another program has the same name."""
     path = shutil.which(os.environ.get("EDGENEXT_SWIFT", "swift"))
-    told = path and subprocess.run([path, "--version"], capture_output=True, text=True)
-    return path if told and "Swift version" in told.stdout + told.stderr else None
+    version = path and subprocess.run([path, "--version"], capture_output=True, text=True)
+    return path if version and "Swift version" in version.stdout + version.stderr else None
 
 
 def test_nothing_but_sources_goes_into_a_bundle() -> None:
-    kept = {p.suffix for p in RUNNER.rglob("*") if p.is_file() and ".build" not in p.parts}
-    assert kept == {".swift", ".txt"}
+    suffixes = {p.suffix for p in RUNNER.rglob("*") if p.is_file() and ".build" not in p.parts}
+    assert suffixes == {".swift", ".txt"}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(swift() is None, reason="no Swift compiler (set EDGENEXT_SWIFT)")
 def test_the_swift_runner(pair: Pair, images: Images, tmp_path: Path) -> None:
-    """All of it but Core ML, for which its tests have a stand-in."""
+    """All of it except Core ML, which its tests replace."""
     bundle = bundled(tmp_path / "bundle", pair, images, rounds=ROUNDS)
     subprocess.run(
         [str(swift()), "test", "--package-path", str(bundle / "runner")],
         env=os.environ | {"EDGERUNNER_BUNDLE": str(bundle), "EDGERUNNER_CLASSES": str(CLASSES)},
         check=True,
     )
-    found = read_results(bundle, pair, images=images)
+    record = read_results(bundle, pair, images=images)
     x = normalise(images, pair[0].manifest.eval).mean((2, 3), np.float64)
     expected = np.stack([(k + 1) * x[:, k % 3] for k in range(CLASSES)], 1)
-    for mine in found.artifacts.values():
-        assert mine.ready is not None
-        assert (len(mine.rounds), mine.ready.unit) == (ROUNDS, "ane")
-        assert all(len(one) == mine.ready.ready.burst for one in mine.rounds)
-        assert mine.logits is not None
-        given = read_logits(mine.logits, len(images), CLASSES, "a")
-        np.testing.assert_allclose(given, expected, 1e-4, 1e-5)
+    for measurements in record.artifacts.values():
+        assert measurements.ready is not None
+        assert (len(measurements.rounds), measurements.ready.unit) == (ROUNDS, "ane")
+        assert all(len(one) == measurements.ready.ready.burst for one in measurements.rounds)
+        assert measurements.logits is not None
+        logits_read = read_logits(measurements.logits, len(images), CLASSES, "a")
+        np.testing.assert_allclose(logits_read, expected, 1e-4, 1e-5)

@@ -1,4 +1,4 @@
-"""What Jetsons say of their release, board, mode, clocks and rails."""
+"""The release, board, power mode, clocks and rails of Jetsons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenext.devices.probes import jetson
-from edgenext.devices.probes.tegrastats import parse_all
+from edgenext.devices.probes.tegrastats import parse_samples
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -29,24 +29,24 @@ def test_releases(
     name: str, l4t: str, jetpack: str, generation: int, tensorrt: str, cuda: str
 ) -> None:
     assert jetson.l4t_release(sample(name)) == l4t
-    assert jetson.shipped(l4t) == jetson.Shipped(jetpack, generation, tensorrt, cuda)
+    assert jetson.software_of(l4t) == jetson.JetsonSoftware(jetpack, generation, tensorrt, cuda)
 
 
 def test_a_release_without_a_third_number() -> None:
     text = "# R35 (release), REVISION: 5.0, GCID: 1, BOARD: t186ref"
-    assert jetson.shipped(jetson.l4t_release(text)).jetpack == "5.1.3"
-    assert jetson.shipped("36.4").jetpack == "6.1"
+    assert jetson.software_of(jetson.l4t_release(text)).jetpack == "5.1.3"
+    assert jetson.software_of("36.4").jetpack == "6.1"
 
 
 def test_an_unknown_release_is_taken_for_the_last_known_of_its_generation() -> None:
-    assert jetson.shipped("36.9.1") == jetson.Shipped("", 6, "10.3.0", "12.6")
-    assert jetson.shipped("35.0.1") == jetson.Shipped("", 5, "", "")
-    assert jetson.shipped("99.1.0") == jetson.Shipped()
+    assert jetson.software_of("36.9.1") == jetson.JetsonSoftware("", 6, "10.3.0", "12.6")
+    assert jetson.software_of("35.0.1") == jetson.JetsonSoftware("", 5, "", "")
+    assert jetson.software_of("99.1.0") == jetson.JetsonSoftware()
 
 
 @pytest.mark.parametrize("text", ["", "36", "a.b.c", "-1.2", "9" * 500, "1.2.3.4.5"])
 def test_what_is_no_release(text: str) -> None:
-    assert jetson.shipped(text) == jetson.Shipped()
+    assert jetson.software_of(text) == jetson.JetsonSoftware()
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_clocks_from_sysfs() -> None:
     ],
 )
 def test_only_some_boards_have_a_rail_of_the_whole_module(name: str, rail: str) -> None:
-    (first, *_) = parse_all((SAMPLES / "tegrastats" / f"{name}.txt").read_text())
+    (first, *_) = parse_samples((SAMPLES / "tegrastats" / f"{name}.txt").read_text())
     assert jetson.whole_rail(first.power_mw) == rail
 
 
@@ -174,8 +174,8 @@ def test_rails() -> None:
 
 @given(st.text(), st.text())
 def test_any_text_never_raises(text: str, other: str) -> None:
-    jetson.shipped(jetson.l4t_release(text))
-    jetson.shipped(text)
+    jetson.software_of(jetson.l4t_release(text))
+    jetson.software_of(text)
     jetson.chip(text, other)
     jetson.power_mode(text)
     jetson.power_modes(text)

@@ -1,4 +1,4 @@
-"""A job on the Mac at hand, with stand-ins for Core ML: the real one runs on macOS only."""
+"""A job on this Mac, with a stand-in for Core ML, which runs on macOS only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pooled_packages import CLASSES, SIDE, some_images
+from devices.pooled_packages import CLASSES, SIDE, some_images
 
 from edgenext.devices.bundles import macos
-from edgenext.devices.bundles.macos import CoreMLModel, bench_here, planned
-from edgenext.devices.job import Job, JobArtifact
-from edgenext.devices.protocol import record
+from edgenext.devices.bundles.macos import CoreMLModel, placement_of, run_job
+from edgenext.devices.job import DeviceJob, JobArtifact
+from edgenext.devices.protocol import record_events
 from edgenext.devices.results import read_logits
 from edgenext.errors import DeviceError, UsageError
 from edgenext.formats.artifact import Artifact
@@ -24,14 +24,14 @@ from edgenext.schema import EvalTransform, Manifest, TensorSpec
 A, B = "a" * 64, "b" * 64
 
 
-def job_of(*hashes: str, dtype: str = "float32", unit: str = "ane", **options: Any) -> Job:
+def job_of(*hashes: str, dtype: str = "float32", unit: str = "ane", **options: Any) -> DeviceJob:
     shape = (1, SIDE, SIDE, 3) if dtype == "uint8" else (1, 3, SIDE, SIDE)
-    given = TensorSpec.model_validate({"name": "x", "shape": shape, "dtype": dtype})
+    spec = TensorSpec.model_validate({"name": "x", "shape": shape, "dtype": dtype})
     transform = EvalTransform(size=SIDE)
-    return Job(
+    return DeviceJob(
         job="j",
         artifacts=tuple(
-            JobArtifact(sha256=h, file=h, name=h[0], input=given, output="logits", unit=unit)
+            JobArtifact(sha256=h, file=h, name=h[0], input=spec, output="logits", unit=unit)
             for h in hashes
         ),
         mean=transform.mean,
@@ -40,7 +40,7 @@ def job_of(*hashes: str, dtype: str = "float32", unit: str = "ane", **options: A
     )
 
 
-def artifact_of(about: JobArtifact) -> Artifact:
+def artifact_of(job_artifact: JobArtifact) -> Artifact:
     manifest = Manifest(
         file="it.mlpackage",
         format="coreml",
@@ -50,9 +50,9 @@ def artifact_of(about: JobArtifact) -> Artifact:
         arch="edgenext_xx_small",
         num_classes=CLASSES,
         eval=EvalTransform(size=SIDE),
-        input=about.input,
+        input=job_artifact.input,
         outputs=(TensorSpec(name="logits", shape=(1, CLASSES), dtype="float32"),),
-        sha256=about.sha256,
+        sha256=job_artifact.sha256,
         size_bytes=1,
         source={},
         tools={},
@@ -61,7 +61,7 @@ def artifact_of(about: JobArtifact) -> Artifact:
 
 
 class FakeCoreML:
-    """Enough of coremltools: class k is (k + 1) times the mean of the input."""
+    """The part of coremltools that is used: class k is (k + 1) times the mean of the input."""
 
     def __init__(self, *, classifier: bool = False, broken: bool = False) -> None:
         self.classifier, self.broken, self.units = classifier, broken, ""
@@ -104,39 +104,39 @@ def core(monkeypatch: pytest.MonkeyPatch) -> FakeCoreML:
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="there it would run")
-def test_off_macos_a_bundle_is_the_way() -> None:
+def test_other_systems_need_a_bundle() -> None:
     with pytest.raises(DeviceError, match=r"runs on macOS only.* --device iphone writes a bundle"):
-        bench_here([], job_of(A))
+        run_job([], job_of(A))
 
 
-def test_a_job_here_tells_what_a_runner_tells(core: FakeCoreML, tmp_path: Path) -> None:
+def test_a_job_yields_the_events_of_a_runner(core: FakeCoreML, tmp_path: Path) -> None:
     job, images = job_of(A, B, rounds=4), some_images(3)
-    artifacts = [artifact_of(about) for about in job.artifacts]
-    found = record(bench_here(artifacts, job, images, tmp_path))
-    assert (found.done, found.errors, found.job) == (True, (), "j")
+    artifacts = [artifact_of(job_artifact) for job_artifact in job.artifacts]
+    record = record_events(run_job(artifacts, job, images, tmp_path))
+    assert (record.done, record.errors, record.job) == (True, (), "j")
     assert core.compute_unit == "CPU_AND_NE"
     x = normalise(images, artifacts[0].manifest.eval).mean((1, 2, 3))
     for sha256 in (A, B):
-        mine = found.artifacts[sha256]
-        assert mine.ready is not None
-        assert mine.rounds == ((2.0,) * 20,) * 4
-        assert (mine.ready.ready.load_ms, mine.ready.ready.warmup) == (7.0, 10)
-        assert (mine.ready.unit, mine.ready.units) == ("", {})
-        assert (mine.logits_done, mine.logits_total) == (3, 3)
-        given = read_logits(tmp_path / f"logits-{sha256}.f32", 3, CLASSES, "a")
-        np.testing.assert_allclose(given, x[:, None] * np.arange(1, 6), 1e-3, 1e-3)
+        measurements = record.artifacts[sha256]
+        assert measurements.ready is not None
+        assert measurements.rounds == ((2.0,) * 20,) * 4
+        assert (measurements.ready.ready.load_ms, measurements.ready.ready.warmup) == (7.0, 10)
+        assert (measurements.ready.unit, measurements.ready.units) == ("", {})
+        assert (measurements.logits_done, measurements.logits_total) == (3, 3)
+        values = read_logits(tmp_path / f"logits-{sha256}.f32", 3, CLASSES, "a")
+        np.testing.assert_allclose(values, x[:, None] * np.arange(1, 6), 1e-3, 1e-3)
 
 
-def test_what_core_ml_refuses_is_told_in_one_line(core: FakeCoreML) -> None:
+def test_errors_of_core_ml_are_one_line(core: FakeCoreML) -> None:
     core.broken = True
     job = job_of(A)
-    found = record(bench_here([artifact_of(job.artifacts[0])], job))
-    assert [(e.artifact, e.message) for e in found.errors] == [
+    record = record_events(run_job([artifact_of(job.artifacts[0])], job))
+    assert [(e.artifact, e.message) for e in record.errors] == [
         (A, "Core ML cannot load it.mlpackage: no such opset")
     ]
     core.broken, core.last_predict_duration_in_nano_seconds = False, None
-    found = record(bench_here([artifact_of(job.artifacts[0])], job))
-    assert "did not tell how long" in found.errors[0].message
+    record = record_events(run_job([artifact_of(job.artifacts[0])], job))
+    assert "did not report the time" in record.errors[0].message
     with pytest.raises(UsageError, match="no unit tpu"):
         wrong = job_of(A, unit="tpu").artifacts[0]
         CoreMLModel(artifact_of(wrong), wrong)
@@ -144,13 +144,13 @@ def test_what_core_ml_refuses_is_told_in_one_line(core: FakeCoreML) -> None:
 
 def test_pictures_halves_and_classifiers(core: FakeCoreML) -> None:
     for dtype, kind in (("uint8", "Image"), ("float16", "ndarray")):
-        about = job_of(A, dtype=dtype).artifacts[0]
-        model = CoreMLModel(artifact_of(about), about)
+        job_artifact = job_of(A, dtype=dtype).artifacts[0]
+        model = CoreMLModel(artifact_of(job_artifact), job_artifact)
         model.prepare(some_images(1))
         assert model.infer_ms() == 2.0
         assert type(core.feeds[-1]).__name__ == kind
     assert core.feeds[-1].dtype == np.float16
-    with pytest.raises(DeviceError, match="one picture at a time, not 2"):
+    with pytest.raises(DeviceError, match="one image at a time, not 2"):
         picture = job_of(A, dtype="uint8").artifacts[0]
         CoreMLModel(artifact_of(picture), picture).prepare(some_images(2))
     core.classifier = True
@@ -191,4 +191,4 @@ def test_the_unit_is_the_one_with_most_of_the_work(weighted: bool, unit: str) ->
         ),
     )
     units = {"ane": {"conv": 1}, "cpu": {"cond": 1, "softmax": 1}}
-    assert planned(plan, block) == (unit, units)
+    assert placement_of(plan, block) == (unit, units)

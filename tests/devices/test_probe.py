@@ -1,4 +1,4 @@
-"""The script that asks a device, and what is made of its answer."""
+"""The probe's script, and the facts in its output."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SHELLS = [["sh"], ["dash"], ["bash"], ["busybox", "sh"], ["mksh"]]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 
-def ask(
+def run_script(
     folder: Path | str, python: str = sys.executable, *more: str, shell: list[str] | None = None
 ) -> str:
-    """The script's answer, read from standard input as over ssh."""
+    """The output of the script, which is read from standard input as over ssh."""
     done = subprocess.run(
         [*(shell or ["sh"]), "-s", str(folder), python, *more],
-        input=probe.script().encode(),
+        input=probe.probe_script().encode(),
         capture_output=True,
         timeout=120,
         check=True,
@@ -49,7 +49,7 @@ def _run(code: str) -> str:
 def test_this_machine(shell: list[str], tmp_path: Path) -> None:
     if not shutil.which(shell[0]):
         pytest.skip(f"{shell[0]} is not installed")
-    facts = probe.facts(probe.sections(ask(tmp_path, shell=shell)))
+    facts = probe.parse_facts(probe.parse_sections(run_script(tmp_path, shell=shell)))
     assert facts.kind == "linux"
     assert facts.machine == platform.machine()
     assert facts.cores == len(os.sched_getaffinity(0))
@@ -69,10 +69,10 @@ def test_this_machine(shell: list[str], tmp_path: Path) -> None:
 @LINUX
 def test_the_answer_is_whole_where_nothing_can_hang_on_timeout(tmp_path: Path) -> None:
     script = tmp_path / "probe.sh"
-    script.write_text(probe.script())
+    script.write_text(probe.probe_script())
     code = f"timeout() {{ return 127; }}; set -- {tmp_path} {sys.executable}; . {script}"
     text = _run(code)
-    facts = probe.facts(probe.sections(text))
+    facts = probe.parse_facts(probe.parse_sections(text))
     assert facts.software["onnxruntime"] == metadata.version("onnxruntime")
     assert facts.notes == ()
 
@@ -84,17 +84,17 @@ def test_an_interpreter_that_hangs_is_given_up(guard: str, tmp_path: Path) -> No
     python.write_text("#!/bin/sh\nexec sleep 100\n")
     python.chmod(0o755)
     script = tmp_path / "probe.sh"
-    script.write_text(probe.script())
+    script.write_text(probe.probe_script())
     code = "" if guard else "timeout() { return 127; }; "
     code += f"set -- {tmp_path} {python} 1; . {script}"
-    facts = probe.facts(probe.sections(_run(code)))
+    facts = probe.parse_facts(probe.parse_sections(_run(code)))
     assert facts.machine == platform.machine()
     assert facts.notes == ("The Python interpreter there cannot be run: nothing.",)
 
 
 @LINUX
 def test_no_interpreter(tmp_path: Path) -> None:
-    facts = probe.facts(probe.sections(ask(tmp_path, "/no/such python")))
+    facts = probe.parse_facts(probe.parse_sections(run_script(tmp_path, "/no/such python")))
     (note,) = facts.notes
     assert "cannot be run" in note
     assert "/no/such python" in note
@@ -105,7 +105,7 @@ def test_an_interpreter_without_runtimes(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
     python.chmod(0o755)
-    facts = probe.facts(probe.sections(ask(tmp_path, str(python))))
+    facts = probe.parse_facts(probe.parse_sections(run_script(tmp_path, str(python))))
     assert facts.software["python"] == platform.python_version()
     (note,) = facts.notes
     assert "neither onnxruntime nor LiteRT" in note
@@ -123,7 +123,7 @@ def test_broken_packages_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    facts = probe.facts(probe.sections(ask(tmp_path)))
+    facts = probe.parse_facts(probe.parse_sections(run_script(tmp_path)))
     assert "onnxruntime" not in facts.software
     assert facts.providers == ()
     assert f"onnxruntime is there and cannot be imported: ImportError: {wrong}." in facts.notes
@@ -133,7 +133,7 @@ def test_broken_packages_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @LINUX
 def test_a_folder_that_is_missing_and_odd(tmp_path: Path) -> None:
-    facts = probe.facts(probe.sections(ask(tmp_path / "a 'b' $(c)")))
+    facts = probe.parse_facts(probe.parse_sections(run_script(tmp_path / "a 'b' $(c)")))
     assert facts.disk_free_mb > 0
 
 
@@ -143,16 +143,16 @@ def test_tools_are_found_in_the_folder(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "benchmark_model").write_text("")
     (folder / "benchmark_model").chmod(0o755)
-    tools = probe.facts(probe.sections(ask(folder))).tools
+    tools = probe.parse_facts(probe.parse_sections(run_script(folder))).tools
     assert tools["benchmark_model"] == f"{folder}/benchmark_model"
 
 
 def orin() -> dict[str, str]:
-    return probe.sections((SAMPLES / "jetson" / "probe_orin_nano_jetpack72.txt").read_text())
+    return probe.parse_sections((SAMPLES / "jetson" / "probe_orin_nano_jetpack72.txt").read_text())
 
 
 def test_an_orin() -> None:
-    facts = probe.facts(orin())
+    facts = probe.parse_facts(orin())
     assert facts.kind == "jetson"
     assert facts.soc == "tegra234"
     assert facts.model.endswith("Orin Nano Engineering Reference Developer Kit Super")
@@ -186,7 +186,7 @@ def test_a_nano_without_tensorrt() -> None:
         "jetson_clocks": (SAMPLES / "jetson" / "clocks_nano_locked.txt").read_text(),
         "rails": "GPU\nCPU",
     }
-    facts = probe.facts(parts)
+    facts = probe.parse_facts(parts)
     assert facts.int8 is False
     assert facts.clocks_locked is True
     assert facts.software["jetpack"] == "4.6.6"
@@ -209,7 +209,7 @@ def test_a_nano_without_tensorrt() -> None:
     ],
 )
 def test_tensorrt_from_its_header(header: str) -> None:
-    assert probe.facts({**orin(), "packages": header}).software["tensorrt"] == "8.2.1"
+    assert probe.parse_facts({**orin(), "packages": header}).software["tensorrt"] == "8.2.1"
 
 
 def test_a_phone() -> None:
@@ -231,7 +231,7 @@ def test_a_phone() -> None:
         "python": "sh: python3: not found\ncode 127",
         "end": "",
     }
-    facts = probe.facts(parts)
+    facts = probe.parse_facts(parts)
     assert (facts.kind, facts.os, facts.soc) == ("android", "Android 14", "Google Tensor G3")
     assert facts.software["android_api"] == "34"
     assert facts.isa == ("dotprod", "sve", "i8mm")
@@ -254,7 +254,7 @@ def test_a_phone() -> None:
     ],
 )
 def test_emulators(changes: dict[str, str], emulator: str) -> None:
-    facts = probe.facts({**orin(), **changes})
+    facts = probe.parse_facts({**orin(), **changes})
     assert facts.emulator == emulator
     assert any("times mean nothing" in note for note in facts.notes) == bool(emulator)
     assert "avx2" not in facts.isa
@@ -262,7 +262,7 @@ def test_emulators(changes: dict[str, str], emulator: str) -> None:
 
 def test_a_cut_answer_says_so() -> None:
     text = (SAMPLES / "jetson" / "probe_orin_nano_jetpack72.txt").read_text()
-    facts = probe.facts(probe.sections(text[: text.index("== nvpmodel")]))
+    facts = probe.parse_facts(probe.parse_sections(text[: text.index("== nvpmodel")]))
     assert facts.software["l4t"] == "39.2.1"
     assert facts.notes[0].startswith("The probe's answer was cut short")
 
@@ -275,14 +275,14 @@ def test_a_cut_answer_says_so() -> None:
     ],
 )
 def test_nothing_useful(text: str) -> None:
-    with pytest.raises(DeviceError, match="did not say what machine") as e:
-        probe.facts(probe.sections(text))
+    with pytest.raises(DeviceError, match="did not report its machine type") as e:
+        probe.parse_facts(probe.parse_sections(text))
     assert e.value.exit_code == 10
 
 
 def test_sections() -> None:
     text = "Welcome!\r\n== a\r\n\r\n x\r\n==  b\n== c d\n== a\nagain\n== e_1 \n"
-    assert probe.sections(text) == {"a": " x\n==  b\n== c d", "e_1": ""}
+    assert probe.parse_sections(text) == {"a": " x\n==  b\n== c d", "e_1": ""}
 
 
 LINES = st.sampled_from(
@@ -293,9 +293,9 @@ LINES = st.sampled_from(
 @given(st.lists(LINES | st.text(), max_size=60).map("\n".join))
 def test_any_answer_gives_facts_or_a_device_error(text: str) -> None:
     try:
-        facts = probe.facts(probe.sections("== uname\naarch64\n" + text))
+        facts = probe.parse_facts(probe.parse_sections("== uname\naarch64\n" + text))
         assert facts.machine == "aarch64"
-        probe.facts(probe.sections(text))
+        probe.parse_facts(probe.parse_sections(text))
     except DeviceError:
         return
 
@@ -303,6 +303,6 @@ def test_any_answer_gives_facts_or_a_device_error(text: str) -> None:
 @given(st.dictionaries(st.sampled_from([*orin(), "getprop", "battery"]), st.text()))
 def test_any_section_may_hold_anything(changes: dict[str, str]) -> None:
     try:
-        probe.facts({**orin(), **changes})
+        probe.parse_facts({**orin(), **changes})
     except DeviceError:
         assert "uname" in changes

@@ -1,4 +1,4 @@
-"""What a runner tells, line by line."""
+"""The events of a runner, line by line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from pooled_packages import ready, start
+from devices.pooled_packages import ready, start
 
 from edgenext.devices import protocol
-from edgenext.devices.protocol import Event, Round, Unknown, parse_line, record
+from edgenext.devices.protocol import Event, RoundEvent, UnknownEvent, parse_line, record_events
 from edgenext.errors import DeviceError
 
 A, B = "a" * 64, "b" * 64
@@ -19,12 +19,12 @@ def burst(artifact: str, number: int, *samples: float) -> dict[str, Any]:
     return {"event": "round", "artifact": artifact, "round": number, "samples_ms": samples}
 
 
-def events(*told: dict[str, Any]) -> list[Event]:
-    return [parse_line(json.dumps(one)) for one in told]
+def events(*values: dict[str, Any]) -> list[Event]:
+    return [parse_line(json.dumps(value)) for value in values]
 
 
-def test_a_whole_run() -> None:
-    found = record(
+def test_a_complete_run() -> None:
+    record = record_events(
         events(
             start("j"),
             ready(A),
@@ -37,38 +37,38 @@ def test_a_whole_run() -> None:
             {"event": "done", "sha256": A},
         )
     )
-    assert (found.job, found.environment.cpu, found.done, found.sha256) == ("j", "A17", True, A)
-    assert found.facts is not None
-    assert found.facts.model == "iPhone16,1"
-    assert found.artifacts[A].rounds == ((1.0, 2.5), (1.0, 2.5))
-    assert (found.artifacts[A].logits_done, found.artifacts[A].logits_sha256) == (3, B)
-    assert found.artifacts[A].peak_rss_mb == 12.5
-    assert [(s.thermal, s.battery, s.charging) for s in found.states] == [(1, 50.0, True)]
-    assert [(e.artifact, e.message) for e in found.errors] == [(B, "too hot")]
-    mine = found.artifacts[B].ready
-    assert mine is not None
-    assert mine.units == {"ane": {"linear": 1}, "cpu": {"reduce_mean": 1}}
-    as_ready = mine.ready.as_ready()
-    assert (as_ready.evidence, as_ready.burst, as_ready.first_ms) == ("device", 2, 2.0)
+    assert (record.job, record.environment.cpu, record.done, record.sha256) == ("j", "A17", True, A)
+    assert record.facts is not None
+    assert record.facts.model == "iPhone16,1"
+    assert record.artifacts[A].rounds == ((1.0, 2.5), (1.0, 2.5))
+    assert (record.artifacts[A].logits_done, record.artifacts[A].logits_sha256) == (3, B)
+    assert record.artifacts[A].peak_rss_mb == 12.5
+    assert [(s.thermal, s.battery, s.charging) for s in record.states] == [(1, 50.0, True)]
+    assert [(e.artifact, e.message) for e in record.errors] == [(B, "too hot")]
+    ready_b = record.artifacts[B].ready
+    assert ready_b is not None
+    assert ready_b.units == {"ane": {"linear": 1}, "cpu": {"reduce_mean": 1}}
+    loaded = ready_b.ready.as_loaded()
+    assert (loaded.evidence, loaded.burst, loaded.first_ms) == ("device", 2, 2.0)
 
 
-def test_what_a_newer_runner_tells_is_ignored() -> None:
+def test_unknown_keys_and_events_of_a_newer_runner_are_ignored() -> None:
     newer = start("j") | {"colour": "blue"}
     newer["environment"]["colour"] = newer["facts"]["colour"] = "blue"
-    found = record(events(newer, {"event": "weather", "sun": 1}, {"event": "done"}))
-    assert (found.environment.cores, found.done) == (6, True)
-    assert events({"event": "weather"}) == [Unknown(event="weather")]
+    record = record_events(events(newer, {"event": "weather", "sun": 1}, {"event": "done"}))
+    assert (record.environment.cores, record.done) == (6, True)
+    assert events({"event": "weather"}) == [UnknownEvent(event="weather")]
 
 
 @pytest.mark.parametrize(
-    ("line", "why"),
+    ("line", "reason"),
     [
-        ("", "no JSON"),
-        ('{"event": "done"', "no JSON"),
-        ("[1]", 'no object with a key "event"'),
-        ('{"event": 1}', 'no object with a key "event"'),
+        ("", "not JSON"),
+        ('{"event": "done"', "not JSON"),
+        ("[1]", 'not an object with a key "event"'),
+        ('{"event": 1}', 'not an object with a key "event"'),
         (json.dumps(burst(A, 0)), "samples_ms"),
-        (json.dumps(burst(A, 0, 1.0)).replace("1.0", "NaN"), "no JSON"),
+        (json.dumps(burst(A, 0, 1.0)).replace("1.0", "NaN"), "not JSON"),
         (json.dumps(burst(A, 0, 1.0)).replace("1.0", "1e999"), "finite"),
         (json.dumps(burst(A, 0, 0.0)), "greater than 0"),
         (json.dumps(burst(A, 0, 1) | {"samples_ms": "1"}), "samples_ms"),
@@ -82,18 +82,18 @@ def test_what_a_newer_runner_tells_is_ignored() -> None:
         (json.dumps(start("j") | {"environment": {"cpu": "x"}}), "isa"),
         (json.dumps(start("j")).replace('"cores": 6', '"cores": "6"'), "cores"),
         (json.dumps({"event": "error", "message": "x" * protocol.MAX_LINE}), "characters long"),
-        ("[" * 9000, "no JSON"),
+        ("[" * 9000, "not JSON"),
     ],
 )
-def test_nonsense_is_refused_in_one_short_line(line: str, why: str) -> None:
-    with pytest.raises(DeviceError, match=why) as caught:
+def test_an_invalid_line_is_refused_in_one_short_message(line: str, reason: str) -> None:
+    with pytest.raises(DeviceError, match=reason) as caught:
         parse_line(line)
     assert len(str(caught.value)) < 400
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_that_went_on() -> None:
-    found = record(
+def test_a_run_that_was_continued() -> None:
+    record = record_events(
         events(
             start("j"),
             ready(A),
@@ -109,15 +109,15 @@ def test_a_run_that_went_on() -> None:
             {"event": "done"},
         )
     )
-    assert found.artifacts[A].rounds == ((1.0,),)
-    assert found.artifacts[A].logits_done == 2
-    assert (found.errors, found.states) == ((), ())
+    assert record.artifacts[A].rounds == ((1.0,),)
+    assert record.artifacts[A].logits_done == 2
+    assert (record.errors, record.states) == ((), ())
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("values", "reason"),
     [
-        ([], "told nothing"),
+        ([], "reported no event"),
         ([burst(A, 0, 1)], "before 'start'"),
         ([start("j"), burst(A, 0, 1)], "round 0 after 0 rounds"),
         ([start("j"), ready(A), burst(A, 1, 1)], "round 1 after 0 rounds"),
@@ -131,21 +131,23 @@ def test_a_run_that_went_on() -> None:
         ([start("j") | {"protocol": 2}], "protocol 2, this edgenext 1"),
     ],
 )
-def test_events_that_do_not_follow(told: list[dict[str, Any]], why: str) -> None:
-    with pytest.raises(DeviceError, match=why):
-        record(events(*told))
+def test_events_out_of_order(values: list[dict[str, Any]], reason: str) -> None:
+    with pytest.raises(DeviceError, match=reason):
+        record_events(events(*values))
 
 
 def test_every_event_has_a_parser() -> None:
-    assert {name: kind.__name__ for name, kind in protocol.KINDS.items()}.items() >= {
-        ("start", "Start"),
+    assert {name: kind.__name__ for name, kind in protocol.EVENT_TYPES.items()}.items() >= {
+        ("start", "StartEvent"),
         ("ready", "ReadyEvent"),
-        ("round", "Round"),
-        ("state", "State"),
-        ("logits", "LogitsDone"),
-        ("peak", "Peak"),
-        ("error", "Failed"),
-        ("done", "Done"),
+        ("round", "RoundEvent"),
+        ("state", "StateEvent"),
+        ("logits", "LogitsEvent"),
+        ("peak", "PeakEvent"),
+        ("error", "ErrorEvent"),
+        ("done", "DoneEvent"),
+        ("conditions", "ConditionsEvent"),
+        ("load", "LoadEvent"),
     }
     (one,) = events(burst(A, 4, 1))
-    assert one == Round(artifact=A, round=4, samples_ms=(1.0,))
+    assert one == RoundEvent(artifact=A, round=4, samples_ms=(1.0,))

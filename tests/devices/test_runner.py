@@ -1,4 +1,4 @@
-"""The runner that is pushed to devices, run here as it runs there: by itself, in its own folder."""
+"""The runner that is pushed to devices, run as on a device: by itself, in its own folder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 
 import edgenext.devices.runners.runner
 from edgenext import api
-from edgenext.devices.job import Job, JobArtifact, JobImages
-from edgenext.devices.protocol import Recorded, parse_line, record
+from edgenext.devices.job import DeviceJob, JobArtifact, JobImages
+from edgenext.devices.protocol import RunnerRecord, parse_line, record_events
 from edgenext.devices.request import input_spec
 from edgenext.devices.runners.python_runner import pack
 from edgenext.formats.artifact import Artifact
@@ -32,11 +32,12 @@ N = 11
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
-    """One file for each way in: planar floats in fixed batches, and pixels in any number."""
+    """One file for each kind of input: planar floats in fixed batches, and pixels in any batch."""
     out = tmp_path_factory.mktemp("files")
-    hows = (ExportOptions(batch=2), ExportOptions(uint8_input=True, batch=None))
+    variants = (ExportOptions(batch=2), ExportOptions(uint8_input=True, batch=None))
     return [
-        api.export("edgenext_xx_small", MODEL, how, out=out / str(i)) for i, how in enumerate(hows)
+        api.export("edgenext_xx_small", MODEL, options, out=out / str(i))
+        for i, options in enumerate(variants)
     ]
 
 
@@ -45,7 +46,7 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (N, 32, 32, 3), np.uint8)
 
 
-class Ready:
+class PreparedJob:
     """A job in a folder, with its files beside it."""
 
     def __init__(self, folder: Path, files: list[Artifact], images: np.ndarray, **more: Any):
@@ -57,7 +58,7 @@ class Ready:
         digest = hashlib.sha256(images.tobytes()).hexdigest()
         (self.store / digest).write_bytes(images.tobytes())
         settings = {"rounds": 2, "min_warmup": 1, "max_warmup": 10, "burst_ms": 1.0} | more
-        job = Job(
+        job = DeviceJob(
             job="0123",
             artifacts=tuple(
                 JobArtifact(
@@ -87,9 +88,9 @@ class Ready:
         )
 
     @property
-    def recorded(self) -> Recorded:
+    def record(self) -> RunnerRecord:
         lines = (self.folder / "results.jsonl").read_text().splitlines()
-        return record(parse_line(line) for line in lines)
+        return record_events(parse_line(line) for line in lines)
 
     def logits(self, file: Artifact) -> np.ndarray:
         path = self.folder / f"logits-{file.manifest.sha256}.f32"
@@ -112,62 +113,70 @@ def test_it_is_one_file_and_the_same_each_time(tmp_path: Path) -> None:
     assert one == two
 
 
-def test_it_measures_and_gives_the_logits_that_we_get(
+def test_it_measures_and_computes_the_same_logits_as_here(
     tmp_path: Path, artifacts: list[Artifact], images: np.ndarray
 ) -> None:
-    job = Ready(tmp_path, artifacts, images)
+    job = PreparedJob(tmp_path, artifacts, images)
     done = job.run()
     assert (done.returncode, done.stderr) == (0, "")
-    found = job.recorded
-    assert found.done and found.during and found.environment.packages["onnxruntime"]
+    record = job.record
+    assert record.done and record.conditions and record.environment.packages["onnxruntime"]
     for file, batch in zip(artifacts, (2, 1), strict=True):
-        mine = found.artifacts[file.manifest.sha256]
-        assert mine.ready and mine.ready.ready.batch == batch and len(mine.rounds) == 2
-        assert mine.peak_rss_mb and mine.peak_rss_mb > 0 and len(mine.at_s) == 2
-        ours = np.concatenate(list(logits(open_session(file), images)))
-        np.testing.assert_allclose(job.logits(file), ours, atol=1e-5)
+        measurements = record.artifacts[file.manifest.sha256]
+        assert (
+            measurements.ready
+            and measurements.ready.ready.batch == batch
+            and len(measurements.rounds) == 2
+        )
+        assert (
+            measurements.peak_rss_mb
+            and measurements.peak_rss_mb > 0
+            and len(measurements.at_s) == 2
+        )
+        expected = np.concatenate(list(logits(open_session(file), images)))
+        np.testing.assert_allclose(job.logits(file), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("kept", [0, 1, 40 * 4, 40 * 5 + 7, 40 * N])
-def test_it_goes_on_with_the_logits_that_are_missing(
-    tmp_path: Path, artifacts: list[Artifact], images: np.ndarray, kept: int
+@pytest.mark.parametrize("length", [0, 1, 40 * 4, 40 * 5 + 7, 40 * N])
+def test_it_computes_only_the_missing_logits(
+    tmp_path: Path, artifacts: list[Artifact], images: np.ndarray, length: int
 ) -> None:
-    job = Ready(tmp_path, artifacts[:1], images)
+    job = PreparedJob(tmp_path, artifacts[:1], images)
     assert job.run().returncode == 0
     path = job.folder / f"logits-{artifacts[0].manifest.sha256}.f32"
-    whole = path.read_bytes()
+    complete = path.read_bytes()
     results = job.folder / "results.jsonl"
     lines = results.read_text().splitlines()
     results.write_text("".join(f"{line}\n" for line in lines if '"done"' not in line))
-    # what is there is not computed again: a mark in it stays
-    mark = b"\x01\x02\x03\x04" if kept >= 40 else b""
-    path.write_bytes(mark + whole[len(mark) : kept])
+    # existing logits are not computed again: a mark in them stays
+    mark = b"\x01\x02\x03\x04" if length >= 40 else b""
+    path.write_bytes(mark + complete[len(mark) : length])
     assert job.run().returncode == 0
-    assert path.read_bytes() == mark + whole[len(mark) :]
+    assert path.read_bytes() == mark + complete[len(mark) :]
     events = [json.loads(line) for line in results.read_text().splitlines()]
     assert sum(e["event"] == "ready" for e in events) == 1, "latency is not measured again"
-    assert job.recorded.done
+    assert job.record.done
 
 
 def test_sensors_are_read_while_nothing_and_while_each_runs(
     tmp_path: Path, artifacts: list[Artifact], images: np.ndarray
 ) -> None:
     script = "while true; do echo reading; sleep 0.05; done"
-    job = Ready(tmp_path, artifacts[:1], images, sensor=("sh", "-c", script), sensor_s=0.5)
+    job = PreparedJob(tmp_path, artifacts[:1], images, sensor=("sh", "-c", script), sensor_s=0.5)
     assert job.run().returncode == 0
     rows = [json.loads(line) for line in (job.folder / "sensors.jsonl").read_text().splitlines()]
     sha256 = artifacts[0].manifest.sha256
     assert {"idle", f"load {sha256}"} <= {row["during"] for row in rows}
-    load = job.recorded.artifacts[sha256].load
+    load = job.record.artifacts[sha256].load
     assert load and load.inferences > 0 and load.seconds >= 0.5
 
 
-def test_a_file_that_is_none_is_told_of_in_one_line(
+def test_a_broken_file_is_an_error_in_one_line(
     tmp_path: Path, artifacts: list[Artifact], images: np.ndarray
 ) -> None:
-    job = Ready(tmp_path, artifacts[:1], images)
+    job = PreparedJob(tmp_path, artifacts[:1], images)
     (job.store / artifacts[0].manifest.sha256).write_bytes(b"no model")
     done = job.run()
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"{artifacts[0].name}: ")
-    assert job.recorded.errors and not job.recorded.done
+    assert job.record.errors and not job.record.done

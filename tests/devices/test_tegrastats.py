@@ -8,13 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenext.devices.probes.tegrastats import Sample, parse, parse_all, summary
+from edgenext.devices.probes.tegrastats import (
+    Sample,
+    parse_sample,
+    parse_samples,
+    telemetry_summary,
+)
 
 SAMPLES = Path(__file__).parent / "samples" / "tegrastats"
 
 
 def first(name: str) -> Sample:
-    return parse_all((SAMPLES / f"{name}.txt").read_text())[0]
+    return parse_samples((SAMPLES / f"{name}.txt").read_text())[0]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_sensors_that_are_off_and_rails_that_lead_nowhere_are_left_out() -> None
 
 
 def test_the_power_of_the_moment_is_taken_not_the_average() -> None:
-    samples = parse_all((SAMPLES / "orin_nano_jetpack72.txt").read_text())
+    samples = parse_samples((SAMPLES / "orin_nano_jetpack72.txt").read_text())
     assert [s.power_mw["VDD_IN"] for s in samples] == [3582, 3462, 3462]
     assert samples[1].temperatures_c["cpu"] == 45.375
     assert first("tx1").power_mw["VDD_IN"] == 2532
@@ -79,8 +84,8 @@ def test_the_power_of_the_moment_is_taken_not_the_average() -> None:
 
 def test_a_last_line_without_an_end_is_not_taken() -> None:
     line = (SAMPLES / "xavier_nx.txt").read_text()
-    assert len(parse_all(line + line[:200])) == 1
-    assert parse_all(line.rstrip("\n")) == []
+    assert len(parse_samples(line + line[:200])) == 1
+    assert parse_samples(line.rstrip("\n")) == []
 
 
 @pytest.mark.parametrize(
@@ -91,33 +96,35 @@ def test_a_last_line_without_an_end_is_not_taken() -> None:
     ],
 )
 def test_other_lines_are_none(line: str) -> None:
-    assert parse(line) is None
+    assert parse_sample(line) is None
 
 
 def test_summary() -> None:
-    samples = parse_all((SAMPLES / "orin_nano_jetpack72.txt").read_text())
-    told = summary(samples, seconds=3.0, inferences=100, whole_rail="VDD_IN", idle=samples[:1])
-    assert (told.seconds, told.samples) == (3.0, 3)
-    assert told.power_w["VDD_IN"] == pytest.approx((3.582 + 2 * 3.462) / 3)
-    assert told.energy_mj == pytest.approx(told.power_w["VDD_IN"] * 3000 / 100)
-    assert told.idle_power_w == pytest.approx(3.582)
-    assert told.temperatures_c["soc0"] == 46.25
-    assert told.clocks_mhz == {"cpu": 729, "gpu": 305, "emc": 665}
+    samples = parse_samples((SAMPLES / "orin_nano_jetpack72.txt").read_text())
+    telemetry = telemetry_summary(
+        samples, seconds=3.0, inferences=100, whole_rail="VDD_IN", idle=samples[:1]
+    )
+    assert (telemetry.seconds, telemetry.samples) == (3.0, 3)
+    assert telemetry.power_w["VDD_IN"] == pytest.approx((3.582 + 2 * 3.462) / 3)
+    assert telemetry.energy_mj == pytest.approx(telemetry.power_w["VDD_IN"] * 3000 / 100)
+    assert telemetry.idle_power_w == pytest.approx(3.582)
+    assert telemetry.temperatures_c["soc0"] == 46.25
+    assert telemetry.clocks_mhz == {"cpu": 729, "gpu": 305, "emc": 665}
 
 
 def test_summary_without_a_rail_of_the_whole_module_has_no_energy() -> None:
     samples = [first("agx_orin_jetpack6")]
-    told = summary(samples, seconds=1.0, inferences=10)
-    assert told.energy_mj is None
-    assert told.idle_power_w is None
-    assert told.power_w["VDD_GPU_SOC"] == pytest.approx(3.205)
-    assert told.clocks_mhz["cpu"] == 2201
+    telemetry = telemetry_summary(samples, seconds=1.0, inferences=10)
+    assert telemetry.energy_mj is None
+    assert telemetry.idle_power_w is None
+    assert telemetry.power_w["VDD_GPU_SOC"] == pytest.approx(3.205)
+    assert telemetry.clocks_mhz["cpu"] == 2201
 
 
 @pytest.mark.parametrize("inferences", [0, 5])
 def test_summary_of_nothing(inferences: int) -> None:
-    told = summary([], 0.0, inferences, "VDD_IN")
-    assert (told.samples, told.power_w, told.energy_mj) == (0, {}, None)
+    telemetry = telemetry_summary([], 0.0, inferences, "VDD_IN")
+    assert (telemetry.samples, telemetry.power_w, telemetry.energy_mj) == (0, {}, None)
 
 
 REAL = sorted(path.read_text() for path in SAMPLES.iterdir())
@@ -126,10 +133,10 @@ REAL = sorted(path.read_text() for path in SAMPLES.iterdir())
 @given(st.sampled_from(REAL), st.integers(0, 900), st.integers(0, 900), st.text(max_size=20))
 def test_damaged_lines_never_raise(line: str, start: int, length: int, junk: str) -> None:
     damaged = line[:start] + junk + line[start + length :]
-    summary(parse_all(damaged), 1.0, 1, "VDD_IN")
+    telemetry_summary(parse_samples(damaged), 1.0, 1, "VDD_IN")
 
 
 @given(st.text())
 def test_any_text_never_raises(text: str) -> None:
-    parse(text)
-    parse_all(text)
+    parse_sample(text)
+    parse_samples(text)

@@ -1,4 +1,4 @@
-"""One contract for all transports over a link: each test runs unchanged over each of them."""
+"""One contract for the links over all transports: each test runs over each of them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from devices.ways import ADB_ROOT, LINKED, MARK, REMOTE, SSH_ROOT, Way, way
+from devices.linked_devices import (
+    ADB_ROOT,
+    LINKED,
+    MARK,
+    REMOTE,
+    SSH_ROOT,
+    LinkedDevice,
+    linked_device,
+)
 
-from edgenext.devices.transports.link import PIECE, LinkTransport
-from edgenext.devices.transports.transport import Task
+from edgenext.devices.link import PIECE, DeviceLink, DeviceTask
 from edgenext.errors import DeviceError
 
 PEERS = [pytest.param(name, marks=[pytest.mark.peers] if name in REMOTE else []) for name in LINKED]
@@ -22,20 +29,20 @@ OTHERS = [pytest.param(name, marks=pytest.mark.peers) for name in REMOTE]
 
 
 @pytest.fixture(params=PEERS)
-def there(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Way]:
+def device(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LinkedDevice]:
     """A device over each transport."""
-    found = way(request.param, request, tmp_path)
-    yield found
-    found.end()
+    device = linked_device(request.param, request, tmp_path)
+    yield device
+    device.end()
 
 
 @pytest.fixture(params=OTHERS)
-def far(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Way]:
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LinkedDevice]:
     """A device whose link can be cut."""
-    found = way(request.param, request, tmp_path)
-    yield found
-    found.peer.mend()
-    found.end()
+    device = linked_device(request.param, request, tmp_path)
+    yield device
+    device.peer.mend()
+    device.end()
 
 
 @pytest.fixture
@@ -46,8 +53,8 @@ def blob(tmp_path: Path) -> Path:
     return path
 
 
-def shell(script: str, job: str = "job", **options: float) -> Task:
-    return Task(job, ("sh", "-c", script, MARK), "out", **options)
+def shell(script: str, job: str = "job", **options: float) -> DeviceTask:
+    return DeviceTask(job, ("sh", "-c", script, MARK), "out", **options)
 
 
 def eventually(true: object, seconds: float = 20) -> bool:
@@ -60,36 +67,36 @@ def eventually(true: object, seconds: float = 20) -> bool:
     return False
 
 
-def test_probe_says_what_the_device_is(there: Way) -> None:
-    facts = there.transport().probe("python3")
-    assert facts.machine == os.uname().machine if there.peer is None else "aarch64"
+def test_a_probe_identifies_the_device(device: LinkedDevice) -> None:
+    facts = device.link().probe("python3")
+    assert facts.machine == ("aarch64" if device.peer else os.uname().machine)
     assert facts.cores >= 1 and facts.memory_mb > 0 and facts.boot_id
-    assert bool(facts.emulator) == (there.peer is not None)
-    assert not there.root().exists(), "a probe writes nothing"
+    assert bool(facts.emulator) == (device.peer is not None)
+    assert not device.root().exists(), "a probe writes nothing"
 
 
-def test_a_file_arrives_whole_and_only_once(there: Way, blob: Path) -> None:
-    sent: list[int] = []
-    link = there.transport(format_options=lambda done, _: sent.append(done))
+def test_a_file_arrives_whole_and_only_once(device: LinkedDevice, blob: Path) -> None:
+    sent: list[tuple[int, int]] = []
+    link = device.link(progress=lambda _, done, total: sent.append((done, total)))
     path = link.push(blob)
     size = blob.stat().st_size
-    assert sent == [PIECE, 2 * PIECE, size]
-    stored = there.root() / "store" / Path(path).name
+    assert sent == [(PIECE, size), (2 * PIECE, size), (size, size)]
+    stored = device.root() / "store" / Path(path).name
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == Path(path).name
     assert link.push(blob) == path and len(sent) == 3
     link.close()
-    assert there.left() == []
+    assert device.leftovers() == []
 
 
-def test_an_empty_file_arrives_too(there: Way, tmp_path: Path) -> None:
+def test_an_empty_file_arrives_too(device: LinkedDevice, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
-    path = there.transport().push(empty)
-    assert (there.root() / "store" / Path(path).name).read_bytes() == b""
+    path = device.link().push(empty)
+    assert (device.root() / "store" / Path(path).name).read_bytes() == b""
 
 
-def test_lines_come_while_the_program_runs(there: Way) -> None:
-    lines = there.transport().run(shell("echo one; sleep 2; echo 'two  $HOME'; printf half"))
+def test_lines_come_while_the_program_runs(device: LinkedDevice) -> None:
+    lines = device.link().run(shell("echo one; sleep 2; echo 'two  $HOME'; printf half"))
     start = time.monotonic()
     assert next(lines) == "one"
     first = time.monotonic() - start
@@ -97,98 +104,98 @@ def test_lines_come_while_the_program_runs(there: Way) -> None:
     assert first < time.monotonic() - start - 1
 
 
-def test_files_of_a_job_come_back(there: Way, tmp_path: Path) -> None:
-    link = there.transport()
+def test_files_of_a_job_come_back(device: LinkedDevice, tmp_path: Path) -> None:
+    link = device.link()
     size = PIECE + 77
     list(link.run(shell(f"head -c {size} /dev/urandom > blob; sha256sum < blob")))
     link.pull("job", "blob", tmp_path / "back")
-    stored = (there.root() / "jobs/job/blob").read_bytes()
+    stored = (device.root() / "jobs/job/blob").read_bytes()
     assert (tmp_path / "back").read_bytes() == stored and len(stored) == size
     with pytest.raises(DeviceError, match="has no nothing"):
         link.pull("job", "nothing", tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
     link.remove("job")
     link.close()
-    assert there.left() == []
+    assert device.leftovers() == []
 
 
-def test_arguments_are_not_read_by_any_shell(there: Way) -> None:
+def test_arguments_are_not_read_by_any_shell(device: LinkedDevice) -> None:
     hostile = ["$(touch pwned)", "`id`", "; exit 9", "a'b\"c", "two\nlines", "*", "", "-n", "ä"]
     script = 'for a in "$@"; do printf "<%s>" "$a"; done; echo'
-    task = Task("job", ("sh", "-c", script, MARK, *hostile), "out")
-    told = "\n".join(there.transport().run(task))
-    assert told == "".join(f"<{a}>" for a in hostile)
+    task = DeviceTask("job", ("sh", "-c", script, MARK, *hostile), "out")
+    output = "\n".join(device.link().run(task))
+    assert output == "".join(f"<{a}>" for a in hostile)
 
 
-def test_a_program_that_fails_says_why_and_leaves_nothing(there: Way) -> None:
-    link = there.transport()
+def test_a_program_that_fails_says_why_and_leaves_nothing(device: LinkedDevice) -> None:
+    link = device.link()
     with pytest.raises(DeviceError, match="ended with exit code 3: it was the tide"):
         list(link.run(shell("echo all is well; echo 'it was the tide' >&2; exit 3")))
     link.close()
-    assert there.left() == []
+    assert device.leftovers() == []
 
 
-def test_what_takes_too_long_is_ended_there(there: Way) -> None:
-    link = there.transport()
+def test_what_takes_too_long_is_ended_there(device: LinkedDevice) -> None:
+    link = device.link()
     start = time.monotonic()
-    with pytest.raises(DeviceError, match="not done after 2 s; the job was ended there"):
+    with pytest.raises(DeviceError, match="was not done after 2 s and was ended"):
         list(link.run(shell("sleep 500 & sleep 500", limit_s=2)))
     assert time.monotonic() - start < 30
-    assert eventually(lambda: there.processes() == []), there.processes()
+    assert eventually(lambda: device.processes() == []), device.processes()
     link.close()
-    assert there.left() == []
+    assert device.leftovers() == []
 
 
-def test_who_stops_listening_ends_the_program(there: Way) -> None:
-    lines = there.transport().run(shell("while true; do echo on; sleep 1; done"))
-    assert next(lines) == "on" and there.processes()
+def test_the_program_ends_when_the_caller_stops_iterating(device: LinkedDevice) -> None:
+    lines = device.link().run(shell("while true; do echo on; sleep 1; done"))
+    assert next(lines) == "on" and device.processes()
     lines.close()  # type: ignore[attr-defined]
-    assert eventually(lambda: there.processes() == []), there.processes()
+    assert eventually(lambda: device.processes() == []), device.processes()
 
 
-def test_a_program_that_is_killed_is_told_of(there: Way) -> None:
+def test_a_program_that_is_killed_is_an_error(device: LinkedDevice) -> None:
     with pytest.raises(DeviceError, match=r"was killed.*may have run out of memory"):
-        list(there.transport().run(shell("echo on; kill -9 0; sleep 60")))
+        list(device.link().run(shell("echo on; kill -9 0; sleep 60")))
 
 
-def test_a_job_that_has_ended_is_not_run_again(there: Way) -> None:
-    link = there.transport()
+def test_a_job_that_has_ended_is_not_run_again(device: LinkedDevice) -> None:
+    link = device.link()
     task = shell("echo once >> ran; cat ran")
     assert list(link.run(task)) == ["once"]
     assert list(link.run(task)) == ["once"]
-    assert (there.root() / "jobs/job/ran").read_text() == "once\n"
+    assert (device.root() / "jobs/job/ran").read_text() == "once\n"
 
 
-def test_a_job_that_failed_goes_on_with_what_it_wrote(there: Way) -> None:
-    link = there.transport()
+def test_a_job_that_failed_goes_on_with_what_it_wrote(device: LinkedDevice) -> None:
+    link = device.link()
     script = "echo step >> done; [ $(wc -l < done) -ge 2 ] && cat done"
     list(link.run(shell("exit 0", job="other")))
-    job = there.root() / "jobs/job"
+    job = device.root() / "jobs/job"
     job.mkdir(parents=True)
     (job / "done").write_text("step\n")
     assert list(link.run(shell(script))) == ["step", "step"]
 
 
-def test_two_hosts_cannot_use_a_device_at_once(there: Way) -> None:
-    first, second = there.transport(), there.transport()
-    first.hold()
-    with pytest.raises(DeviceError, match=r"in use by \w+@\S+ process \d+, heard \d+ s ago"):
-        second.hold()
+def test_two_hosts_cannot_use_a_device_at_once(device: LinkedDevice) -> None:
+    first, second = device.link(), device.link()
+    first.lock()
+    with pytest.raises(DeviceError, match=r"in use by \w+@\S+ process \d+, last seen \d+ s ago"):
+        second.lock()
     first.close()
-    second.hold()
+    second.lock()
 
 
-def test_of_many_that_come_at_once_one_gets_the_device(there: Way) -> None:
-    links = [there.transport() for _ in range(4)]
+def test_of_many_locks_at_once_one_succeeds(device: LinkedDevice) -> None:
+    links = [device.link() for _ in range(4)]
     refused: list[DeviceError] = []
 
-    def hold(link: LinkTransport) -> None:
+    def lock(link: DeviceLink) -> None:
         try:
-            link.hold()
+            link.lock()
         except DeviceError as e:
             refused.append(e)
 
-    threads = [threading.Thread(target=hold, args=(link,)) for link in links]
+    threads = [threading.Thread(target=lock, args=(link,)) for link in links]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -196,123 +203,125 @@ def test_of_many_that_come_at_once_one_gets_the_device(there: Way) -> None:
     assert len(refused) == 3 and all("in use by" in e.message for e in refused), refused
 
 
-def test_a_lock_that_was_never_finished_holds_nobody_up(there: Way) -> None:
-    first = there.transport()
-    first.hold()
+def test_an_incomplete_lock_is_replaced(device: LinkedDevice) -> None:
+    first = device.link()
+    first.lock()
     first.close()
-    (there.root() / "lock").mkdir()
-    there.transport().hold()
-    assert (there.root() / "lock/owner").is_file()
+    (device.root() / "lock").mkdir()
+    device.link().lock()
+    assert (device.root() / "lock/owner").is_file()
 
 
-def test_who_was_not_heard_for_long_loses_the_device(there: Way) -> None:
-    first, second = there.transport(lease_s=2), there.transport()
+def test_an_owner_without_a_sign_loses_the_device(device: LinkedDevice) -> None:
+    first, second = device.link(lease_s=2), device.link()
     lines = first.run(shell("while true; do echo on; sleep 1; done"))
     next(lines)
     time.sleep(4)
-    second.hold()
-    assert eventually(lambda: there.processes() == []), there.processes()
+    second.lock()
+    assert eventually(lambda: device.processes() == []), device.processes()
     first.close()
-    assert (there.root() / "lock").exists(), "the one that lost it does not take it away"
+    assert (device.root() / "lock").exists(), "the one that lost it does not take it away"
 
 
-def test_a_job_whose_host_is_gone_ends_by_itself(there: Way) -> None:
-    link = there.transport(lease_s=3)
+def test_a_job_whose_host_is_gone_ends_by_itself(device: LinkedDevice) -> None:
+    link = device.link(lease_s=3)
     lines = link.run(shell("while true; do echo on; sleep 1; done"))
     next(lines)
-    assert there.processes()
-    assert eventually(lambda: there.processes() == [], 30), there.processes()
+    assert device.processes()
+    assert eventually(lambda: device.processes() == [], 30), device.processes()
 
 
-def test_no_room_is_seen_before_anything_is_sent(there: Way, blob: Path) -> None:
-    if there.peer is None:
+def test_missing_space_is_an_error_before_anything_is_sent(
+    device: LinkedDevice, blob: Path
+) -> None:
+    if device.peer is None:
         pytest.skip("the disk of this machine is not to be filled")
-    there.peer.fill_disk(str(_inside(there)), "3m")
+    device.peer.fill_disk(str(_inside(device)), "3m")
     try:
-        link = there.transport()
-        with pytest.raises(DeviceError, match=r"has no room for .*MiB are needed"):
+        link = device.link()
+        with pytest.raises(DeviceError, match=r"has no space for .*MiB are needed"):
             link.push(blob)
         link.close()
-        assert there.left() == []
+        assert device.leftovers() == []
     finally:
-        there.peer.empty_disk(str(_inside(there)))
+        device.peer.empty_disk(str(_inside(device)))
 
 
 def test_a_disk_that_fills_up_leaves_no_piece(
-    there: Way, blob: Path, monkeypatch: pytest.MonkeyPatch
+    device: LinkedDevice, blob: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if there.peer is None:
+    if device.peer is None:
         pytest.skip("the disk of this machine is not to be filled")
-    monkeypatch.setattr("edgenext.devices.transports.link.ROOM_KIB", -1_000_000)
-    there.peer.fill_disk(str(_inside(there)), "3m")
+    monkeypatch.setattr("edgenext.devices.link.ROOM_KIB", -1_000_000)
+    device.peer.fill_disk(str(_inside(device)), "3m")
     try:
-        link = there.transport()
+        link = device.link()
         with pytest.raises(DeviceError, match=r"[Nn]o space left"):
             link.push(blob)
         link.close()
-        assert there.left() == []
+        assert device.leftovers() == []
     finally:
-        there.peer.empty_disk(str(_inside(there)))
+        device.peer.empty_disk(str(_inside(device)))
 
 
-def _inside(there: Way) -> str:
+def _inside(device: LinkedDevice) -> str:
     """The folder of our files by its name on the device."""
-    return f"{there.peer.home}/{SSH_ROOT}" if there.name == "ssh" else ADB_ROOT
+    return f"{device.peer.home}/{SSH_ROOT}" if device.name == "ssh" else ADB_ROOT
 
 
-def test_a_link_cut_in_mid_transfer_goes_on(far: Way, blob: Path) -> None:
+def test_a_link_cut_in_mid_transfer_goes_on(remote: LinkedDevice, blob: Path) -> None:
     sent: list[int] = []
 
-    def told(done: int, total: int) -> None:
+    def cut_after_first(task: str, done: int, total: int, /) -> None:
         sent.append(done)
         if len(sent) == 1:
-            far.peer.cut()
-            threading.Timer(8, far.peer.mend).start()
+            remote.peer.cut()
+            threading.Timer(8, remote.peer.mend).start()
 
-    link = far.transport(format_options=told, patience_s=120)
+    link = remote.link(progress=cut_after_first, patience_s=120)
     path = link.push(blob)
     assert sorted(set(sent)) == [PIECE, 2 * PIECE, blob.stat().st_size]
     assert sent.count(PIECE) == 1, "what had arrived is not sent again"
-    stored = far.root() / "store" / Path(path).name
+    stored = remote.root() / "store" / Path(path).name
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == Path(path).name
     link.close()
-    assert far.left() == []
+    assert remote.leftovers() == []
 
 
-def test_a_link_cut_in_mid_run_goes_on(far: Way) -> None:
-    link = far.transport(patience_s=120)
+def test_a_link_cut_in_mid_run_goes_on(remote: LinkedDevice) -> None:
+    link = remote.link(patience_s=120)
     script = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo $i; sleep 1; done"
     lines = link.run(shell(script))
-    seen = list(itertools.islice(lines, 2))
-    far.peer.cut()
-    threading.Timer(8, far.peer.mend).start()
-    seen += lines
-    assert seen == [str(i) for i in range(1, 21)], "every line once, and the program ran on"
+    received = list(itertools.islice(lines, 2))
+    remote.peer.cut()
+    threading.Timer(8, remote.peer.mend).start()
+    received += lines
+    assert received == [str(i) for i in range(1, 21)], "every line once, and the program ran on"
 
 
-def test_a_link_that_stays_cut_is_given_up(far: Way, blob: Path) -> None:
-    link = far.transport(patience_s=3)
-    link.hold()
-    far.peer.cut()
-    with pytest.raises(DeviceError, match=r"cannot be reached.*goes on with what was done"):
+def test_a_link_that_stays_cut_is_given_up(remote: LinkedDevice, blob: Path) -> None:
+    link = remote.link(patience_s=3)
+    link.lock()
+    remote.peer.cut()
+    with pytest.raises(DeviceError, match=r"cannot be reached.*continues the job"):
         link.push(blob)
 
 
-def test_a_device_that_starts_again_says_so_and_resumes(far: Way) -> None:
-    link = far.transport(patience_s=120)
+def test_a_restarted_device_is_an_error_and_continues_the_job(remote: LinkedDevice) -> None:
+    link = remote.link(patience_s=120)
     script = "echo step >> steps; wc -l < steps; [ $(wc -l < steps) -ge 2 ] || sleep 500"
     lines = link.run(shell(script))
     assert next(lines).strip() == "1"
-    far.peer.reboot()
-    with pytest.raises(DeviceError, match="was started again in the middle of the job"):
+    remote.peer.reboot()
+    with pytest.raises(DeviceError, match="was restarted during the job"):
         list(lines)
     link.close()
-    again = far.transport()
+    again = remote.link()
     assert [line.strip() for line in again.run(shell(script))] == ["1", "2"]
 
 
-def test_nonsense_is_no_answer(there: Way) -> None:
-    link = there.transport()
+def test_an_invalid_answer_is_an_error(device: LinkedDevice) -> None:
+    link = device.link()
     call = link._channel.call
 
     def noisy(command: str, stdin: bytes = b"", timeout_s: float = 60.0) -> object:
@@ -320,24 +329,24 @@ def test_nonsense_is_no_answer(there: Way) -> None:
 
     link._channel.call = noisy  # type: ignore[method-assign,assignment]
     try:
-        with pytest.raises(DeviceError, match="answered hello with nonsense: 'Welcome"):
-            link.hold()
+        with pytest.raises(DeviceError, match="gave an invalid answer to hello: 'Welcome"):
+            link.lock()
     finally:
         link._channel.call = call  # type: ignore[method-assign]
 
 
-def test_a_dead_process_of_ours_does_not_hold_a_device(there: Way) -> None:
-    there.transport().hold()
-    owner = there.root() / "lock/owner"
-    token, who = owner.read_text().split(" ", 1)
-    owner.write_text(f"{token} {who.rsplit(' ', 1)[0]} 999999999\n")
-    second = there.transport()
-    second.hold()
-    assert isinstance(second, LinkTransport)
+def test_the_lock_of_a_dead_process_is_replaced(device: LinkedDevice) -> None:
+    device.link().lock()
+    owner = device.root() / "lock/owner"
+    token, former = owner.read_text().split(" ", 1)
+    owner.write_text(f"{token} {former.rsplit(' ', 1)[0]} 999999999\n")
+    second = device.link()
+    second.lock()
+    assert isinstance(second, DeviceLink)
 
 
-def test_what_a_device_says_cannot_colour_or_move_anything(there: Way) -> None:
+def test_errors_have_no_control_characters_of_the_device(device: LinkedDevice) -> None:
     script = "printf 'red \\033[31m and \\007 back' >&2; exit 1"
     with pytest.raises(DeviceError) as raised:
-        list(there.transport().run(shell(script)))
+        list(device.link().run(shell(script)))
     assert str(raised.value).isprintable() and "red" in str(raised.value)

@@ -93,8 +93,8 @@ def test_time_command() -> None:
 
 def test_times_without_the_warm_up() -> None:
     text = trace([(10.0, 9.5), (199.9, 3.0), (200.0, 2.5), (203.1, 2.25), (1e6, 2.0)])
-    assert trtexec.times(text, 200.0) == [2.5, 2.25, 2.0]
-    assert trtexec.times("[\n]\n", 200.0) == []
+    assert trtexec.parse_times(text, 200.0) == [2.5, 2.25, 2.0]
+    assert trtexec.parse_times("[\n]\n", 200.0) == []
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_times_without_the_warm_up() -> None:
 )
 def test_what_is_no_file_of_times(text: str) -> None:
     with pytest.raises(ValueError, match=r".") as e:
-        trtexec.times(text, 0.0)
+        trtexec.parse_times(text, 0.0)
     assert type(e.value) is not RecursionError
 
 
 def test_profiles_of_both_versions() -> None:
-    (layer,) = trtexec.profile(sample("profile_10.json"))
+    (layer,) = trtexec.parse_profile(sample("profile_10.json"))
     assert layer == trtexec.LayerTime("/conv1/Conv + /act1/Relu", 0.0280382, 0.027872, 100.0)
-    layers = trtexec.profile(sample("profile_8.json"))
+    layers = trtexec.parse_profile(sample("profile_8.json"))
     assert len(layers) == 5
     assert layers[2].name == "Conv_4 + PWN(Clip_7)"
     assert layers[2].mean_ms == 0.109295
@@ -124,28 +124,28 @@ def test_profiles_of_both_versions() -> None:
 def test_names_need_not_be_json() -> None:
     name = r'{ForeignNode["a"..."b\c" : 1 }]", "timeMs" : 7'
     text = sample("profile_10.json").replace("/conv1/Conv + /act1/Relu", name)
-    (layer,) = trtexec.profile(text)
+    (layer,) = trtexec.parse_profile(text)
     assert layer.name == name
     assert layer.mean_ms == 0.0280382
 
 
 def test_a_cut_profile_keeps_whole_layers() -> None:
     text = sample("profile_8.json")
-    assert len(trtexec.profile(text[: text.index("Conv_8") + 40])) == 3
+    assert len(trtexec.parse_profile(text[: text.index("Conv_8") + 40])) == 3
     with pytest.raises(ValueError, match="not a file of layers"):
-        trtexec.profile(text[:60])
+        trtexec.parse_profile(text[:60])
 
 
 def test_outputs() -> None:
-    found = trtexec.outputs(sample("outputs.json"))
-    assert list(found) == ["probs_phone", "probs_headset", "probs_gaze"]
-    assert found["probs_headset"].shape == (1, 3)
-    np.testing.assert_allclose(found["probs_headset"], [[0.79014, 0.206794, 0.00306536]])
+    outputs = trtexec.parse_outputs(sample("outputs.json"))
+    assert list(outputs) == ["probs_phone", "probs_headset", "probs_gaze"]
+    assert outputs["probs_headset"].shape == (1, 3)
+    np.testing.assert_allclose(outputs["probs_headset"], [[0.79014, 0.206794, 0.00306536]])
 
 
 def test_outputs_that_are_no_numbers_are_kept() -> None:
     text = sample("outputs.json").replace("0.79014, 0.206794", "-nan, inf")
-    values = trtexec.outputs(text)["probs_headset"][0]
+    values = trtexec.parse_outputs(text)["probs_headset"][0]
     assert np.isnan(values[0])
     assert np.isinf(values[1])
 
@@ -153,42 +153,42 @@ def test_outputs_that_are_no_numbers_are_kept() -> None:
 @pytest.mark.parametrize("text", ["", "[]", "null", sample("outputs.json")[:100], "x]"])
 def test_what_is_no_file_of_outputs(text: str) -> None:
     with pytest.raises(ValueError, match="outputs"):
-        trtexec.outputs(text)
+        trtexec.parse_outputs(text)
 
 
 def test_outputs_of_another_shape_than_they_say() -> None:
     with pytest.raises(ValueError, match="reshape"):
-        trtexec.outputs(sample("outputs.json").replace("1x3", "1x4"))
+        trtexec.parse_outputs(sample("outputs.json").replace("1x3", "1x4"))
 
 
 def test_a_log_that_passed() -> None:
-    told = trtexec.outcome(sample("passed_8.4.txt"))
-    assert (told.passed, told.version, told.why) == (True, "8.4.0", ())
-    assert told.throughput_qps == 41087.7
-    assert told.gpu_ms == {
+    log = trtexec.parse_log(sample("passed_8.4.txt"))
+    assert (log.passed, log.version, log.errors) == (True, "8.4.0", ())
+    assert log.throughput_qps == 41087.7
+    assert log.gpu_ms == {
         "min": 0.375977,
         "max": 0.403564,
         "mean": 0.388221,
         "median": 0.388443,
         "99%": 0.393188,
     }
-    assert told.unstable_percent is None
+    assert log.unstable_percent is None
 
 
 def test_an_unstable_run() -> None:
-    told = trtexec.outcome(sample("unstable_10.7.txt"))
-    assert (told.passed, told.version) == (True, "10.7.0")
-    assert told.unstable_percent == 6.9008
-    assert len(told.warnings) == 2
+    log = trtexec.parse_log(sample("unstable_10.7.txt"))
+    assert (log.passed, log.version) == (True, "10.7.0")
+    assert log.unstable_percent == 6.9008
+    assert len(log.warnings) == 2
 
 
 def test_why_a_build_failed() -> None:
-    told = trtexec.outcome(sample("failed_build_10.3.txt"))
-    assert (told.passed, told.version) == (False, "10.3.0")
-    assert "Cask convolution isConsistent check failed" in told.why[0]
-    assert told.why[-1] == "Engine set up failed"
-    options = trtexec.outcome(sample("failed_options_10.3.txt"))
-    assert options.why == (
+    log = trtexec.parse_log(sample("failed_build_10.3.txt"))
+    assert (log.passed, log.version) == (False, "10.3.0")
+    assert "Cask convolution isConsistent check failed" in log.errors[0]
+    assert log.errors[-1] == "Engine set up failed"
+    options = trtexec.parse_log(sample("failed_options_10.3.txt"))
+    assert options.errors == (
         "Unknown option: --workspace 2048",
         "Unknown option: --buildOnly",
         "Unknown option: --explicitBatch",
@@ -197,13 +197,13 @@ def test_why_a_build_failed() -> None:
 
 def test_a_log_that_was_cut() -> None:
     text = "&&&& RUNNING TensorRT.trtexec [TensorRT v101602] [b10] # trtexec\n[E] Error[1]: no"
-    told = trtexec.outcome(text)
-    assert (told.passed, told.version, told.why) == (None, "10.16.2", ("Error[1]: no",))
+    log = trtexec.parse_log(text)
+    assert (log.passed, log.version, log.errors) == (None, "10.16.2", ("Error[1]: no",))
 
 
-@pytest.mark.parametrize("text", ["", "bash: trtexec: command not found", "\x00\xff" * 1000])
+@pytest.mark.parametrize("text", ["", "bash: trtexec: command not outputs", "\x00\xff" * 1000])
 def test_other_logs_say_nothing(text: str) -> None:
-    assert trtexec.outcome(text) == trtexec.Outcome(None)
+    assert trtexec.parse_log(text) == trtexec.TrtexecLog(None)
 
 
 WORDS = st.lists(
@@ -221,12 +221,16 @@ WORDS = st.lists(
 
 @given(WORDS)
 def test_logs_never_raise(text: str) -> None:
-    trtexec.outcome(text)
+    trtexec.parse_log(text)
 
 
 @given(WORDS)
 def test_files_raise_value_errors_alone(text: str) -> None:
-    for read in (lambda t: trtexec.times(t, 1.0), trtexec.profile, trtexec.outputs):
+    for read in (
+        lambda t: trtexec.parse_times(t, 1.0),
+        trtexec.parse_profile,
+        trtexec.parse_outputs,
+    ):
         try:
             read(text)
         except ValueError:

@@ -1,4 +1,4 @@
-"""A peer behind a real adbd, and an adb server of its own that knows it: what a phone is to us."""
+"""A peer with a real adbd and an adb server of its own: it stands in for a phone."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from peers.peer import Peer
 
 
 class AdbPeer(Peer):
-    """An aarch64 host with adbd, and root's and Android's commands on it.
+    """An aarch64 host with adbd, and commands of Android.
 
     Attributes:
         adb: the adb client that adbutils brings.
-        server_port: where the adb server listens that knows the peer.
-        client_env: what adb has to have in its environment to use that server.
+        server_port: the port of the adb server that is connected to the peer.
+        client_env: the environment in which adb uses that server.
     """
 
     daemon = ("/usr/lib/android-sdk/platform-tools/adbd",)
@@ -33,15 +33,15 @@ class AdbPeer(Peer):
 
     @property
     def serial(self) -> str:
-        """What adb calls it."""
+        """The serial number in adb."""
         return f"{self.address}:{self.port}"
 
     def prepare(self) -> None:
-        """Make Android's writable folder, and start the server."""
+        """Make Android's writable folder, and start the adb server."""
         self.env |= {"PATH": f"/system/bin:{PATH}", "HOME": "/"}
-        place = self.path("/data/local/tmp")
-        place.mkdir(parents=True, exist_ok=True)
-        place.chmod(0o771)
+        folder = self.path("/data/local/tmp")
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o771)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.server_port = free.getsockname()[1]
         self.client_env = {
@@ -74,12 +74,12 @@ class AdbPeer(Peer):
         )
 
     def connect(self) -> None:
-        """Have the server connect anew: it does not see by itself that a daemon is another."""
+        """Connect the server again: it does not notice a new daemon by itself."""
         self.client("disconnect", self.serial)
         wait_for("adb connect", self._connects)
 
     def answers(self) -> bool:
-        """Whether it takes connections."""
+        """Whether it accepts connections."""
         try:
             socket.create_connection((self.address, self.port), 5).close()
         except OSError:
@@ -87,20 +87,20 @@ class AdbPeer(Peer):
         return True
 
     def restart_daemon(self) -> None:
-        """Start the daemon, if it does not run, and connect."""
+        """Start the daemon unless it runs, and connect."""
         super().restart_daemon()
         self.connect()
 
     def close(self) -> None:
-        """Switch it and the adb server off and take everything away."""
+        """Switch off the machine and the adb server, and remove all of it."""
         if self._server is not None:
             self._server.kill()
             self._server.wait()
         super().close()
 
     def _connects(self) -> bool:
-        said = self.client("connect", self.serial).stdout
-        return said.startswith(("connected", "already")) and self.client("get-state").stdout == (
+        output = self.client("connect", self.serial).stdout
+        return output.startswith(("connected", "already")) and self.client("get-state").stdout == (
             "device\n"
         )
 

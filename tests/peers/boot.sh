@@ -1,5 +1,5 @@
-# What a boot of a peer sets up, as process 1 of its own process namespace: /proc, /dev, an empty
-# /run, /tmp and /sys, its own boot id.
+# Boots a peer, as process 1 of its own process namespace: /proc, /dev, an empty /run, /tmp and /sys,
+# and a boot id of its own.
 # $1 root of the peer, $2 its host name, $3 the boot id
 set -e
 hostname "$2"
@@ -22,4 +22,4 @@ ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 for n in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${n%:*}" "dev/${n#*:}"; done
 echo ready
-while :; do tail -f /dev/null; done # a shell in wait buries the orphans, as an init has to
+while :; do tail -f /dev/null; done # a waiting shell reaps orphans, as an init must

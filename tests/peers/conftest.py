@@ -1,4 +1,4 @@
-"""The devices that are tried out here."""
+"""The devices that are tested here."""
 
 from peers.fixtures import jetson, peer_root, phone
 

@@ -20,7 +20,7 @@ P = TypeVar("P", "AdbPeer", "SshPeer")
 
 @pytest.fixture(scope="session")
 def peer_root() -> Path:
-    """The arm64 root of the peers; skips where there is none."""
+    """The arm64 root of the peers; skips the test where there is none."""
     pytest.importorskip("asyncssh", reason="no asyncssh (pip install 'edgenext[devices]')")
     pytest.importorskip("adbutils", reason="no adbutils (pip install 'edgenext[devices]')")
     try:
@@ -50,7 +50,7 @@ def phone(peer_root: Path) -> Iterator[AdbPeer]:
 
 
 def started(kind: Callable[[Path], P], root: Path) -> P:
-    """A peer; skips where the kernel has not what it needs. A daemon that fails is an error."""
+    """A peer; skips the test where the kernel lacks a feature. A daemon that fails is an error."""
     try:
         return kind(root)
     except UnavailableError as e:

@@ -1,5 +1,5 @@
-# What outlives a reboot of a peer, in namespaces of its own: the disk, over the root that is never
-# written to, and the network. Everything is gone with this process.
+# The parts of a peer that survive its reboots, in namespaces of their own: the disk, over the root
+# that is never written to, and the network. All of it ends with this process.
 # $1 folder of the roots, $2 name of the root, $3 folder to mount in, inside that folder
 set -e
 cd "$1"

@@ -1,4 +1,4 @@
-"""What this machine must have to hold peers: Debian, root, namespaces, an emulator of arm64."""
+"""What peers need of this machine: Debian, root, namespaces, an emulator of arm64."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TOOLS = ("apt-get", "dpkg", "ip", "unshare", "nsenter", "setpriv", "mount", "chr
 
 
 class UnavailableError(Exception):
-    """Peers cannot be had here; the message is the reason."""
+    """Peers cannot run on this machine; the message is the reason."""
 
 
 def require() -> None:
-    """Find out in some milliseconds whether peers can run at all.
+    """Check in some milliseconds whether peers can run at all.
 
     Raises:
         UnavailableError: with the reason.
@@ -43,7 +43,7 @@ def register_emulator() -> None:
     """Let the kernel run arm64 programs, in every root, until the next boot.
 
     Raises:
-        UnavailableError: the emulator is not installed or the kernel takes no handlers.
+        UnavailableError: the emulator is not installed or the kernel accepts no handlers.
     """
     registered = BINFMT / EMULATOR
     if registered.exists():
@@ -55,28 +55,28 @@ def register_emulator() -> None:
             call("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT))
         (BINFMT / "register").write_text(HANDLER.read_text().strip())
     except FileExistsError:
-        pass  # somebody else was quicker
+        pass  # another process was faster
     except OSError as e:
-        raise UnavailableError(f"the kernel takes no emulator: {e.strerror}") from e
+        raise UnavailableError(f"the kernel accepts no emulator: {e.strerror}") from e
 
 
 def dying_with_us(*command: str) -> list[str]:
-    """The command line of a command that the kernel kills when our process ends."""
+    """A command line whose process the kernel kills when this process ends."""
     return ["setpriv", "--pdeathsig=KILL", *command]
 
 
 def call(*command: str, env: dict[str, str] | None = None) -> str:
-    """Run a command to its end and give back what it printed.
+    """Run a command to its end; its output.
 
     Raises:
-        UnavailableError: with the last line of what it complained about.
+        UnavailableError: with the last line of its errors.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900)
     except (OSError, subprocess.TimeoutExpired) as e:
         raise UnavailableError(f"{command[0]}: {e}") from e
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        last = said[-1] if said else f"exit code {done.returncode}"
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        last = lines[-1] if lines else f"exit code {done.returncode}"
         raise UnavailableError(f"{command[0]}: {last}")
     return done.stdout

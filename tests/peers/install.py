@@ -1,6 +1,6 @@
 """Make the root of the peers: PYTHONPATH=tests python -m peers.install.
 
-It exits 0 when the root is there, 77 with one line when this machine cannot have it.
+It exits with 0 when the root exists, and with 77 and one line when this machine cannot have it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SKIPPED = 77
 
 
 def main() -> int:
-    """Make it, or say why not."""
+    """Make it, or print the reason why not."""
     try:
         require()
         make_root()

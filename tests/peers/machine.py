@@ -1,6 +1,6 @@
 """An emulated arm64 machine: disk, network, processes; real programs behind a real link.
 
-Its namespaces belong to one process, which the kernel kills when ours ends, however that ends:
+Its namespaces belong to one process, which the kernel kills when this process ends in any way:
 nothing is left on the host, not even after SIGKILL.
 """
 
@@ -20,39 +20,39 @@ import psutil
 from peers.host import PATH, UnavailableError, call, dying_with_us
 from peers.network import Cable
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 CPU = "cortex-a76"
-"""What is emulated: near to an Orin's cores. The emulator's richest CPU, which it takes if it is
-told none, has SME, which its version 7.2 computes wrong: LiteRT's XNNPACK gives other logits."""
+"""The emulated CPU, similar to an Orin's cores. The default is a CPU with all features, among them
+SME, which version 7.2 of the emulator computes wrong: LiteRT's XNNPACK gives other logits."""
 
 WAIT = 30.0
 
 
-def wait_for(what: str, true: Callable[[], bool], seconds: float = WAIT) -> None:
-    """Ask again and again until it is so.
+def wait_for(name: str, condition: Callable[[], bool], seconds: float = WAIT) -> None:
+    """Poll a condition until it is true.
 
     Raises:
-        TimeoutError: it did not become so.
+        TimeoutError: it did not become true in time.
     """
     end = time.monotonic() + seconds
-    while not true():
+    while not condition():
         if time.monotonic() > end:
-            raise TimeoutError(f"{what} took more than {seconds:.0f} s")
+            raise TimeoutError(f"{name} took more than {seconds:.0f} s")
         time.sleep(0.02)
 
 
 class Machine:
-    """A machine that is on from the moment it is made until `close`.
+    """A machine that runs from its construction until `close`.
 
     Args:
-        root: the root it starts from, which is never written to.
-        files: folders copied over it, and `sys.txt`: lines with the name and the content of a
-            file of its /sys, at every boot.
+        root: its root file system, which is never written to.
+        files: folders copied over the root, and `sys.txt`: lines with the name and the content of
+            a file of its /sys, written at every boot.
         name: its host name.
     """
 
     release = "6.12.48+deb13-arm64"
-    """What `uname -r` says."""
+    """The output of `uname -r`."""
 
     def __init__(self, root: Path, files: Path, name: str) -> None:
         self.name = name
@@ -79,7 +79,7 @@ class Machine:
             raise
 
     def close(self) -> None:
-        """Switch it off and take everything away."""
+        """Switch it off and remove all of it."""
         self._switch_off()
         if self._cable is not None:
             self._cable.remove()
@@ -87,12 +87,12 @@ class Machine:
         self._holder.communicate()
 
     def cut(self) -> None:
-        """Pull the network cable: packets are lost, connections are not told."""
+        """Cut the network: packets are lost, and connections get no error."""
         if self._cable is not None:
             self._cable.cut()
 
     def mend(self) -> None:
-        """Put the cable in again."""
+        """Restore the network."""
         if self._cable is not None:
             self._cable.mend()
 
@@ -104,11 +104,11 @@ class Machine:
         self.mend()
 
     def path(self, path: str) -> Path:
-        """Where a file of the machine is for us; absolute links in it are not followed rightly."""
+        """The path on the host of a file of the machine; absolute links in it lead to the host."""
         return Path(f"/proc/{self._init}/root{self._disk}") / path.lstrip("/")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Write a file of the machine, whole folders with it."""
+        """Write a file of the machine, and its folders."""
         file = self.path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -118,23 +118,24 @@ class Machine:
         """Make a folder a disk of its own, empty and of this size, until `empty_disk`."""
         folder = self.path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        at = folder.stat()
-        how = f"size={size},mode={at.st_mode & 0o7777:o},uid={at.st_uid},gid={at.st_gid}"
-        self._inside("mount", "-t", "tmpfs", "-o", how, "small", f"{self._disk}/{path.lstrip('/')}")
+        stat = folder.stat()
+        owner = f"uid={stat.st_uid},gid={stat.st_gid}"
+        options = f"size={size},mode={stat.st_mode & 0o7777:o},{owner}"
+        self._inside("mount", "-t", "tmpfs", "-o", options, "small", self._disk_path(path))
 
     def empty_disk(self, path: str) -> None:
-        """Take the small disk away: the folder has what it had before."""
-        self._inside("umount", "--lazy", f"{self._disk}/{path.lstrip('/')}")
+        """Remove the small disk: the folder has its former files again."""
+        self._inside("umount", "--lazy", self._disk_path(path))
 
     def processes(self) -> list[str]:
-        """Command lines of what runs in the machine."""
+        """Command lines of the programs that run in the machine."""
         return [shlex.join(args) for _, args in self.running()]
 
     def running(self) -> Iterator[tuple[int, list[str]]]:
         """Process id on the host and arguments of every program that runs in the machine."""
         namespace = Path(f"/proc/{self._init}/ns/pid").readlink()
         for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
+            with contextlib.suppress(OSError):  # the process has ended
                 if (folder / "ns/pid").readlink() != namespace:
                     continue
                 args = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
@@ -142,30 +143,33 @@ class Machine:
                     yield int(folder.name), args[2:]
 
     def run(self, *command: str) -> str:
-        """Run a program in the machine, not over its network, and give back what it printed."""
+        """Run a program in the machine without its network; its output."""
         inside = ["nsenter", f"--target={self._init}", "--all", "chroot", str(self._disk)]
         return call(*inside, *command, env=self.env)
 
     def start(self, *command: str, log: Path) -> subprocess.Popen[bytes]:
         """Start a program in the machine that ends when the machine does."""
         inside = ["nsenter", f"--target={self._init}", "--all", "chroot", str(self._disk)]
-        with log.open("ab") as said:
+        with log.open("ab") as output:
             return subprocess.Popen(
                 [*inside, *command],
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 env=self.env,
                 start_new_session=True,
             )
+
+    def _disk_path(self, path: str) -> str:
+        return f"{self._disk}/{path.lstrip('/')}"
 
     def _inside(self, *command: str) -> None:
         call("nsenter", f"--target={self._init}", "--mount", *command)
 
     def _start(self, namespaces: list[str], script: str, args: list[str]) -> subprocess.Popen[str]:
-        """A shell in namespaces of its own, once it says that it is ready."""
+        """A shell in namespaces of its own, once it reports that it is ready."""
         process = subprocess.Popen(
-            dying_with_us(*namespaces, "sh", str(HERE / script), *args),
+            dying_with_us(*namespaces, "sh", str(FOLDER / script), *args),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -175,8 +179,8 @@ class Machine:
         assert process.stdout is not None and process.stderr is not None
         if process.stdout.readline() != "ready\n":
             process.kill()
-            _, said = process.communicate()
-            last = (said.strip().splitlines() or ["it ended"])[-1]
+            _, errors = process.communicate()
+            last = (errors.strip().splitlines() or ["it ended"])[-1]
             raise UnavailableError(f"no emulated machine: {last}")
         return process
 

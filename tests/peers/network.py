@@ -1,4 +1,4 @@
-"""The network cable between us and a peer, in a network of its own."""
+"""The network between this machine and a peer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NETWORK = ipaddress.IPv4Network("10.231.0.0/16")
 
 
 class Cable:
-    """A pair of interfaces: ours, and `eth0` in the network namespace of a process.
+    """A pair of interfaces: one on the host, and `eth0` in the network namespace of a process.
 
     Args:
         pid: that process.
 
     Attributes:
-        address: of the other end.
+        address: of `eth0`.
     """
 
     def __init__(self, pid: int) -> None:
@@ -35,26 +35,26 @@ class Cable:
                 self.address = str(network[2])
                 call("ip", "addr", "add", f"{network[1]}/30", "dev", self._name)
                 call("ip", "link", "set", self._name, "up")
-                self._there("addr", "add", f"{network[2]}/30", "dev", "eth0")
+                self._ip_in_peer("addr", "add", f"{network[2]}/30", "dev", "eth0")
                 self.mend()
                 return
         raise UnavailableError(f"no network of {NETWORK} is free")
 
     def cut(self) -> None:
-        """Pull it: packets are lost, connections are not told."""
-        self._there("link", "set", "eth0", "down")
+        """Cut the network: packets are lost, and connections get no error."""
+        self._ip_in_peer("link", "set", "eth0", "down")
 
     def mend(self) -> None:
-        """Put it in again."""
-        self._there("link", "set", "eth0", "up")
+        """Restore the network."""
+        self._ip_in_peer("link", "set", "eth0", "up")
 
     def remove(self) -> None:
-        """Take both ends away."""
-        with contextlib.suppress(UnavailableError):  # they may be gone with the namespace
+        """Remove both interfaces."""
+        with contextlib.suppress(UnavailableError):  # they may have been removed with the namespace
             call("ip", "link", "del", self._name)
 
     def _added(self) -> bool:
-        """Whether the name was free: it is what two makers of peers contend for."""
+        """Whether the name was free: two processes that make peers compete for it."""
         peer = ("peer", "name", "eth0", "netns", str(self._pid))
         try:
             call("ip", "link", "add", self._name, "type", "veth", *peer)
@@ -64,5 +64,5 @@ class Cable:
             raise
         return True
 
-    def _there(self, *command: str) -> None:
+    def _ip_in_peer(self, *command: str) -> None:
         call("nsenter", f"--target={self._pid}", "--net", "ip", *command)

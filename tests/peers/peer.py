@@ -1,4 +1,4 @@
-"""A machine with one daemon that a client reaches over its network."""
+"""A machine with one daemon, which clients reach over its network."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 import psutil
 from peers.machine import Machine, wait_for
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 PREFIX = "edgenext-peer-"
 
 
 class Peer(Machine):
-    """A machine whose daemon answers from the moment it is made.
+    """A machine whose daemon answers once it is constructed.
 
     Args:
-        root: the root it starts from.
+        root: its root file system.
         kind: its name, and the folder with the files that are copied over the root.
     """
 
@@ -40,7 +40,7 @@ class Peer(Machine):
         self.folder = Path(self._folder.name)
         self.log = self.folder / "daemon.log"
         try:
-            super().__init__(root, HERE / kind, kind)
+            super().__init__(root, FOLDER / kind, kind)
             self.prepare()
             self.restart_daemon()
         except BaseException:
@@ -49,26 +49,26 @@ class Peer(Machine):
 
     @property
     def host(self) -> str:
-        """Its address, of a network that only we have."""
+        """Its address, in a network of the tests."""
         return self.address
 
     def prepare(self) -> None:
-        """Put on the disk what the daemon reads."""
+        """Write the files of the daemon."""
         raise NotImplementedError
 
     def answers(self) -> bool:
-        """Whether the daemon does."""
+        """Whether the daemon answers."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Switch it off and take everything away."""
+        """Switch it off and remove all of it."""
         if hasattr(self, "_holder"):
             super().close()
         self._forget_daemon()
         self._folder.cleanup()
 
     def kill_daemon(self) -> None:
-        """Kill the daemon and its sessions, not what they have started."""
+        """Kill the daemon and its sessions, but not the programs that they started."""
         for pid, args in self.running():
             if Path(args[0].split(":")[0]).name in self.programs:
                 with contextlib.suppress(ProcessLookupError):
@@ -76,18 +76,18 @@ class Peer(Machine):
         self._forget_daemon()
 
     def restart_daemon(self) -> None:
-        """Start the daemon, if it does not run, and wait until it answers."""
+        """Start the daemon unless it runs, and wait until it answers."""
         if self._daemon is None or self._daemon.poll() is not None:
             self._daemon = self.start(*self.daemon, log=self.log)
         with contextlib.suppress(TimeoutError):
             wait_for(f"the start of {self.daemon[0]}", self._answers_or_ended)
             if self._daemon.poll() is None:
                 return
-        said = self.log.read_text(errors="replace").strip().splitlines() or ["nothing"]
-        raise RuntimeError(f"{self.daemon[0]} does not answer; it said: {said[-1]}")
+        lines = self.log.read_text(errors="replace").strip().splitlines() or ["nothing"]
+        raise RuntimeError(f"{self.daemon[0]} does not answer; its last line: {lines[-1]}")
 
     def reboot(self) -> None:
-        """Power off and on; back when the daemon answers."""
+        """Switch it off and on, and wait until the daemon answers."""
         super().reboot()
         self._forget_daemon()
         self.restart_daemon()
@@ -103,7 +103,7 @@ class Peer(Machine):
 
 
 def _remove_leftovers() -> None:
-    """Folders of runs that were killed: all that is ever left of one."""
+    """Remove the folders of runs that were killed: nothing else is left of them."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).split("-")[0]
         if pid.isdecimal() and not psutil.pid_exists(int(pid)):

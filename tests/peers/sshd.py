@@ -1,4 +1,4 @@
-"""A peer behind a real OpenSSH server: what a Jetson is to us."""
+"""A peer with a real OpenSSH server: it stands in for a Jetson."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Subsystem sftp internal-sftp
 
 
 class SshPeer(Peer):
-    """An aarch64 host with sshd, and root and `nano`, who has no privileges, on it.
+    """An aarch64 host with sshd and the users root and `nano`, who has no privileges.
 
     Attributes:
-        key: file of the private key that both users have.
+        key: the file of the private key of both users.
         host_key: the host's public key, as a line of known_hosts has it after the address.
-        known_hosts: a file that knows the host.
-        home: root's, on the host.
+        known_hosts: a file with the host's key.
+        home: root's, on the peer.
     """
 
     daemon = ("/usr/sbin/sshd", "-D", "-e")
@@ -48,7 +48,7 @@ class SshPeer(Peer):
         super().__init__(root, kind)
 
     def prepare(self) -> None:
-        """Make keys: of this host and of its users."""
+        """Make the keys of this host and of its users."""
         host, client = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
         public = client.export_public_key().decode()
         self.host_key = host.export_public_key().decode().strip()
@@ -59,8 +59,10 @@ class SshPeer(Peer):
         client.write_private_key(str(self.key))
         ssh = "/etc/ssh"
         self.write(f"{ssh}/ssh_host_ed25519_key", host.export_private_key().decode(), 0o600)
-        kept = " ".join(f"{name}={value}" for name, value in self.env.items() if name != "PATH")
-        self.write(f"{ssh}/sshd_config", f"{CONFIG}SetEnv {kept}\n")
+        environment = " ".join(
+            f"{name}={value}" for name, value in self.env.items() if name != "PATH"
+        )
+        self.write(f"{ssh}/sshd_config", f"{CONFIG}SetEnv {environment}\n")
         for user in self.users:
             self.write(f"{ssh}/authorized_keys/{user}", public)
         os.chown(self.path("/home/nano"), 1000, 1000)
@@ -68,7 +70,7 @@ class SshPeer(Peer):
     def session(
         self, use: Callable[[asyncssh.SSHClientConnection], Awaitable[T]], user: str = "root"
     ) -> T:
-        """Log in and do something there."""
+        """Log in and use the connection."""
 
         async def logged_in() -> T:
             async with asyncssh.connect(
@@ -84,7 +86,7 @@ class SshPeer(Peer):
         return asyncio.run(logged_in())
 
     def ssh(self, command: str, user: str = "root") -> tuple[int | None, str, str]:
-        """Exit code, output and errors of a line of shell."""
+        """Exit code, output and errors of a shell command."""
 
         async def use(connection: asyncssh.SSHClientConnection) -> tuple[int | None, str, str]:
             done = await connection.run(command, encoding="utf-8")
@@ -93,7 +95,7 @@ class SshPeer(Peer):
         return self.session(use, user)
 
     def answers(self) -> bool:
-        """Whether it greets."""
+        """Whether it sends its version."""
         try:
             with socket.create_connection((self.address, self.port), 5) as s:
                 return s.recv(8).startswith(b"SSH-2.0")

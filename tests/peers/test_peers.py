@@ -1,4 +1,4 @@
-"""The devices of the tests are what they say, aarch64 behind real protocols, and leave nothing."""
+"""The devices of the tests are aarch64 machines with real protocols, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -167,8 +167,8 @@ def test_a_full_disk_is_full(jetson: SshPeer, phone: AdbPeer) -> None:
     write = "head -c 2000000 /dev/zero > /data/local/tmp/deep/file"
     for peer, call in ((jetson, jetson.ssh), (phone, partial(adb, phone))):
         peer.fill_disk("/data/local/tmp/deep", "1m")
-        code, _, said = call(write)
-        assert code != 0 and "No space left on device" in said
+        code, _, errors = call(write)
+        assert code != 0 and "No space left on device" in errors
         peer.empty_disk("/data/local/tmp/deep")
         assert call(write)[0] == 0
 
@@ -224,12 +224,12 @@ def test_a_phone_answers_as_one(phone: AdbPeer) -> None:
 def test_python_there_has_our_runtimes(jetson: SshPeer) -> None:
     ask = "import numpy, onnxruntime, ai_edge_litert.interpreter; print(onnxruntime.__version__)"
     assert jetson.ssh(f"edge-python -c '{ask}'")[:2] == (0, "1.32.0\n")
-    code, _, said = jetson.ssh("bare-python -c 'import numpy'")
-    assert code == 1 and "No module named 'numpy'" in said
+    code, _, errors = jetson.ssh("bare-python -c 'import numpy'")
+    assert code == 1 and "No module named 'numpy'" in errors
 
 
-def left(link: str, pids: list[int]) -> list[str]:
-    """What of a peer is still on the host."""
+def leftovers(link: str, pids: list[int]) -> list[str]:
+    """Mounts, interfaces and processes of a peer that are still on the host."""
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if "peers/" in line]
     links = [name for name in psutil.net_if_addrs() if name == link]
     return [*mounts, *links, *(f"process {pid}" for pid in pids if psutil.pid_exists(pid))]
@@ -242,8 +242,8 @@ def test_nothing_is_left(peer_root: Path, tmp_path: Path) -> None:
         assert machine.run("cat", "/etc/hello") == "hello"
         assert machine._cable is not None
         link, pids = machine._cable._name, [machine._init, machine._holder.pid]
-        assert len(left(link, pids)) == 3
-    assert left(link, pids) == []
+        assert len(leftovers(link, pids)) == 3
+    assert leftovers(link, pids) == []
     assert not (peer_root / "etc" / "hello").exists()
 
 
@@ -268,8 +268,8 @@ def test_nothing_is_left_of_a_run_that_is_killed(peer_root: Path) -> None:
         env=env,
     ) as process:
         assert process.stdout is not None
-        link, *found = process.stdout.readline().split()
-        pids = [int(pid) for pid in found]
-        assert len(left(link, pids)) == 5
+        link, *words = process.stdout.readline().split()
+        pids = [int(pid) for pid in words]
+        assert len(leftovers(link, pids)) == 5
         process.send_signal(signal.SIGKILL)
-    wait_for("the end of everything", lambda: not left(link, pids))
+    wait_for("the end of everything", lambda: not leftovers(link, pids))

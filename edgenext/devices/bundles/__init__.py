@@ -1,1 +1,1 @@
-"""Devices that somebody carries a folder to and from."""
+"""Devices without a link: a bundle is carried to the device, and its results back."""

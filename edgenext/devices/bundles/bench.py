@@ -1,4 +1,4 @@
-"""Devices without a link: a bundle goes there, results come back; a Mac at hand does the same."""
+"""Benchmarks by bundles: writing one, reporting its results, and the same job on this Mac."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgenext.devices.bundles.bundle import describe, write_bundle
-from edgenext.devices.bundles.macos import bench_here
+from edgenext.devices.bundles.bundle import bundle_job, write_bundle
+from edgenext.devices.bundles.macos import run_job
 from edgenext.devices.bundles.results import read_job, read_results
-from edgenext.devices.protocol import Event, Recorded, record
-from edgenext.devices.request import Asked, check
-from edgenext.devices.results import report
-from edgenext.devices.runners.python_runner import watched
+from edgenext.devices.protocol import RunnerRecord, record_events
+from edgenext.devices.request import DeviceRequest, check_request
+from edgenext.devices.results import device_report
+from edgenext.devices.runners.python_runner import with_progress
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.session import Images
 from edgenext.options import BenchOptions
@@ -31,31 +31,31 @@ def make_bundle(
     device: Device,
     artifacts: Sequence[Artifact],
     images: ImageSet | None,
-    how: BenchOptions,
+    options: BenchOptions,
 ) -> Path:
-    """Write what is asked into a new folder of the device's; that folder.
+    """Write a bundle into a new folder in the device's folder of bundles; its folder.
 
     Raises:
-        UsageError: what cannot be asked.
+        UsageError: an unsupported request.
         OutputError: the folder cannot be written.
     """
-    asked = _asked(device, artifacts, images, how)
-    job = describe(artifacts, _pixels(images), **_settings(asked))
+    request = _request(device, artifacts, images, options)
+    job = bundle_job(artifacts, _pixels(images), **_settings(request))
     folder = Path(device.bundle) / f"{device.name}-{job.job}"
     return write_bundle(folder, artifacts, _pixels(images), job)
 
 
 def results_report(
-    where: Path, artifacts: Sequence[Artifact], images: ImageSet | None, device: Device
+    path: Path, artifacts: Sequence[Artifact], images: ImageSet | None, device: Device
 ) -> BenchReport:
-    """The report of results that came back, of the artifacts that could be measured.
+    """The report of a bundle's results, of the artifacts that could be measured.
 
     Raises:
-        DeviceError: they are not whole, were changed, or are of other files or images.
+        DeviceError: the results are incomplete, were changed, or are of other files or images.
     """
-    recorded = read_results(where, artifacts, images=_pixels(images))
-    job = read_job(where)
-    how = BenchOptions(
+    record = read_results(path, artifacts, images=_pixels(images))
+    job = read_job(path)
+    options = BenchOptions(
         threads=job.threads,
         batch=job.batch,
         rounds=job.rounds,
@@ -63,51 +63,53 @@ def results_report(
         sustained_s=job.sustained_s,
         seed=job.seed,
     )
-    measured = [m.logits for m in recorded.artifacts.values() if m.logits]
-    folder = measured[0].parent if measured else where
-    return _report(_asked(device, artifacts, images, how), recorded, folder)
+    logits = [m.logits for m in record.artifacts.values() if m.logits]
+    folder = logits[0].parent if logits else path
+    return _report(_request(device, artifacts, images, options), record, folder)
 
 
 def bench_mac(
     device: Device,
     artifacts: Sequence[Artifact],
     images: ImageSet | None,
-    how: BenchOptions,
+    options: BenchOptions,
     *,
     progress: Progress,
 ) -> BenchReport:
-    """Measure Core ML packages on the Mac at hand.
+    """Measure Core ML packages on this Mac.
 
     Raises:
-        DeviceError: this is no Mac.
+        DeviceError: this is not a Mac.
     """
-    asked = _asked(device, artifacts, images, how)
-    job = describe(artifacts, _pixels(images), **_settings(asked))
+    request = _request(device, artifacts, images, options)
+    job = bundle_job(artifacts, _pixels(images), **_settings(request))
     with TemporaryDirectory(prefix="edgenext-") as temporary:
-        events = bench_here(artifacts, job, _pixels(images), Path(temporary))
-        told: list[Event] = list(watched(events, asked, progress))
-        return _report(asked, record(told), Path(temporary))
+        events = run_job(artifacts, job, _pixels(images), Path(temporary))
+        record = record_events(with_progress(events, request, progress))
+        return _report(request, record, Path(temporary))
 
 
-def _asked(
+def _request(
     device: Device,
     artifacts: Sequence[Artifact],
     images: ImageSet | None,
-    how: BenchOptions,
-) -> Asked:
-    check(artifacts, how)
-    return Asked(device, DeviceFacts(kind=device.kind), tuple(artifacts), images, how)
+    options: BenchOptions,
+) -> DeviceRequest:
+    check_request(artifacts, options)
+    facts = DeviceFacts(kind=device.kind)
+    return DeviceRequest(device, facts, tuple(artifacts), images, options)
 
 
-def _settings(asked: Asked) -> dict[str, Any]:
-    how = asked.how
+def _settings(request: DeviceRequest) -> dict[str, Any]:
+    """The request as settings of a job."""
+    options = request.options
     return {
-        "unit": asked.unit,
-        "rounds": how.rounds,
-        "batch": how.batch,
-        "threads": how.threads,
-        "seed": how.seed,
-        "sustained_s": how.sustained_s,
+        "unit": request.unit,
+        "rounds": options.rounds,
+        "batch": options.batch,
+        "threads": options.threads,
+        "seed": options.seed,
+        "sustained_s": options.sustained_s,
     }
 
 
@@ -115,12 +117,13 @@ def _pixels(images: ImageSet | None) -> Images | None:
     return None if images is None else np.asarray(images.images)
 
 
-def _report(asked: Asked, recorded: Recorded, folder: Path) -> BenchReport:
-    """The report of what was measured; what failed there is told in the device's notes."""
-    broken = {error.artifact: error.message for error in recorded.errors if error.artifact}
-    names = dict(zip((a.manifest.sha256 for a in asked.artifacts), asked.names, strict=True))
-    facts = recorded.facts or DeviceFacts(kind=asked.device.kind, model=recorded.environment.cpu)
-    notes = tuple(f"{names.get(sha, sha)} was not measured: {why}" for sha, why in broken.items())
+def _report(request: DeviceRequest, record: RunnerRecord, folder: Path) -> BenchReport:
+    """The report of the artifacts that were measured; notes name those that failed."""
+    failed = {error.artifact: error.message for error in record.errors if error.artifact}
+    names = dict(zip((a.manifest.sha256 for a in request.artifacts), request.names, strict=True))
+    model = record.environment.cpu
+    facts = record.facts or DeviceFacts(kind=request.device.kind, model=model)
+    notes = tuple(f"{names.get(sha, sha)} was not measured: {why}" for sha, why in failed.items())
     facts = facts.model_copy(update={"notes": (*facts.notes, *notes)})
-    left = tuple(a for a in asked.artifacts if a.manifest.sha256 not in broken)
-    return report(replace(asked, artifacts=left, facts=facts), recorded, facts, folder)
+    measured = tuple(a for a in request.artifacts if a.manifest.sha256 not in failed)
+    return device_report(replace(request, artifacts=measured, facts=facts), record, facts, folder)

@@ -1,4 +1,4 @@
-"""A bundle: a folder that somebody takes to a Mac or an iPhone and brings back with results."""
+"""A bundle: a folder that is carried to a Mac or an iPhone and back with its results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from edgenext.devices.bundles.results import JOB_FILE, RESULTS_FOLDER
-from edgenext.devices.job import Job, JobArtifact, JobImages
+from edgenext.devices.job import DeviceJob, JobArtifact, JobImages
 from edgenext.devices.protocol import first_error
 from edgenext.devices.request import input_spec
 from edgenext.errors import ArtifactError, OutputError, UsageError
@@ -25,7 +25,7 @@ IMAGES_FILE = "images.u8"
 README_FILE = "README.txt"
 RUNNER_FOLDER = "runner"
 RUNNER = Path(__file__).with_name("swift")
-"""The Swift package that measures."""
+"""The Swift package of the runner."""
 
 README = """\
 Measure these on a Mac or an iPhone:
@@ -36,65 +36,66 @@ On a Mac, with Xcode's command line tools:
     cd {runner}
     swift run -c release edgerunner ..
 
-On an iPhone: see {runner}/README.txt. Stopped, it goes on where it was when it is started again.
+On an iPhone: see {runner}/README.txt. A run that was stopped continues when it is started again.
 Then take this folder, or the results alone, back to where it was written:
 
     edgenext bench {names} --import {results}
 
-Change nothing in here: the runner and the import check every file.
+Change nothing in this folder: the runner and the import verify every file.
 """
 
 
 def write_bundle(
-    folder: Path, artifacts: Sequence[Artifact], images: Images | None, job: Job
+    folder: Path, artifacts: Sequence[Artifact], images: Images | None, job: DeviceJob
 ) -> Path:
-    """Write a bundle, whole or not at all; its folder.
+    """Write a bundle, completely or not at all; its folder.
 
     Args:
-        folder: of the bundle; it must not be there yet, or be empty.
+        folder: of the bundle; it must not exist, or be empty.
         artifacts: those of the job.
         images: N×H×W×3 uint8, those of the job; None where it has none.
-        job: what is asked: see `describe`.
+        job: see `bundle_job`.
 
     Raises:
         ArtifactError: an artifact has changed since it was opened.
-        OutputError: the folder has something in it, or cannot be written.
+        OutputError: the folder is not empty, or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(
-            f"{folder} is there already, perhaps with results",
+            f"{folder} exists already, perhaps with results",
             "Choose another folder, or remove it",
         )
-    names = [asked.file for asked in job.artifacts]
+    names = [artifact.file for artifact in job.artifacts]
     with staging(folder) as stage:
-        made = stage / folder.name
-        made.mkdir()
-        (made / JOB_FILE).write_text(job.model_dump_json(indent=2, exclude_none=True) + "\n")
+        bundle = stage / folder.name
+        bundle.mkdir()
+        (bundle / JOB_FILE).write_text(job.model_dump_json(indent=2, exclude_none=True) + "\n")
         if images is not None:
-            (made / IMAGES_FILE).write_bytes(np.ascontiguousarray(images).data)
+            (bundle / IMAGES_FILE).write_bytes(np.ascontiguousarray(images).data)
         for artifact, name in zip(artifacts, names, strict=True):
-            _copy(artifact, made / name)
+            _copy(artifact, bundle / name)
         shutil.copytree(
-            RUNNER, made / RUNNER_FOLDER, ignore=shutil.ignore_patterns(".*", "__pycache__")
+            RUNNER, bundle / RUNNER_FOLDER, ignore=shutil.ignore_patterns(".*", "__pycache__")
         )
-        (made / README_FILE).write_text(_readme(names))
+        (bundle / README_FILE).write_text(_readme(names))
         publish(stage)
     return folder
 
 
-def describe(
+def bundle_job(
     artifacts: Sequence[Artifact], images: Images | None, *, unit: str = "ane", **settings: Any
-) -> Job:
-    """The job of a bundle; its name follows from its content.
+) -> DeviceJob:
+    """The job of a bundle; its name is a hash of its content.
 
     Args:
-        artifacts: Core ML packages, of one transform.
-        images: N×H×W×3 uint8 to give logits of; None for latency alone.
+        artifacts: Core ML packages with the same transform.
+        images: N×H×W×3 uint8 whose logits are computed; None for latency alone.
         unit: the compute unit of all artifacts.
-        settings: the other keys of `Job`: rounds, seed and their like.
+        settings: the other fields of `DeviceJob`, such as rounds and seed.
 
     Raises:
-        UsageError: no Core ML, the same artifact twice, two transforms or an impossible setting.
+        UsageError: an artifact in another format or given twice, different transforms, or an
+            invalid setting.
     """
     names = file_names(artifacts)
     transforms = {(a.manifest.eval.mean, a.manifest.eval.std) for a in artifacts}
@@ -104,7 +105,7 @@ def describe(
         )
     ((mean, std),) = transforms
     try:
-        made = Job(
+        job = DeviceJob(
             job="",
             artifacts=tuple(
                 JobArtifact(
@@ -125,33 +126,33 @@ def describe(
             **settings,
         )
     except ValidationError as e:
-        raise UsageError(f"a bundle cannot ask for this: {first_error(e)}") from e
-    digest = hashlib.sha256(made.model_dump_json().encode()).hexdigest()
-    return made.model_copy(update={"job": digest[:16]})
+        raise UsageError(f"invalid setting of a bundle: {first_error(e)}") from e
+    digest = hashlib.sha256(job.model_dump_json().encode()).hexdigest()
+    return job.model_copy(update={"job": digest[:16]})
 
 
 def file_names(artifacts: Sequence[Artifact]) -> list[str]:
-    """What files are called in a bundle: plain names, each once on any file system.
+    """The artifacts' file names in a bundle: plain, and unique on every file system.
 
     Raises:
-        UsageError: nothing to measure, a file that is no Core ML, or the same twice.
+        UsageError: no artifact, an artifact in another format, or the same one twice.
     """
     if not artifacts:
         raise UsageError("nothing to measure", "Name at least one artifact")
     reserved = (JOB_FILE, IMAGES_FILE, README_FILE, RUNNER_FOLDER, RESULTS_FOLDER)
     taken = {name.lower() for name in reserved}
     names: list[str] = []
-    seen: set[str] = set()
+    hashes: set[str] = set()
     for artifact in artifacts:
         if artifact.manifest.format != "coreml":
             raise UsageError(
-                f"{artifact.path.name} is {artifact.manifest.format}, and an iPhone or a Mac is "
-                "measured with Core ML",
+                f"{artifact.path.name} is in {artifact.manifest.format}, and an iPhone or a "
+                "Mac is measured with Core ML",
                 "Export it with --format coreml",
             )
-        if artifact.manifest.sha256 in seen:
+        if artifact.manifest.sha256 in hashes:
             raise UsageError(f"{artifact.path} is given twice", "Give each artifact once")
-        seen.add(artifact.manifest.sha256)
+        hashes.add(artifact.manifest.sha256)
         plain = re.sub(r"[^\w.+-]", "_", artifact.path.name).lstrip(".") or "artifact"
         stem, suffix = Path(plain).stem, Path(plain).suffix
         name, count = plain, 1
@@ -167,14 +168,14 @@ def _images(images: Images | None) -> JobImages | None:
     if images is None:
         return None
     if images.dtype != np.uint8 or images.ndim != 4:
-        raise UsageError(f"images are {images.dtype} of {images.ndim} axes, not N×H×W×3 uint8")
-    n, height, width, colours = images.shape
+        raise UsageError(f"images are {images.dtype} with {images.ndim} axes, not N×H×W×3 uint8")
+    n, height, width, channels = images.shape
     digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-    return JobImages(file=IMAGES_FILE, shape=(n, height, width, colours), sha256=digest)
+    return JobImages(file=IMAGES_FILE, shape=(n, height, width, channels), sha256=digest)
 
 
 def _copy(artifact: Artifact, to: Path) -> None:
-    """Copy an artifact and its manifest, and prove that it is what the manifest describes."""
+    """Copy an artifact and its manifest, and verify the copy's hash."""
     if artifact.path.is_dir():
         shutil.copytree(artifact.path, to)
     else:

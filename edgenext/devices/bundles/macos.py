@@ -1,4 +1,4 @@
-"""Core ML on the Mac at hand, timed by the clock that coremltools keeps around its calls."""
+"""Core ML on this Mac, timed by the clock of coremltools around its calls."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from PIL import Image
 
 from edgenext.benchmark.environment import environment
 from edgenext.benchmark.worker import burst_size, random_images, settled
-from edgenext.devices.job import PROTOCOL, Job, JobArtifact
+from edgenext.devices.job import PROTOCOL, DeviceJob, JobArtifact
 from edgenext.devices.protocol import (
-    Done,
+    DoneEvent,
+    ErrorEvent,
     Event,
-    Failed,
-    LogitsDone,
+    LogitsEvent,
     ReadyEvent,
-    Round,
-    Start,
-    Warm,
+    ReadyFacts,
+    RoundEvent,
+    StartEvent,
 )
 from edgenext.errors import DeviceError, EdgenextError, UsageError
 from edgenext.formats.artifact import Artifact
@@ -35,25 +35,25 @@ from edgenext.system.files import sha256_file
 UNITS = {"all": "ALL", "ane": "CPU_AND_NE", "npu": "CPU_AND_NE", "gpu": "CPU_AND_GPU"} | {
     "cpu": "CPU_ONLY"
 }
-"""What a job calls the units that Core ML may use → coremltools' name."""
+"""Compute units of a job → coremltools' names."""
 DEVICES = {
     "MLCPUComputeDevice": "cpu",
     "MLGPUComputeDevice": "gpu",
     "MLNeuralEngineComputeDevice": "ane",
 }
-"""coremltools' classes of devices → ours."""
-TOLD_S = 1.0
-"""Time between two events of one artifact's logits."""
+"""coremltools' classes of devices → compute units."""
+PROGRESS_S = 1.0
+"""The time between two events of one artifact's logits."""
 
 
-class Model(Protocol):
-    """An artifact that is loaded, with an input in place."""
+class LoadedModel(Protocol):
+    """An artifact that is loaded, with its current input."""
 
     load_ms: float
     batch: int
 
     def prepare(self, images: Images) -> None:
-        """Put N×H×W×3 uint8 images, those of one batch, in place as its input."""
+        """Set N×H×W×3 uint8 images, one batch, as the input."""
         ...
 
     def infer_ms(self) -> float:
@@ -65,78 +65,83 @@ class Model(Protocol):
         ...
 
     def placement(self) -> tuple[str, dict[str, dict[str, int]]]:
-        """The unit that does most of the work, and operators by unit and type."""
+        """The unit with most of the work, and the operators by unit and type."""
         ...
 
 
-Load = Callable[[Artifact, JobArtifact], Model]
+OpenModel = Callable[[Artifact, JobArtifact], LoadedModel]
 
 
-def bench_here(
+def run_job(
     artifacts: Sequence[Artifact],
-    job: Job,
+    job: DeviceJob,
     images: Images | None = None,
     folder: Path = Path(),
     *,
-    load: Load | None = None,
+    open_model: OpenModel | None = None,
 ) -> Iterator[Event]:
-    """Do a job on this Mac and tell the same events as a runner elsewhere.
+    """Run a job on this Mac and yield the events of a runner.
 
-    All artifacts stay loaded in this process, so their peak memory is not told.
+    All artifacts stay loaded in this process, so there is no peak memory of each.
 
     Args:
         artifacts: those of the job.
-        job: what is asked, as `bundle.describe` gives it.
-        images: N×H×W×3 uint8; their logits go to `logits-<sha256>.f32`.
+        job: see `bundle.bundle_job`.
+        images: N×H×W×3 uint8; their logits are written to `logits-<sha256>.f32`.
         folder: of those files.
-        load: opens an artifact; Core ML itself unless a test puts something in its place.
+        open_model: opens an artifact; by default in Core ML.
 
     Raises:
-        DeviceError: this is no Mac.
+        DeviceError: this is not a Mac.
     """
-    if load is None:
+    if open_model is None:
         if sys.platform != "darwin":
             raise DeviceError(
                 "Core ML runs on macOS only",
                 "`edgenext bench` with --device iphone writes a bundle to measure elsewhere",
             )
-        load = CoreMLModel
-    return _events(artifacts, job, images, folder, load)
+        open_model = CoreMLModel
+    return _events(artifacts, job, images, folder, open_model)
 
 
 def _events(
-    artifacts: Sequence[Artifact], job: Job, images: Images | None, folder: Path, load: Load
+    artifacts: Sequence[Artifact],
+    job: DeviceJob,
+    images: Images | None,
+    folder: Path,
+    open_model: OpenModel,
 ) -> Iterator[Event]:
     by_hash = {a.manifest.sha256: a for a in artifacts}
-    yield Start(protocol=PROTOCOL, job=job.job, environment=environment())
-    warm: list[tuple[JobArtifact, Model, int]] = []
-    for asked in job.artifacts:
-        artifact = by_hash[asked.sha256]
+    yield StartEvent(protocol=PROTOCOL, job=job.job, environment=environment())
+    models: list[tuple[str, LoadedModel, int]] = []
+    for job_artifact in job.artifacts:
+        sha256 = job_artifact.sha256
+        artifact = by_hash[sha256]
         try:
-            model = load(artifact, asked)
+            model = open_model(artifact, job_artifact)
             model.prepare(random_images(artifact.manifest, model.batch, job.seed))
             ready = _warm_up(model, job)
             unit, units = model.placement()
         except EdgenextError as e:
-            yield Failed(artifact=asked.sha256, message=str(e))
+            yield ErrorEvent(artifact=sha256, message=str(e))
             continue
-        yield ReadyEvent(artifact=asked.sha256, ready=ready, unit=unit, units=units)
-        warm.append((asked, model, ready.burst))
+        yield ReadyEvent(artifact=sha256, ready=ready, unit=unit, units=units)
+        models.append((sha256, model, ready.burst))
     start, done = time.monotonic(), 0
-    while warm and (done < job.rounds or time.monotonic() - start < job.sustained_s):
-        for asked, model, burst in warm:
-            model.infer_ms()  # not counted: it finds the caches full of what ran before
+    while models and (done < job.rounds or time.monotonic() - start < job.sustained_s):
+        for sha256, model, burst in models:
+            model.infer_ms()  # not counted: the caches are full of the previous artifact's data
             samples = tuple(model.infer_ms() for _ in range(burst))
             at_s = time.monotonic() - start
-            yield Round(artifact=asked.sha256, round=done, samples_ms=samples, at_s=at_s)
+            yield RoundEvent(artifact=sha256, round=done, samples_ms=samples, at_s=at_s)
         done += 1
     if images is not None:
-        for asked, model, _ in warm:
-            yield from _logits(asked.sha256, model, images, folder)
-    yield Done()
+        for sha256, model, _ in models:
+            yield from _logits(sha256, model, images, folder)
+    yield DoneEvent()
 
 
-def _warm_up(model: Model, job: Job) -> Warm:
+def _warm_up(model: LoadedModel, job: DeviceJob) -> ReadyFacts:
     first_ms = model.infer_ms()
     samples: list[float] = []
     end = time.monotonic() + job.max_warmup_s
@@ -145,7 +150,7 @@ def _warm_up(model: Model, job: Job) -> Warm:
         if late and len(samples) >= job.min_warmup:
             break
         samples.append(model.infer_ms())
-    return Warm(
+    return ReadyFacts(
         runtime="coreml",
         batch=model.batch,
         burst=burst_size(samples),
@@ -156,104 +161,109 @@ def _warm_up(model: Model, job: Job) -> Warm:
     )
 
 
-def _logits(sha256: str, model: Model, images: Images, folder: Path) -> Iterator[Event]:
+def _logits(sha256: str, model: LoadedModel, images: Images, folder: Path) -> Iterator[Event]:
     path = folder / f"logits-{sha256}.f32"
-    total, told = len(images), time.monotonic()
+    total, reported = len(images), time.monotonic()
     with path.open("wb") as file:
         for start in range(0, total, model.batch):
             chunk = images[start : start + model.batch]
             n = len(chunk)
-            fill = np.repeat(chunk[-1:], model.batch - n, axis=0)
-            model.prepare(np.concatenate((chunk, fill)))
+            padding = np.repeat(chunk[-1:], model.batch - n, axis=0)
+            model.prepare(np.concatenate((chunk, padding)))
             model.infer_ms()
             file.write(np.ascontiguousarray(model.logits()[:n], "<f4").tobytes())
             done = start + n
-            if done < total and time.monotonic() - told > TOLD_S:
-                told = time.monotonic()
-                yield LogitsDone(artifact=sha256, done=done, total=total)
-    yield LogitsDone(artifact=sha256, done=total, total=total, sha256=sha256_file(path))
+            if done < total and time.monotonic() - reported > PROGRESS_S:
+                reported = time.monotonic()
+                yield LogitsEvent(artifact=sha256, done=done, total=total)
+    yield LogitsEvent(artifact=sha256, done=total, total=total, sha256=sha256_file(path))
 
 
 @dataclass
-class _Last:
-    """What was given to Core ML last, and what it gave."""
+class _Inference:
+    """The last input of Core ML, its number of images, and the output."""
 
-    feed: dict[str, Any]
-    rows: int
-    given: dict[str, Any]
+    inputs: dict[str, Any]
+    count: int
+    outputs: dict[str, Any]
 
 
 class CoreMLModel:
-    """A package in Core ML, on the unit that is asked for.
+    """A package in Core ML, on the job's compute unit.
 
     Raises:
-        DeviceError: Core ML refuses it.
+        DeviceError: Core ML cannot load it.
         MissingDependencyError: coremltools is not installed.
         UsageError: a unit that Core ML does not have.
     """
 
-    def __init__(self, artifact: Artifact, asked: JobArtifact) -> None:
-        if asked.unit not in UNITS:
-            raise UsageError(f"Core ML has no unit {asked.unit}", f"It has {', '.join(UNITS)}")
+    def __init__(self, artifact: Artifact, job_artifact: JobArtifact) -> None:
+        unit = job_artifact.unit
+        if unit not in UNITS:
+            raise UsageError(f"Core ML has no unit {unit}", f"It has {', '.join(UNITS)}")
         self._ct = preload()
-        self._asked = asked
+        self._job_artifact = job_artifact
         self._session = ArtifactSession(artifact.manifest)
         self.batch = self._session.batch or 1
-        units = getattr(self._ct.ComputeUnit, UNITS[asked.unit])
+        units = getattr(self._ct.ComputeUnit, UNITS[unit])
         try:
             self._model = self._ct.models.MLModel(str(artifact.path), compute_units=units)
         except Exception as e:  # Core ML's errors come through as plain ones
             raise DeviceError(f"Core ML cannot load {artifact.path.name}: {one_line(e)}") from e
         self.load_ms = (self._model.load_duration_in_nano_seconds or 0) / 1e6
-        self._last = _Last({}, 0, {})
+        self._last = _Inference({}, 0, {})
 
     def prepare(self, images: Images) -> None:
-        """Put the images of one batch in place as the input."""
+        """Set the images of one batch as the input."""
         prepared: Any = self._session.prepare(images)
-        if self._asked.input.dtype == "uint8":
+        spec = self._job_artifact.input
+        if spec.dtype == "uint8":
             if len(images) != 1:
-                raise DeviceError(f"Core ML takes one picture at a time, not {len(images)}")
+                raise DeviceError(f"Core ML takes one image at a time, not {len(images)}")
             prepared = Image.fromarray(prepared[0])
-        elif self._asked.input.dtype == "float16":
+        elif spec.dtype == "float16":
             prepared = prepared.astype(np.float16)
-        self._last = _Last({self._asked.input.name: prepared}, len(images), {})
+        self._last = _Inference({spec.name: prepared}, len(images), {})
 
     def infer_ms(self) -> float:
-        """Wall time of Core ML's own call in ms, without what Python does around it."""
+        """Wall time of Core ML's own call in ms, without the Python code around it."""
         try:
-            self._last.given = self._model.predict(self._last.feed)
+            self._last.outputs = self._model.predict(self._last.inputs)
         except Exception as e:  # likewise
-            raise DeviceError(f"Core ML cannot run {self._asked.name}: {one_line(e)}") from e
-        spent = self._model.last_predict_duration_in_nano_seconds
-        if not spent:
-            raise DeviceError("coremltools did not tell how long Core ML took", "Update it")
-        return float(spent) / 1e6
+            raise DeviceError(f"Core ML cannot run {self._job_artifact.name}: {one_line(e)}") from e
+        duration_ns = self._model.last_predict_duration_in_nano_seconds
+        if not duration_ns:
+            raise DeviceError("coremltools did not report the time of Core ML", "Update it")
+        return float(duration_ns) / 1e6
 
     def logits(self) -> Logits:
-        """Logits of the last inference, N×K; of a classifier, logarithms of probabilities."""
-        given = self._last.given
-        named = next((v for v in given.values() if isinstance(v, dict)), None)
-        if named is None:
-            return np.asarray(given[self._asked.output], np.float32).reshape(self._last.rows, -1)
-        by_name = {str(label): p for label, p in named.items()}
-        order = self._asked.labels or tuple(by_name)
+        """Logits of the last inference, N×K; for a classifier, logarithms of probabilities."""
+        outputs, count = self._last.outputs, self._last.count
+        probabilities = next((v for v in outputs.values() if isinstance(v, dict)), None)
+        if probabilities is None:
+            return np.asarray(outputs[self._job_artifact.output], np.float32).reshape(count, -1)
+        by_name = {str(label): p for label, p in probabilities.items()}
+        order = self._job_artifact.labels or tuple(by_name)
         p = np.asarray([[by_name[label] for label in order]], np.float32)
         return np.log(np.maximum(p, np.finfo(np.float32).tiny))
 
     def placement(self) -> tuple[str, dict[str, dict[str, int]]]:
-        """What Core ML plans; nothing before macOS 14.4."""
+        """The placement that Core ML plans; empty before macOS 14.4."""
         plans = self._ct.models.compute_plan.MLComputePlan
         path = self._model.get_compiled_model_path()
         try:
             plan = plans.load_from_path(path, self._model.compute_unit)
-        except Exception:  # noqa: BLE001 - an older macOS has none, and says so in many ways
+        except Exception:  # noqa: BLE001 - an older macOS has no plans, and raises various errors
             return "", {}
         program = plan.model_structure.program
-        return planned(plan, program.functions["main"].block) if program else ("", {})
+        return placement_of(plan, program.functions["main"].block) if program else ("", {})
 
 
-def planned(plan: Any, block: Any) -> tuple[str, dict[str, dict[str, int]]]:
-    """The unit with most of the estimated cost, else most operators; operators by unit and type."""
+def placement_of(plan: Any, block: Any) -> tuple[str, dict[str, dict[str, int]]]:
+    """The unit with most of the estimated cost, and the operators by unit and type.
+
+    Without estimated costs, the unit with most operators.
+    """
     units: dict[str, Counter[str]] = {}
     costs: dict[str, float] = {}
 
@@ -271,7 +281,7 @@ def planned(plan: Any, block: Any) -> tuple[str, dict[str, dict[str, int]]]:
                 visit(inner)
 
     visit(block)
-    counts = {unit: float(found.total()) for unit, found in units.items()}
+    counts = {unit: float(operators.total()) for unit, operators in units.items()}
     shares = costs if any(costs.values()) else counts
     most = max(sorted(shares), key=lambda unit: shares[unit], default="")
-    return most, {unit: dict(found) for unit, found in units.items()}
+    return most, {unit: dict(operators) for unit, operators in units.items()}

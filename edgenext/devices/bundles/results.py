@@ -1,4 +1,4 @@
-"""Results that come back from a bundle: checked before anything is believed."""
+"""The results of a bundle, verified as they are read."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from edgenext.devices.job import Job, JobImages
+from edgenext.devices.job import DeviceJob, JobImages
 from edgenext.devices.protocol import (
     MAX_LINE,
-    Done,
+    ArtifactMeasurements,
+    DoneEvent,
     Event,
-    Measured,
-    Recorded,
+    RunnerRecord,
     first_error,
     parse_line,
-    record,
+    record_events,
 )
 from edgenext.devices.results import read_logits
 from edgenext.errors import DeviceError
@@ -36,139 +36,141 @@ COPY_AGAIN = "Copy the folder from the device again, or measure again"
 
 
 def read_results(
-    where: Path, artifacts: Sequence[Artifact], *, images: Images | None = None
-) -> Recorded:
-    """What a runner of a bundle measured, proven to be whole and of these artifacts.
+    path: Path, artifacts: Sequence[Artifact], *, images: Images | None = None
+) -> RunnerRecord:
+    """The record of a bundle's runner, verified to be complete and of these artifacts.
 
-    An artifact that failed on the device stands in `errors`; of all others there are all rounds,
-    and logits where the bundle has images.
+    `errors` has the artifacts that failed on the device; all others have all rounds, and logits
+    where the bundle has images.
 
     Args:
-        where: the folder of the results, their `results.jsonl`, or the bundle that has them.
-        artifacts: all that the bundle was written of.
-        images: N×H×W×3 uint8 that the logits must be of; None to take those of the bundle.
+        path: the folder of the results, their `results.jsonl`, or the bundle that has them.
+        artifacts: all artifacts of the bundle.
+        images: N×H×W×3 uint8 that the logits must be of; None to accept those of the bundle.
 
     Raises:
-        DeviceError: the results are not whole, were changed, are of another job, other artifacts
+        DeviceError: the results are incomplete, were changed, are of another job, other artifacts
             or other images, or are links.
     """
-    folder = _folder(where)
+    folder = _folder(path)
     job = _read_job(folder / JOB_FILE)
-    recorded = _read_lines(folder / RESULTS_FILE)
-    if recorded.job != job.job:
+    record = _read_lines(folder / RESULTS_FILE)
+    if record.job != job.job:
         raise DeviceError(
-            f"{folder} has results of job {recorded.job[:16]} beside the {JOB_FILE} of job "
+            f"{folder} has results of job {record.job[:16]} beside the {JOB_FILE} of job "
             f"{job.job[:16]}",
             COPY_AGAIN,
         )
-    _check_artifacts(job, recorded, artifacts)
+    _check_artifacts(job, record, artifacts)
     _check_images(job.images, images)
-    broken = {error.artifact: error.message for error in recorded.errors}
-    if None in broken or len(broken) == len(job.artifacts):
+    failed = {error.artifact: error.message for error in record.errors}
+    if None in failed or len(failed) == len(job.artifacts):
         raise DeviceError(
-            f"the device could not measure: {next(iter(broken.values()))}",
-            "Put that right and measure again, with an empty folder for the results",
+            f"the device could not measure: {next(iter(failed.values()))}",
+            "Correct that and measure again, with an empty folder for the results",
         )
     classes = {a.manifest.sha256: a.manifest.num_classes for a in artifacts}
-    whole = {
-        asked.sha256: _whole(
-            folder, job, asked.name, recorded.artifacts.get(asked.sha256), classes[asked.sha256]
-        )
-        for asked in job.artifacts
-        if asked.sha256 not in broken
+    complete = {
+        a.sha256: _complete(folder, job, a.name, record.artifacts.get(a.sha256), classes[a.sha256])
+        for a in job.artifacts
+        if a.sha256 not in failed
     }
-    return replace(recorded, artifacts=recorded.artifacts | whole)
+    return replace(record, artifacts=record.artifacts | complete)
 
 
-def read_job(where: Path) -> Job:
-    """What the runner that left results at `where` was asked.
+def read_job(path: Path) -> DeviceJob:
+    """The job of the results at a path: see `read_results`.
 
     Raises:
         DeviceError: there are no results, or their job cannot be read.
     """
-    return _read_job(_folder(where) / JOB_FILE)
+    return _read_job(_folder(path) / JOB_FILE)
 
 
-def _folder(where: Path) -> Path:
-    """The folder in which the results lie."""
-    if where.name == RESULTS_FILE:
-        where = where.parent
-    for folder in (where, where / RESULTS_FOLDER):
+def _folder(path: Path) -> Path:
+    """The folder of the results."""
+    if path.name == RESULTS_FILE:
+        path = path.parent
+    for folder in (path, path / RESULTS_FOLDER):
         if (folder / RESULTS_FILE).is_file():
-            if folder != where and folder.is_symlink():
+            if folder != path and folder.is_symlink():
                 raise DeviceError(f"{folder} is a link", "Name the folder itself")
             return folder
     raise DeviceError(
-        f"no {RESULTS_FILE} at {where}",
+        f"no {RESULTS_FILE} at {path}",
         "Name the folder that the runner wrote, or measure the bundle first",
     )
 
 
-def _regular(path: Path) -> None:
-    """Raises a DeviceError unless `path` is a file itself, and no link to one."""
+def _check_regular(path: Path) -> None:
+    """Refuse a path that is not a regular file, such as a link.
+
+    Raises:
+        DeviceError: as above.
+    """
     try:
         mode = os.lstat(path).st_mode
     except OSError as e:
         raise DeviceError(f"cannot read {path}: {e.strerror}", COPY_AGAIN) from e
     if not stat.S_ISREG(mode):
-        raise DeviceError(f"{path} is a link or no file", COPY_AGAIN)
+        raise DeviceError(f"{path} is a link or not a file", COPY_AGAIN)
 
 
-def _read_job(path: Path) -> Job:
-    _regular(path)
+def _read_job(path: Path) -> DeviceJob:
+    _check_regular(path)
     try:
-        return Job.model_validate_json(path.read_bytes(), strict=True)
+        return DeviceJob.model_validate_json(path.read_bytes(), strict=True)
     except ValidationError as e:
-        raise DeviceError(f"{path} is no job: {first_error(e)}", COPY_AGAIN) from e
+        raise DeviceError(f"{path} is not a job: {first_error(e)}", COPY_AGAIN) from e
 
 
-def _read_lines(path: Path) -> Recorded:
-    _regular(path)
-    before = hashlib.sha256()
-    ended = ""
+def _read_lines(path: Path) -> RunnerRecord:
+    _check_regular(path)
+    hash_before = hashlib.sha256()
+    hash_of_all = ""
 
     def events() -> Iterator[Event]:
-        nonlocal ended
+        nonlocal hash_of_all
         with path.open("rb") as file:
             while line := file.readline(MAX_LINE + 1):
                 if not line.endswith(b"\n"):
                     raise DeviceError(
                         f"{path} ends in the middle of a line",
-                        "Start the runner again, it goes on where it was; or copy the folder again",
+                        "Start the runner again, which continues the run; or copy the folder again",
                     )
                 event = parse_line(line.decode(errors="replace"))
-                if isinstance(event, Done):
-                    ended = before.hexdigest()
-                before.update(line)
+                if isinstance(event, DoneEvent):
+                    hash_of_all = hash_before.hexdigest()
+                hash_before.update(line)
                 yield event
 
-    recorded = record(events())
-    if not recorded.done:
+    record = record_events(events())
+    if not record.done:
         raise DeviceError(
             f"{path} is of a run that was interrupted",
-            "Start the runner again: it goes on where it was",
+            "Start the runner again: it continues the run",
         )
-    if recorded.sha256 != ended:
+    if record.sha256 != hash_of_all:
         raise DeviceError(f"{path} is not what the runner wrote", COPY_AGAIN)
-    return recorded
+    return record
 
 
-def _check_artifacts(job: Job, recorded: Recorded, artifacts: Sequence[Artifact]) -> None:
-    asked = {a.sha256: a.name for a in job.artifacts}
-    given = {a.manifest.sha256: a for a in artifacts}
-    told = {*recorded.artifacts, *(e.artifact for e in recorded.errors if e.artifact)}
-    for name, missing in (
-        (asked.get(min(asked.keys() - given.keys(), default="")), "was not given"),
-        (next((a.name for s, a in given.items() if s not in asked), None), "is not in them"),
+def _check_artifacts(job: DeviceJob, record: RunnerRecord, artifacts: Sequence[Artifact]) -> None:
+    job_names = {a.sha256: a.name for a in job.artifacts}
+    by_hash = {a.manifest.sha256: a for a in artifacts}
+    recorded = {*record.artifacts, *(e.artifact for e in record.errors if e.artifact)}
+    for name, problem in (
+        (job_names.get(min(job_names.keys() - by_hash.keys(), default="")), "was not given"),
+        (next((a.name for s, a in by_hash.items() if s not in job_names), None), "is not in them"),
     ):
         if name:
             raise DeviceError(
-                f"the results are not of these artifacts: {name} {missing}",
-                "Name the very files that the bundle was written of",
+                f"the results are not of these artifacts: {name} {problem}",
+                "Name exactly the files that are in the bundle",
             )
-    if told - asked.keys():
-        raise DeviceError("the results tell of an artifact that is not in their job", COPY_AGAIN)
-    for sha256, artifact in given.items():
+    if recorded - job_names.keys():
+        raise DeviceError("the results have an artifact that is not in their job", COPY_AGAIN)
+    for sha256, artifact in by_hash.items():
         if content_sha256(artifact.path) != sha256:
             raise DeviceError(
                 f"{artifact.path} is not the file that was measured: it has changed since",
@@ -179,28 +181,34 @@ def _check_artifacts(job: Job, recorded: Recorded, artifacts: Sequence[Artifact]
 def _check_images(measured: JobImages | None, images: Images | None) -> None:
     if images is None:
         return
-    given = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-    if measured is None or (measured.sha256, measured.shape) != (given, images.shape):
+    digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+    if measured is None or (measured.sha256, measured.shape) != (digest, images.shape):
         raise DeviceError(
             "the results are of other images than those given, or of none",
             "Give the same --data and --limit as when the bundle was written",
         )
 
 
-def _whole(folder: Path, job: Job, name: str, mine: Measured | None, classes: int) -> Measured:
-    """What one artifact came to, with its file of logits, proven to be all that was asked."""
-    done = len(mine.rounds) if mine else 0
+def _complete(
+    folder: Path,
+    job: DeviceJob,
+    name: str,
+    measurements: ArtifactMeasurements | None,
+    classes: int,
+) -> ArtifactMeasurements:
+    """One artifact's measurements with its file of logits, verified to be complete."""
+    done = len(measurements.rounds) if measurements else 0
     enough = done >= job.rounds if job.sustained_s else done == job.rounds
-    if mine is None or mine.ready is None or not enough:
+    if measurements is None or measurements.ready is None or not enough:
         raise DeviceError(f"{name} has {done} of {job.rounds} rounds in {folder}", COPY_AGAIN)
     if job.images is None:
-        return mine
-    n = job.images.shape[0]
-    if (mine.logits_done, mine.logits_total) != (n, n):
-        raise DeviceError(f"{name} has logits of {mine.logits_done} of {n} images", COPY_AGAIN)
-    path = folder / f"logits-{mine.ready.artifact}.f32"
-    _regular(path)
+        return measurements
+    n, logits_done = job.images.shape[0], measurements.logits_done
+    if (logits_done, measurements.logits_total) != (n, n):
+        raise DeviceError(f"{name} has logits of {logits_done} of {n} images", COPY_AGAIN)
+    path = folder / f"logits-{measurements.ready.artifact}.f32"
+    _check_regular(path)
     read_logits(path, n, classes, f"{name} on the device")
-    if sha256_file(path) != mine.logits_sha256:
+    if sha256_file(path) != measurements.logits_sha256:
         raise DeviceError(f"{path.name} is not what the runner wrote", COPY_AGAIN)
-    return replace(mine, logits=path)
+    return replace(measurements, logits=path)

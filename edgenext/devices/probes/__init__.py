@@ -1,1 +1,1 @@
-"""What a device says of itself: what it is, and what state it is in."""
+"""The facts and the present state of a device."""

@@ -1,6 +1,6 @@
-"""What an Android device says of itself: chip, heat, battery, screen and rest.
+"""The facts of an Android device: chip, temperatures, battery, screen and idle state.
 
-Text that says nothing gives an empty value or None, never an error.
+Text without the value gives an empty value or None, never an error.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 PROPERTY = re.compile(r"^\[([^\]\n]+)\]: \[([^\n]*)\]\r?$", re.MULTILINE)
 TEMPERATURE = re.compile(r"^\s*Temperature\{mValue=([^,{}]+), mType=[^,{}]+, mName=([^,{}]+)")
 SOC = ("ro.soc.model", "ro.hardware.chipname", "ro.chipname", "ro.board.platform", "ro.hardware")
-"""Where the chip's name is, best first: the first came with Android 12 (API 31)."""
+"""Properties with the chip's name, best first: the first came with Android 12 (API 31)."""
 PLATFORMS = {"kalama": "SM8550", "pineapple": "SM8650", "sun": "SM8750", "taro": "SM8450"}
-"""Qualcomm's names of platforms → the chip's, for `ro.board.platform`."""
+"""Qualcomm's platform name in `ro.board.platform` → chip."""
 EMULATORS = {"ranchu", "goldfish", "cutf_cvm", "vsoc_x86_64"}
-"""Hardware of Google's emulators and of Cuttlefish."""
+"""Hardware names of Google's emulators and of Cuttlefish."""
 ABSENT = (-99.9, -256.0, 0.0)
-"""°C that stand for no reading."""
+"""Values in °C that mean that there is no reading."""
 CHARGING, FULL = 2, 5
 """BatteryManager's BATTERY_STATUS_CHARGING and _FULL."""
 
 
 @dataclass(frozen=True)
 class Battery:
-    """`percent` of what it can hold; `charging` where it gains or is full on a plug."""
+    """`percent` of its capacity; `charging` also when it is full and plugged in."""
 
     percent: float | None = None
     charging: bool | None = None
@@ -38,20 +38,20 @@ def properties(text: str) -> dict[str, str]:
 
 
 def soc(props: Mapping[str, str]) -> str:
-    """The chip: its maker and model, or the nearest name that there is."""
+    """The chip: its manufacturer and model, or the best other name."""
     name = next((props[key] for key in SOC if props.get(key)), "")
     name = PLATFORMS.get(name, name)
     return f"{props.get('ro.soc.manufacturer', '')} {name}".strip()
 
 
 def model(props: Mapping[str, str]) -> str:
-    """The maker and the model, such as `Google Pixel 8 Pro`."""
+    """The manufacturer and the model, such as `Google Pixel 8 Pro`."""
     maker, name = props.get("ro.product.manufacturer", ""), props.get("ro.product.model", "")
     return name if name.lower().startswith(maker.lower()) else f"{maker} {name}".strip()
 
 
 def emulator(props: Mapping[str, str]) -> str:
-    """The emulator it says it is, or nothing."""
+    """The emulator's name; empty for a real device."""
     if "1" in (props.get("ro.kernel.qemu"), props.get("ro.boot.qemu")):
         return "Android emulator"
     names = {props.get(key, "") for key in ("ro.hardware", "ro.soc.model", "ro.boot.hardware")}
@@ -60,31 +60,31 @@ def emulator(props: Mapping[str, str]) -> str:
 
 def thermal_status(text: str) -> int | None:
     """The status in `dumpsys thermalservice`, 0 (none) to 6 (shutdown)."""
-    found = re.search(r"^[ \t]*Thermal Status:[ \t]*([0-6])[ \t\r]*$", text, re.MULTILINE)
-    return int(found[1]) if found else None
+    match = re.search(r"^[ \t]*Thermal Status:[ \t]*([0-6])[ \t\r]*$", text, re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 def temperatures(text: str) -> dict[str, float]:
-    """Temperatures in °C that `dumpsys thermalservice` has from the hardware now, by name.
+    """The hardware's current temperatures in °C in `dumpsys thermalservice`, by name.
 
-    The cached ones above them are those of the last change of status, hours ago perhaps. The type
-    is left out: makers number it differently. Voltages and currents of the battery, which come as
-    temperatures too, are not between −40 and 150.
+    The cached ones above them are from the last change of status, perhaps hours ago. The type is
+    ignored: manufacturers number it differently. Voltages and currents of the battery, which are
+    listed as temperatures too, are not between −40 and 150.
     """
     _, _, now = text.partition("Current temperatures from HAL:")
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for line in now.splitlines()[1:]:
         match = TEMPERATURE.match(line)
         if not match:
             break
         value = _number(match[1])
         if value is not None and value not in ABSENT and -40 < value < 150:
-            found[match[2].strip()] = value
-    return found
+            values[match[2].strip()] = value
+    return values
 
 
 def battery(text: str) -> Battery:
-    """What `dumpsys battery` says; its temperature is in tenths of a degree."""
+    """The battery in `dumpsys battery`, whose temperature is in tenths of a degree."""
     fields = dict(re.findall(r"^[ \t]*(\w[\w ]*): ([^\n\r]*)", text, re.MULTILINE))
     level, scale = _number(fields.get("level", "")), _number(fields.get("scale", ""))
     tenths, status = _number(fields.get("temperature", "")), _number(fields.get("status", ""))
@@ -97,27 +97,27 @@ def battery(text: str) -> Battery:
 
 
 def screen_on(text: str) -> bool | None:
-    """Whether `dumpsys power` says that the device is awake."""
-    found = re.search(r"^[ \t]*mWakefulness=(\w+)", text, re.MULTILINE)
-    return found[1] == "Awake" if found else None
+    """Whether the device is awake, in `dumpsys power`."""
+    match = re.search(r"^[ \t]*mWakefulness=(\w+)", text, re.MULTILINE)
+    return match[1] == "Awake" if match else None
 
 
 def dozing(text: str) -> bool | None:
-    """Whether `dumpsys deviceidle` says that it rests, deeply or lightly."""
-    found = re.search(
+    """Whether the device dozes, deeply or lightly, in `dumpsys deviceidle`."""
+    match = re.search(
         r"^[ \t]*mState=([A-Z_]+)(?:[ \t]+mLightState=([A-Z_]+))?", text, re.MULTILINE
     )
-    if not found:
+    if not match:
         return None
-    light = found[2] or _light(text)
-    return found[1] in ("IDLE", "IDLE_MAINTENANCE") or light in ("IDLE", "IDLE_MAINTENANCE")
+    light = match[2] or _light_state(text)
+    return match[1] in ("IDLE", "IDLE_MAINTENANCE") or light in ("IDLE", "IDLE_MAINTENANCE")
 
 
-def _light(text: str) -> str:
-    found = re.search(r"^[ \t]*mLightState=([A-Z_]+)", text, re.MULTILINE)
-    return found[1] if found else ""
+def _light_state(text: str) -> str:
+    match = re.search(r"^[ \t]*mLightState=([A-Z_]+)", text, re.MULTILINE)
+    return match[1] if match else ""
 
 
 def _number(text: str) -> float | None:
-    found = re.fullmatch(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*", text)
-    return float(found[1]) if found else None
+    match = re.fullmatch(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*", text)
+    return float(match[1]) if match else None

@@ -1,7 +1,7 @@
-"""What an NVIDIA Jetson says of itself: release, board, power mode, clocks and power rails.
+"""The facts of an NVIDIA Jetson: release, board, power mode, clocks and power rails.
 
-Every function takes text and returns what it says; nothing is read from this machine but the table
-beside this module. Text that says nothing gives an empty value or None, never an error.
+Every function takes the text of a file or a command's output. Text without the value gives an empty
+value or None, never an error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GPU_CLOCK = re.compile(r"^(?:GPU|gpu-gpc-\d+)\s+MinFreq=(\d+)\s+MaxFreq=(\d+)", 
 
 @dataclass(frozen=True)
 class Chip:
-    """A Jetson's chip: `int8` is whether TensorRT has 8-bit arithmetic on it."""
+    """A Jetson's chip; `int8` is whether TensorRT has 8-bit arithmetic on it."""
 
     soc: str
     name: str
@@ -31,8 +31,8 @@ class Chip:
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """What NVIDIA ships with a release of Jetson Linux; empty where the table does not know it."""
+class JetsonSoftware:
+    """The software of a release of Jetson Linux; empty where the table does not have it."""
 
     jetpack: str = ""
     generation: int | None = None
@@ -47,18 +47,18 @@ def _table() -> dict[str, Any]:
 
 def l4t_release(text: str) -> str:
     """The release of Jetson Linux in the text of /etc/nv_tegra_release, such as 36.4.3."""
-    found = RELEASE.search(text)
-    return f"{found[1]}.{found[2]}" if found else ""
+    match = RELEASE.search(text)
+    return f"{match[1]}.{match[2]}" if match else ""
 
 
-def shipped(l4t: str) -> Shipped:
-    """What came with that release; a later one of the same generation is taken for the last known.
+def software_of(l4t: str) -> JetsonSoftware:
+    """The software of a release; for an unknown one, that of the last known of its generation.
 
-    `jetpack` is only given for releases that the table names.
+    `jetpack` is empty for releases that the table does not name.
     """
     version = _version(l4t)
     if not version:
-        return Shipped()
+        return JetsonSoftware()
     table = _table()
     generation = table["generation"].get(str(version[0]))
     parts: dict[str, str] = {}
@@ -66,7 +66,7 @@ def shipped(l4t: str) -> Shipped:
         since = _version(row["since"])
         if since <= version and table["generation"].get(str(since[0])) == generation:
             parts = row
-    return Shipped(
+    return JetsonSoftware(
         jetpack=table["jetpack"].get(".".join(map(str, version)), ""),
         generation=generation,
         tensorrt=parts.get("tensorrt", ""),
@@ -77,38 +77,38 @@ def shipped(l4t: str) -> Shipped:
 def chip(model: str, compatible: str = "") -> Chip | None:
     """The chip of a board, from the device tree's `compatible` or else from the board's name.
 
-    Makers of carrier boards write their own names, so a name is searched and never compared.
+    Makers of carrier boards change the name, so that it is searched for the chip's patterns.
     """
     chips = [Chip(**{**row, "models": tuple(row["models"])}) for row in _table()["chip"]]
-    for each in chips:
-        if re.search(rf"\bnvidia,{each.soc}\b", compatible):
-            return each
+    for candidate in chips:
+        if re.search(rf"\bnvidia,{candidate.soc}\b", compatible):
+            return candidate
     name = model.strip(" \t\r\n\x00")
-    for each in chips:
-        if any(re.search(pattern, name, re.IGNORECASE) for pattern in each.models):
-            return each
+    for candidate in chips:
+        if any(re.search(pattern, name, re.IGNORECASE) for pattern in candidate.models):
+            return candidate
     return None
 
 
 def power_mode(text: str) -> str:
-    """The mode's name in what `nvpmodel -q` or `jetson_clocks --show` print.
+    """The mode's name in the output of `nvpmodel -q` or `jetson_clocks --show`.
 
-    The number is left: 0 is MAXN on one board and the weakest mode on another.
+    The number is ignored: 0 is MAXN on one board and the weakest mode on another.
     """
-    found = re.findall(r"NV Power Mode\s*:\s*(\S+)", text)
-    return found[-1] if found else ""
+    names = re.findall(r"NV Power Mode\s*:\s*(\S+)", text)
+    return names[-1] if names else ""
 
 
 def power_modes(text: str) -> tuple[str, ...]:
-    """The names in lines such as `< POWER_MODEL ID=1 NAME=25W >`, in their order."""
+    """The names in lines such as `< POWER_MODEL ID=1 NAME=25W >`, in order."""
     return tuple(dict.fromkeys(re.findall(r"POWER_MODEL\s+ID=\d+\s+NAME=([^\s>]+)", text)))
 
 
 def clocks_locked(text: str) -> bool | None:
-    """Whether `jetson_clocks --show` says that clocks stand still; None where it says neither.
+    """Whether the clocks are locked, in `jetson_clocks --show`; None where that is not shown.
 
-    They do when the least and the most are the same for every CPU in use and for the GPU, no idle
-    state is left on, and the memory's clock is not left to itself.
+    They are locked when the minimum and the maximum are the same for every CPU in use and for the
+    GPU, no idle state is enabled, and the memory's clock is overridden.
     """
     cpus = [m for m in CPU_CLOCK.finditer(text) if "Online=0" not in m["rest"]]
     gpus = GPU_CLOCK.findall(text)
@@ -123,32 +123,32 @@ def clocks_locked(text: str) -> bool | None:
 
 
 def sysfs_locked(cpufreq: str, devfreq: str) -> bool | None:
-    """The same from lines `NAME GOVERNOR MIN MAX` of CPUs and of other units; no root is needed.
+    """The same from lines `NAME GOVERNOR MIN MAX` of CPUs and other units, which need no root.
 
-    Idle states and the memory are not seen here. None where no CPU or no GPU is listed.
+    They do not show idle states and the memory. None where no CPU or no GPU is listed.
     """
     cpus = _limits(cpufreq)
-    gpus = [limits for name, *limits in _rows(devfreq) if re.search(r"gpu|gpc|gv11b|gp10b", name)]
-    both = [*cpus, *((low, high) for _, low, high in gpus)]
+    gpus = [rest for name, *rest in _rows(devfreq) if re.search(r"gpu|gpc|gv11b|gp10b", name)]
+    limits = [*cpus, *((low, high) for _, low, high in gpus)]
     if not cpus or not gpus:
         return None
-    return all(low == high for low, high in both)
+    return all(low == high for low, high in limits)
 
 
 def rails(text: str) -> tuple[str, ...]:
-    """The power rails among lines of labels: not connected ones and sums are left out."""
+    """The power rails among lines of labels, without unconnected ones and sums."""
     names = (line.strip() for line in text.splitlines())
     return tuple(dict.fromkeys(n for n in names if re.fullmatch(r"\w+", n) and n != "NC"))
 
 
 def whole_rail(names: Iterable[str]) -> str:
-    """The rail among these that feeds the whole module; empty where none does, as on AGX boards."""
-    there = set(names)
-    return next((rail for rail in _table()["rails"]["whole"] if rail in there), "")
+    """The rail that feeds the whole module; empty where there is none, as on AGX boards."""
+    rails = set(names)
+    return next((rail for rail in _table()["rails"]["whole"] if rail in rails), "")
 
 
 def _version(text: str) -> tuple[int, ...]:
-    """Three numbers of a release; nothing for a text that is none."""
+    """At least three numbers of a release; empty for other text."""
     if not re.fullmatch(r"\d{1,4}(\.\d{1,4}){1,3}", text):
         return ()
     parts = [int(part) for part in text.split(".")]

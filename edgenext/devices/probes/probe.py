@@ -1,4 +1,4 @@
-"""A device's own words, as `probe.sh` beside this module collects them, made into its facts."""
+"""A device's facts, from the output of `probe.sh` beside this module."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from edgenext.errors import DeviceError
 from edgenext.schema.device import DeviceFacts, DeviceKind
 
 Section = Callable[[str], str]
-"""The text of a section by its name; empty where there is none."""
+"""The text of a section by its name; empty where the output has no such section."""
 
 HEADER = re.compile(r"^== ([a-z0-9_]+)\s*$")
 END = "end"
-"""The last section: without it the answer was cut."""
+"""The last section: without it the output was cut off."""
 RUNTIMES = ("onnxruntime", "ai_edge_litert", "tflite_runtime")
-"""Python packages that our runner may run an artifact with."""
+"""Python packages that our runner can run an artifact with."""
 PACKAGES = ("numpy", *RUNTIMES, "tensorrt")
-"""Python packages that are looked for."""
+"""Python packages that the probe looks for."""
 ARM = ("aarch64", "arm64", "armv7l", "armv8l", "arm")
 X86_VENDORS = re.compile(r"^vendor_id\s*:\s*(GenuineIntel|AuthenticAMD|HygonGenuine)", re.MULTILINE)
 TENSORRT = re.compile(r"^(?:libnvinfer\d+|tensorrt) (\d+\.\d+\.\d+)", re.MULTILINE)
 HEADER_VERSION = r"define (?:NV_TENSORRT|TRT)_{}(?:_ENTERPRISE)?\s+(\d+)"
 
 
-def script() -> str:
-    """The text of the shell script that asks."""
+def probe_script() -> str:
+    """The text of the shell script that probes a device."""
     return resources.files(__package__).joinpath("probe.sh").read_text(encoding="utf-8")
 
 
-def sections(text: str) -> dict[str, str]:
-    """The answer's sections by name, without the blank lines around them.
+def parse_sections(text: str) -> dict[str, str]:
+    """The output's sections by name, without the blank lines around them.
 
-    What comes before the first section, such as a greeting, is left out; of two with one name the
-    first counts.
+    Text before the first section, such as a greeting, is left out; of two sections with the same
+    name the first counts.
     """
-    found: dict[str, list[str]] = {}
+    lines_of: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in text.replace("\r\n", "\n").split("\n"):
         if match := HEADER.match(line):
             lines = []
-            found.setdefault(match[1], lines)
+            lines_of.setdefault(match[1], lines)
         else:
             lines.append(line)
-    return {name: "\n".join(content).strip("\n") for name, content in found.items()}
+    return {name: "\n".join(content).strip("\n") for name, content in lines_of.items()}
 
 
-def facts(parts: Mapping[str, str]) -> DeviceFacts:
-    """What the sections say.
+def parse_facts(parts: Mapping[str, str]) -> DeviceFacts:
+    """A device's facts, from the sections.
 
     Raises:
-        DeviceError: they do not even say what kind of machine it is.
+        DeviceError: the sections do not name the machine.
     """
 
     def of(name: str) -> str:
@@ -66,8 +66,8 @@ def facts(parts: Mapping[str, str]) -> DeviceFacts:
     props = android.properties(of("getprop"))
     if not re.fullmatch(r"[A-Za-z0-9_]{2,20}", machine):
         raise DeviceError(
-            "the device did not say what machine it is",
-            "Is there a POSIX shell with uname on it, and did the connection last?",
+            "the device did not report its machine type",
+            "It needs a POSIX shell with uname; check the connection, too",
         )
     software = {"kernel": kernel, **_android_software(props), **_jetson_software(of)}
     python = _python(of("python"))
@@ -128,45 +128,45 @@ def _android_software(props: Mapping[str, str]) -> dict[str, str]:
 
 
 def _jetson_software(of: Section) -> dict[str, str]:
-    """Versions that the device says; JetPack's from its own package or else from L4T's."""
+    """Versions of NVIDIA's software; JetPack's from its own package, or else derived from L4T's."""
     l4t = jetson.l4t_release(of("tegra_release"))
     package = re.search(r"^nvidia-jetpack (\d[\w.]*)", of("packages"), re.MULTILINE)
     return {
         "l4t": l4t,
-        "jetpack": package[1] if package else jetson.shipped(l4t).jetpack,
+        "jetpack": package[1] if package else jetson.software_of(l4t).jetpack,
         "tensorrt": _tensorrt(of("packages")),
         "cuda": _cuda(of("cuda")),
     }
 
 
 def _tensorrt(text: str) -> str:
-    if found := TENSORRT.search(text):
-        return found[1]
+    if match := TENSORRT.search(text):
+        return match[1]
     parts = [re.search(HEADER_VERSION.format(p), text) for p in ("MAJOR", "MINOR", "PATCH")]
     return ".".join(part[1] for part in parts if part) if all(parts) else ""
 
 
 def _cuda(text: str) -> str:
     """From version.json, or from version.txt of older releases."""
-    found = re.search(r'"cuda"\s*:\s*\{[^{}]*"version"\s*:\s*"([\d.]+)"', text) or re.search(
+    match = re.search(r'"cuda"\s*:\s*\{[^{}]*"version"\s*:\s*"([\d.]+)"', text) or re.search(
         r"CUDA Version ([\d.]+)", text
     )
-    return found[1] if found else ""
+    return match[1] if match else ""
 
 
 def _python(text: str) -> dict[str, dict[str, Any]]:
-    """What the interpreter said of itself and of each package; the last word on each counts."""
-    found: dict[str, dict[str, Any]] = {}
+    """The interpreter and each package by name; of several lines about one the last counts."""
+    packages: dict[str, dict[str, Any]] = {}
     for line in text.split("\n"):
         if not line.startswith("{"):
             continue
         try:
-            said = json.loads(line)
+            value = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(said, dict):
-            found |= {str(name): about for name, about in said.items() if isinstance(about, dict)}
-    return found
+        if isinstance(value, dict):
+            packages |= {str(name): v for name, v in value.items() if isinstance(v, dict)}
+    return packages
 
 
 def _python_software(python: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -182,30 +182,30 @@ def _providers(python: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
 def _os(props: Mapping[str, str], release: str) -> str:
     if version := props.get("ro.build.version.release"):
         return f"Android {version}"
-    found = re.search(r'^PRETTY_NAME="?([^"\n]*)', release, re.MULTILINE)
-    return found[1] if found else ""
+    match = re.search(r'^PRETTY_NAME="?([^"\n]*)', release, re.MULTILINE)
+    return match[1] if match else ""
 
 
 def _line(text: str) -> str:
-    """The first line that is not blank, without control signs."""
+    """The first line that is not blank, without control characters."""
     lines = (re.sub(r"[\x00-\x1f\x7f]", "", line).strip() for line in text.split("\n"))
     return next(filter(None, lines), "")
 
 
 def _count(text: str) -> int:
-    found = re.match(r"\s*(\d{1,6})\s*$", text)
-    return int(found[1]) if found else 0
+    match = re.match(r"\s*(\d{1,6})\s*$", text)
+    return int(match[1]) if match else 0
 
 
 def _memory_mb(text: str) -> float:
-    found = re.search(r"MemTotal:\s*(\d{1,15}) kB", text)
-    return int(found[1]) / 1024 if found else 0.0
+    match = re.search(r"MemTotal:\s*(\d{1,15}) kB", text)
+    return int(match[1]) / 1024 if match else 0.0
 
 
 def _disk_free_mb(text: str) -> float:
-    """The last file system that `df -Pk` lists."""
-    found = re.findall(r"\s\d+\s+\d+\s+(\d{1,15})\s+(?:\d+%|-)\s+/", text)
-    return int(found[-1]) / 1024 if found else 0.0
+    """The free space of the last file system that `df -Pk` lists."""
+    free_kib = re.findall(r"\s\d+\s+\d+\s+(\d{1,15})\s+(?:\d+%|-)\s+/", text)
+    return int(free_kib[-1]) / 1024 if free_kib else 0.0
 
 
 def _tools(text: str) -> dict[str, str]:
@@ -220,44 +220,45 @@ def _governors(text: str) -> tuple[str, ...]:
 
 
 def _zones(text: str) -> dict[str, float]:
-    """Thermal zones in °C, those that can be read; of zones with one type the hottest."""
-    found: dict[str, float] = {}
+    """Thermal zones in °C by type, where they can be read; of one type the hottest zone."""
+    hottest: dict[str, float] = {}
     for line in text.split("\n"):
         match = re.fullmatch(r"thermal_zone\d+ (.+) (-?\d{1,7})", line.strip())
         if not match:
             continue
         degrees = int(match[2]) / 1000
         if -50 < degrees < 150 and degrees != 0:
-            found[match[1]] = max(degrees, found.get(match[1], degrees))
-    return found
+            hottest[match[1]] = max(degrees, hottest.get(match[1], degrees))
+    return hottest
 
 
 def _emulator(machine: str, props: Mapping[str, str], of: Section) -> str:
-    found = re.search(r"/(qemu-[\w-]+)(?: \(deleted\))?\s*$", of("ancestors"), re.MULTILINE)
-    if found:
-        return found[1]
+    match = re.search(r"/(qemu-[\w-]+)(?: \(deleted\))?\s*$", of("ancestors"), re.MULTILINE)
+    if match:
+        return match[1]
     if _foreign(machine, of):
         return "an emulator on x86"
     return android.emulator(props)
 
 
 def _foreign(machine: str, of: Section) -> bool:
-    """Whether the CPU is another than the one programs are made for, as under emulation."""
+    """Whether the CPU differs from the one that programs are built for, as under emulation."""
     return machine in ARM and X86_VENDORS.search(of("cpuinfo")) is not None
 
 
 def _notes(
     device: DeviceFacts, python: Mapping[str, Mapping[str, Any]], parts: Mapping[str, str]
 ) -> list[str]:
-    """What a user should know of this device before anything is measured on it."""
+    """Notes for the user about this device, before anything is measured on it."""
     notes = []
     if END not in parts:
         notes.append("The probe's answer was cut short: some facts are missing.")
     if device.emulator:
         notes.append(f"It runs under {device.emulator}: times mean nothing here.")
     if "python" in parts and "python" not in python:
-        said = next((s for s in parts["python"].split("\n") if s and s[:5] != "code "), "nothing")
-        notes.append(f"The Python interpreter there cannot be run: {said.strip()[:200]}.")
+        lines = parts["python"].split("\n")
+        error = next((line for line in lines if line and line[:5] != "code "), "nothing")
+        notes.append(f"The Python interpreter there cannot be run: {error.strip()[:200]}.")
     errors = {name: str(python.get(name, {}).get("error", ""))[:300] for name in PACKAGES}
     notes += [f"{n} is there and cannot be imported: {e}." for n, e in errors.items() if e]
     if device.kind == "linux" and all(python.get(name) == {} for name in RUNTIMES):
@@ -281,9 +282,11 @@ def _jetson_notes(device: DeviceFacts) -> list[str]:
     if device.rails and not device.whole_rail:
         notes.append("No rail feeds the whole module: energy cannot be given.")
     if "tensorrt" not in device.software:
-        ships = jetson.shipped(device.software.get("l4t", "")).tensorrt
-        what = f" {ships}" if ships else ""
-        notes.append(f"TensorRT{what} is not installed: `sudo apt install nvidia-jetpack` has it.")
+        ships = jetson.software_of(device.software.get("l4t", "")).tensorrt
+        version = f" {ships}" if ships else ""
+        notes.append(
+            f"TensorRT{version} is not installed: `sudo apt install nvidia-jetpack` has it."
+        )
     elif "trtexec" not in device.tools:
         notes.append("trtexec is missing: it comes with the package libnvinfer-bin.")
     return notes

@@ -1,14 +1,14 @@
 #!/bin/sh
-# What a device says of itself, as sections that each start with a line "== NAME"; the last one is
-# "== end", so that a cut answer can be told from a whole one. POSIX sh for dash, busybox and mksh;
-# works without root, changes nothing, always ends with 0.
+# The facts of a device, in sections that each start with a line "== NAME". The last section is
+# "== end": output without it was cut off. POSIX sh for dash, busybox and mksh; it works without
+# root, changes nothing, and always ends with 0.
 #
-# $1: the folder that files will be kept in; $2: the Python interpreter to look into; $3: how many
-# seconds that may take.
-# It may be read from standard input (sh -s), so nothing that is started may read from there.
+# $1: the folder for our files; $2: the Python interpreter to probe; $3: the timeout of that in
+# seconds.
+# The script may be read from standard input (sh -s), so no program in it may read from there.
 folder=${1:-/tmp}
 python=${2:-python3}
-patience=${3:-120}
+python_timeout=${3:-120}
 LC_ALL=C
 export LC_ALL
 unset OMP_NUM_THREADS OMP_THREAD_LIMIT
@@ -22,8 +22,8 @@ section() {
     echo "== $1"
 }
 
-# ask SECONDS COMMAND...: the command's words, both streams, for that many seconds at most.
-ask() {
+# limited SECONDS COMMAND...: the command's output, both streams, for that many seconds at most.
+limited() {
     seconds=$1
     shift
     if [ -n "$guard" ]; then
@@ -48,9 +48,9 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
-# show FILE: its text with line ends for NULs; nothing where it cannot be read.
+# show FILE: its text, with NULs as line ends; nothing where it cannot be read.
 show() {
-    [ -r "$1" ] && ask 5 cat "$1" 2>/dev/null | tr '\000' '\n'
+    [ -r "$1" ] && limited 5 cat "$1" 2>/dev/null | tr '\000' '\n'
 }
 
 # first NAME FILE...: "NAME FILE" of the first file that can be run.
@@ -65,7 +65,7 @@ first() {
     done
 }
 
-# each: NAME, then one line of the files that follow it, "-" for what cannot be read.
+# each NAME FILE...: NAME and the first line of each file, "-" for a file that cannot be read.
 each() {
     line=$1
     shift
@@ -95,7 +95,7 @@ section disk
 place=$folder
 [ -d "$place" ] || place=/tmp
 [ -d "$place" ] || place=/
-ask 10 df -Pk "$place"
+limited 10 df -Pk "$place"
 
 section cpuinfo
 grep -iE '^(vendor_id|model name|model[[:space:]]*:|hardware|features|flags|cpu implementer|cpu part)' \
@@ -104,8 +104,8 @@ grep -iE '^(vendor_id|model name|model[[:space:]]*:|hardware|features|flags|cpu 
 section boot_id
 show /proc/sys/kernel/random/boot_id
 
-# The programs that really run this shell and the processes above it. Under user-mode emulation the
-# kernel sees the emulator there, which answers for itself only about the process that asks.
+# The executables of this shell and of the processes above it. Under user-mode emulation these are
+# the emulator, which hides itself only from the process that reads its own entry.
 section ancestors
 pid=$$
 depth=0
@@ -158,15 +158,15 @@ show /etc/nv_tegra_release
 
 if [ -r /etc/nv_tegra_release ] || have nvpmodel; then
     section nvpmodel
-    ask 10 nvpmodel -q
+    limited 10 nvpmodel -q
 
     section nvpmodel_modes
-    modes=$(ask 10 nvpmodel -p --verbose | grep POWER_MODEL)
+    modes=$(limited 10 nvpmodel -p --verbose | grep POWER_MODEL)
     [ -n "$modes" ] || modes=$(grep '^< *POWER_MODEL' /etc/nvpmodel.conf 2>/dev/null)
     echo "$modes"
 
     section jetson_clocks
-    ask 20 jetson_clocks --show
+    limited 20 jetson_clocks --show
 
     section rails
     for file in /sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*/in[0-9]*_label \
@@ -178,7 +178,7 @@ fi
 section packages
 if have dpkg-query; then
     # shellcheck disable=SC2016
-    ask 20 dpkg-query -W -f='${Package} ${Version}\n' 'libnvinfer[0-9]*' tensorrt nvidia-jetpack \
+    limited 20 dpkg-query -W -f='${Package} ${Version}\n' 'libnvinfer[0-9]*' tensorrt nvidia-jetpack \
         nvidia-l4t-core 2>/dev/null | grep -v 'no packages found'
 fi
 for file in /usr/include/aarch64-linux-gnu/NvInferVersion.h /usr/include/NvInferVersion.h; do
@@ -201,20 +201,20 @@ done
 
 if have getprop; then
     section getprop
-    ask 10 getprop | grep -E \
+    limited 10 getprop | grep -E \
         '^\[ro\.(soc|product|board|hardware|chipname|build\.version|kernel\.qemu|boot\.qemu|mediatek)'
 
     section thermalservice
-    ask 10 dumpsys thermalservice
+    limited 10 dumpsys thermalservice
 
     section battery
-    ask 10 dumpsys battery
+    limited 10 dumpsys battery
 
     section power
-    ask 10 dumpsys power | grep -E 'mWakefulness=|mWakefulnessRaw=|mDeviceIdleMode='
+    limited 10 dumpsys power | grep -E 'mWakefulness=|mWakefulnessRaw=|mDeviceIdleMode='
 
     section deviceidle
-    ask 10 dumpsys deviceidle | grep -E 'mState=|mLightState=|mScreenOn='
+    limited 10 dumpsys deviceidle | grep -E 'mState=|mLightState=|mScreenOn='
 fi
 
 section python
@@ -249,7 +249,7 @@ for name in ("numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime", "tensor
         say(name, error="%s: %s" % (type(e).__name__, e))
 PYTHON
 )
-ask "$patience" "$python" -c "$code"
+limited "$python_timeout" "$python" -c "$code"
 echo "code $?"
 
 section end

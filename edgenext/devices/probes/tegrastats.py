@@ -1,7 +1,7 @@
 """Lines of `tegrastats`, of every generation of Jetson.
 
-`NAME now/average` in mW up to JetPack 7.1, `NAME nowmW/averagemW/maximummW` from 7.2 on; fields
-that are not known here are passed over.
+`NAME now/average` in mW up to JetPack 7.1, `NAME nowmW/averagemW/maximummW` from 7.2 on; unknown
+fields are ignored.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ EMC = re.compile(r"\bEMC(?:_FREQ)? (\d+)%(?:@(\d+))?(?=\s|$)")
 TEMPERATURE = re.compile(r"(?<!\S)(\w+)@(-?\d+(?:\.\d+)?)C(?:/-?[\d.]+C)?(?=\s|$)")
 POWER = re.compile(r"(?<!\S)([A-Za-z]\w*) (\d+)(?:mW)?(?:/\d+(?:mW)?){1,2}(?=\s|$)")
 COLDEST, HOTTEST = -50.0, 150.0
-"""°C that a working sensor can show: one that is off shows −256."""
+"""The range in °C of a working sensor: one that is off shows −256."""
 NOT_CONNECTED = "NC"
 FIXED = {"PMIC"}
-"""Sensors that show 100 °C whatever happens."""
+"""Sensors that always show 100 °C."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One line. What it does not say is None or empty; powers are those of the moment, in mW.
+    """One line; missing values are None or empty, powers are instantaneous, in mW.
 
     `cpu_percent` and `cpu_mhz` have one entry for each CPU, None for one that is off or whose
     clock is not shown. A GPU that is switched off shows no clock.
@@ -46,10 +46,10 @@ class Sample:
     power_mw: dict[str, float] = field(default_factory=dict)
 
 
-def parse(line: str) -> Sample | None:
-    """One line, or None where it is none of tegrastats.
+def parse_sample(line: str) -> Sample | None:
+    """The sample of a line; None for a line that is not from tegrastats.
 
-    A line that was cut may end in a wrong number: `parse_all` takes whole lines only.
+    A line that was cut off may end in a wrong number: `parse_samples` takes complete lines only.
     """
     ram, cpu = RAM.search(line), CPU.search(line)
     if not ram or not cpu:
@@ -72,70 +72,71 @@ def parse(line: str) -> Sample | None:
     )
 
 
-def parse_all(text: str) -> list[Sample]:
-    """All samples of a log, in order; what follows the last line end is not a whole line."""
-    whole = text[: text.rfind("\n") + 1]
-    return [sample for line in whole.splitlines() if (sample := parse(line)) is not None]
+def parse_samples(text: str) -> list[Sample]:
+    """All samples of a log, in order; text after the last line end is ignored."""
+    complete = text[: text.rfind("\n") + 1]
+    return [sample for line in complete.splitlines() if (sample := parse_sample(line)) is not None]
 
 
-def summary(
+def telemetry_summary(
     samples: Sequence[Sample],
     seconds: float,
     inferences: int,
     whole_rail: str = "",
     idle: Sequence[Sample] = (),
 ) -> Telemetry:
-    """What the samples say of `inferences` that ran for so many seconds.
+    """The power, energy, temperatures and clocks of inferences that ran without a pause.
+
+    The CPU's clock of a sample is that of its fastest core, since others may sleep.
 
     Args:
-        samples: taken while they ran, at even intervals.
-        seconds: how long they ran.
-        inferences: how many there were.
+        samples: taken at even intervals during the inferences.
+        seconds: the duration of the inferences.
+        inferences: their number.
         whole_rail: the rail that feeds the whole module; without one there is no energy.
         idle: samples taken before anything ran.
-
-    The CPU's clock of a sample is that of its fastest core: others may sleep.
     """
     powers = _collect(samples, lambda s: s.power_mw)
     heat = _collect(samples, lambda s: s.temperatures_c)
     clocks = _collect(samples, _clocks)
     mean_w = {name: fmean(values) / 1000 for name, values in powers.items()}
-    rest = [s.power_mw[whole_rail] for s in idle if whole_rail in s.power_mw]
-    whole_w = mean_w.get(whole_rail)
-    measured = whole_w is not None and inferences > 0 and seconds > 0
+    idle_mw = [s.power_mw[whole_rail] for s in idle if whole_rail in s.power_mw]
+    module_w = mean_w.get(whole_rail)
+    has_energy = module_w is not None and inferences > 0 and seconds > 0
     return Telemetry(
         seconds=seconds,
         samples=len(samples),
         power_w=mean_w,
         temperatures_c={name: max(values) for name, values in heat.items()},
         clocks_mhz={name: min(values) for name, values in clocks.items()},
-        idle_power_w=fmean(rest) / 1000 if rest else None,
-        energy_mj=whole_w * seconds / inferences * 1000 if measured and whole_w else None,
+        idle_power_w=fmean(idle_mw) / 1000 if idle_mw else None,
+        energy_mj=module_w * seconds / inferences * 1000 if has_energy and module_w else None,
     )
 
 
 def _clocks(sample: Sample) -> dict[str, float]:
     cpu = max((mhz for mhz in sample.cpu_mhz if mhz is not None), default=None)
-    each = {"cpu": cpu, "gpu": sample.gpu_mhz, "emc": sample.emc_mhz}
-    return {name: mhz for name, mhz in each.items() if mhz is not None}
+    clocks = {"cpu": cpu, "gpu": sample.gpu_mhz, "emc": sample.emc_mhz}
+    return {name: mhz for name, mhz in clocks.items() if mhz is not None}
 
 
 def _collect(
     samples: Iterable[Sample], pick: Callable[[Sample], dict[str, float]]
 ) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+    """The values of all samples, by name."""
+    values: dict[str, list[float]] = {}
     for sample in samples:
         for name, value in pick(sample).items():
-            found.setdefault(name, []).append(value)
-    return found
+            values.setdefault(name, []).append(value)
+    return values
 
 
 def _core(text: str) -> tuple[float | None, float | None]:
-    """Load in percent and clock in MHz of `12%@1190`; two None of `off` or anything else."""
-    found = re.fullmatch(r"\s*(\d+)%(?:@(\d+))?\s*", text)
-    if not found:
+    """Load in percent and clock in MHz of `12%@1190`; None and None for `off` or other text."""
+    match = re.fullmatch(r"\s*(\d+)%(?:@(\d+))?\s*", text)
+    if not match:
         return None, None
-    return _float(found[1]), _float(found[2]) if found[2] else None
+    return _float(match[1]), _float(match[2]) if match[2] else None
 
 
 def _float(text: str) -> float:

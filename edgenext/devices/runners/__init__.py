@@ -1,1 +1,1 @@
-"""What measures on a device: our own runner, or the vendor's tools."""
+"""The programs that measure on a device: our own runner and the vendors' tools."""

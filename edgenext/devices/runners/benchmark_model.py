@@ -1,8 +1,8 @@
-"""LiteRT's `benchmark_model`: its command line and what its log says.
+"""LiteRT's `benchmark_model`: its command line and its log.
 
-The log's lines are those of TensorFlow `lite/tools/benchmark`; it prints microseconds, everything
-here is in milliseconds. A delegate that takes no part of the network leaves it to the CPU with a
-line in the log and exit code 0, so `Report.share` is to be looked at before a number is believed.
+The log's lines are those of TensorFlow `lite/tools/benchmark`. It prints microseconds; all values
+here are in milliseconds. A delegate that runs no part of the network leaves it to the CPU with a
+line in the log and exit code 0: check `BenchmarkModelLog.share` before you use a time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 Unit = Literal["cpu", "gpu", "nnapi", "npu"]
 
-WHERE = (
+DOWNLOAD = (
     "benchmark_model is Google's tool: take the nightly binary for android_aarch64 from "
     "https://storage.googleapis.com/tensorflow-nightly-public/prod/tensorflow/release/lite/tools/"
     "nightly/latest/android_aarch64_benchmark_model (see "
@@ -23,7 +23,7 @@ WHERE = (
     "tensorflow/lite/tools/benchmark:benchmark_model`, and put it on the device as "
     "/data/local/tmp/benchmark_model."
 )
-"""Where a user gets the tool."""
+"""Where users get the tool."""
 
 N = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 STATS = re.compile(rf"\bcount=(\d{{1,9}})((?: \w+={N})+)")
@@ -57,8 +57,8 @@ XNNPACK = "TfLiteXNNPackDelegate"
 
 
 @dataclass(frozen=True)
-class Stats:
-    """Of one round of runs, in ms; what a log's line does not have is None."""
+class RunStats:
+    """Statistics of one round of runs, in ms; None for values that a log's line does not have."""
 
     count: int
     first_ms: float | None = None
@@ -73,7 +73,7 @@ class Stats:
 
 @dataclass(frozen=True)
 class Delegation:
-    """`nodes` of `total` went to a delegate in so many partitions; None where it is not said."""
+    """A delegate runs `nodes` of `total` in `partitions` parts; None where the log does not say."""
 
     delegate: str
     nodes: int
@@ -82,17 +82,17 @@ class Delegation:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a log says; times in ms, memory in MB.
+class BenchmarkModelLog:
+    """The contents of a log; times in ms, memory in MB.
 
-    `delegations` are in the order they were made, XNNPACK's for the CPU among them. `applied` are
-    the delegates that were asked for and run something, with whether they run all of the network;
-    `refused` those that run nothing. `unsupported` are the operators a delegate cannot run.
-    `accelerators` are NNAPI's, of which nnapi-reference is the CPU.
+    `delegations` are in their order, with those to XNNPACK for the CPU. `applied` are the requested
+    delegates that run a part of the network, with whether they run all of it; `refused` those that
+    run nothing. `unsupported` are the operators a delegate cannot run. `accelerators` are NNAPI's;
+    nnapi-reference is the CPU.
     """
 
-    runs: Stats | None = None
-    warmup: Stats | None = None
+    runs: RunStats | None = None
+    warmup: RunStats | None = None
     init_ms: float | None = None
     first_ms: float | None = None
     init_memory_mb: float | None = None
@@ -107,11 +107,11 @@ class Report:
 
     @property
     def share(self) -> float | None:
-        """The share of the network's nodes that another delegate than the CPU's runs.
+        """The share of the network's nodes that run on another unit than the CPU.
 
-        None where the log does not say; 0 where everything stays on the CPU.
+        None where the log does not say; 0 where all nodes run on the CPU.
         """
-        applied = {name: whole for name, whole in self.applied.items() if name != "XNNPACK"}
+        applied = {name: complete for name, complete in self.applied.items() if name != "XNNPACK"}
         others = [d for d in self.delegations if d.delegate != XNNPACK]
         if any(applied.values()):
             return 1.0
@@ -122,7 +122,7 @@ class Report:
         return 0.0 if self.delegations and not others and not applied else None
 
 
-def command(
+def benchmark_command(
     tool: str,
     graph: str,
     *,
@@ -144,19 +144,19 @@ def command(
     Args:
         tool: benchmark_model's path.
         graph: a .tflite file.
-        unit: what is to run it. `npu` is an external delegate, a maker's library.
-        threads: of the CPU, also for what a delegate leaves to it.
-        runs: at least so many, for at least a second.
-        warmup_runs: before them.
-        max_seconds: and no longer than that.
-        inputs: shape and file with raw values of each input, by a name, in the interpreter's order;
-            random ones otherwise. The names need not be the network's.
+        unit: the compute unit. `npu` is an external delegate, a vendor's library.
+        threads: of the CPU, also for the operators that a delegate leaves to it.
+        runs: the fewest runs; they take at least a second.
+        warmup_runs: the runs before them.
+        max_seconds: the longest duration.
+        inputs: shape and file with raw values of each input, by name, in the interpreter's order;
+            random values otherwise. The names need not be the network's.
         outputs: the file for the outputs' raw values.
         accelerator: NNAPI's device, such as google-edgetpu.
         library: the external delegate's library.
-        options: its options, `key:value` separated by semicolons.
-        memory: watch the peak of memory, from a thread that may slow the runs.
-        profile: time every operator, which slows them.
+        options: the delegate's options, `key:value` separated by semicolons.
+        memory: monitor the peak of memory, in a thread that may slow the runs.
+        profile: time every operator, which slows the runs.
     """
     line = [tool, f"--graph={graph}", f"--num_threads={threads}", f"--num_runs={runs}"]
     line += [f"--warmup_runs={warmup_runs}", f"--max_secs={max_seconds:g}"]
@@ -183,13 +183,13 @@ def command(
     return [*line, "--enable_op_profiling=true"] if profile else line
 
 
-def report(log: str) -> Report:
-    """What the log says; of a log that says nothing, an empty report."""
+def parse_log(log: str) -> BenchmarkModelLog:
+    """The contents of a log; all fields are empty where the log has none of them."""
     rounds = [_stats(match) for match in STATS.finditer(log)]
     timings, memory, peak = TIMINGS.search(log), MEMORY.search(log), PEAK.search(log)
     accelerators = re.search(r"NNAPI accelerators available: \[([^\]\n]*)\]", log)
     runs = rounds[-1] if len(rounds) > 1 or (rounds and timings) else None
-    return Report(
+    return BenchmarkModelLog(
         runs=runs,
         warmup=rounds[0] if rounds and rounds[0] is not runs else None,
         init_ms=_ms(timings[1]) if timings else None,
@@ -207,33 +207,35 @@ def report(log: str) -> Report:
 
 
 def _delegations(log: str) -> tuple[Delegation, ...]:
-    """What went where; a GPU delegate's own sentence where the runtime has none for it."""
-    found = [Delegation(m[3], int(m[1]), _int(m[2]), _int(m[4])) for m in REPLACING.finditer(log)]
+    """The delegations; that to a GPU from its own sentence where the runtime logs none."""
+    delegations = [
+        Delegation(m[3], int(m[1]), _int(m[2]), _int(m[4])) for m in REPLACING.finditer(log)
+    ]
     split = SPLIT.search(log)
-    if split and not any(d.delegate != XNNPACK for d in found):
-        found.insert(0, Delegation("GPU", int(split[1]), int(split[1]) + int(split[2])))
-    return tuple(found)
+    if split and not any(d.delegate != XNNPACK for d in delegations):
+        delegations.insert(0, Delegation("GPU", int(split[1]), int(split[1]) + int(split[2])))
+    return tuple(delegations)
 
 
 def _unsupported(log: str) -> tuple[str, ...]:
-    """The lines after the sentence that some operators cannot be run, until they end."""
-    found: list[str] = []
+    """The lines of operators after the sentence that a delegate does not support them."""
+    operators: list[str] = []
     listing = False
     for line in log.splitlines():
         if UNSUPPORTED.search(line):
             listing = True
         elif listing and not SPLIT.search(line) and (match := OPERATOR.match(line.strip())):
-            found.append(match[1].strip())
+            operators.append(match[1].strip())
         else:
             listing = False
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(operators))
 
 
-def _stats(match: re.Match[str]) -> Stats:
+def _stats(match: re.Match[str]) -> RunStats:
     fields = dict(re.findall(rf"(\w+)=({N})", match[2]))
     ms = {name: _ms(value) for name, value in fields.items()}
     only = ms.get("curr") if match[1] == "1" else None
-    return Stats(
+    return RunStats(
         count=int(match[1]),
         first_ms=ms.get("first", only),
         min_ms=ms.get("min", only),

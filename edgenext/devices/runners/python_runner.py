@@ -1,4 +1,4 @@
-"""Measuring with our own runner: it is pushed to the device with everything it needs."""
+"""Measuring with our own runner, which is pushed to the device with its job and its files."""
 
 from __future__ import annotations
 
@@ -11,62 +11,76 @@ from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
-from edgenext.devices.job import Job, JobArtifact, JobImages
-from edgenext.devices.protocol import Event, Failed, LogitsDone, Recorded, Round, parse_line, record
-from edgenext.devices.request import Asked, input_spec
-from edgenext.devices.transports.link import LinkTransport
-from edgenext.devices.transports.transport import Task
+from edgenext.devices.job import DeviceJob, JobArtifact, JobImages
+from edgenext.devices.link import DeviceLink, DeviceTask
+from edgenext.devices.protocol import (
+    ErrorEvent,
+    Event,
+    LogitsEvent,
+    RoundEvent,
+    RunnerRecord,
+    parse_line,
+    record_events,
+)
+from edgenext.devices.request import DeviceRequest, input_spec
 from edgenext.errors import ArtifactError, DeviceError
 from edgenext.system.files import sha256_file
 from edgenext.system.progress import Progress
 
 RESULTS, SENSORS = "results.jsonl", "sensors.jsonl"
-"""What the runner writes beside the logits."""
-FORMATS = ("onnx", "tensorrt", "tflite")
-"""What it can run."""
+"""Files that the runner writes besides the logits."""
+RUNNABLE_FORMATS = ("onnx", "tensorrt", "tflite")
+"""The formats that the runner has a runtime for."""
 SENSOR_S = 3.0
-"""How long each artifact runs without a pause while power is read."""
+"""How long each artifact runs without a pause while its power is read."""
 MAIN = "import sys; from runner.run import main; sys.exit(main(sys.argv[1:]))"
-"""What Python runs of the runner's file."""
+"""The `__main__` of the runner's file."""
 EMULATED = {"rounds": 1, "min_warmup": 1, "max_warmup": 1}
-"""Nothing is timed under emulation, and everything takes a hundred times as long."""
+"""Settings under emulation, where times are not reported and all is a hundred times slower."""
 
 
-def measure(link: LinkTransport, asked: Asked, folder: Path, progress: Progress) -> Recorded:
-    """What the runner told of everything asked; logits and sensors are fetched into a folder.
+def measure_with_runner(
+    link: DeviceLink, request: DeviceRequest, folder: Path, progress: Progress
+) -> RunnerRecord:
+    """The record of a request that our runner measures; logits and sensors go into a folder.
 
     Raises:
-        ArtifactError: a format that the runner does not run.
+        ArtifactError: the runner has no runtime for a format.
         DeviceError: the device or the runner failed.
     """
-    for artifact in asked.artifacts:
-        if artifact.manifest.format not in FORMATS:
-            raise ArtifactError(
-                f"{artifact.path} cannot run on {asked.device.name}: our runner there takes "
-                f"{', '.join(FORMATS)}",
-                "Export it in one of these formats",
-            )
-    if "python" not in asked.facts.software:
-        raise DeviceError(
-            f"{asked.device.name} has no Python at {asked.device.python}",
-            "Add it again with --python, the interpreter that has onnxruntime or LiteRT",
-        )
+    device, options = request.device, request.options
+    _check_runnable(request)
     with TemporaryDirectory(prefix="edgenext-") as temporary:
-        there = push(link, asked, Path(temporary), progress)
-    # On a link, a job has the name that its content gives it: the same job goes on.
-    job = Path(there[-1]).name[:16]
-    python = asked.device.python
-    argv = (python, there[0], there[-1], f"{link.root}/store")
-    task = Task(job, argv, RESULTS, asked.how.limit_s, asked.clocks)
+        runner, *_, job_file = push(link, request, Path(temporary), progress)
+    # The file's name is its hash: the same job has the same name and is continued.
+    job = Path(job_file).name[:16]
+    argv = (device.python, runner, job_file, f"{link.root}/store")
+    task = DeviceTask(job, argv, RESULTS, options.limit_s, request.clocks)
     events = (parse_line(line) for line in link.run(task) if line.strip())
-    recorded = record(watched(events, asked, progress))
-    for artifact in asked.artifacts if asked.images else ():
+    record = record_events(with_progress(events, request, progress))
+    for artifact in request.artifacts if request.images else ():
         name = f"logits-{artifact.manifest.sha256}.f32"
         link.pull(job, name, folder / name)
     if sensors := link.text(job, SENSORS):
         (folder / SENSORS).write_text(sensors)
     link.remove(job)
-    return recorded
+    return record
+
+
+def _check_runnable(request: DeviceRequest) -> None:
+    device = request.device
+    for artifact in request.artifacts:
+        if artifact.manifest.format not in RUNNABLE_FORMATS:
+            raise ArtifactError(
+                f"{artifact.path} cannot run on {device.name}: our runner takes "
+                f"{', '.join(RUNNABLE_FORMATS)}",
+                "Export it in one of these formats",
+            )
+    if "python" not in request.facts.software:
+        raise DeviceError(
+            f"{device.name} has no Python at {device.python}",
+            "Add it again with --python, the interpreter that has onnxruntime or LiteRT",
+        )
 
 
 def pack(path: Path) -> Path:
@@ -83,25 +97,27 @@ def pack(path: Path) -> Path:
     return path
 
 
-def push(link: LinkTransport, asked: Asked, temporary: Path, progress: Progress) -> list[str]:
-    """Bring the runner, the artifacts, the images and the job there; their paths, in this order."""
+def push(
+    link: DeviceLink, request: DeviceRequest, temporary: Path, progress: Progress
+) -> list[str]:
+    """Push the runner, the artifacts, the images and the job; their paths, in this order."""
     runner = pack(temporary / "runner.pyz")
-    sources = [runner, *(a.path for a in asked.artifacts)]
-    if asked.images:
+    sources = [runner, *(a.path for a in request.artifacts)]
+    if request.images:
         pixels = temporary / "images.u8"
-        np.ascontiguousarray(asked.images.images).tofile(pixels)
+        np.ascontiguousarray(request.images.images).tofile(pixels)
         sources.append(pixels)
     job = temporary / "job.json"
-    job.write_text(job_of(asked, sources[-1]).model_dump_json())
+    job.write_text(job_of(request, sources[-1]).model_dump_json())
     paths = []
     for done, source in enumerate((*sources, job), 1):
         paths.append(link.push(source))
-        progress(f"sending to {asked.device.name}", done, len(sources) + 1)
+        progress(f"sending to {request.device.name}", done, len(sources) + 1)
     return paths
 
 
-def job_of(asked: Asked, pixels: Path) -> Job:
-    """What the runner is asked. Files are called by their sha256, as they lie on the device."""
+def job_of(request: DeviceRequest, pixels: Path) -> DeviceJob:
+    """The runner's job; files have their sha256 as names, as they are stored on the device."""
     artifacts = tuple(
         JobArtifact(
             sha256=a.manifest.sha256,
@@ -109,51 +125,53 @@ def job_of(asked: Asked, pixels: Path) -> Job:
             name=name,
             input=input_spec(a),
             output=a.manifest.outputs[0].name,
-            unit=asked.unit,
+            unit=request.unit,
             format=a.manifest.format,
         )
-        for name, a in zip(asked.names, asked.artifacts, strict=True)
+        for name, a in zip(request.names, request.artifacts, strict=True)
     )
     images = None
-    if asked.images:
+    if request.images:
         digest = sha256_file(pixels)
-        n, height, width, _ = asked.images.images.shape
+        n, height, width, _ = request.images.images.shape
         images = JobImages(file=digest, sha256=digest, shape=(n, height, width, 3))
-    how, tegrastats = asked.how, asked.facts.tools.get("tegrastats")
-    job = Job(
+    options, tegrastats = request.options, request.facts.tools.get("tegrastats")
+    job = DeviceJob(
         job="",
         artifacts=artifacts,
         images=images,
-        mean=asked.transform.mean,
-        std=asked.transform.std,
-        threads=how.threads,
-        batch=how.batch,
-        rounds=how.rounds,
-        seed=asked.how.seed,
-        sustained_s=how.sustained_s,
+        mean=request.transform.mean,
+        std=request.transform.std,
+        threads=options.threads,
+        batch=options.batch,
+        rounds=options.rounds,
+        seed=options.seed,
+        sustained_s=options.sustained_s,
         sensor=(tegrastats, "--interval", "200") if tegrastats else (),
-        sensor_s=SENSOR_S if tegrastats and not asked.facts.emulator else 0.0,
+        sensor_s=SENSOR_S if tegrastats and not request.facts.emulator else 0.0,
     )
-    if asked.facts.emulator:
+    if request.facts.emulator:
         job = job.model_copy(update=EMULATED)
     name = hashlib.sha256(job.model_dump_json().encode()).hexdigest()[:16]
     return job.model_copy(update={"job": name})
 
 
-def watched(events: Iterable[Event], asked: Asked, progress: Progress) -> Iterator[Event]:
-    """The same events, with the progress that they tell of shown.
+def with_progress(
+    events: Iterable[Event], request: DeviceRequest, progress: Progress
+) -> Iterator[Event]:
+    """The same events, while progress is reported from them.
 
     Raises:
-        DeviceError: the runner gave up.
+        DeviceError: the runner reported an error that ended the run.
     """
-    names = dict(zip((a.manifest.sha256 for a in asked.artifacts), asked.names, strict=True))
-    last = asked.artifacts[-1].manifest.sha256
+    names = dict(zip((a.manifest.sha256 for a in request.artifacts), request.names, strict=True))
+    last, device = request.artifacts[-1].manifest.sha256, request.device.name
     for event in events:
-        if isinstance(event, Failed) and event.artifact is None:
-            raise DeviceError(f"{asked.device.name}: {event.message}")
-        if isinstance(event, Round) and event.artifact == last:
-            total = max(asked.how.rounds, event.round + 1)
-            progress(f"benchmarking on {asked.device.name}", event.round + 1, total)
-        elif isinstance(event, LogitsDone) and event.artifact in names:
+        if isinstance(event, ErrorEvent) and event.artifact is None:
+            raise DeviceError(f"{device}: {event.message}")
+        if isinstance(event, RoundEvent) and event.artifact == last:
+            total = max(request.options.rounds, event.round + 1)
+            progress(f"benchmarking on {device}", event.round + 1, total)
+        elif isinstance(event, LogitsEvent) and event.artifact in names:
             progress(f"evaluating {names[event.artifact]}", event.done, event.total)
         yield event

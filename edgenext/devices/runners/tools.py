@@ -1,99 +1,98 @@
-"""A device's own tools: how our script calls them, and what is read from what they print."""
+"""The vendors' tools on a device: the commands that call them, and the parsers of their output."""
 
 from __future__ import annotations
 
 import hashlib
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from edgenext.devices.request import Asked, input_spec, is_int8
+from edgenext.devices.request import DeviceRequest, input_spec, is_int8
 from edgenext.devices.runners import benchmark_model, trtexec
 from edgenext.errors import DeviceError, UsageError
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.session import Logits
 
 WARMUP_MS, ROUND_S = 500, 1
-"""Before and in each of trtexec's rounds."""
+"""The warm-up and the duration of each of trtexec's rounds."""
 RUNS, WARMUP_RUNS = 10, 5
-"""In and before each of benchmark_model's rounds."""
+"""The runs and the warm-up runs of each of benchmark_model's rounds."""
 INPUT, OUTPUT, TIMES = "input.raw", "output.raw", "times.json"
 """Files of a job's folder."""
 
 
 @dataclass(frozen=True)
-class Burst:
-    """What one round came to; `units` counts operators by unit, where the tool tells."""
+class ToolRound:
+    """The result of one round; `units` counts operators by unit, where the tool reports them."""
 
     samples_ms: tuple[float, ...]
+    runtime: str
     load_ms: float = 0.0
     first_ms: float | None = None
     unit: str = ""
-    units: dict[str, dict[str, int]] | None = None
+    units: dict[str, dict[str, int]] = field(default_factory=dict)
     partitions: int | None = None
     memory_mb: float | None = None
     ended_s: float | None = None
-    """When it ended, in seconds from the first; once that is known."""
+    """The end of the round, in seconds from the first; None until the script reports it."""
 
 
-class Tool(Protocol):
+class VendorTool(Protocol):
     """A program that measures one kind of file."""
 
-    runtime: str
-
     def prepare(self, artifact: Artifact, path: str, store: str, /) -> tuple[str, str]:
-        """What `time` and `infer` take, and a line of shell that makes it; empty for nothing."""
+        """The model that `time` and `infer` take, and a shell command that makes it, if any."""
         ...
 
     def time(self, model: str) -> str:
-        """A line of shell that measures one round and prints all that `burst` reads."""
+        """A shell command that measures one round and prints what `read_round` reads."""
         ...
 
     def infer(self, artifact: Artifact, model: str) -> str:
-        """A line of shell that turns INPUT into OUTPUT."""
+        """A shell command that computes OUTPUT from INPUT."""
         ...
 
-    def burst(self, artifact: Artifact, text: str) -> Burst:
-        """What a round printed.
+    def read_round(self, artifact: Artifact, text: str) -> ToolRound:
+        """The result of a round, from the output of `time`.
 
         Raises:
-            DeviceError: it failed.
+            DeviceError: the round failed.
         """
         ...
 
-    def logits(self, artifact: Artifact, data: bytes) -> Logits:
+    def read_logits(self, artifact: Artifact, data: bytes) -> Logits:
         """The logits in one OUTPUT, batch×K.
 
         Raises:
-            DeviceError: there are none in it.
+            DeviceError: the data has no logits.
         """
         ...
 
 
-class Trtexec:
-    """NVIDIA's trtexec: it builds an engine on the device, once for each power mode."""
+class TrtexecTool:
+    """NVIDIA's trtexec: it builds an engine on the device, one for each power mode."""
 
-    formats = ("onnx", "tensorrt")
+    input_formats = ("onnx", "tensorrt")
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self._tool = asked.facts.tools["trtexec"]
-        self._version = asked.facts.software.get("tensorrt", "")
-        self.runtime = f"TensorRT {self._version}".strip()
+    def __init__(self, request: DeviceRequest) -> None:
+        self._request = request
+        self._tool = request.facts.tools["trtexec"]
+        self._version = request.facts.software.get("tensorrt", "")
 
     def engine(self, artifact: Artifact, store: str) -> str:
-        """Where an artifact's engine is kept: another TensorRT, board or mode makes another."""
-        facts = self._asked.facts
-        about = (artifact.manifest.sha256, self._version, facts.model, facts.power_mode)
-        return f"{store}/{hashlib.sha256('|'.join(about).encode()).hexdigest()}"
+        """The path of an artifact's engine, one for each TensorRT, board and power mode."""
+        facts = self._request.facts
+        key = (artifact.manifest.sha256, self._version, facts.model, facts.power_mode)
+        return f"{store}/{hashlib.sha256('|'.join(key).encode()).hexdigest()}"
 
     def prepare(self, artifact: Artifact, path: str, store: str, /) -> tuple[str, str]:
-        """See `Tool`."""
+        """See `VendorTool`."""
         engine, scheme = self.engine(artifact, store), artifact.manifest.scheme
         spec = input_spec(artifact)
-        free = {spec.name: (self._asked.how.batch, *spec.shape[1:])} if spec.shape[0] < 0 else None
+        batch = self._request.options.batch
+        free_shapes = {spec.name: (batch, *spec.shape[1:])} if spec.shape[0] < 0 else None
         command = trtexec.build_command(
             self._tool,
             path,
@@ -101,13 +100,13 @@ class Trtexec:
             self._version,
             fp16=scheme != "fp32",
             int8=is_int8(artifact),
-            shapes=free,
+            shapes=free_shapes,
         )
-        built = f"{shlex.join(command)} && mv {shlex.quote(engine + '.new')} {shlex.quote(engine)}"
-        return engine, f"[ -s {shlex.quote(engine)} ] || {{ {built}; }}"
+        build = f"{shlex.join(command)} && mv {shlex.quote(engine + '.new')} {shlex.quote(engine)}"
+        return engine, f"[ -s {shlex.quote(engine)} ] || {{ {build}; }}"
 
     def time(self, model: str) -> str:
-        """See `Tool`."""
+        """See `VendorTool`."""
         command = trtexec.time_command(
             self._tool,
             model,
@@ -118,7 +117,7 @@ class Trtexec:
         return f"{shlex.join(command)} && echo '{TIMES}' && cat {TIMES}"
 
     def infer(self, artifact: Artifact, model: str) -> str:
-        """See `Tool`."""
+        """See `VendorTool`."""
         command = trtexec.time_command(
             self._tool,
             model,
@@ -130,61 +129,60 @@ class Trtexec:
         )
         return shlex.join(command)
 
-    def burst(self, artifact: Artifact, text: str) -> Burst:
-        """See `Tool`."""
-        log, _, times = text.partition(f"\n{TIMES}\n")
-        said = trtexec.outcome(log)
-        if not said.passed:
-            raise _failed("trtexec", artifact, said.why)
-        self.runtime = f"TensorRT {said.version or self._version}".strip()
+    def read_round(self, artifact: Artifact, text: str) -> ToolRound:
+        """See `VendorTool`."""
+        output, _, times = text.partition(f"\n{TIMES}\n")
+        log = trtexec.parse_log(output)
+        if not log.passed:
+            raise _tool_error("trtexec", artifact, log.errors)
         try:
-            every = trtexec.times(times, 0)
-            samples = trtexec.times(times, WARMUP_MS)
+            all_ms = trtexec.parse_times(times, 0)
+            samples_ms = trtexec.parse_times(times, WARMUP_MS)
         except ValueError as e:
             raise DeviceError(f"trtexec wrote no times of {artifact.name}: {e}") from e
-        if not samples:
+        if not samples_ms:
             raise DeviceError(f"trtexec timed nothing of {artifact.name} after the warm-up")
-        return Burst(tuple(samples), first_ms=every[0], unit="tensorrt")
+        runtime = f"TensorRT {log.version or self._version}".strip()
+        return ToolRound(tuple(samples_ms), runtime, first_ms=all_ms[0], unit="tensorrt")
 
-    def logits(self, artifact: Artifact, data: bytes) -> Logits:
-        """See `Tool`."""
+    def read_logits(self, artifact: Artifact, data: bytes) -> Logits:
+        """See `VendorTool`."""
         try:
-            found = trtexec.outputs(data.decode(errors="replace"))
+            outputs = trtexec.parse_outputs(data.decode(errors="replace"))
         except ValueError as e:
             raise DeviceError(f"trtexec wrote no outputs of {artifact.name}: {e}") from e
         name = artifact.manifest.outputs[0].name
-        if name not in found:
-            raise DeviceError(f"trtexec wrote {', '.join(found)}, not {name}, of {artifact.name}")
-        return found[name].astype(np.float32).reshape(-1, artifact.manifest.num_classes)
+        if name not in outputs:
+            raise DeviceError(f"trtexec wrote {', '.join(outputs)}, not {name}, of {artifact.name}")
+        return outputs[name].astype(np.float32).reshape(-1, artifact.manifest.num_classes)
 
 
-class BenchmarkModel:
-    """LiteRT's benchmark_model; it tells a round's mean or median, not every run."""
+class BenchmarkModelTool:
+    """LiteRT's benchmark_model; it reports the mean or median of a round, not every run."""
 
-    formats = ("tflite",)
-    runtime = "LiteRT benchmark_model"
+    input_formats = ("tflite",)
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self._tool = asked.facts.tools["benchmark_model"]
+    def __init__(self, request: DeviceRequest) -> None:
+        self._options = request.options
+        self._tool = request.facts.tools["benchmark_model"]
         units: dict[str, benchmark_model.Unit] = {"gpu": "gpu", "npu": "npu", "nnapi": "nnapi"}
-        self._unit: benchmark_model.Unit = units.get(asked.unit, "cpu")
-        if self._unit == "npu" and not asked.how.delegate:
+        self._unit: benchmark_model.Unit = units.get(request.unit, "cpu")
+        if self._unit == "npu" and not self._options.delegate:
             raise UsageError(
                 "LiteRT reaches an NPU through its maker's delegate",
                 "Give --delegate the path of that library on the device, or ask for --unit nnapi",
             )
 
     def prepare(self, _artifact: Artifact, path: str, _store: str, /) -> tuple[str, str]:
-        """See `Tool`."""
+        """See `VendorTool`."""
         return path, ""
 
     def time(self, model: str) -> str:
-        """See `Tool`."""
+        """See `VendorTool`."""
         return self._command(model, runs=RUNS, warmup=WARMUP_RUNS)
 
     def infer(self, artifact: Artifact, model: str) -> str:
-        """See `Tool`."""
+        """See `VendorTool`."""
         spec = input_spec(artifact)
         inputs = {spec.name: (spec.shape, INPUT)}
         return self._command(model, runs=1, warmup=0, inputs=inputs, outputs=OUTPUT)
@@ -198,45 +196,53 @@ class BenchmarkModel:
         inputs: dict[str, tuple[tuple[int, ...], str]] | None = None,
         outputs: str = "",
     ) -> str:
-        command = benchmark_model.command(
+        command = benchmark_model.benchmark_command(
             self._tool,
             model,
             unit=self._unit,
-            threads=self._asked.how.threads,
+            threads=self._options.threads,
             runs=runs,
             warmup_runs=warmup,
-            library=self._asked.how.delegate,
+            library=self._options.delegate,
             inputs=inputs,
             outputs=outputs,
         )
         return shlex.join(command)
 
-    def burst(self, artifact: Artifact, text: str) -> Burst:
-        """See `Tool`."""
-        said = benchmark_model.report(text)
-        one = said.runs and (said.runs.median_ms or said.runs.mean_ms)
-        if not one:
-            raise _failed("benchmark_model", artifact, said.errors)
-        share = said.share
-        unit, units = self._unit, None
-        if self._unit != "cpu" and share is not None and share < 1:
-            taken = sum(d.nodes for d in said.delegations[:1])
-            total = said.delegations[0].total if said.delegations else None
-            left = {"operators": (total or 0) - taken or 1}
-            units = {"cpu": left, self._unit: {"operators": taken}} if taken else {"cpu": left}
-            unit = self._unit if share > 0 else "cpu"
-        return Burst(
-            (one,),
-            load_ms=said.init_ms or 0.0,
-            first_ms=said.first_ms,
+    def read_round(self, artifact: Artifact, text: str) -> ToolRound:
+        """See `VendorTool`."""
+        log = benchmark_model.parse_log(text)
+        typical_ms = log.runs and (log.runs.median_ms or log.runs.mean_ms)
+        if not typical_ms:
+            raise _tool_error("benchmark_model", artifact, log.errors)
+        unit, units = self._placement(log)
+        return ToolRound(
+            (typical_ms,),
+            "LiteRT benchmark_model",
+            load_ms=log.init_ms or 0.0,
+            first_ms=log.first_ms,
             unit=unit,
             units=units,
-            partitions=said.delegations[0].partitions if said.delegations else None,
-            memory_mb=said.memory_mb,
+            partitions=log.delegations[0].partitions if log.delegations else None,
+            memory_mb=log.memory_mb,
         )
 
-    def logits(self, artifact: Artifact, data: bytes) -> Logits:
-        """See `Tool`."""
+    def _placement(
+        self, log: benchmark_model.BenchmarkModelLog
+    ) -> tuple[str, dict[str, dict[str, int]]]:
+        """The unit that runs most of the network, and operators by unit where some fell back."""
+        share = log.share
+        if self._unit == "cpu" or share is None or share >= 1:
+            return self._unit, {}
+        delegated = sum(d.nodes for d in log.delegations[:1])
+        total = log.delegations[0].total if log.delegations else None
+        units = {"cpu": {"operators": (total or 0) - delegated or 1}}
+        if delegated:
+            units[self._unit] = {"operators": delegated}
+        return self._unit if share > 0 else "cpu", units
+
+    def read_logits(self, artifact: Artifact, data: bytes) -> Logits:
+        """See `VendorTool`."""
         spec, classes = artifact.manifest.outputs[0], artifact.manifest.num_classes
         stored = np.frombuffer(data, np.dtype(spec.dtype).newbyteorder("<"))
         if len(stored) == 0 or len(stored) % classes:
@@ -247,8 +253,8 @@ class BenchmarkModel:
         return values.reshape(-1, classes)
 
 
-def _failed(tool: str, artifact: Artifact, why: tuple[str, ...]) -> DeviceError:
-    said = " | ".join(why[:2]) or "it said nothing"
+def _tool_error(tool: str, artifact: Artifact, errors: tuple[str, ...]) -> DeviceError:
+    text = " | ".join(errors[:2]) or "it gave no reason"
     return DeviceError(
-        f"{tool} cannot run {artifact.name}: {said}", "Does `edgenext check` accept the file?"
+        f"{tool} cannot run {artifact.name}: {text}", "Check the file with `edgenext check`"
     )

@@ -1,6 +1,6 @@
 """NVIDIA's `trtexec`: its command lines, its log and the files it writes.
 
-For TensorRT 8.0 to 10: options that changed their name go by the version. File formats are those of
+For TensorRT 8.0 to 10, with the names that options have in each version. File formats are those of
 NVIDIA/TensorRT `samples/common/sampleReporting.cpp`. All times are in milliseconds.
 """
 
@@ -33,12 +33,12 @@ GENERIC = (
     *("Failed to parse onnx file", "Engine could not be created from network"),
     "Engine deserialization failed",
 )
-"""Errors that only say that there was one."""
+"""Errors that do not name a cause."""
 
 
 @dataclass(frozen=True)
 class LayerTime:
-    """One layer of the engine: the mean and median of its time in ms, and its share in percent."""
+    """One layer of the engine: mean and median time in ms, and its share in percent."""
 
     name: str
     mean_ms: float
@@ -47,17 +47,17 @@ class LayerTime:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a log says. `passed` is None where it ends before trtexec's last word.
+class TrtexecLog:
+    """The contents of a log. `passed` is None where the log ends before the final status.
 
-    `why` are its errors, the telling ones first and without repeats; `unstable_percent` the
-    coefficient of variation of the GPU's time where it complains of that; `gpu_ms` its own summary
-    of that time, by min, max, mean, median, 90%, 95% and 99%.
+    `errors` are without repeats, those that name a cause first; `unstable_percent` is the
+    coefficient of variation of the GPU's time where the log warns of it; `gpu_ms` is its summary of
+    that time: min, max, mean, median, 90%, 95% and 99%.
     """
 
     passed: bool | None
     version: str = ""
-    why: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unstable_percent: float | None = None
     throughput_qps: float | None = None
@@ -82,11 +82,11 @@ def build_command(
         tool: trtexec's path.
         onnx: the network.
         engine: the file to write.
-        tensorrt: the version there, such as 8.2.1.
+        tensorrt: the version on the device, such as 8.2.1.
         fp16: allow 16-bit floats.
-        int8: take the Q/DQ nodes of the network; its float parts are 16-bit only with `fp16`.
-        workspace_mb: MiB of scratch memory; TensorRT 8.2 takes 16 unless told.
-        timing_cache: a file that keeps what the builder timed.
+        int8: use the Q/DQ nodes of the network; its float parts are 16-bit only with `fp16`.
+        workspace_mb: MiB of scratch memory; the default of TensorRT 8.2 is 16.
+        timing_cache: a file for the timings of the builder.
         shapes: of inputs with free dimensions, by name.
     """
     version = _version(tensorrt)
@@ -117,19 +117,20 @@ def time_command(
     inputs: Mapping[str, str] | None = None,
     outputs: str = "",
 ) -> list[str]:
-    """The command that runs an engine; any TensorRT from 8.0 on takes it.
+    """The command that runs an engine, for any TensorRT from 8.0 on.
 
     Args:
         tool: trtexec's path.
-        engine: a file of `build_command`.
-        warmup_ms: runs before that are in the file of times too: see `times`.
-        seconds: run at least so long.
-        iterations: and at least so often.
-        times: the file for every run's times.
-        profile: the file for every layer's times, from a run of its own.
-        inputs: files with an input's raw values, by the input's name; random ones otherwise.
-        outputs: the file for the outputs of the last run. Without it nothing is copied from and to
-            the GPU while it is timed.
+        engine: a file made by `build_command`.
+        warmup_ms: duration of the warm-up, whose runs are in the file of times as well: see
+            `parse_times`.
+        seconds: the shortest duration of the runs.
+        iterations: the fewest runs.
+        times: the file for the times of all runs.
+        profile: the file for the times of all layers, from a separate run.
+        inputs: files with an input's raw values, by the input's name; random values otherwise.
+        outputs: the file for the outputs of the last run. Without it nothing is copied from or to
+            the GPU in the timed runs.
     """
     command = [tool, f"--loadEngine={engine}", f"--warmUp={warmup_ms}", f"--duration={seconds}"]
     command += [f"--iterations={iterations}", "--avgRuns=1", "--useSpinWait"]
@@ -143,31 +144,30 @@ def time_command(
     return [*command, "--separateProfileRun"] if profile else command
 
 
-def times(text: str, warmup_ms: float) -> list[float]:
+def parse_times(text: str, warmup_ms: float) -> list[float]:
     """The GPU's time of every run after the warm-up, in ms, from the file of `--exportTimes`.
 
     Raises:
-        ValueError: the text is not such a file, or a part of one.
+        ValueError: the text is not a complete file of times.
     """
     try:
         rows = json.loads(text)
-        kept = [row["computeMs"] for row in rows if row["startComputeMs"] >= warmup_ms]
-        found = [float(ms) for ms in kept]
+        values = [row["computeMs"] for row in rows if row["startComputeMs"] >= warmup_ms]
+        times_ms = [float(value) for value in values]
     except (TypeError, KeyError, OverflowError, RecursionError) as e:
         raise ValueError(f"not a file of times: {type(e).__name__}: {e}") from e
-    if not all(map(math.isfinite, found)):
-        raise ValueError("not a file of times: one of them is no number")
-    return found
+    if not all(map(math.isfinite, times_ms)):
+        raise ValueError("not a file of times: one of them is not a number")
+    return times_ms
 
 
-def profile(text: str) -> list[LayerTime]:
+def parse_profile(text: str) -> list[LayerTime]:
     """The layers of an `--exportProfile` file, in the order they run.
 
-    One layer is one line; names are written as they are, quotes and all, so that it need not be
-    JSON.
+    Each layer is one line. Names are written without escaping, so the file need not be valid JSON.
 
     Raises:
-        ValueError: no layer is in the text.
+        ValueError: the text has no layer.
     """
     layers = [
         LayerTime(
@@ -184,26 +184,26 @@ def profile(text: str) -> list[LayerTime]:
     return layers
 
 
-def outputs(text: str) -> dict[str, NDArray[np.float64]]:
+def parse_outputs(text: str) -> dict[str, NDArray[np.float64]]:
     """The outputs in an `--exportOutput` file, by name.
 
     Raises:
-        ValueError: the text is not such a file, or a part of one.
+        ValueError: the text is not a complete file of outputs.
     """
     if not text.rstrip().endswith("]"):
         raise ValueError("the file of outputs has no end")
-    found = {}
+    outputs = {}
     for match in OUTPUT.finditer(text):
         values = [float(v) for v in re.split(r"[,\s]+", match["values"].strip()) if v]
         shape = [int(n) for n in match["shape"].split("x") if n]
-        found[match["name"]] = np.asarray(values, dtype=np.float64).reshape(shape)
-    if not found:
+        outputs[match["name"]] = np.asarray(values, dtype=np.float64).reshape(shape)
+    if not outputs:
         raise ValueError("not a file of outputs")
-    return found
+    return outputs
 
 
-def outcome(log: str) -> Outcome:
-    """What trtexec's log says."""
+def parse_log(log: str) -> TrtexecLog:
+    """The contents of trtexec's log."""
     passed, version = None, ""
     errors: list[str] = []
     warnings: list[str] = []
@@ -212,23 +212,23 @@ def outcome(log: str) -> Outcome:
     for line in log.splitlines():
         if status := STATUS.match(line):
             passed = {"PASSED": True, "FAILED": False}.get(status[1], passed)
-            version = _readable(status[2]) if status[2] else version
+            version = _dotted(status[2]) if status[2] else version
         elif entry := LINE.match(line.rstrip()):
             text = entry["text"].strip()
             if entry["level"] == "E":
                 errors.append(text)
             elif entry["level"] == "W":
                 warnings.append(text)
-                if found := re.search(rf"coefficient of variance = ({NUMBER})%", text):
-                    unstable = float(found[1])
-            elif found := re.match(rf"Throughput: ({NUMBER}) qps", text):
-                qps = float(found[1])
+                if match := re.search(rf"coefficient of variance = ({NUMBER})%", text):
+                    unstable = float(match[1])
+            elif match := re.match(rf"Throughput: ({NUMBER}) qps", text):
+                qps = float(match[1])
             elif text.startswith("GPU Compute Time: "):
-                gpu = _summary(text)
-    return Outcome(
+                gpu = _gpu_summary(text)
+    return TrtexecLog(
         passed=passed,
         version=version,
-        why=_telling(errors),
+        errors=_causes_first(errors),
         warnings=tuple(dict.fromkeys(warnings)),
         unstable_percent=unstable,
         throughput_qps=qps,
@@ -236,19 +236,19 @@ def outcome(log: str) -> Outcome:
     )
 
 
-def _telling(errors: Sequence[str]) -> tuple[str, ...]:
+def _causes_first(errors: Sequence[str]) -> tuple[str, ...]:
     unique = list(dict.fromkeys(errors))
-    telling = [e for e in unique if not e.startswith(GENERIC)]
-    return (*telling, *(e for e in unique if e not in telling))
+    causes = [e for e in unique if not e.startswith(GENERIC)]
+    return (*causes, *(e for e in unique if e not in causes))
 
 
-def _summary(text: str) -> dict[str, float]:
-    """`min = 1 ms, …, percentile(99%) = 2 ms` by name; percentiles by their number alone."""
-    found = re.findall(rf"\b(?:percentile\()?(\w{{1,12}}%?)\)? = ({NUMBER}) ms", text)
-    return {name: float(value) for name, value in found}
+def _gpu_summary(text: str) -> dict[str, float]:
+    """`min = 1 ms, …, percentile(99%) = 2 ms` by name; `99%` names a percentile."""
+    values = re.findall(rf"\b(?:percentile\()?(\w{{1,12}}%?)\)? = ({NUMBER}) ms", text)
+    return {name: float(value) for name, value in values}
 
 
-def _readable(number: str) -> str:
+def _dotted(number: str) -> str:
     """8502 → 8.5.2; from version 10 on the later parts have two digits: 101602 → 10.16.2."""
     n = int(number)
     major, minor, patch = (n // 10000, n // 100 % 100, n % 100)
@@ -258,5 +258,5 @@ def _readable(number: str) -> str:
 
 
 def _version(text: str) -> tuple[int, int]:
-    found = re.match(r"(\d{1,3})\.(\d{1,3})", text)
-    return (int(found[1]), int(found[2])) if found else (10, 0)
+    match = re.match(r"(\d{1,3})\.(\d{1,3})", text)
+    return (int(match[1]), int(match[2])) if match else (10, 0)

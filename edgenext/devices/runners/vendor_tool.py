@@ -1,7 +1,7 @@
-"""Measuring with a device's own tools, from one shell script that is pushed there.
+"""Measuring with the vendors' tools on a device, by one shell script that is pushed to it.
 
-The script prints a line `== NONCE WORD …` before each thing it does; what follows up to the next
-such line is what a tool printed.
+The script prints a line `== NONCE WORD …` before each step; the lines up to the next one are the
+output of the step.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from edgenext.devices.protocol import Measured, ReadyEvent, Recorded, Warm
-from edgenext.devices.request import Asked, input_spec
-from edgenext.devices.runners.benchmark_model import WHERE
-from edgenext.devices.runners.tools import INPUT, OUTPUT, BenchmarkModel, Burst, Tool, Trtexec
-from edgenext.devices.transports.link import LinkTransport
-from edgenext.devices.transports.transport import Task
+from edgenext.devices.link import DeviceLink, DeviceTask
+from edgenext.devices.protocol import ArtifactMeasurements, ReadyEvent, ReadyFacts, RunnerRecord
+from edgenext.devices.request import DeviceRequest, input_spec
+from edgenext.devices.runners.benchmark_model import DOWNLOAD
+from edgenext.devices.runners.tools import (
+    INPUT,
+    OUTPUT,
+    BenchmarkModelTool,
+    ToolRound,
+    TrtexecTool,
+    VendorTool,
+)
 from edgenext.errors import ArtifactError, DeviceError
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.session import ArtifactSession
@@ -29,82 +35,86 @@ from edgenext.schema import DeviceFacts, Environment
 from edgenext.system.progress import Progress
 
 
-def tool_for(asked: Asked) -> Tool | None:
-    """The tool that measures what was asked better than our runner, or that alone can; else None.
+def tool_for(request: DeviceRequest) -> VendorTool | None:
+    """The tool that measures a request better than our runner, or that alone can; None for neither.
 
     Raises:
-        ArtifactError: only a tool could, and it is not there; the message says where to get it.
+        ArtifactError: only a tool could, and the device lacks it; the remedy says where to get it.
     """
-    formats = {a.manifest.format for a in asked.artifacts}
-    unit, there = asked.unit, asked.facts.tools
-    if unit == "tensorrt" and "trtexec" in there and formats <= set(Trtexec.formats):
-        return Trtexec(asked)
-    if unit == "tensorrt" and not formats <= set(Trtexec.formats):
+    formats = {a.manifest.format for a in request.artifacts}
+    unit, tools, name = request.unit, request.facts.tools, request.device.name
+    unsupported = formats.difference(TrtexecTool.input_formats)
+    if unit == "tensorrt" and unsupported:
         raise ArtifactError(
-            f"TensorRT takes ONNX, not {', '.join(formats - set(Trtexec.formats))}",
+            f"TensorRT takes ONNX, not {', '.join(unsupported)}",
             "Export it with --format tensorrt, or ask for --unit cpu",
         )
-    if formats == {"tflite"} and (asked.device.kind == "android" or unit != "cpu"):
-        if "benchmark_model" in there:
-            return BenchmarkModel(asked)
-        if unit != "cpu" or not asked.facts.software.keys() & {"ai_edge_litert", "tflite_runtime"}:
-            raise ArtifactError(f"{asked.device.name} has no benchmark_model", WHERE)
+    if unit == "tensorrt" and "trtexec" in tools:
+        return TrtexecTool(request)
+    is_tflite = formats.issubset(BenchmarkModelTool.input_formats)
+    if is_tflite and (request.device.kind == "android" or unit != "cpu"):
+        if "benchmark_model" in tools:
+            return BenchmarkModelTool(request)
+        runtimes = request.facts.software.keys() & {"ai_edge_litert", "tflite_runtime"}
+        if unit != "cpu" or not runtimes:
+            raise ArtifactError(f"{name} has no benchmark_model", DOWNLOAD)
     return None
 
 
 @dataclass(frozen=True)
-class Block:
-    """One thing that the script did: its words, and what was printed."""
+class ScriptStep:
+    """One step of the script: the words of its first line, and its output."""
 
     words: tuple[str, ...]
     text: str
 
 
-def measure(
-    link: LinkTransport, asked: Asked, tool: Tool, folder: Path, progress: Progress
-) -> Recorded:
-    """What the tool told of everything asked; logits are written into a folder.
+def measure_with_tool(
+    link: DeviceLink, request: DeviceRequest, tool: VendorTool, folder: Path, progress: Progress
+) -> RunnerRecord:
+    """The record of a request that a tool measures; logits are written into a folder.
 
     Raises:
-        ArtifactError: a file that the device cannot run.
+        ArtifactError: the device cannot run a file.
         DeviceError: the device or the tool failed.
     """
-    link.hold()
+    link.lock()
     store = f"{link.root}/store"
     with TemporaryDirectory(prefix="edgenext-") as temporary:
         scratch, inputs = Path(temporary), list[str]()
-        paths = [link.push(artifact.path) for artifact in asked.artifacts]
-        if asked.images:
-            written = (_inputs(asked, a, scratch / a.manifest.sha256) for a in asked.artifacts)
-            inputs = [link.push(path) for path in written]
-        # the same script has the same name, so that the same job goes on
-        body = script(asked, tool, paths, inputs, store)
+        paths = [link.push(artifact.path) for artifact in request.artifacts]
+        if request.images:
+            files = (
+                _write_inputs(request, a, scratch / a.manifest.sha256) for a in request.artifacts
+            )
+            inputs = [link.push(path) for path in files]
+        # the same script has the same name, so that an interrupted job is continued
+        body = job_script(request, tool, paths, inputs, store)
         nonce = hashlib.sha256(body.encode()).hexdigest()[:12]
-        text = say(nonce) + body
-        (scratch / "script.sh").write_text(text)
-        there = link.push(scratch / "script.sh")
-    job = hashlib.sha256(there.encode()).hexdigest()[:16]
-    task = Task(job, ("sh", there), "out", asked.how.limit_s, asked.clocks)
-    bursts: dict[str, list[Burst]] = {a.manifest.sha256: [] for a in asked.artifacts}
+        (scratch / "script.sh").write_text(say(nonce) + body)
+        script_path = link.push(scratch / "script.sh")
+    job = hashlib.sha256(script_path.encode()).hexdigest()[:16]
+    task = DeviceTask(job, ("sh", script_path), "out", request.options.limit_s, request.clocks)
+    rounds: dict[str, list[ToolRound]] = {a.manifest.sha256: [] for a in request.artifacts}
     done = False
-    for block in blocks(link.run(task), nonce):
-        done |= block.words[0] == "done"
-        _take(block, asked, tool, bursts, progress)
-    for artifact in asked.artifacts if asked.images else ():
-        _logits(link, job, asked, artifact, tool, folder)
+    for step in read_steps(link.run(task), nonce):
+        done |= step.words[0] == "done"
+        _read_step(step, request, tool, rounds, progress)
+    for artifact in request.artifacts if request.images else ():
+        _fetch_logits(link, job, request, artifact, tool, folder)
     link.remove(job)
-    measured = {sha256: _measured(tool, sha256, found) for sha256, found in bursts.items()}
-    return Recorded(job, environment(asked.facts), artifacts=measured, done=done)
+    measurements = {sha256: _measurements(sha256, of_one) for sha256, of_one in rounds.items()}
+    return RunnerRecord(job, environment_of(request.facts), artifacts=measurements, done=done)
 
 
-def script(
-    asked: Asked,
-    tool: Tool,
+def job_script(
+    request: DeviceRequest,
+    tool: VendorTool,
     paths: Sequence[str],
     inputs: Sequence[str],
     store: str,
 ) -> str:
-    """The script: build, rounds in turn, then every image through every artifact."""
+    """The script: prepare the models, measure rounds in turn, then run all images on each model."""
     lines = [
         "say begin",
         "start=$(date +%s)",
@@ -114,32 +124,35 @@ def script(
         "}",
     ]
     models = []
-    for artifact, path in zip(asked.artifacts, paths, strict=True):
-        model, line = tool.prepare(artifact, path, store)
+    for artifact, path in zip(request.artifacts, paths, strict=True):
+        model, command = tool.prepare(artifact, path, store)
         models.append(model)
-        if line:
+        if command:
             sha256 = artifact.manifest.sha256
-            lines += [f"say prepare {sha256}", f"{{ {line}; }} 2>&1", f"must $? {sha256}"]
-    more = f"[ $(($(date +%s) - start)) -lt {asked.how.sustained_s:.0f} ]"
-    lines += ["round=0 start=$(date +%s)", f"while [ $round -lt {asked.how.rounds} ] || {more}; do"]
-    for artifact, model in zip(asked.artifacts, models, strict=True):
+            lines += [f"say prepare {sha256}", f"{{ {command}; }} 2>&1", f"must $? {sha256}"]
+    time_left = f"[ $(($(date +%s) - start)) -lt {request.options.sustained_s:.0f} ]"
+    lines += [
+        "round=0 start=$(date +%s)",
+        f"while [ $round -lt {request.options.rounds} ] || {time_left}; do",
+    ]
+    for artifact, model in zip(request.artifacts, models, strict=True):
         sha256 = artifact.manifest.sha256
         lines += [f"say round {sha256} $round"]
         lines += [f"{{ {tool.time(model)}; }} 2>&1", f"must $? {sha256}"]
     lines += ["round=$((round + 1))", "done"]
-    if asked.images:
-        for artifact, model, file in zip(asked.artifacts, models, inputs, strict=True):
-            lines += _scoring(tool, artifact, model, file, len(asked.images))
+    if request.images:
+        for artifact, model, file in zip(request.artifacts, models, inputs, strict=True):
+            lines += _scoring(tool, artifact, model, file, len(request.images))
     return "\n".join([*lines, "say done", ""])
 
 
 def say(nonce: str) -> str:
-    """The first line of a script: how it tells what it does."""
+    """The first line of a script: the function that announces a step."""
     return f"say() {{ printf '\\n== {nonce} %s\\n' \"$*\"; }}\n"
 
 
-def _scoring(tool: Tool, artifact: Artifact, model: str, file: str, n: int) -> list[str]:
-    """Every image through one artifact: outputs are files, which outlive an interruption."""
+def _scoring(tool: VendorTool, artifact: Artifact, model: str, file: str, n: int) -> list[str]:
+    """Run every image on one model; each output is a file, which survives an interruption."""
     sha256 = artifact.manifest.sha256
     size = _row_bytes(artifact)
     return [
@@ -169,7 +182,7 @@ def _row_bytes(artifact: Artifact) -> int:
     spec = artifact.manifest.input
     if spec.shape[0] > 1:
         raise ArtifactError(
-            f"{artifact.path} takes batches of {spec.shape[0]}: a device's tools are fed one image "
+            f"{artifact.path} takes batches of {spec.shape[0]}: a vendor's tool runs one image "
             "at a time",
             "Export it with --batch 1",
         )
@@ -177,80 +190,89 @@ def _row_bytes(artifact: Artifact) -> int:
     return numbers * np.dtype(spec.dtype).itemsize
 
 
-def _inputs(asked: Asked, artifact: Artifact, path: Path) -> Path:
-    """A file of all images as the artifact takes them, one after the other."""
-    assert asked.images is not None  # noqa: S101 - seen by the caller
+def _write_inputs(request: DeviceRequest, artifact: Artifact, path: Path) -> Path:
+    """Write all images as inputs of an artifact, one after the other; the file's path."""
+    assert request.images is not None  # noqa: S101 - the caller has checked it
     session = ArtifactSession(artifact.manifest)
     with path.open("wb") as file:
-        for image in asked.images.images:
+        for image in request.images.images:
             file.write(session.prepare(np.asarray(image)[None]).tobytes())
     return path
 
 
-def blocks(lines: Iterator[str], nonce: str) -> Iterator[Block]:
-    """What the script did, one thing at a time."""
+def read_steps(lines: Iterator[str], nonce: str) -> Iterator[ScriptStep]:
+    """The steps of a script, from the lines of its output."""
     mark, text = f"== {nonce} ", list[str]()
     words: tuple[str, ...] = ()
     for line in lines:
         if line.startswith(mark):
             if words:
-                yield Block(words, "\n".join(text))
+                yield ScriptStep(words, "\n".join(text))
             words, text = tuple(line.removeprefix(mark).split()), []
         else:
             text.append(line)
     if words:
-        yield Block(words, "\n".join(text))
+        yield ScriptStep(words, "\n".join(text))
 
 
-def _take(
-    block: Block, asked: Asked, tool: Tool, bursts: dict[str, list[Burst]], progress: Progress
+def _read_step(
+    step: ScriptStep,
+    request: DeviceRequest,
+    tool: VendorTool,
+    rounds: dict[str, list[ToolRound]],
+    progress: Progress,
 ) -> None:
-    """Read one block, and tell how far it is."""
-    word, *about = block.words
-    if word == "begin":  # what an earlier attempt has measured does not count
-        for found in bursts.values():
-            found.clear()
-    names = dict(zip((a.manifest.sha256 for a in asked.artifacts), asked.names, strict=True))
-    if not about or about[0] not in names:
+    """Add the results of a step to the rounds by sha256, and report progress."""
+    word, *arguments = step.words
+    if word == "begin":  # the rounds of an earlier attempt do not count
+        for of_one in rounds.values():
+            of_one.clear()
+    names = dict(zip((a.manifest.sha256 for a in request.artifacts), request.names, strict=True))
+    if not arguments or arguments[0] not in names:
         return
-    artifact = asked.artifacts[list(names).index(about[0])]
+    sha256, device = arguments[0], request.device.name
+    artifact, of_one = request.artifacts[list(names).index(sha256)], rounds[sha256]
     if word == "round":
-        bursts[about[0]].append(tool.burst(artifact, block.text))
-        done = len(bursts[about[0]])
-        progress(f"benchmarking on {asked.device.name}", done, max(done, asked.how.rounds))
-    elif word == "end" and bursts[about[0]] and bursts[about[0]][-1].ended_s is None:
-        bursts[about[0]][-1] = replace(bursts[about[0]][-1], ended_s=float(about[1]))
-    elif word == "logits" and asked.images:
-        progress(f"evaluating {names[about[0]]}", int(about[1]), len(asked.images))
-    elif word == "prepare" and "FAILED" in block.text:
-        tool.burst(artifact, block.text)  # raises what the tool said
+        of_one.append(tool.read_round(artifact, step.text))
+        total = max(len(of_one), request.options.rounds)
+        progress(f"benchmarking on {device}", len(of_one), total)
+    elif word == "end" and of_one and of_one[-1].ended_s is None:
+        of_one[-1] = replace(of_one[-1], ended_s=float(arguments[1]))
+    elif word == "logits" and request.images:
+        progress(f"evaluating {names[sha256]}", int(arguments[1]), len(request.images))
+    elif word == "prepare" and "FAILED" in step.text:
+        tool.read_round(artifact, step.text)  # raises the tool's error
 
 
-def _logits(
-    link: LinkTransport, job: str, asked: Asked, artifact: Artifact, tool: Tool, folder: Path
+def _fetch_logits(
+    link: DeviceLink,
+    job: str,
+    request: DeviceRequest,
+    artifact: Artifact,
+    tool: VendorTool,
+    folder: Path,
 ) -> None:
-    """Fetch the outputs of all images and keep their logits as our runner would."""
-    assert asked.images is not None  # noqa: S101 - seen by the caller
+    """Fetch the outputs of all images, and write their logits as our runner does."""
+    assert request.images is not None  # noqa: S101 - the caller has checked it
     sha256 = artifact.manifest.sha256
     sizes = [int(word) for word in link.text(job, f"sizes-{sha256[:16]}").split()]
-    if len(sizes) != len(asked.images):
-        raise DeviceError(f"{asked.device.name} gave {len(sizes)} outputs of {artifact.name}")
+    if len(sizes) != len(request.images):
+        raise DeviceError(f"{request.device.name} gave {len(sizes)} outputs of {artifact.name}")
     link.pull(job, f"all-{sha256[:16]}", folder / "all")
-    data, at, rows = (folder / "all").read_bytes(), 0, []
+    data, start, rows = (folder / "all").read_bytes(), 0, []
     for size in sizes:
-        rows.append(tool.logits(artifact, data[at : at + size])[:1])
-        at += size
+        rows.append(tool.read_logits(artifact, data[start : start + size])[:1])
+        start += size
     np.concatenate(rows).astype("<f4").tofile(folder / f"logits-{sha256}.f32")
 
 
-def _measured(tool: Tool, sha256: str, bursts: Sequence[Burst]) -> Measured:
-    """What all rounds of one artifact came to, as our runner would tell it."""
-    if not bursts:
-        return Measured()
-    first = bursts[0]
-    every = [b.memory_mb for b in bursts if b.memory_mb is not None]
-    warm = Warm(
-        runtime=tool.runtime,
+def _measurements(sha256: str, rounds: Sequence[ToolRound]) -> ArtifactMeasurements:
+    """All rounds of one artifact, as our runner would report them."""
+    if not rounds:
+        return ArtifactMeasurements()
+    first = rounds[0]
+    facts = ReadyFacts(
+        runtime=rounds[-1].runtime,
         batch=1,
         burst=len(first.samples_ms),
         load_ms=first.load_ms,
@@ -260,21 +282,21 @@ def _measured(tool: Tool, sha256: str, bursts: Sequence[Burst]) -> Measured:
     )
     ready = ReadyEvent(
         artifact=sha256,
-        ready=warm,
+        ready=facts,
         unit=first.unit,
-        units=first.units or {},
+        units=first.units,
         partitions=first.partitions,
     )
-    return Measured(
+    return ArtifactMeasurements(
         ready=ready,
-        rounds=tuple(b.samples_ms for b in bursts),
-        at_s=tuple(b.ended_s for b in bursts if b.ended_s is not None),
-        peak_rss_mb=max(every, default=0.0),
+        rounds=tuple(r.samples_ms for r in rounds),
+        at_s=tuple(r.ended_s for r in rounds if r.ended_s is not None),
+        peak_rss_mb=max((r.memory_mb for r in rounds if r.memory_mb is not None), default=0.0),
     )
 
 
-def environment(facts: DeviceFacts) -> Environment:
-    """The device as a record of where a number was made: what it was probed to be."""
+def environment_of(facts: DeviceFacts) -> Environment:
+    """The device's facts as the environment of a measurement."""
     return Environment(
         cpu=facts.soc or facts.model or facts.machine,
         isa=facts.isa,

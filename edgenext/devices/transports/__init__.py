@@ -1,1 +1,1 @@
-"""Ways to a device: the four verbs, over a link that may break."""
+"""The transports: one module each, with a TRANSPORT; see `edgenext.devices.transport`."""

@@ -5,28 +5,31 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+from collections.abc import Mapping
 from typing import Any
 
-from edgenext.devices.transports.channel import LinkError, Reply
+from edgenext.devices.transport import LinkError, Reply, Transport
 from edgenext.errors import DeviceError
-from edgenext.formats.session import needed
+from edgenext.schema import Device
 
 ROOT = "/data/local/tmp/edgenext"
-"""The folder that every Android lets the shell write in and run from."""
+"""The folder that the shell may write in and run programs from on every Android."""
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
-"""Kinds of packet of adb's shell protocol, version 2: a byte, the length in 32 bits, the bytes."""
+"""Packet kinds of adb's shell protocol, version 2: a byte, the length in 32 bits, the bytes."""
 PACKET = 32 * 1024
-"""Bytes of stdin a packet."""
+"""Bytes of stdin in a packet."""
 NET_S = 10.0
-"""To reach a device over the network."""
+"""Timeout of a connection to a device over the network."""
 
 
 def client() -> Any:
-    """A client of the adb server; the server is started where none runs.
+    """A client of the adb server, which is started where none runs.
 
     Raises:
         MissingDependencyError: adbutils is not installed.
     """
+    from edgenext.formats.session import needed
+
     with needed("adbutils", "devices"):
         import adbutils
     port = os.environ.get("ANDROID_ADB_SERVER_PORT", "5037")
@@ -38,23 +41,23 @@ class AdbChannel:
 
     Args:
         serial: as `adb devices` shows it, or host:port.
-        root: folder of our files there.
+        root: the folder of our files on the device.
     """
 
     def __init__(self, serial: str, root: str = "") -> None:
         self._serial = serial
         self.where = f"adb {serial}"
         self.root = root or ROOT
-        self._reached = False
+        self._connected = False
 
     def call(self, command: str, stdin: bytes = b"", timeout_s: float = 60.0) -> Reply:
-        """Run a line of shell; see `Channel`."""
+        """Run a shell command; see `Channel`."""
         server = client()
         import adbutils
 
         try:
-            if not self._reached:
-                self._reach(server, adbutils)
+            if not self._connected:
+                self._connect(server, adbutils)
             device = server.device(self._serial)
             with device.open_transport(timeout=timeout_s) as link:
                 link.send_command(f"shell,v2,raw:{command}")
@@ -68,19 +71,19 @@ class AdbChannel:
             raise LinkError(str(e) or type(e).__name__) from e
 
     def close(self) -> None:
-        """Nothing is held; the next call looks for the device again."""
-        self._reached = False
+        """There is no connection to close; the next call looks for the device again."""
+        self._connected = False
 
-    def _reach(self, server: Any, adbutils: Any) -> None:
-        """Find the device among those of the server; one of the network is connected anew.
+    def _connect(self, server: Any, adbutils: Any) -> None:
+        """Find the device on the server; connect again to a device in the network.
 
         Raises:
-            LinkError: it is not there, or not now.
-            DeviceError: it does not trust this computer.
+            LinkError: the server does not see the device, or sees it offline.
+            DeviceError: the device does not trust this computer.
         """
         state = states(server).get(self._serial)
         if state != "device" and ":" in self._serial:
-            # "already connected" may be said of a connection that is dead
+            # the server may report "already connected" of a dead connection
             with contextlib.suppress(adbutils.AdbError):
                 server.disconnect(self._serial)
             server.connect(self._serial, timeout=NET_S)
@@ -91,22 +94,22 @@ class AdbChannel:
             )
         if state != "device":
             raise LinkError("it is offline" if state else "adb sees no such device")
-        self._reached = True
+        self._connected = True
 
 
 def states(server: Any) -> dict[str, str]:
-    """Serial number → state of everything that the adb server sees."""
+    """Serial number → state of all devices that the adb server sees."""
     return {info.serial: info.state for info in server.list()}
 
 
 def exchange(link: Any, stdin: bytes) -> Reply:
-    """Speak shell version 2 over an open link: all of stdin, then everything up to the exit code.
+    """Exchange packets of shell version 2: send stdin, then read up to the exit code.
 
     Raises:
-        EOFError: it ended before there was one.
+        EOFError: the link ended before the exit code.
     """
-    for at in range(0, len(stdin), PACKET):
-        piece = stdin[at : at + PACKET]
+    for offset in range(0, len(stdin), PACKET):
+        piece = stdin[offset : offset + PACKET]
         link.conn.sendall(struct.pack("<BI", STDIN, len(piece)) + piece)
     link.conn.sendall(struct.pack("<BI", CLOSE_STDIN, 0))
     parts: dict[int, list[bytes]] = {STDOUT: [], STDERR: []}
@@ -118,3 +121,23 @@ def exchange(link: Any, stdin: bytes) -> Reply:
             return Reply(data[0], b"".join(parts[STDOUT]), err)
         if kind in parts:
             parts[kind].append(data)
+
+
+def open_channel(device: Device) -> AdbChannel:
+    """The channel to a device of the adb server."""
+    return AdbChannel(device.adb, device.root)
+
+
+def device_fields(address: str, _options: Mapping[str, str]) -> dict[str, Any]:
+    """A device of the adb server, which has its own check of who may connect."""
+    return {"adb": address}
+
+
+TRANSPORT = Transport(
+    name="adb",
+    help="Serial number or host:port, as `adb devices` shows it.",
+    open_channel=open_channel,
+    example="SERIAL",
+    kinds=("android",),
+    device_fields=device_fields,
+)

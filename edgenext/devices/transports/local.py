@@ -6,8 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
 
-from edgenext.devices.transports.channel import LinkError, Reply
+from edgenext.devices.transport import LinkError, Reply, Transport
+from edgenext.schema import Device
 from edgenext.system.files import cache_folder
 
 
@@ -20,7 +24,7 @@ class LocalChannel:
         self.root = root or str(cache_folder("device"))
 
     def call(self, command: str, stdin: bytes = b"", timeout_s: float = 60.0) -> Reply:
-        """Run a line of shell; see `Channel`."""
+        """Run a shell command; see `Channel`."""
         process = subprocess.Popen(
             ("/bin/sh", "-c", command),
             stdin=subprocess.PIPE,
@@ -40,4 +44,22 @@ class LocalChannel:
         return Reply(process.returncode, out, err.decode(errors="replace"))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is no connection to close."""
+
+
+def open_channel(device: Device) -> LocalChannel:
+    """This machine's shell."""
+    return LocalChannel(device.root)
+
+
+def device_fields(_address: str, _options: Mapping[str, str]) -> dict[str, Any]:
+    """This machine, with the interpreter that runs edgenext."""
+    return {"local": True, "python": sys.executable}
+
+
+TRANSPORT = Transport(
+    name="local",
+    help="This machine itself.",
+    open_channel=open_channel,
+    device_fields=device_fields,
+)

@@ -1,32 +1,31 @@
-"""Devices over SSH: one pinned host key each, and no other."""
+"""Devices over SSH, each with one pinned host key."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
-import threading
-from collections.abc import Coroutine
-from concurrent.futures import TimeoutError as FutureTimeout
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from edgenext.devices.transports.channel import LinkError, Reply
+from edgenext.devices.transport import LinkError, Reply, Transport, TransportOption
 from edgenext.errors import DeviceError, UsageError
-from edgenext.formats.session import needed
+from edgenext.schema import Device
 
 if TYPE_CHECKING:
     import asyncssh
 
-T = TypeVar("T")
+    from edgenext.devices.event_loop import EventLoop
 
 CONNECT_S = 20.0
-"""To connect and log in; an emulated device takes one."""
-GRACE_S = 5.0
-"""For the loop to say that a call has timed out."""
+"""Timeout to connect and log in; an emulated device takes a second."""
+CLOSE_S = 5.0
+"""Timeout to close a connection."""
 KEEPALIVE_S = 5.0
-"""Between two signs of life; three that are missing are a broken link."""
+"""Between two keep-alive messages; the link is broken when three are not answered."""
 ROOT = ".cache/edgenext-device"
-"""Under the user's home, where a login begins."""
+"""Under the user's home, where a login starts."""
+KNOWN_HOSTS = "~/.ssh/known_hosts"
 
 
 def library() -> Any:
@@ -35,6 +34,8 @@ def library() -> Any:
     Raises:
         MissingDependencyError: it is not installed.
     """
+    from edgenext.formats.session import needed
+
     with needed("asyncssh", "devices"):
         import asyncssh
     return asyncssh
@@ -42,66 +43,25 @@ def library() -> Any:
 
 ADDRESS = re.compile(
     r"(?:(?P<user>[\w.][\w.-]*)@)?"
-    r"(?:\[(?P<six>[\da-fA-F:.%\w]+)\]|(?P<host>[\w][\w.-]*))"
+    r"(?:\[(?P<ipv6>[\da-fA-F:.%\w]+)\]|(?P<host>[\w][\w.-]*))"
     r"(?::(?P<port>\d{1,5}))?"
 )
 
 
 def parse_address(address: str) -> tuple[str, str, int]:
-    """User, host and port of `user@host[:port]`; the user is empty where none is given.
+    """User, host and port of `user@host[:port]`; the user is empty where the address has none.
 
     Raises:
-        UsageError: it is no such address.
+        UsageError: not such an address.
     """
-    found = ADDRESS.fullmatch(address)
-    port = int(found["port"] or 22) if found else 0
-    if found is None or not 0 < port < 65536:
+    match = ADDRESS.fullmatch(address)
+    port = int(match["port"] or 22) if match else 0
+    if match is None or not 0 < port < 65536:
         raise UsageError(
-            f"--ssh {address!r} is no address",
-            "Give user@host or user@host:port, an IPv6 address in brackets",
+            f"--ssh {address!r} is not an address",
+            "Give user@host or user@host:port, with an IPv6 address in brackets",
         )
-    return found["user"] or "", found["six"] or found["host"], port
-
-
-class Loop:
-    """An event loop in a thread of its own, for code that is not asynchronous."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
-        """The result of a coroutine.
-
-        Raises:
-            TimeoutError: it has none by then, and is cancelled.
-        """
-        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._loop)
-        try:
-            return future.result(timeout_s + GRACE_S)
-        except FutureTimeout as e:
-            future.cancel()
-            raise TimeoutError from e
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        """End everything that goes on in the loop, then the loop and its thread."""
-        with contextlib.suppress(FutureTimeout):
-            asyncio.run_coroutine_threadsafe(_end_others(), self._loop).result(GRACE_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(GRACE_S)
-        if not self._thread.is_alive():
-            self._loop.close()
-
-
-async def _end_others() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    return match["user"] or "", match["ipv6"] or match["host"], port
 
 
 async def _abort(connection: asyncssh.SSHClientConnection) -> None:
@@ -110,13 +70,13 @@ async def _abort(connection: asyncssh.SSHClientConnection) -> None:
 
 
 class SshChannel:
-    """A login on one device, whose host key is known.
+    """A login on one device whose host key is known.
 
     Args:
         address: user@host[:port].
-        host_key: the only one that is accepted, as `ssh-ed25519 AAAA…`.
-        identity: a private key's file; empty for the agent's and ~/.ssh's.
-        root: folder of our files there.
+        host_key: the only accepted one, as `ssh-ed25519 AAAA…`.
+        identity: the file of a private key; empty for those of the agent and of ~/.ssh.
+        root: the folder of our files on the device.
     """
 
     def __init__(self, address: str, host_key: str, identity: str = "", root: str = "") -> None:
@@ -124,21 +84,23 @@ class SshChannel:
         self._host_key, self._identity = host_key, identity
         self.where = f"ssh {address}"
         self.root = root or ROOT
-        self._loop: Loop | None = None
+        self._loop: EventLoop | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
 
     def call(self, command: str, stdin: bytes = b"", timeout_s: float = 60.0) -> Reply:
-        """Run a line of shell; see `Channel`."""
+        """Run a shell command; see `Channel`."""
         ssh = library()
         if self._loop is None:
-            self._loop = Loop()
+            from edgenext.devices.event_loop import EventLoop
+
+            self._loop = EventLoop()
         if self._connection is None:
             self._connection = self._connect(ssh)
-        # asyncssh does not end an input that is empty
-        given: dict[str, Any] = {"input": stdin} if stdin else {"stdin": ssh.DEVNULL}
+        # asyncssh does not close an empty input
+        source: dict[str, Any] = {"input": stdin} if stdin else {"stdin": ssh.DEVNULL}
         try:
-            done = self._loop.run(
-                self._connection.run(command, encoding=None, check=False, **given), timeout_s
+            result = self._loop.run(
+                self._connection.run(command, encoding=None, check=False, **source), timeout_s
             )
         except TimeoutError as e:
             self.close()
@@ -146,29 +108,29 @@ class SshChannel:
         except (OSError, ssh.Error) as e:
             self.close()
             raise LinkError(str(e) or type(e).__name__) from e
-        if done.exit_status is None:
+        if result.exit_status is None:
             self.close()
             raise LinkError("the connection was lost")
-        err = done.stderr if isinstance(done.stderr, bytes) else b""
-        out = done.stdout if isinstance(done.stdout, bytes) else b""
-        return Reply(done.exit_status, out, err.decode(errors="replace"))
+        err = result.stderr if isinstance(result.stderr, bytes) else b""
+        out = result.stdout if isinstance(result.stdout, bytes) else b""
+        return Reply(result.exit_status, out, err.decode(errors="replace"))
 
     def close(self) -> None:
-        """End the connection at once: a broken one has nothing to say."""
+        """Abort the connection, which may be broken."""
         connection, loop = self._connection, self._loop
         self._connection = self._loop = None
         if loop is None:
             return
         if connection is not None:
             with contextlib.suppress(TimeoutError, OSError):
-                loop.run(_abort(connection), GRACE_S)
+                loop.run(_abort(connection), CLOSE_S)
         loop.close()
 
     def _connect(self, ssh: Any) -> asyncssh.SSHClientConnection:
-        assert self._loop is not None  # noqa: S101 - made by `call`
+        assert self._loop is not None  # noqa: S101 - `call` has made it
         options: dict[str, Any] = {
             "port": self._port,
-            "known_hosts": trusted(ssh, self._host_key),
+            "known_hosts": accepted_keys(ssh, self._host_key),
             "keepalive_interval": KEEPALIVE_S,
             "connect_timeout": CONNECT_S,
             "login_timeout": CONNECT_S,
@@ -183,12 +145,12 @@ class SshChannel:
             )
         except ssh.HostKeyNotVerifiable as e:
             raise DeviceError(
-                f"{self.where} shows another host key than the one that was added",
+                f"{self.where} has another host key than the one that was added",
                 "If the device was set up again, remove it and add it again",
             ) from e
         except ssh.PermissionDenied as e:
             raise DeviceError(
-                f"{self.where} does not let us in: {e}",
+                f"{self.where} refuses the login: {e}",
                 "Add your public key to its authorized_keys, or give --identity",
             ) from e
         except (FileNotFoundError, ssh.KeyImportError, ssh.KeyEncryptionError) as e:
@@ -201,11 +163,11 @@ class SshChannel:
         return connection
 
 
-def trusted(ssh: Any, host_key: str) -> tuple[list[Any], list[Any], list[Any]]:
-    """What asyncssh takes for known hosts: one key, no authority, none revoked.
+def accepted_keys(ssh: Any, host_key: str) -> tuple[list[Any], list[Any], list[Any]]:
+    """The `known_hosts` argument of asyncssh: one key, no certificate authority, none revoked.
 
     Raises:
-        DeviceError: it is no public key.
+        DeviceError: not a public key.
     """
     try:
         return [ssh.import_public_key(host_key)], [], []
@@ -216,36 +178,97 @@ def trusted(ssh: Any, host_key: str) -> tuple[list[Any], list[Any], list[Any]]:
 
 
 def host_key_of(address: str) -> tuple[str, str]:
-    """The public key that a host shows now, and its fingerprint. Nothing proves that it is right.
+    """The public key that a host presents, not verified, and its fingerprint.
 
     Raises:
-        DeviceError: it cannot be reached.
+        DeviceError: the host cannot be reached.
     """
+    from edgenext.devices.event_loop import EventLoop
+
     ssh = library()
     _, host, port = parse_address(address)
-    loop = Loop()
+    loop = EventLoop()
     try:
         key = loop.run(ssh.get_server_host_key(host, port), CONNECT_S)
     except (OSError, TimeoutError, ssh.Error) as e:
         raise DeviceError(
-            f"ssh {address} cannot be reached: {e or 'no answer'}", "Is it on, and the name right?"
+            f"ssh {address} cannot be reached: {e or 'no answer'}",
+            "Is it switched on, and is the name right?",
         ) from e
     finally:
         loop.close()
     if key is None:
-        raise DeviceError(f"ssh {address} shows no host key")
+        raise DeviceError(f"ssh {address} presents no host key")
     return key.export_public_key().decode().strip(), key.get_fingerprint()
 
 
 def known_host(address: str, key: str) -> bool | None:
-    """Whether ~/.ssh/known_hosts has this key for a host; None where it has none at all."""
-    from pathlib import Path
-
+    """Whether ~/.ssh/known_hosts has this key for a host; None where it has no key for it."""
     ssh = library()
     _, host, port = parse_address(address)
     try:
-        known = ssh.read_known_hosts(str(Path("~/.ssh/known_hosts").expanduser()))
+        known = ssh.read_known_hosts(str(Path(KNOWN_HOSTS).expanduser()))
         keys, *_ = known.match(host, "", port if port != 22 else None)
     except (OSError, ValueError):
         return None
     return ssh.import_public_key(key) in keys if keys else None
+
+
+def verified_host_key(address: str, fingerprint: str) -> str:
+    """The host key of an address, verified by its fingerprint or by ~/.ssh/known_hosts.
+
+    Raises:
+        DeviceError: neither verifies it.
+    """
+    key, presented = host_key_of(address)
+    if fingerprint:
+        if fingerprint != presented:
+            raise DeviceError(
+                f"ssh {address} has the host key {presented}, not {fingerprint}",
+                "It is another machine, or was set up again: find out before you go on",
+            )
+        return key
+    known = known_host(address, key)
+    if known:
+        return key
+    if known is False:
+        raise DeviceError(
+            f"ssh {address} has another host key ({presented}) than {KNOWN_HOSTS} has for it",
+            "It is another machine, or was set up again: find out before you go on",
+        )
+    raise DeviceError(
+        f"the host key of ssh {address} is not known ({presented})",
+        f"Compare it with `ssh-keygen -lf` on the device, then add --host-key {presented}",
+    )
+
+
+def open_channel(device: Device) -> SshChannel:
+    """The channel to a device whose host key is pinned."""
+    return SshChannel(device.ssh, device.host_key, device.identity, device.root)
+
+
+def device_fields(address: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """A device with its verified host key."""
+    return {
+        "ssh": address,
+        "host_key": verified_host_key(address, options.get("fingerprint", "")),
+        "identity": options.get("identity", ""),
+    }
+
+
+TRANSPORT = Transport(
+    name="ssh",
+    help="user@host[:port]: Jetson, Raspberry Pi, any Linux.",
+    open_channel=open_channel,
+    example="user@host",
+    kinds=("jetson", "linux"),
+    options=(
+        TransportOption("identity", "Private key for --ssh.", is_path=True),
+        TransportOption(
+            "fingerprint",
+            "Fingerprint of the host's key, SHA256:…, if ssh does not know it.",
+            flag="--host-key",
+        ),
+    ),
+    device_fields=device_fields,
+)

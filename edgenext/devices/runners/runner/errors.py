@@ -1,5 +1,5 @@
-"""What may go wrong."""
+"""The runner's errors."""
 
 
 class JobError(Exception):
-    """The job cannot be done here; the message is for the user."""
+    """The job cannot run on this device; the message is for the user."""

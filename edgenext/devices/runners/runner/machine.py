@@ -1,14 +1,14 @@
-"""What this machine is, and what it is doing."""
+"""This machine and its load."""
 
 import os
 import platform
 
 ISA = (("asimddp", "dotprod"), ("sve", "sve"), ("i8mm", "i8mm"))
-"""arm64 names of instruction sets in /proc/cpuinfo, from the least to the most use for INT8."""
+"""arm64 instruction sets: names in /proc/cpuinfo and in records, the most useful to INT8 last."""
 
 
 def read(path):
-    """A text file of the system's, or nothing."""
+    """The text of a system file; empty where it cannot be read."""
     try:
         with open(path, errors="replace") as file:
             return file.read().strip("\0\n ")
@@ -27,7 +27,7 @@ def field(text, *names):
 
 
 def environment(packages):
-    """The machine and the software, as `edgenext.schema.Environment` has it."""
+    """The machine and the software: the fields of `edgenext.schema.Environment`."""
     cpuinfo = read("/proc/cpuinfo")
     features = set(field(cpuinfo, "Features").split())
     if platform.machine() in ("x86_64", "AMD64"):
@@ -35,7 +35,7 @@ def environment(packages):
         known = ("avx2", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_int8")
         isa = [name for name in known if name in flags]
     else:
-        isa = [ours for theirs, ours in ISA if theirs in features]
+        isa = [name for feature, name in ISA if feature in features]
     tree = "/sys/firmware/devicetree/base/model"
     cpu = read(tree) or field(cpuinfo, "model name", "Hardware", "Model")
     memory = field(read("/proc/meminfo"), "MemTotal").split()
@@ -57,21 +57,20 @@ def peak_kib():
 
 
 def choose_cpus(threads):
-    """The fastest of the CPUs that may be used, as many as threads."""
+    """The fastest CPUs that this process may use, one for each thread."""
     if not hasattr(os, "sched_getaffinity"):
         return []
     allowed = sorted(os.sched_getaffinity(0))
 
     def order(cpu):
-        where = "/sys/devices/system/cpu/cpu%d/cpufreq/cpuinfo_max_freq" % cpu
-        speed = read(where)
+        speed = read("/sys/devices/system/cpu/cpu%d/cpufreq/cpuinfo_max_freq" % cpu)
         return -(int(speed) if speed.isdigit() else 0), cpu
 
     return sorted(sorted(allowed, key=order)[:threads])
 
 
 def busy_seconds(cpus):
-    """Seconds that all cores were busy, and those that were stolen from these, since the start."""
+    """Seconds that all cores were busy, and that were stolen from these CPUs, since boot."""
     tick = os.sysconf("SC_CLK_TCK")
     busy = stolen = 0
     for line in read("/proc/stat").splitlines():
@@ -95,7 +94,7 @@ def process_seconds(pids):
 
 
 def clock_mhz(cpus):
-    """The slowest of these CPUs' clocks now, None where the system does not say."""
-    found = [read("/sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq" % cpu) for cpu in cpus]
-    known = [int(khz) / 1000 for khz in found if khz.isdigit() and int(khz)]
+    """The lowest current clock of these CPUs; None where the system does not show it."""
+    clocks = [read("/sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq" % cpu) for cpu in cpus]
+    known = [int(khz) / 1000 for khz in clocks if khz.isdigit() and int(khz)]
     return min(known) if known else None

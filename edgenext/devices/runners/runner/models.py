@@ -1,4 +1,4 @@
-"""An artifact in its runtime: one class a runtime."""
+"""An artifact in its runtime: one class for each runtime."""
 
 import json
 import os
@@ -13,7 +13,7 @@ UNITS = {
     "npu": ["QNNExecutionProvider"],
     "nnapi": ["NnapiExecutionProvider"],
 }
-"""onnxruntime's providers for a compute unit; the CPU's comes last in each."""
+"""onnxruntime's providers for a compute unit, besides the CPU's, which is always last."""
 UNIT_OF = {
     "CPUExecutionProvider": "cpu",
     "CUDAExecutionProvider": "gpu",
@@ -24,7 +24,7 @@ UNIT_OF = {
 
 
 def prepare(images, spec, job):
-    """The input of N×H×W×3 uint8 images, in the artifact's layout and type."""
+    """N×H×W×3 uint8 images as an input, in the artifact's layout and type."""
     import numpy as np
 
     if spec["dtype"] == "uint8" and spec.get("scale") is None:
@@ -41,27 +41,27 @@ def prepare(images, spec, job):
     return np.clip(levels, limits.min, limits.max).astype(spec["dtype"])
 
 
-def missing(what, error):
-    """The error of a package that cannot be imported, and what may help."""
-    # the loader passes over what is for another processor, and then finds nothing
-    named = str(error).partition(":")[0]
-    wrong = "shared object" in str(error) and os.path.exists(named)
-    why = "it is built for another processor: " if wrong else ""
+def import_error(package, error):
+    """The error of a package that cannot be imported, with a remedy."""
+    # the loader ignores a file that is built for another processor, and reports it as missing
+    path = str(error).partition(":")[0]
+    is_foreign = "shared object" in str(error) and os.path.exists(path)
+    cause = "it is built for another processor: " if is_foreign else ""
     return JobError(
         "%s cannot be imported on the device (%s%s): install it there for %s, Python %s"
-        % (what, why, error, platform.machine(), platform.python_version())
+        % (package, cause, error, platform.machine(), platform.python_version())
     )
 
 
 def version(library):
-    """A package's version by its module, where Python can tell."""
+    """A package's version, from its module or from its metadata."""
     if hasattr(library, "__version__"):
         return library.__version__
     try:
         from importlib import metadata
 
         return metadata.version(library.__name__.partition(".")[0].replace("_", "-"))
-    except Exception:  # noqa: BLE001 - older Pythons have no metadata, some packages neither
+    except Exception:  # noqa: BLE001 - older Pythons and some packages have no metadata
         return "unknown"
 
 
@@ -82,9 +82,9 @@ class OnnxModel:
         if profile:
             options.enable_profiling = True
             options.profile_file_prefix = profile
-        wanted = UNITS[artifact["unit"]]
-        known = [p for p in wanted if p in ort.get_available_providers()]
-        self._session = ort.InferenceSession(path, options, known + ["CPUExecutionProvider"])
+        available = ort.get_available_providers()
+        providers = [p for p in UNITS[artifact["unit"]] if p in available]
+        self._session = ort.InferenceSession(path, options, providers + ["CPUExecutionProvider"])
         self.unit = UNIT_OF[self._session.get_providers()[0]]
         self._input, self._output = artifact["input"]["name"], artifact["output"]
 
@@ -94,7 +94,7 @@ class OnnxModel:
         try:
             import onnxruntime
         except (ImportError, OSError) as e:
-            raise missing("onnxruntime", e) from e
+            raise import_error("onnxruntime", e) from e
         return onnxruntime
 
     def infer(self, prepared):
@@ -103,22 +103,22 @@ class OnnxModel:
 
     @classmethod
     def placement(cls, path, artifact, threads, images, job):
-        """Operators by the unit that ran them, by name: from onnxruntime's own profile."""
+        """Operators by unit and name, from onnxruntime's own profile."""
         model = cls(path, artifact, threads, profile="placement")
         model.infer(prepare(images, artifact["input"], job))
         profile = model._session.end_profiling()
         with open(profile) as file:
             events = json.load(file)
         os.remove(profile)
-        found = {}
+        units = {}
         for event in events:
-            told = event.get("args", {})
-            if event.get("cat") == "Node" and told.get("provider"):
-                unit = UNIT_OF.get(told["provider"], told["provider"])
-                counts = found.setdefault(unit, {})
-                name = told.get("op_name", "?")
+            arguments = event.get("args", {})
+            if event.get("cat") == "Node" and arguments.get("provider"):
+                unit = UNIT_OF.get(arguments["provider"], arguments["provider"])
+                counts = units.setdefault(unit, {})
+                name = arguments.get("op_name", "?")
                 counts[name] = counts.get(name, 0) + 1
-        return found
+        return units
 
 
 class TfliteModel:
@@ -131,14 +131,17 @@ class TfliteModel:
 
     def __init__(self, path, artifact, threads):
         if artifact["unit"] != "cpu":
-            raise JobError("LiteRT's Python has no %s: use benchmark_model" % artifact["unit"])
+            raise JobError(
+                "LiteRT's Python package does not support the unit %s: use benchmark_model"
+                % artifact["unit"]
+            )
         with open(path, "rb") as file:
             content = file.read()
-        self._loaded = self.library().Interpreter(model_content=content, num_threads=threads)
-        self._loaded.allocate_tensors()
-        self._input = self._loaded.get_input_details()[0]["index"]
-        self._output = self._loaded.get_output_details()[0]
-        ops = self._loaded._get_ops_details()
+        self._interpreter = self.library().Interpreter(model_content=content, num_threads=threads)
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]
+        ops = self._interpreter._get_ops_details()
         self.partitions = sum(op["op_name"] == "DELEGATE" for op in ops)
 
     @staticmethod
@@ -150,16 +153,16 @@ class TfliteModel:
             try:
                 from tflite_runtime import interpreter
             except (ImportError, OSError):
-                raise missing("ai-edge-litert", first) from first
+                raise import_error("ai-edge-litert", first) from first
         return interpreter
 
     def infer(self, prepared):
         """Logits of one prepared batch."""
         import numpy as np
 
-        self._loaded.set_tensor(self._input, prepared)
-        self._loaded.invoke()
-        value = self._loaded.get_tensor(self._output["index"])
+        self._interpreter.set_tensor(self._input, prepared)
+        self._interpreter.invoke()
+        value = self._interpreter.get_tensor(self._output["index"])
         scale, zero = self._output["quantization"]
         if value.dtype == np.float32 or not scale:
             return np.asarray(value, np.float32)
@@ -167,7 +170,7 @@ class TfliteModel:
 
     @classmethod
     def placement(cls, path, artifact, threads, images, job):
-        """Everything is on the CPU."""
+        """Empty: all operators run on the CPU."""
         return {}
 
 

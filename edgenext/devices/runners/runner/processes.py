@@ -1,4 +1,4 @@
-"""The processes beside this one: those of the artifacts, and the sensors' program."""
+"""The processes of the artifacts and of the sensors' program."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from .errors import JobError
 SENSORS = "sensors.jsonl"
 
 
-class Process:
+class ArtifactProcess:
     """The process of one artifact."""
 
     def __init__(self, job_path, folder, index, job):
@@ -36,18 +36,18 @@ class Process:
             env=dict(os.environ, **threads),
         )
 
-    def ask(self, what, *argument):
-        """The answer to one question."""
-        self.tell(what, *argument)
-        return self.hear()
+    def call(self, method, *arguments):
+        """The answer of a method of the process's `ArtifactWorker`."""
+        self.send(method, *arguments)
+        return self.receive()
 
-    def tell(self, what, *argument):
-        """Ask without waiting."""
+    def send(self, method, *arguments):
+        """Call a method without waiting for the answer."""
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps([what, argument]) + "\n")
+            self.process.stdin.write(json.dumps([method, arguments]) + "\n")
             self.process.stdin.flush()
 
-    def hear(self):
+    def receive(self):
         """The next answer."""
         line = self.process.stdout.readline()
         name = self.artifact["name"]
@@ -55,19 +55,19 @@ class Process:
             code = self.process.wait()
             if code == -signal.SIGKILL:
                 raise JobError("%s was killed: the device may have run out of memory" % name)
-            how = "signal %d" % -code if code < 0 else "exit code %d" % code
-            raise JobError("the process that runs %s ended with %s" % (name, how))
+            status = "signal %d" % -code if code < 0 else "exit code %d" % code
+            raise JobError("the process that runs %s ended with %s" % (name, status))
         answer = json.loads(line)
         if "error" in answer:
             raise JobError("%s: %s" % (name, answer["error"]))
         return answer
 
     def suspend(self, stop):
-        """Idle threads spin: they must not while another artifact runs."""
+        """Stop or resume it: its idle threads would spin while another artifact runs."""
         os.kill(self.process.pid, signal.SIGSTOP if stop else signal.SIGCONT)
 
     def close(self):
-        """End it."""
+        """Kill it."""
         self.process.kill()
         self.process.wait()
         self.process.stdin.close()
@@ -75,7 +75,7 @@ class Process:
 
 
 class Sensors:
-    """Lines of the device's sensors, each with the time and what ran, in a file of their own."""
+    """Records lines of the device's sensors, each with the time and a label, in a file."""
 
     def __init__(self, argv):
         self.label = "idle"
@@ -87,10 +87,10 @@ class Sensors:
                 )
             except OSError:
                 return
-            threading.Thread(target=self.follow, daemon=True).start()
+            threading.Thread(target=self.record, daemon=True).start()
 
-    def follow(self):
-        """Write down what comes."""
+    def record(self):
+        """Write the program's lines to the file."""
         with open(SENSORS, "w") as file:
             for line in self.process.stdout:
                 row = {"t": time.monotonic(), "during": self.label, "line": line.rstrip("\n")}
@@ -98,7 +98,7 @@ class Sensors:
                 file.flush()
 
     def close(self):
-        """End the program."""
+        """Kill the program."""
         if self.process:
             self.process.kill()
             self.process.wait()

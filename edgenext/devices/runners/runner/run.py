@@ -1,4 +1,4 @@
-"""A whole job: all artifacts in turn, then their logits."""
+"""A job: latency of all artifacts in turn, then their logits."""
 
 import contextlib
 import json
@@ -9,17 +9,17 @@ import time
 from .errors import JobError
 from .machine import busy_seconds, choose_cpus, clock_mhz, environment, process_seconds
 from .models import UNITS
-from .processes import Process, Sensors
+from .processes import ArtifactProcess, Sensors
 from .worker import serve
 
 RESULTS = "results.jsonl"
 LATENCY_DONE = "latency.done"
 PROGRESS_S = 2.0
-"""Between two events about logits."""
+"""The time between two events about logits."""
 
 
-class Run:
-    """A whole job."""
+class JobRun:
+    """The run of one job."""
 
     def __init__(self, job_path, folder):
         with open(job_path) as file:
@@ -29,22 +29,22 @@ class Run:
         self.cpus = choose_cpus(self.job["threads"])
 
     def emit(self, event, **values):
-        """One line of the results."""
+        """Append an event to the results."""
         self.results.write(json.dumps(dict(values, event=event)) + "\n")
         self.results.flush()
 
     def start(self, index):
         """The process of one artifact."""
-        return Process(self.job_path, self.folder, index, self.job)
+        return ArtifactProcess(self.job_path, self.folder, index, self.job)
 
     def measure(self):
-        """Everything that is not done yet."""
+        """Measure what an earlier attempt has not."""
         with contextlib.ExitStack() as stack:
             processes, packages = [], {}
             for index in range(len(self.job["artifacts"])):
                 process = self.start(index)
                 stack.callback(process.close)
-                packages.update(process.ask("packages"))
+                packages.update(process.call("packages"))
                 processes.append(process)
             self.emit(
                 "start",
@@ -62,39 +62,39 @@ class Run:
         self.emit("done")
 
     def latencies(self, processes):
-        """Load all, then rounds in turn, then the sensors; they are left suspended."""
-        placed = [self.placement(index) for index in range(len(processes))]
+        """Load all artifacts, then run rounds in turn; the processes are then suspended."""
+        placements = [self.placement(index) for index in range(len(processes))]
         sensors = Sensors(self.job.get("sensor"))
         try:
             if sensors.process:
                 time.sleep(self.job["sensor_s"])
             loaded = []
-            for process, units in zip(processes, placed):
-                told = process.ask("load")
+            for process, units in zip(processes, placements):
+                answer = process.call("load")
                 sha256 = process.artifact["sha256"]
-                self.emit("ready", artifact=sha256, units=units, **told)
-                loaded.append((process, sha256, told["ready"]["burst"]))
+                self.emit("ready", artifact=sha256, units=units, **answer)
+                loaded.append((process, sha256, answer["ready"]["burst"]))
                 process.suspend(True)
             self.rounds(loaded, sensors)
             for process, sha256, _ in loaded:
                 process.suspend(False)
-                self.emit("peak", artifact=sha256, **process.ask("peak"))
+                self.emit("peak", artifact=sha256, **process.call("peak"))
                 process.suspend(True)
         finally:
             sensors.close()
 
     def placement(self, index):
-        """One artifact's operators by unit, from a process that ends with the question."""
+        """One artifact's operators by unit, from a process of its own."""
         if not UNITS.get(self.job["artifacts"][index]["unit"]):
-            return {}  # a CPU leaves nothing to others
+            return {}  # on the CPU there is no other unit
         process = self.start(index)
         try:
-            return process.ask("placement")["units"]
+            return process.call("placement")["units"]
         finally:
             process.close()
 
     def rounds(self, processes, sensors):
-        """Bursts A B C A B C …, and what else the machine did meanwhile."""
+        """Bursts in the order A B C A B C …, and the conditions of the machine during them."""
         pids = [os.getpid()] + [process.process.pid for process, _, _ in processes]
         start = time.monotonic()
         (busy, stolen), own = busy_seconds(self.cpus), process_seconds(pids)
@@ -103,11 +103,11 @@ class Run:
             for process, sha256, burst in processes:
                 process.suspend(False)
                 sensors.label = sha256
-                told = process.ask("burst", burst)
+                answer = process.call("burst", burst)
                 sensors.label = "between"
                 process.suspend(True)
                 at_s = time.monotonic() - start
-                self.emit("round", artifact=sha256, round=done, at_s=at_s, **told)
+                self.emit("round", artifact=sha256, round=done, at_s=at_s, **answer)
             clock = clock_mhz(self.cpus)
             if clock:
                 clocks.append(clock)
@@ -126,29 +126,29 @@ class Run:
             for process, sha256, _ in processes:
                 process.suspend(False)
                 sensors.label = "load " + sha256
-                told = process.ask("run_for", self.job["sensor_s"])
+                answer = process.call("run_for", self.job["sensor_s"])
                 sensors.label = "between"
                 process.suspend(True)
-                self.emit("load", artifact=sha256, **told)
+                self.emit("load", artifact=sha256, **answer)
 
     def logits(self, process):
-        """Logits of all images, with a word from time to time."""
+        """Compute the logits of all images, with an event from time to time."""
         process.suspend(False)
-        process.tell("logits")
+        process.send("logits")
         sha256, last, done, total = process.artifact["sha256"], 0.0, 0, -1
         while done != total:
-            told = process.hear()
-            done, total = told["done"], told["total"]
+            answer = process.receive()
+            done, total = answer["done"], answer["total"]
             if done == total or time.monotonic() - last > PROGRESS_S:
                 self.emit("logits", artifact=sha256, done=done, total=total)
                 last = time.monotonic()
 
 
 def main(arguments):
-    """0 when all was done; else the reason is the last line on stderr, and an event."""
+    """Run a job; 0, or 1 after an error, which is an event and the last line on stderr."""
     if arguments[:1] == ["--worker"]:
         return serve(*arguments[1:])
-    run = Run(*arguments)
+    run = JobRun(*arguments)
     try:
         run.measure()
     except JobError as e:

@@ -16,10 +16,10 @@ from .models import MODELS, prepare, version
 
 MIN_BURST, MAX_BURST = 3, 400
 WINDOW = 5
-"""Inferences in each of the two medians that are compared before it is warm."""
+"""Inferences in each of the two medians that the warm-up compares."""
 
 
-class Worker:
+class ArtifactWorker:
     """One artifact in this process."""
 
     def __init__(self, job, folder, index):
@@ -33,7 +33,7 @@ class Worker:
                 self.cpus = []
         self.kind = MODELS.get(self.artifact["format"])
         if self.kind is None:
-            raise JobError("%s files do not run in Python here" % self.artifact["format"])
+            raise JobError("the runner has no runtime for %s files" % self.artifact["format"])
         self.library = self.kind.library()
         gc.collect()
         with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
@@ -42,19 +42,19 @@ class Worker:
         self.model = None
 
     def packages(self):
-        """The versions of what it runs with."""
+        """The versions of the packages it runs with."""
         import numpy as np
 
         return {"numpy": np.__version__, self.kind.package: version(self.library)}
 
     @property
     def batch(self):
-        """The batch it runs: its own, or the one asked for."""
+        """The artifact's fixed batch, or else the job's."""
         fixed = self.artifact["input"]["shape"][0]
         return fixed if fixed > 0 else self.job["batch"]
 
     def noise(self):
-        """Seeded noise, batch×H×W×3 uint8, as every artifact of this size gets it."""
+        """Seeded noise, batch×H×W×3 uint8: the same for every artifact of one size."""
         import numpy as np
 
         shape = self.artifact["input"]["shape"]
@@ -63,12 +63,12 @@ class Worker:
         return rng.randint(0, 256, (self.batch, height, width, 3)).astype(np.uint8)
 
     def placement(self):
-        """Operators by unit, from a session of its own that ends with this process."""
+        """Operators by unit, from a session that ends with this process."""
         threads, noise = self.job["threads"], self.noise()
         return {"units": self.kind.placement(self.path, self.artifact, threads, noise, self.job)}
 
     def load(self):
-        """Load and warm it up."""
+        """Load the artifact and warm it up."""
         start = time.perf_counter()
         self.model = self.kind(self.path, self.artifact, self.job["threads"])
         load_ms = 1000 * (time.perf_counter() - start)
@@ -78,8 +78,8 @@ class Worker:
         gc.collect()
         gc.disable()
         warm = self.warm_up()
-        one = max(statistics.median(warm[-WINDOW:]), 1e-6)
-        burst = max(MIN_BURST, min(MAX_BURST, math.ceil(self.job["burst_ms"] / one)))
+        sample_ms = max(statistics.median(warm[-WINDOW:]), 1e-6)
+        burst = max(MIN_BURST, min(MAX_BURST, math.ceil(self.job["burst_ms"] / sample_ms)))
         return {
             "ready": {
                 "runtime": self.model.runtime,
@@ -102,7 +102,7 @@ class Worker:
         return max(1000 * (time.perf_counter() - start), 1e-6)
 
     def settled(self, samples):
-        """Whether the median of the last inferences is within 2 % of that of those before."""
+        """Whether the median of the last inferences is within 2 % of the median before them."""
         if len(samples) < max(self.job["min_warmup"], 2 * WINDOW):
             return False
         before = statistics.median(samples[-2 * WINDOW : -WINDOW])
@@ -110,7 +110,7 @@ class Worker:
         return abs(last - before) < self.job["settled"] * before
 
     def warm_up(self):
-        """Times of inferences in ms until they come to rest, or there were enough."""
+        """Times of inferences in ms until they settle, or to the limits of the job."""
         samples, end = [], time.monotonic() + self.job["max_warmup_s"]
         while not self.settled(samples):
             late = len(samples) >= self.job["max_warmup"] or time.monotonic() > end
@@ -125,7 +125,7 @@ class Worker:
         return {"samples_ms": [self.timed() for _ in range(n)]}
 
     def run_for(self, seconds):
-        """How many inferences were made without a pause, and in how many seconds."""
+        """Run inferences without a pause; their number and duration."""
         start, n = time.monotonic(), 0
         while time.monotonic() - start < seconds:
             self.infer()
@@ -133,26 +133,26 @@ class Worker:
         return {"seconds": time.monotonic() - start, "inferences": n}
 
     def logits(self, folder):
-        """Yield how many images are done: their logits are appended to the artifact's file."""
+        """Append the logits of all images to the artifact's file; yield how many are done."""
         import numpy as np
 
         gc.enable()
         if self.model is None:
             self.model = self.kind(self.path, self.artifact, self.job["threads"])
-        about = self.job["images"]
-        path = os.path.join(folder, about["file"])
-        every = np.memmap(path, np.uint8, "r", shape=tuple(about["shape"]))
+        spec = self.job["images"]
+        path = os.path.join(folder, spec["file"])
+        images = np.memmap(path, np.uint8, "r", shape=tuple(spec["shape"]))
         name = "logits-%s.f32" % self.artifact["sha256"]
-        done, total = 0, len(every)
+        done, total = 0, len(images)
         with open(name, "ab") as file:
             while done < total:
-                chunk = np.asarray(every[done : done + self.batch])
+                chunk = np.asarray(images[done : done + self.batch])
                 n = len(chunk)
                 chunk = np.resize(chunk, (self.batch,) + chunk.shape[1:])
-                part = np.asarray(
+                logits = np.asarray(
                     self.model.infer(prepare(chunk, self.artifact["input"], self.job)), "<f4"
                 )
-                row = 4 * part.shape[1]
+                row = 4 * logits.shape[1]
                 written = file.tell() // row
                 if done == 0 and written >= n:
                     done = written  # by an earlier attempt
@@ -163,7 +163,7 @@ class Worker:
                 if done == 0:
                     file.truncate(0)
                     file.seek(0)
-                file.write(part[:n].tobytes())
+                file.write(logits[:n].tobytes())
                 file.flush()
                 done += n
                 yield done, total
@@ -175,10 +175,10 @@ class Worker:
 
 
 def serve(job_path, folder, index):
-    """Answer the parent's lines until they end."""
+    """Answer the calls of the parent, one a line, until its lines end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a runtime prints goes to stderr
+    os.dup2(2, 1)  # whatever a runtime prints goes to stderr
 
     def answer(value):
         answers.write(json.dumps(value) + "\n")
@@ -187,18 +187,18 @@ def serve(job_path, folder, index):
     try:
         with open(job_path) as file:
             job = json.load(file)
-        worker = Worker(job, folder, int(index))
+        worker = ArtifactWorker(job, folder, int(index))
         for line in sys.stdin:
-            asked, argument = json.loads(line)
-            if asked == "logits":
+            method, arguments = json.loads(line)
+            if method == "logits":
                 for done, total in worker.logits(folder):
                     answer({"done": done, "total": total})
             else:
-                answer(getattr(worker, asked)(*argument))
+                answer(getattr(worker, method)(*arguments))
     except MemoryError:
-        answer({"error": "the device has not enough memory for it"})
+        answer({"error": "the device has too little memory"})
     except JobError as e:
         answer({"error": str(e)})
-    except Exception as e:  # noqa: BLE001 - whatever a runtime raises is the parent's to report
+    except Exception as e:  # noqa: BLE001 - the parent reports any error of a runtime
         answer({"error": "%s: %s" % (type(e).__name__, " ".join(str(e).split())[:500])})
     return 0

@@ -3,8 +3,8 @@ import Foundation
 import SwiftUI
 import UniformTypeIdentifiers
 
-/// Measures a bundle that the user picks, and keeps the results in the app's own folder, where
-/// Files and the Finder find them.
+/// Measures a bundle that the user selects, and writes the results into the app's own folder, which
+/// Files and the Finder show.
 @main
 struct EdgeRunnerApp: App {
     var body: some Scene {
@@ -53,7 +53,7 @@ struct BundleView: View {
     }
 }
 
-/// Does the job of a bundle; the last line to show.
+/// Runs the job of a bundle; the last line to show.
 private func run(_ bundle: URL, _ progress: @escaping (String) -> Void) async -> String {
     let isScoped = bundle.startAccessingSecurityScopedResource()
     defer { if isScoped { bundle.stopAccessingSecurityScopedResource() } }
@@ -61,8 +61,8 @@ private func run(_ bundle: URL, _ progress: @escaping (String) -> Void) async ->
         let name = "results-\(try Job(bundle: bundle).job)"
         let results = URL.documentsDirectory.appendingPathComponent(name)
         let runner = try Runner(
-            bundle: bundle, results: results, engine: CoreMLEngine(),
-            environment: deviceEnvironment(software: CoreMLEngine.software), progress: progress)
+            bundle: bundle, results: results, runtime: CoreMLRuntime(),
+            environment: deviceEnvironment(software: CoreMLRuntime.software), progress: progress)
         let failures = try await runner.run()
         let measured = runner.job.artifacts.count - failures.count
         return "\(measured) of \(runner.job.artifacts.count) measured: copy \(name) back"

@@ -2,8 +2,8 @@
     import CoreML
     import Foundation
 
-    /// Where Core ML means to run each operator of a compiled model. The unit of the whole is the
-    /// one with most of the estimated cost or, where Core ML estimates none, most operators.
+    /// The units on which Core ML plans to run the operators of a compiled model. The model's unit is
+    /// the one with most of the estimated cost or, without estimates, with most operators.
     @available(macOS 14.4, iOS 17.4, *)
     func planned(_ compiled: URL, _ configuration: MLModelConfiguration) async throws -> Placement {
         let plan = try await MLComputePlan.load(contentsOf: compiled, configuration: configuration)

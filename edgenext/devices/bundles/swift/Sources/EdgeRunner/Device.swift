@@ -9,7 +9,7 @@ import Foundation
     import IOKit.ps
 #endif
 
-/// Instructions that matter to INT8, from the least to the most use: Apple's name → ours.
+/// Instruction sets that matter to INT8, the most useful last: Apple's name → the name in records.
 private let instructionSets = [("FEAT_DotProd", "dotprod"), ("FEAT_I8MM", "i8mm")]
 
 /// This machine; `software` are packages whose versions a timing depends on.
@@ -25,7 +25,7 @@ public func deviceEnvironment(software: [String: String]) -> Environment {
         packages: software)
 }
 
-/// What this device says of itself, now.
+/// The present facts of this device.
 func deviceFacts() -> Facts {
     let process = ProcessInfo.processInfo
     let version = process.operatingSystemVersion
@@ -55,7 +55,7 @@ func deviceFacts() -> Facts {
     return facts
 }
 
-/// Heat and battery, now.
+/// The present thermal state and battery.
 func deviceState() -> State {
     let battery = batteryState()
     return State(thermal: thermalState(), battery: battery.percent, charging: battery.charging)
@@ -99,7 +99,7 @@ private func machine() -> String {
 
 private func batteryState() -> (percent: Double?, charging: Bool?) {
     #if canImport(UIKit)
-        // The app's main thread switched the monitoring on; reading needs no more than that.
+        // The main thread has switched monitoring on and stored the last values.
         return batteryOfPhone.value
     #elseif canImport(IOKit)
         guard let blob = IOPSCopyPowerSourcesInfo()?.takeRetainedValue(),
@@ -118,7 +118,7 @@ private func batteryState() -> (percent: Double?, charging: Bool?) {
 }
 
 #if canImport(UIKit)
-    /// The battery as the system last told it, on the main thread; read on any.
+    /// The last state of the battery: stored on the main thread, read on any thread.
     final class PhoneBattery: @unchecked Sendable {
         private let lock = NSLock()
         private var last: (Double?, Bool?) = (nil, nil)
@@ -149,7 +149,7 @@ private func batteryState() -> (percent: Double?, charging: Bool?) {
     @MainActor public func readBattery() { batteryOfPhone.read() }
 #endif
 
-/// Memory that counts against this process, in MiB; 0 where it cannot be read.
+/// The memory footprint of this process in MiB; 0 where it cannot be read.
 func memoryMb() -> Double {
     #if canImport(Darwin)
         var info = task_vm_info_data_t()

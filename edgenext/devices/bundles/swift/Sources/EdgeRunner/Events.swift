@@ -1,9 +1,9 @@
 import Foundation
 
-/// What is told, one JSON object a line.
+/// An event: one JSON object on a line.
 protocol Event: Encodable {}
 
-/// A runner begins, or goes on with what was interrupted.
+/// A runner begins, or continues an interrupted run.
 struct Start: Event, Codable {
     var event = "start"
     var `protocol` = Job.protocolVersion
@@ -12,7 +12,7 @@ struct Start: Event, Codable {
     let facts: Facts?
 }
 
-/// An artifact is loaded and warm; `unit` is where most of it runs, empty where nobody can tell.
+/// An artifact is loaded and warm; `unit` runs most of it, empty where unknown.
 struct ReadyEvent: Event {
     let event = "ready"
     let artifact: String
@@ -41,7 +41,7 @@ struct Round: Event {
     let atS: Double
 }
 
-/// The device after a round; what cannot be read is nil.
+/// The device after a round; nil where a value cannot be read.
 struct State: Event {
     let event = "state"
     let thermal: Int?
@@ -49,7 +49,7 @@ struct State: Event {
     let charging: Bool?
 }
 
-/// Logits of so many images are written.
+/// Logits of `done` images are written.
 struct LogitsDone: Event {
     let event = "logits"
     let artifact: String
@@ -58,7 +58,7 @@ struct LogitsDone: Event {
     let sha256: String?
 }
 
-/// How much the process's memory grew while an artifact was loaded and warmed, in MiB.
+/// The growth of the process's memory while an artifact was loaded and warmed up, in MiB.
 struct Peak: Event {
     let event = "peak"
     let artifact: String
@@ -71,13 +71,13 @@ struct Failed: Event {
     let message: String
 }
 
-/// All is done; `sha256` is that of all lines before.
+/// The job is done; `sha256` is the hash of all lines before.
 struct Done: Event {
     let event = "done"
     let sha256: String
 }
 
-/// The machine and software a number was made with.
+/// The machine and software of a measurement.
 public struct Environment: Codable, Equatable {
     public let cpu: String
     public let isa: [String]
@@ -100,7 +100,7 @@ public struct Environment: Codable, Equatable {
     }
 }
 
-/// What a device says of itself.
+/// The facts of a device.
 struct Facts: Codable {
     var kind = "iphone"
     var model = ""

@@ -4,7 +4,7 @@ import Foundation
     import CryptoKit
 #endif
 
-/// Something that takes bytes and gives their SHA-256.
+/// Computes the SHA-256 of bytes.
 protocol Hash {
     init()
     mutating func update(_ data: Data)
@@ -80,9 +80,9 @@ struct PortableHash: Hash {
     mutating func update(_ data: Data) {
         length += UInt64(data.count)
         pending.append(contentsOf: data)
-        let whole = pending.count / 64 * 64
-        for at in stride(from: 0, to: whole, by: 64) { take(pending[at..<at + 64]) }
-        pending.removeFirst(whole)
+        let complete = pending.count / 64 * 64
+        for at in stride(from: 0, to: complete, by: 64) { take(pending[at..<at + 64]) }
+        pending.removeFirst(complete)
     }
 
     mutating func hex() -> String {
@@ -132,21 +132,21 @@ private func hexByte(_ byte: UInt8) -> String {
 
 /// The first 32 bits of the fractions of the cube roots of the first 64 primes (section 4.2.2).
 private let roundConstants: [UInt32] = {
-    var found: [UInt32] = []
+    var constants: [UInt32] = []
     var n = 2
-    while found.count < 64 {
+    while constants.count < 64 {
         if (2..<n).allSatisfy({ n % $0 != 0 }) {
-            // The largest r with r³ ≤ n · 2⁹⁶, of which the low 32 bits are wanted.
+            // The largest r with r³ ≤ n · 2⁹⁶, of which the low 32 bits are used.
             var r: UInt64 = 0
             for bit in stride(from: UInt64(36), through: 0, by: -1) {
                 let next = r | (1 << bit)
                 if cubeIsAtMost(next, n) { r = next }
             }
-            found.append(UInt32(truncatingIfNeeded: r))
+            constants.append(UInt32(truncatingIfNeeded: r))
         }
         n += 1
     }
-    return found
+    return constants
 }()
 
 /// Whether r³ ≤ n · 2⁹⁶, for r under 2³⁷, in two 64-bit words.

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Pictures of one size, as bytes N×H×W×3.
+/// Images of one size, as bytes N×H×W×3.
 public struct Pixels {
     public let count: Int
     public let height: Int
@@ -16,7 +16,7 @@ public struct Pixels {
         (self.count, self.height, self.width, self.bytes) = (count, height, width, bytes)
     }
 
-    /// Seeded noise (SplitMix64): every artifact of one size gets the same.
+    /// Seeded noise (SplitMix64): the same for every artifact of one size.
     init(noise seed: UInt64, count: Int, height: Int, width: Int) throws {
         var state = seed
         let bytes = (0..<count * height * width * 3).map { _ -> UInt8 in
@@ -29,7 +29,7 @@ public struct Pixels {
         try self.init(count: count, height: height, width: width, bytes: Data(bytes))
     }
 
-    /// `size` pictures from `start` on; the last is repeated where there are fewer.
+    /// `size` images from `start` on; the last is repeated where there are fewer.
     func batch(from start: Int, size: Int) throws -> Pixels {
         var chosen = Data(capacity: size * imageBytes)
         for i in start..<start + size {

@@ -1,7 +1,7 @@
 import Foundation
 
-/// Fewest and most inferences in a burst: a median of fewer would not shake off one that was
-/// disturbed, and more would only swell the result.
+/// Fewest and most inferences in a burst: a median of fewer is not robust to one that was disturbed,
+/// and more would only enlarge the result.
 let burstLimits = 3...400
 
 /// The middle of a non-empty list.
@@ -15,21 +15,21 @@ extension Job {
     /// Inferences in each of the two medians that are compared.
     var window: Int { minWarmup / 2 }
 
-    /// Whether the median of the last inferences is close to that of those before them.
+    /// Whether the median of the last inferences is close to the median before them.
     func hasSettled(_ samples: [Double]) -> Bool {
         guard samples.count >= minWarmup else { return false }
         let before = median(samples.suffix(2 * window).prefix(window))
         return abs(median(samples.suffix(window)) - before) < settled * before
     }
 
-    /// How many inferences take about `burstMs`, from warm samples in ms.
+    /// The number of inferences that take about `burstMs`, from warm samples in ms.
     func burstSize(_ warm: [Double]) -> Int {
-        let one = max(median(warm.suffix(window)), 1e-6)
-        let asked = min(burstMs / one, Double(burstLimits.upperBound))
-        return max(burstLimits.lowerBound, Int(asked.rounded(.up)))
+        let sampleMs = max(median(warm.suffix(window)), 1e-6)
+        let size = min(burstMs / sampleMs, Double(burstLimits.upperBound))
+        return max(burstLimits.lowerBound, Int(size.rounded(.up)))
     }
 
-    /// Samples in ms until they come to rest, within the job's limits.
+    /// Samples in ms until they settle, within the job's limits.
     func warmUp(_ infer: () throws -> Void, after: () -> Void = {}) throws -> [Double] {
         var samples: [Double] = []
         let end = now() + UInt64(maxWarmupS * 1e9)
@@ -53,8 +53,8 @@ func timedMs(_ call: () throws -> Void) rethrows -> Double {
     return Double(now() - start) / 1e6
 }
 
-/// One burst: wall times in ms, after an inference that is not counted, which finds the caches
-/// full of the artifact that ran before.
+/// One burst: wall times in ms, after an inference that is not counted, since it runs with the caches
+/// full of the previous artifact's data.
 func burst(_ size: Int, _ infer: () throws -> Void) throws -> [Double] {
     try infer()
     var samples: [Double] = []

@@ -14,8 +14,8 @@ func main(_ arguments: [String]) async -> Int32 {
     #if canImport(CoreML)
         do {
             let runner = try Runner(
-                bundle: bundle, results: results, engine: CoreMLEngine(),
-                environment: deviceEnvironment(software: CoreMLEngine.software),
+                bundle: bundle, results: results, runtime: CoreMLRuntime(),
+                environment: deviceEnvironment(software: CoreMLRuntime.software),
                 progress: complain)
             let failures = try await runner.run()
             print("edgenext bench ARTIFACT… --import \(results.path)")
@@ -25,7 +25,7 @@ func main(_ arguments: [String]) async -> Int32 {
             return 1
         }
     #else
-        complain("error: Core ML runs on macOS and iOS only: take \(results.path) there")
+        complain("error: Core ML runs on macOS and iOS only: run this there")
         return 1
     #endif
 }

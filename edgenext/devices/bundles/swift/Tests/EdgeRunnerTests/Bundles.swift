@@ -10,7 +10,7 @@ func temporaryFolder() throws -> URL {
     return folder
 }
 
-/// A bundle of packages that the fake engine runs: 4×4 pictures, a free batch.
+/// A bundle of packages for the fake runtime: 4×4 images, a free batch.
 func makeBundle(names: [String], images: Int, batch: Int = 1, change: [String: Any] = [:]) throws
     -> URL
 {

@@ -6,11 +6,11 @@ let environment = Environment(
     cpu: "test", isa: [], cores: 2, memoryGb: 1, os: "test", packages: ["fake": "1"])
 
 final class RunnerTests: XCTestCase {
-    func runner(_ bundle: URL, _ engine: FakeEngine = FakeEngine(), on machine: Environment = environment)
+    func runner(_ bundle: URL, _ runtime: FakeRuntime = FakeRuntime(), on machine: Environment = environment)
         throws -> Runner
     {
         try Runner(
-            bundle: bundle, results: bundle.appendingPathComponent("results"), engine: engine,
+            bundle: bundle, results: bundle.appendingPathComponent("results"), runtime: runtime,
             environment: machine, progress: { _ in })
     }
 
@@ -88,8 +88,8 @@ final class RunnerTests: XCTestCase {
         let results = try Results(
             folder: bundle.appendingPathComponent("results"), bundle: bundle, job: job,
             environment: environment)
-        try results.tell(Start(job: job.job, environment: environment, facts: nil))
-        try results.tell(Round(artifact: job.artifacts[0].sha256, round: 0, samplesMs: [1], atS: 0))
+        try results.append(Start(job: job.job, environment: environment, facts: nil))
+        try results.append(Round(artifact: job.artifacts[0].sha256, round: 0, samplesMs: [1], atS: 0))
         _ = try await runner(bundle).run()
         let rounds = try lines(bundle).filter { $0["event"] as? String == "round" }
         XCTAssertEqual(rounds.compactMap { $0["round"] as? Int }, [0] + Array(0..<job.rounds))
@@ -105,7 +105,7 @@ final class RunnerTests: XCTestCase {
 
     func testWhatFailsIsToldAndTheRestGoesOn() async throws {
         let bundle = try makeBundle(names: ["a", "b"], images: 2)
-        let failures = try await runner(bundle, FakeEngine(broken: ["a"])).run()
+        let failures = try await runner(bundle, FakeRuntime(broken: ["a"])).run()
         XCTAssertEqual(failures, ["a: refused"])
         let told = try lines(bundle)
         let errors = told.filter { $0["event"] as? String == "error" }
@@ -157,9 +157,9 @@ final class RunnerTests: XCTestCase {
     func testAGivenBundle() async throws {
         let given = ProcessInfo.processInfo.environment
         guard let path = given["EDGERUNNER_BUNDLE"] else { throw XCTSkip("no bundle was given") }
-        let engine = FakeEngine(classes: Int(given["EDGERUNNER_CLASSES"] ?? "") ?? 5)
+        let runtime = FakeRuntime(classes: Int(given["EDGERUNNER_CLASSES"] ?? "") ?? 5)
         let machine = deviceEnvironment(software: [:])
-        let failures = try await runner(URL(fileURLWithPath: path), engine, on: machine).run()
+        let failures = try await runner(URL(fileURLWithPath: path), runtime, on: machine).run()
         XCTAssertEqual(failures, [])
     }
 }

@@ -1,33 +1,33 @@
 import Foundation
 
-/// Something that runs artifacts: Core ML, or what a test puts in its place.
-public protocol Engine {
-    /// What results call it.
+/// Loads artifacts: Core ML, or a stand-in in tests.
+public protocol ModelRuntime {
+    /// Its name in results.
     var name: String { get }
 
     /// Load the file of an artifact.
     func open(_ artifact: JobArtifact, at file: URL) async throws -> Model
 }
 
-/// An artifact that is loaded.
+/// A loaded artifact.
 public protocol Model: AnyObject {
     /// Time in ms to load it, without compiling it.
     var loadMs: Double { get }
 
-    /// Put pictures in place as its input: those of one batch.
+    /// Set images, one batch, as the input.
     func prepare(_ pixels: Pixels, mean: [Float], std: [Float]) throws
 
-    /// One inference of what was prepared: the call that is timed.
+    /// One inference of the input: the call that is timed.
     func infer() throws
 
-    /// The logits of the last inference, picture by picture.
+    /// The logits of the last inference, image by image.
     func logits() throws -> [[Float]]
 
-    /// Where its operators run.
+    /// The compute units of its operators.
     func placement() async throws -> Placement
 }
 
-/// Operators by unit and type, and the unit that most of the work is on; empty where unknown.
+/// Operators by unit and type, and the unit with most of the work; empty where unknown.
 public struct Placement {
     public var unit = ""
     public var units: [String: [String: Int]] = [:]

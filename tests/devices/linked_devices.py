@@ -1,4 +1,4 @@
-"""Every transport to a device that is really there."""
+"""Devices that exist, over every transport."""
 
 from __future__ import annotations
 
@@ -12,54 +12,57 @@ from typing import Any
 
 import pytest
 
+from edgenext.devices.link import DeviceLink
+from edgenext.devices.transport import Channel
 from edgenext.devices.transports.adb import ROOT as ADB_ROOT
 from edgenext.devices.transports.adb import AdbChannel
-from edgenext.devices.transports.channel import Channel
-from edgenext.devices.transports.link import LinkTransport
 from edgenext.devices.transports.local import LocalChannel
 from edgenext.devices.transports.ssh import ROOT as SSH_ROOT
 from edgenext.devices.transports.ssh import SshChannel
 
 LINKED = ("local", "local-busybox", "local-mksh", "ssh", "adb")
-"""Transports over a link; to this machine with the shells of small Linuxes and of Android too."""
+"""Transports with a link; to this machine also with the shells of small Linuxes and Android."""
 REMOTE = ("ssh", "adb")
-"""Those to a machine of its own, whose link can be cut."""
+"""Transports to an emulated machine, whose link can be cut."""
 MARK = "edgenext-mark"
-"""What the command lines of our tests' programs have in them."""
+"""A word in the command lines of the programs that tests start."""
 
 
 @dataclass
-class Way:
-    """A transport, the folder of our files as this machine sees it, and the peer if any."""
+class LinkedDevice:
+    """A device over one transport.
+
+    `root` is the path on this machine of the folder of our files; `peer` the emulated machine.
+    """
 
     name: str
     channel: Callable[[], Channel]
     root: Callable[[], Path]
     peer: Any = None
-    opened: list[LinkTransport] = field(default_factory=list)
+    opened: list[DeviceLink] = field(default_factory=list)
 
-    def transport(self, **options: Any) -> LinkTransport:
-        """A new transport, which is closed at the end of the test."""
-        self.opened.append(LinkTransport(self.channel(), **options))
+    def link(self, **options: Any) -> DeviceLink:
+        """A new link, which is closed at the end of the test."""
+        self.opened.append(DeviceLink(self.channel(), **options))
         return self.opened[-1]
 
-    def left(self) -> list[str]:
-        """Every file of ours on the device but the whole ones that are kept by their content."""
+    def leftovers(self) -> list[str]:
+        """All our files on the device except those that are stored by their content."""
         root = self.root()
-        found = [p for p in root.rglob("*") if not p.is_dir()]
-        return sorted(str(p.relative_to(root)) for p in found if p.parent.name != "store")
+        files = [p for p in root.rglob("*") if not p.is_dir()]
+        return sorted(str(p.relative_to(root)) for p in files if p.parent.name != "store")
 
     def processes(self) -> list[str]:
-        """Command lines of our tests' programs that run there."""
+        """Command lines of the programs of tests that run on the device."""
         lines = self.peer.processes() if self.peer else map(_cmdline, Path("/proc").glob("[0-9]*"))
         return [line for line in lines if MARK in line]
 
     def end(self) -> None:
-        """Let go of everything and leave nothing."""
+        """Close all links and remove all our files."""
         for link in self.opened:
             link.close()
-        shutil.rmtree(self.root() / "lock", ignore_errors=True)  # whoever holds it
-        with LinkTransport(self.channel()) as link:
+        shutil.rmtree(self.root() / "lock", ignore_errors=True)  # whoever has locked it
+        with DeviceLink(self.channel()) as link:
             link.clean()
 
 
@@ -71,31 +74,31 @@ def _cmdline(process: Path) -> str:
 
 
 def use_shell(shell: str, request: pytest.FixtureRequest, folder: Path) -> None:
-    """Put a shell in front of the path as `sh`, with all of its own commands; skips without it."""
+    """Make `sh` this shell, with its own commands; skips the test where it is not installed."""
     if not shell:
         return
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"no {shell} (apt-get install {shell})")
-    place = folder / "bin"
-    place.mkdir()
+    bin_folder = folder / "bin"
+    bin_folder.mkdir()
     listed = subprocess.run([program, "--list"], capture_output=True, text=True, check=False)
     for name in {"sh", *(listed.stdout.split() if shell == "busybox" else ())}:
-        (place / name).symlink_to(program)
-    path = f"{place}{os.pathsep}{os.environ['PATH']}"
+        (bin_folder / name).symlink_to(program)
+    path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
     request.getfixturevalue("monkeypatch").setenv("PATH", path)
 
 
-def way(name: str, request: pytest.FixtureRequest, folder: Path) -> Way:
-    """One transport by name; skips where its peer cannot be had."""
+def linked_device(name: str, request: pytest.FixtureRequest, folder: Path) -> LinkedDevice:
+    """A device over a transport; skips the test where its peer cannot run."""
     if name.startswith("local"):
         root = folder / "root"
         use_shell(name.partition("-")[2], request, folder)
-        return Way(name, lambda: LocalChannel(str(root)), lambda: root)
+        return LinkedDevice(name, lambda: LocalChannel(str(root)), lambda: root)
     if name == "ssh":
         peer = request.getfixturevalue("jetson")
         address = f"root@{peer.host}"
-        return Way(
+        return LinkedDevice(
             name,
             lambda: SshChannel(address, peer.host_key, str(peer.key)),
             lambda: Path(peer.path(f"{peer.home}/{SSH_ROOT}")),
@@ -104,4 +107,6 @@ def way(name: str, request: pytest.FixtureRequest, folder: Path) -> Way:
     peer = request.getfixturevalue("phone")
     monkeypatch = request.getfixturevalue("monkeypatch")
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(peer.server_port))
-    return Way(name, lambda: AdbChannel(peer.serial), lambda: Path(peer.path(ADB_ROOT)), peer)
+    return LinkedDevice(
+        name, lambda: AdbChannel(peer.serial), lambda: Path(peer.path(ADB_ROOT)), peer
+    )

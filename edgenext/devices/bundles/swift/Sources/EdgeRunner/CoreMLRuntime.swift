@@ -4,7 +4,7 @@
     import Foundation
 
     /// Runs packages in Core ML.
-    public struct CoreMLEngine: Engine {
+    public struct CoreMLRuntime: ModelRuntime {
         public let name = "coreml"
 
         public init() {}
@@ -31,7 +31,7 @@
         }
     }
 
-    /// What a job calls the units that Core ML may use; the CPU always takes what is left.
+    /// The units of Core ML for a job's unit; the CPU runs all other operators.
     func computeUnits(_ unit: String) throws -> MLComputeUnits {
         switch unit {
         case "all", "": return .all
@@ -84,11 +84,11 @@
 
         func logits() throws -> [[Float]] {
             guard let output else { throw RunnerError("nothing was run") }
-            let about = model.modelDescription
-            if let name = about.predictedProbabilitiesName,
-                let given = output.featureValue(for: name)?.dictionaryValue
+            let description = model.modelDescription
+            if let name = description.predictedProbabilitiesName,
+                let probabilities = output.featureValue(for: name)?.dictionaryValue
             {
-                return [try logProbabilities(given, about.classLabels)]
+                return [try logProbabilities(probabilities, description.classLabels)]
             }
             guard let array = output.featureValue(for: artifact.output)?.multiArrayValue else {
                 throw RunnerError("has no output \(artifact.output)")
@@ -110,12 +110,12 @@
             return Placement()
         }
 
-        /// A classifier answers by label: its logits are the logarithms, in the manifest's order.
-        private func logProbabilities(_ given: [AnyHashable: NSNumber], _ labels: [Any]?) throws
+        /// The logits of a classifier: logarithms of its probabilities, in the manifest's order.
+        private func logProbabilities(_ probabilities: [AnyHashable: NSNumber], _ labels: [Any]?) throws
             -> [Float]
         {
             let byName = Dictionary(
-                given.map { ("\($0.key)", $0.value.floatValue) }, uniquingKeysWith: { a, _ in a })
+                probabilities.map { ("\($0.key)", $0.value.floatValue) }, uniquingKeysWith: { a, _ in a })
             let order = artifact.labels ?? labels?.map { "\($0)" } ?? []
             guard order.count == byName.count else {
                 throw RunnerError("has \(byName.count) classes, its manifest \(order.count)")
@@ -127,7 +127,7 @@
         }
     }
 
-    /// Numbers in an array of their own, low index last, as `float32` or `float16`.
+    /// A new array of the numbers in C order, as `float32` or `float16`.
     private func multiArray(_ numbers: [Float], _ shape: [Int], _ dtype: String) throws
         -> MLMultiArray
     {
@@ -136,7 +136,7 @@
         let array = try MLMultiArray(
             shape: shape.map { NSNumber(value: $0) }, dataType: half ? .float16 : .float32)
         array.withUnsafeMutableBytes { raw, strides in
-            // A new array may be padded at the end of its rows.
+            // A new array may have padding at the end of its rows.
             let row = shape[3]
             for start in stride(from: 0, to: numbers.count, by: row) {
                 let at = offset(start, shape, strides)
@@ -156,9 +156,9 @@
         return array
     }
 
-    /// Where the element at a place in C order lies.
-    private func offset(_ place: Int, _ shape: [Int], _ strides: [Int]) -> Int {
-        var (rest, at) = (place, 0)
+    /// The offset of the element at a position in C order.
+    private func offset(_ position: Int, _ shape: [Int], _ strides: [Int]) -> Int {
+        var (rest, at) = (position, 0)
         for axis in shape.indices.reversed() {
             at += (rest % shape[axis]) * strides[axis]
             rest /= shape[axis]
@@ -179,21 +179,21 @@
         }
     }
 
-    /// One picture as Core ML takes it: blue, green, red and a fourth byte.
+    /// An image as Core ML takes it: blue, green, red and a fourth byte.
     private func pixelBuffer(_ pixels: Pixels) throws -> CVPixelBuffer {
-        guard pixels.count == 1 else { throw RunnerError("takes one picture at a time") }
-        var made: CVPixelBuffer?
+        guard pixels.count == 1 else { throw RunnerError("takes one image at a time") }
+        var created: CVPixelBuffer?
         let surface = [kCVPixelBufferIOSurfacePropertiesKey: [String: Any]()] as CFDictionary
         let status = CVPixelBufferCreate(
             kCFAllocatorDefault, pixels.width, pixels.height, kCVPixelFormatType_32BGRA, surface,
-            &made)
-        guard status == kCVReturnSuccess, let buffer = made else {
-            throw RunnerError("a picture of \(pixels.width)×\(pixels.height) cannot be made")
+            &created)
+        guard status == kCVReturnSuccess, let buffer = created else {
+            throw RunnerError("an image of \(pixels.width)×\(pixels.height) cannot be allocated")
         }
         CVPixelBufferLockBaseAddress(buffer, [])
         defer { CVPixelBufferUnlockBaseAddress(buffer, []) }
         guard let base = CVPixelBufferGetBaseAddress(buffer) else {
-            throw RunnerError("a picture has no memory")
+            throw RunnerError("an image has no memory")
         }
         let rowBytes = CVPixelBufferGetBytesPerRow(buffer)
         pixels.bytes.withUnsafeBytes { (raw: UnsafeRawBufferPointer) in

@@ -3,7 +3,7 @@ import Foundation
 @testable import EdgeRunner
 
 /// Stands in for Core ML: class k of an image is (k + 1) times the mean of its channel k mod 3.
-struct FakeEngine: Engine {
+struct FakeRuntime: ModelRuntime {
     let name = "fake"
     var classes = 5
     /// Names of artifacts that cannot be loaded.
@@ -32,12 +32,12 @@ final class FakeModel: Model {
     let loadMs = 1.5
     private let artifact: JobArtifact
     private let classes: Int
-    private let budget: FakeEngine.Budget
+    private let budget: FakeRuntime.Budget
     private var input: [Float] = []
     private var pixels: Pixels?
     private var output: [[Float]] = []
 
-    init(_ artifact: JobArtifact, _ classes: Int, _ budget: FakeEngine.Budget) {
+    init(_ artifact: JobArtifact, _ classes: Int, _ budget: FakeRuntime.Budget) {
         (self.artifact, self.classes, self.budget) = (artifact, classes, budget)
     }
 
