@@ -84,28 +84,28 @@ def units(report: CheckReport) -> dict[str, int]:
 
 
 def test_every_target_has_a_row() -> None:
-    assert set(COMPILERS) == set(TARGETS)
+    assert {row.target for _, row in CHECKS} == set(TARGETS)
 
 
 def test_a_target_refuses_a_format_that_is_not_its_own(plain: Artifact) -> None:
     with pytest.raises(ArtifactError, match=r"coreml takes coreml.*Make one with `edgenext export"):
-        check(plain, "coreml")
+        check_artifact(plain, "coreml")
 
 
 def test_unknown_targets_and_options(plain: Artifact) -> None:
     with pytest.raises(UsageError, match=r"unknown target 'jetsin'. Did you mean jetson"):
-        check(plain, "jetsin")
+        check_artifact(plain, "jetsin")
     with pytest.raises(UsageError, match=r"cpu-onnxruntime has no option soc. Leave it out"):
-        check(plain, soc="SM8650")
+        check_artifact(plain, soc="SM8650")
     with pytest.raises(UsageError, match=r"jetson has no option soc. It has jetpack"):
-        check(plain, "jetson", soc="SM8650")
+        check_artifact(plain, "jetson", soc="SM8650")
 
 
 def test_names_that_are_nearly_right(plain: Artifact) -> None:
     with pytest.raises(UsageError, match=r"unknown SoC 'SM8560'. Did you mean .*SM8650"):
-        check(plain, "htp", soc="sm8560")
+        check_artifact(plain, "htp", soc="sm8560")
     with pytest.raises(UsageError, match=r"unknown JetPack generation '9'. Known: 4, 5, 6"):
-        check(plain, "jetson", jetpack="9")
+        check_artifact(plain, "jetson", jetpack="9")
 
 
 @pytest.mark.parametrize("target", ["htp", "jetson"])
@@ -114,7 +114,7 @@ def test_a_missing_package_names_its_extra(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[vendors\]'"):
-        check(plain, target)
+        check_artifact(plain, target)
 
 
 @pytest.mark.parametrize("target", ["htp", "jetson"])
@@ -125,13 +125,13 @@ def test_a_compiler_that_crashes_is_one_line(
     with pytest.raises(
         RuntimeFailedError, match=r"died over .*: killed by signal 11.*log is "
     ) as e:
-        check(plain, target)
+        check_artifact(plain, target)
     assert "\n" not in str(e.value)
 
 
 def test_onnxruntime_says_what_it_computes_in_integers(folder: Path) -> None:
     artifact = api.quantize(XXS, QuantizeOptions(calib="digits", n=8), OPTIONS, out=folder)
-    report = check(artifact)
+    report = check_artifact(artifact)
     assert report.accepted and report.delegated and report.evidence == "host"
     (cpu,) = report.placements
     assert cpu.operators["QLinearConv"] > 40 and cpu.operators["LayerNormalization"] == 20
@@ -140,14 +140,14 @@ def test_onnxruntime_says_what_it_computes_in_integers(folder: Path) -> None:
 
 
 def test_a_file_that_is_none_is_not_accepted(tmp_path: Path) -> None:
-    report = check(artifact_of(b"\x08\x08 no graph", tmp_path / "it.onnx"))
+    report = check_artifact(artifact_of(b"\x08\x08 no graph", tmp_path / "it.onnx"))
     assert not report.accepted and report.delegated is False and not report.placements
     assert "onnxruntime cannot load it.onnx" in report.errors[0]
 
 
 def test_openvino_says_what_it_computes_in_8_bits(plain: Artifact) -> None:
     pytest.importorskip("openvino", reason="no OpenVINO")
-    report = check(plain, "cpu-openvino")
+    report = check_artifact(plain, "cpu-openvino")
     (cpu,) = report.placements
     assert report.accepted and cpu.operators["Convolution f32"] == 49
     assert report.notes == (f"0 of {cpu.total} primitives compute in 8 bits",)
@@ -155,7 +155,7 @@ def test_openvino_says_what_it_computes_in_8_bits(plain: Artifact) -> None:
 
 @pytest.mark.slow
 def test_off_macos_nobody_tells_core_mls_units(package: Artifact) -> None:
-    report = check(package)
+    report = check_artifact(package)
     assert (report.accepted, report.delegated, report.evidence) == (True, None, "emulated")
     (where,) = report.placements
     assert where.unit == "not told" and where.operators["conv"] == 49
@@ -210,7 +210,7 @@ def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.Monkey
         "edgenext.formats.coreml.check.device_model",
         lambda _: Fake(get_compiled_model_path=lambda: "it.mlmodelc"),
     )
-    report = check(package)
+    report = check_artifact(package)
     assert (report.accepted, report.delegated, report.evidence) == (True, False, "compiler")
     assert units(report) == {"npu": 1, "gpu": 1, "cpu": 1}
     assert {(r.operator, r.reason, r.names) for r in report.refusals} == {
@@ -223,7 +223,7 @@ def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.Monkey
 def test_executorch_names_what_xnnpack_leaves(folder: Path) -> None:
     pytest.importorskip("executorch", reason="no ExecuTorch")
     made = api.export(XXS, OPTIONS, ExportOptions(format="executorch"), out=folder)
-    report = check(made)
+    report = check_artifact(made)
     assert report.accepted and report.delegated is False
     assert units(report) == {"xnnpack": report.partitions, "portable kernels": 65}
     assert {r.operator for r in report.refusals} > {"aten::mean"}
@@ -231,7 +231,7 @@ def test_executorch_names_what_xnnpack_leaves(folder: Path) -> None:
 
 @nvidia
 def test_nvidia_takes_what_is_made_for_jetson(jetson: Artifact) -> None:
-    report = check(jetson)
+    report = check_artifact(jetson)
     assert (report.target, report.unit, report.evidence) == ("jetson", "gpu", "compiler")
     assert report.accepted and report.delegated
     assert units(report) == {"gpu": len(onnx.load(jetson.path).graph.node)}
@@ -242,7 +242,7 @@ def test_nvidia_takes_what_is_made_for_jetson(jetson: Artifact) -> None:
 
 @nvidia
 def test_an_older_jetpack_refuses_by_its_lists(jetson: Artifact) -> None:
-    report = check(jetson, jetpack="4.6")
+    report = check_artifact(jetson, jetpack="4.6")
     assert not report.accepted and not report.errors
     why = {r.operator: r.reason for r in report.refusals}
     assert why["opset"] == "TensorRT 8.2 takes opset 13 at most, not 17"
@@ -251,7 +251,7 @@ def test_an_older_jetpack_refuses_by_its_lists(jetson: Artifact) -> None:
 
 @nvidia
 def test_nvidia_refuses_zero_points(bytes_: Artifact) -> None:
-    report = check(bytes_, "jetson")
+    report = check_artifact(bytes_, "jetson")
     assert not report.accepted
     (refusal,) = report.refusals
     assert refusal.operator == "QuantizeLinear"
@@ -263,7 +263,7 @@ def test_nvidia_refuses_zero_points(bytes_: Artifact) -> None:
 @pytest.mark.parametrize("target", ["htp", "jetson"])
 def test_a_truncated_graph_is_not_accepted(plain: Artifact, tmp_path: Path, target: str) -> None:
     half = plain.path.read_bytes()[: plain.manifest.size_bytes // 2]
-    report = check(artifact_of(half, tmp_path / "half.onnx"), target)
+    report = check_artifact(artifact_of(half, tmp_path / "half.onnx"), target)
     assert not report.accepted and report.errors and not report.placements
 
 
@@ -284,7 +284,7 @@ def test_hostile_names_are_data(plain: Artifact, tmp_path: Path) -> None:
         gelu = next(n for n in model.graph.node if n.op_type == "Gelu")
         gelu.name, gelu.op_type = name, "Bernoulli"
 
-    report = check(changed(plain, tmp_path / "it.onnx", rename), "jetson")
+    report = check_artifact(changed(plain, tmp_path / "it.onnx", rename), "jetson")
     (refusal,) = report.refusals
     assert refusal.names == (name,)
     assert not list(tmp_path.glob("**/pwned"))
@@ -295,7 +295,7 @@ def test_hostile_names_are_data(plain: Artifact, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("soc", SOCS)
 def test_every_soc_is_known_to_the_compiler(bytes_: Artifact, soc: str) -> None:
-    report = check(bytes_, soc=soc)
+    report = check_artifact(bytes_, soc=soc)
     assert report.accepted
     assert report.delegated == (soc != "QCM6490"), report.refusals
     assert report.notes[0] == f"asked for {soc}, {SOCS[soc].about}"
@@ -303,7 +303,7 @@ def test_every_soc_is_known_to_the_compiler(bytes_: Artifact, soc: str) -> None:
 
 @qualcomm
 def test_all_of_a_file_in_bytes_is_the_npus(bytes_: Artifact) -> None:
-    report = check(bytes_)
+    report = check_artifact(bytes_)
     assert (report.target, report.unit, report.evidence) == ("htp", "npu", "compiler")
     assert report.accepted and report.delegated and report.partitions == 1
     assert units(report) == {"npu": 682}
@@ -312,7 +312,7 @@ def test_all_of_a_file_in_bytes_is_the_npus(bytes_: Artifact) -> None:
 
 @qualcomm
 def test_a_float_file_on_an_npu_without_floats(plain: Artifact) -> None:
-    report = check(plain, "htp", soc="SM8350")
+    report = check_artifact(plain, "htp", soc="SM8350")
     assert not report.accepted and report.delegated is False
     assert report.errors[0].startswith("Failed to finalize QNN graph")
 
@@ -333,7 +333,7 @@ def test_a_scale_for_each_gamma_is_left_to_the_cpu(bytes_: Artifact, tmp_path: P
         del dequantize.attribute[:]
         dequantize.attribute.append(helper.make_attribute("axis", 0))
 
-    report = check(changed(bytes_, tmp_path / "it.onnx", split), "htp")
+    report = check_artifact(changed(bytes_, tmp_path / "it.onnx", split), "htp")
     assert report.accepted and report.delegated is False
     (refusal,) = report.refusals
     assert (refusal.operator, refusal.count) == ("DequantizeLinear", 1)
@@ -347,9 +347,9 @@ def test_a_file_compiled_for_another_soc(folder: Path) -> None:
     how = ExportOptions(format="qnn-context", format_options={"soc": "SM8550"})
     quantizing = QuantizeOptions(target="htp", calib="digits", n=8)
     compiled = api.quantize(XXS, quantizing, OPTIONS, how, out=folder)
-    own = check(open_artifact(compiled.path))
+    own = check_artifact(open_artifact(compiled.path))
     assert own.accepted and own.delegated and own.notes[0] == "asked for SM8550, Snapdragon 8 Gen 2"
-    other = check(compiled, soc="SM8650")
+    other = check_artifact(compiled, soc="SM8650")
     assert not other.accepted and other.errors == ("compiled for SM8550, not for SM8650",)
 
 

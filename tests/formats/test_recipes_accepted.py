@@ -15,7 +15,7 @@ from vendored import artifact_of, nvidia, qualcomm
 
 from edgenext.export.onnx import onnx_graph
 from edgenext.formats.artifact import Artifact
-from edgenext.formats.check import check
+from edgenext.formats.check import check_artifact
 from edgenext.formats.runtimes import open_session
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
@@ -70,7 +70,7 @@ def unfused(artifact: Artifact) -> ort.InferenceSession:
 @pytest.mark.parametrize("scheme", ["w8a8-static", "fp16"])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_nvidias_parser_and_builder_take_it(arch: str, scheme: str, tmp_path: Path) -> None:
-    report = check(made(arch, "jetson", scheme, tmp_path))
+    report = check_artifact(made(arch, "jetson", scheme, tmp_path))
     assert report.accepted and report.delegated, report.errors
 
 
@@ -82,7 +82,7 @@ def test_the_npu_runs_every_node_and_rightly(
     arch: str, scheme: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     artifact = made(arch, "htp", scheme, tmp_path)
-    report = check(artifact)
+    report = check_artifact(artifact)
     assert report.accepted and report.delegated, report.refusals or report.errors
     npu, cpu = open_session(artifact, target="htp"), unfused(artifact)
     images = pictures()[8:10]

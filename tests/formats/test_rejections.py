@@ -14,7 +14,8 @@ from vendored import artifact_of, nvidia, qualcomm
 
 from edgenext.commands.subject import load
 from edgenext.export.artifacts import graph_of
-from edgenext.formats.check import check
+from edgenext.export.settings import resolve
+from edgenext.formats.check import check_artifact
 from edgenext.options import ExportOptions, ModelOptions
 from edgenext.schema import CheckReport
 
@@ -31,7 +32,7 @@ def images() -> np.ndarray:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small float graph."""
     checkpoint = load("edgenext_xx_small", ModelOptions(random_weights=True, size=64))
-    model = graph_of(checkpoint, ExportOptions(form="convT")).model
+    model = graph_of(checkpoint, resolve(ExportOptions(form="convT"))).model
     path = tmp_path_factory.mktemp("vendors") / "plain.onnx"
     onnx.save(model, path)
     return path
@@ -63,7 +64,9 @@ def quantized(plain: Path, images: np.ndarray, name: str, **options: object) -> 
 
 def asked(path: Path, target: str, **options: str) -> CheckReport:
     """What a vendor says of an ONNX file."""
-    return check(artifact_of(onnx.load(path), path.with_suffix(".asked.onnx")), target, **options)
+    return check_artifact(
+        artifact_of(onnx.load(path), path.with_suffix(".asked.onnx")), target, **options
+    )
 
 
 def symmetric(**extra: object) -> dict[str, object]:

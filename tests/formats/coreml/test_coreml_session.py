@@ -185,7 +185,7 @@ def test_networks_agree_with_torch(tmp_path: Path, arch: str, form: str) -> None
         folder = tmp_path / precision
         folder.mkdir()
         path = network_package(folder, net, precision, batch=2)
-        session = coreml.open_artifact(Artifact(path, NETWORK), 1)
+        session = coreml.open_session(Artifact(path, NETWORK), 1)
         assert (session.runtime, session.evidence) == ("coreml-interpreter", "emulated")
         assert session.batch == 2
         prepared = session.prepare(IMAGES)
@@ -257,8 +257,8 @@ def test_without_the_package(whole: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.slow
 def test_coremltools_is_quiet(whole: Path) -> None:
     code = (
-        "import sys, logging; from pathlib import Path; from edgenext.formats import coreml; "
-        f"coreml.MilProgram(Path({str(whole)!r})); "
+        "import logging; from pathlib import Path; from edgenext.formats.coreml import session; "
+        f"session.MilProgram(Path({str(whole)!r})); "
         "print(logging.root.manager.disable)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,6 +19,7 @@ from edgenext.errors import (
 )
 from edgenext.formats import placement as asking
 from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.check import check_artifact
 from edgenext.formats.ethos_u import check as ethos_u
 from edgenext.formats.ethos_u.check import ACCELERATORS, check
 from edgenext.models import zoo
@@ -50,7 +51,7 @@ def artifact_from(path: Path) -> Artifact:
     """The file with a manifest beside it."""
     content = path.read_bytes()
     where = path.with_name(f"it-{path.name}")
-    return artifact_of(content, where, scheme="w8a8-static", target="ethos-u", format="tflite")
+    return artifact_of(content, where, scheme="w8a8-static", target="ethos-u", file_format="tflite")
 
 
 @pytest.fixture(scope="module")
@@ -140,19 +141,19 @@ def test_a_crash_is_one_line(
     ("config", "near"), [("ethos-u85-51", "ethos-u85-512"), ("ethos-u55-265", "ethos-u55-256")]
 )
 def test_an_unknown_accelerator(tmp_path: Path, config: str, near: str) -> None:
-    other = artifact_of(b"it", tmp_path / "it.tflite", format="tflite")
+    other = artifact_of(b"it", tmp_path / "it.tflite", file_format="tflite")
     with pytest.raises(UsageError, match=near):
         check(other, config=config)
 
 
 def test_another_format(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"Vela takes TFLite, and it\.onnx is onnx"):
-        check(artifact_of(b"it", tmp_path / "it.onnx"))
+    with pytest.raises(ArtifactError, match=r"ethos-u takes tflite, and it\.onnx is onnx"):
+        check_artifact(artifact_of(b"it", tmp_path / "it.onnx"), "ethos-u")
 
 
 def test_without_vela(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    other = artifact_of(b"it", tmp_path / "it.tflite", format="tflite")
+    other = artifact_of(b"it", tmp_path / "it.tflite", file_format="tflite")
     with pytest.raises(MissingDependencyError, match=r"edgenext\[vendors\]"):
         check(other)
 
@@ -186,6 +187,4 @@ def test_accelerators_are_velas() -> None:
 
 @vela
 def test_the_command_asks_about_files_of_its_target(artifact: Artifact) -> None:
-    from edgenext.formats.check import check as ask
-
-    assert ask(open_artifact(artifact.path)).delegated
+    assert check_artifact(open_artifact(artifact.path)).delegated

@@ -30,7 +30,7 @@ from edgenext.formats.ethos_u.ranges import float_ranges
 from edgenext.formats.ethos_u.tensors import merged
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import DataOptions, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.recipe import load_recipe
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")
@@ -215,5 +215,5 @@ def test_the_whole_chain(tmp_path: Path, pixels: bool) -> None:
     )
     assert m.outputs[0].dtype == "int8" and m.conversion and m.parity
     assert m.parity.sqnr_db > 20 and m.kept_float["stages.0.0.dwconv"].startswith("Reads and gives")
-    (scored,) = api.evaluate([str(artifact.path)], "digits", limit=8).results
+    (scored,) = api.evaluate([str(artifact.path)], DataOptions("digits", 8)).results
     assert (scored.runtime, scored.n) == ("litert", 8)

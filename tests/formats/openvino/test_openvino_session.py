@@ -63,7 +63,7 @@ def artifact(
 
 
 def open_openvino(made: Artifact, threads: int = 1) -> Session:
-    opened: Session = runtime_of(made.manifest).open_artifact(made, threads)
+    opened: Session = runtime_of(made.manifest).open_session(made, threads)
     assert isinstance(opened, OpenVinoSession)
     assert (opened.runtime, opened.evidence) == ("openvino", "host")
     return opened
@@ -147,7 +147,7 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @installed
 def test_nothing_is_reported_to_anyone() -> None:
     code = (
-        "import sys; from edgenext.formats import openvino; openvino.preload(); "
+        "import sys; from edgenext.formats.openvino import session; session.preload(); "
         "print('openvino_telemetry' in sys.modules, 'multiprocessing.popen_fork' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

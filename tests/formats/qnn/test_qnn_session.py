@@ -14,10 +14,11 @@ from edgenext.formats.artifact import Artifact
 from edgenext.formats.qnn.session import HtpSession, inspect, one_line
 from edgenext.formats.runtimes import open_session
 from edgenext.metrics.fidelity import fidelity
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import DataOptions, ExportOptions, ModelOptions, QuantizeOptions
 
 OPTIONS = ModelOptions(random_weights=True, num_classes=10, size=32)
 XXS = "edgenext_xx_small"
+DIGITS = DataOptions("digits", limit=4)
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +81,13 @@ def test_nothing_stands_for_another_target(artifact: Artifact, target: str) -> N
 
 @qualcomm
 def test_results_say_that_they_are_a_simulators(artifact: Artifact) -> None:
-    (result,) = api.evaluate([str(artifact.path)], "digits", OPTIONS, limit=4, target="htp").results
+    (result,) = api.evaluate([str(artifact.path)], DIGITS, OPTIONS, target="htp").results
     assert (result.evidence, result.runtime, result.n) == ("simulator", "htp-simulator", 4)
 
 
 @qualcomm
 def test_a_base_is_compared_in_its_own_runtime(plain: Artifact, artifact: Artifact) -> None:
-    report = api.compare(
-        str(plain.path), [str(artifact.path)], "digits", OPTIONS, limit=4, target="htp"
-    )
+    report = api.compare(str(plain.path), [str(artifact.path)], DIGITS, OPTIONS, target="htp")
     (other,) = report.others
     assert other.evidence == "simulator" and other.sqnr_db > 15
 

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from vendored import artifact_of, nvidia
 
 from edgenext.export.onnx import onnx_graph
-from edgenext.formats.check import check
+from edgenext.formats.check import check_artifact
 from edgenext.formats.tensorrt.jetpack import JETPACKS, with_float_weights
 from edgenext.models import zoo
 from edgenext.quantize import cast
@@ -96,8 +96,8 @@ def test_nvidias_parser_and_builder_take_it(
     arch: str, generation: str, scheme: str, tmp_path: Path
 ) -> None:
     model = made(arch, generation, scheme)
-    artifact = artifact_of(model, tmp_path / "it.onnx", scheme=scheme, format="tensorrt")
-    report = check(artifact, "jetson", jetpack=generation)
+    artifact = artifact_of(model, tmp_path / "it.onnx", scheme=scheme, file_format="tensorrt")
+    report = check_artifact(artifact, "jetson", jetpack=generation)
     assert report.accepted and report.delegated, report.errors or report.refusals
 
 
@@ -106,7 +106,7 @@ def test_nvidia_refuses_an_operator_that_it_does_not_have(tmp_path: Path) -> Non
     model = onnx.ModelProto()
     model.CopyFrom(made(XXS, "6", "fp32"))
     next(n for n in model.graph.node if n.op_type == "Erf").op_type = "Bernoulli"
-    report = check(artifact_of(model, tmp_path / "it.onnx"), "jetson")
+    report = check_artifact(artifact_of(model, tmp_path / "it.onnx"), "jetson")
     assert not report.accepted
     (refusal,) = report.refusals
     assert (refusal.operator, refusal.reason) == ("Bernoulli", "unsupported node")

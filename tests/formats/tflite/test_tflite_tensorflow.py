@@ -16,12 +16,13 @@ from private import private_python
 
 from edgenext.errors import DataError, InputError, UsageError
 from edgenext.formats.session import normalise
-from edgenext.formats.tflite.tensorflow import SCHEMES, STATIC, convert
+from edgenext.formats.tflite.tensorflow import SCHEMES, convert
 from edgenext.graph.forms import deployed_arrays
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
 from edgenext.schema import EvalTransform
+from edgenext.targets.scheme import CALIBRATED
 
 ROOT = Path(__file__).parents[2]
 SIZE = 64
@@ -75,7 +76,8 @@ def job(folder: Path, arch: str = XXS, scheme: str = "fp32", **options: Any) -> 
         "size": [SIZE, SIZE],
         "batch": 1,
         "scheme": scheme,
-        "samples": str(calibration) if scheme in STATIC else None,
+        "calibrated": scheme in CALIBRATED,
+        "samples": str(calibration) if scheme in CALIBRATED else None,
         "integer_io": False,
         "pixels": False,
         "out": str(folder / f"{arch}-{scheme}-{'-'.join(options)}.tflite"),
@@ -225,11 +227,15 @@ def test_inputs_and_outputs(python: str, tmp_path: Path) -> None:
     ("change", "error", "message"),
     [
         ({"scheme": "w4"}, UsageError, "unknown scheme 'w4'"),
-        ({"scheme": "w8a8-static"}, UsageError, "needs calibration images"),
+        ({"scheme": "w8a8-static", "calibrated": True}, UsageError, "needs calibration images"),
         ({"integer_io": True}, UsageError, "fp32 has no integer input"),
         ({"num_classes": 7}, InputError, "no head of 7×168"),
         ({"weights": "absent.npz"}, InputError, "cannot read the weights absent.npz"),
-        ({"scheme": "w8a8-static", "samples": "small.npy"}, DataError, "are 2×32×32×3, not"),
+        (
+            {"scheme": "w8a8-static", "calibrated": True, "samples": "small.npy"},
+            DataError,
+            "are 2×32×32×3, not",
+        ),
     ],
 )
 def test_bad_jobs(
