@@ -118,7 +118,7 @@ def write_quantized(
     needs_samples = settings.converter_quantizes or (
         settings.converter is not None and settings.converter.samples
     )
-    content = Content(reference=quantized.reference, kept=quantized.kept)
+    content = Content(reference=quantized.reference, kept_float=quantized.kept)
     if settings.engine == ENGINE:
         content = replace(content, recipe=recipe.model_dump(mode="json"))
     if settings.calibrated:

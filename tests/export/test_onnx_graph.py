@@ -148,7 +148,7 @@ def pairs_that_cancel(model: onnx.ModelProto) -> list[str]:
     """Transposes that undo the one before them, with nothing but elementwise operators between."""
     elementwise = {"Gelu", "HardSwish", "Sqrt", "Clip", "QuantizeLinear", "DequantizeLinear"}
     makers = {name: node for node in model.graph.node for name in node.output}
-    found = []
+    cancelled = []
     for node in (n for n in model.graph.node if n.op_type == "Transpose"):
         before = makers.get(node.input[0])
         while before is not None and before.op_type in elementwise:
@@ -156,8 +156,8 @@ def pairs_that_cancel(model: onnx.ModelProto) -> list[str]:
         if before is not None and before.op_type == "Transpose":
             first, second = before.attribute[0].ints, node.attribute[0].ints
             if [first[i] for i in second] == sorted(first):
-                found.append(node.name)
-    return found
+                cancelled.append(node.name)
+    return cancelled
 
 
 @pytest.mark.parametrize("form", ["convT", "convC"])

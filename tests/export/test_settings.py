@@ -47,7 +47,7 @@ def test_a_jetpack_release_belongs_to_its_generation() -> None:
     [
         (ExportOptions(format="tflit"), "Did you mean tflite"),
         (ExportOptions(format="tflite", batch=None), "fixed batch"),
-        (ExportOptions(format="coreml", features_only=True), "backbone"),
+        (ExportOptions(format="coreml", features_only=True), "does not support backbones"),
         (ExportOptions(format="tflite", target="jetson"), "is for tflite"),
         (ExportOptions(format="tflite", format_options={"ios": "16"}), "option of tflite"),
         (ExportOptions(format="tflite", format_options={"converter": "tensorflo"}), "tensorflow"),

@@ -42,10 +42,10 @@ def plain(folder: Path) -> Artifact:
 
 
 @pytest.fixture(scope="module")
-def bytes_(folder: Path) -> Artifact:
+def int8(folder: Path) -> Artifact:
     """Everything in bytes, for the NPU."""
-    how = QuantizeOptions(target="htp", calib="digits", n=8)
-    return api.quantize(XXS, how, OPTIONS, out=folder)
+    options = QuantizeOptions(target="htp", calib="digits", n=8)
+    return api.quantize(XXS, options, OPTIONS, out=folder)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,7 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
         path = tmp_path / "python"
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
-        where = "edgenext.formats.placement.python_for"
-        monkeypatch.setattr(where, lambda *_: str(path))
+        monkeypatch.setattr("edgenext.formats.placement.python_for", lambda *_: str(path))
 
     return put
 
@@ -123,7 +122,7 @@ def test_a_compiler_that_crashes_is_one_line(
 ) -> None:
     python("echo here it went wrong; kill -11 $$")
     with pytest.raises(
-        RuntimeFailedError, match=r"died over .*: killed by signal 11.*log is "
+        RuntimeFailedError, match=r"crashed on .*: killed by signal 11.*log is "
     ) as e:
         check_artifact(plain, target)
     assert "\n" not in str(e.value)
@@ -157,8 +156,8 @@ def test_openvino_says_what_it_computes_in_8_bits(plain: Artifact) -> None:
 def test_off_macos_nobody_tells_core_mls_units(package: Artifact) -> None:
     report = check_artifact(package)
     assert (report.accepted, report.delegated, report.evidence) == (True, None, "emulated")
-    (where,) = report.placements
-    assert where.unit == "not told" and where.operators["conv"] == 49
+    (unknown,) = report.placements
+    assert unknown.unit == "not told" and unknown.operators["conv"] == 49
     assert "no Mac here" in report.notes[0]
 
 
@@ -222,8 +221,8 @@ def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.Monkey
 @pytest.mark.slow
 def test_executorch_names_what_xnnpack_leaves(folder: Path) -> None:
     pytest.importorskip("executorch", reason="no ExecuTorch")
-    made = api.export(XXS, OPTIONS, ExportOptions(format="executorch"), out=folder)
-    report = check_artifact(made)
+    artifact = api.export(XXS, OPTIONS, ExportOptions(format="executorch"), out=folder)
+    report = check_artifact(artifact)
     assert report.accepted and report.delegated is False
     assert units(report) == {"xnnpack": report.partitions, "portable kernels": 65}
     assert {r.operator for r in report.refusals} > {"aten::mean"}
@@ -250,8 +249,8 @@ def test_an_older_jetpack_refuses_by_its_lists(jetson: Artifact) -> None:
 
 
 @nvidia
-def test_nvidia_refuses_zero_points(bytes_: Artifact) -> None:
-    report = check_artifact(bytes_, "jetson")
+def test_nvidia_refuses_zero_points(int8: Artifact) -> None:
+    report = check_artifact(int8, "jetson")
     assert not report.accepted
     (refusal,) = report.refusals
     assert refusal.operator == "QuantizeLinear"
@@ -294,16 +293,16 @@ def test_hostile_names_are_data(plain: Artifact, tmp_path: Path) -> None:
 @qualcomm
 @pytest.mark.slow
 @pytest.mark.parametrize("soc", SOCS)
-def test_every_soc_is_known_to_the_compiler(bytes_: Artifact, soc: str) -> None:
-    report = check_artifact(bytes_, soc=soc)
+def test_every_soc_is_known_to_the_compiler(int8: Artifact, soc: str) -> None:
+    report = check_artifact(int8, soc=soc)
     assert report.accepted
     assert report.delegated == (soc != "QCM6490"), report.refusals
     assert report.notes[0] == f"asked for {soc}, {SOCS[soc].about}"
 
 
 @qualcomm
-def test_all_of_a_file_in_bytes_is_the_npus(bytes_: Artifact) -> None:
-    report = check_artifact(bytes_)
+def test_all_of_a_file_in_bytes_is_the_npus(int8: Artifact) -> None:
+    report = check_artifact(int8)
     assert (report.target, report.unit, report.evidence) == ("htp", "npu", "compiler")
     assert report.accepted and report.delegated and report.partitions == 1
     assert units(report) == {"npu": 682}
@@ -318,7 +317,7 @@ def test_a_float_file_on_an_npu_without_floats(plain: Artifact) -> None:
 
 
 @qualcomm
-def test_a_scale_for_each_gamma_is_left_to_the_cpu(bytes_: Artifact, tmp_path: Path) -> None:
+def test_a_scale_for_each_gamma_is_left_to_the_cpu(int8: Artifact, tmp_path: Path) -> None:
     def split(model: onnx.ModelProto) -> None:
         constants = {t.name: t for t in model.graph.initializer}
         maker = {o: n for n in model.graph.node for o in n.output}
@@ -333,7 +332,7 @@ def test_a_scale_for_each_gamma_is_left_to_the_cpu(bytes_: Artifact, tmp_path: P
         del dequantize.attribute[:]
         dequantize.attribute.append(helper.make_attribute("axis", 0))
 
-    report = check_artifact(changed(bytes_, tmp_path / "it.onnx", split), "htp")
+    report = check_artifact(changed(int8, tmp_path / "it.onnx", split), "htp")
     assert report.accepted and report.delegated is False
     (refusal,) = report.refusals
     assert (refusal.operator, refusal.count) == ("DequantizeLinear", 1)
@@ -344,9 +343,9 @@ def test_a_scale_for_each_gamma_is_left_to_the_cpu(bytes_: Artifact, tmp_path: P
 
 @qualcomm
 def test_a_file_compiled_for_another_soc(folder: Path) -> None:
-    how = ExportOptions(format="qnn-context", format_options={"soc": "SM8550"})
+    options = ExportOptions(format="qnn-context", format_options={"soc": "SM8550"})
     quantizing = QuantizeOptions(target="htp", calib="digits", n=8)
-    compiled = api.quantize(XXS, quantizing, OPTIONS, how, out=folder)
+    compiled = api.quantize(XXS, quantizing, OPTIONS, options, out=folder)
     own = check_artifact(open_artifact(compiled.path))
     assert own.accepted and own.delegated and own.notes[0] == "asked for SM8550, Snapdragon 8 Gen 2"
     other = check_artifact(compiled, soc="SM8650")

@@ -96,7 +96,7 @@ def test_too_little_memory_is_said(
 def test_arrays_and_samples_reach_the_converter(
     model: onnx.ModelProto, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = tmp_path / "seen.json"
+    received = tmp_path / "received.json"
     spy = tmp_path / "python"
     spy.write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path}/spy.py $3 $4\n")
     spy.chmod(0o755)
@@ -104,7 +104,7 @@ def test_arrays_and_samples_reach_the_converter(
         "import json, sys, numpy as np\n"
         "job = json.load(open(sys.argv[1]))\n"
         "shape = np.load(job['samples']).shape, sorted(np.load(job['weights']).files)\n"
-        f"json.dump(shape, open({str(seen)!r}, 'w'))\n"
+        f"json.dump(shape, open({str(received)!r}, 'w'))\n"
         "json.dump({'tool': 'spy 1', 'peak_mb': 1.0}, open(sys.argv[2], 'w'))\n"
     )
     monkeypatch.setattr("edgenext.formats.conversion.python_for", lambda *_: str(spy))
@@ -113,4 +113,4 @@ def test_arrays_and_samples_reach_the_converter(
     job = ConversionJob(row, Converter(needs="spy"), {}, samples=samples, arrays={"a": samples})
     conversion, _ = convert(model, tmp_path / "it", job)
     assert conversion.converter == "spy 1"
-    assert seen.read_text() == '[[2, 4, 4, 3], ["a"]]'
+    assert received.read_text() == '[[2, 4, 4, 3], ["a"]]'

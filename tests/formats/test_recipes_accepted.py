@@ -44,7 +44,7 @@ def network(arch: str) -> torch.nn.Module:
     return net.eval().requires_grad_(False)
 
 
-def made(arch: str, target: str, scheme: str, folder: Path) -> Artifact:
+def quantized(arch: str, target: str, scheme: str, folder: Path) -> Artifact:
     recipe = load_recipe(target, scheme)
     graph = onnx_graph(network(arch), form_for(target), SIZE, opset=recipe.opset)
     if scheme == "fp16":
@@ -70,7 +70,7 @@ def unfused(artifact: Artifact) -> ort.InferenceSession:
 @pytest.mark.parametrize("scheme", ["w8a8-static", "fp16"])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_nvidias_parser_and_builder_take_it(arch: str, scheme: str, tmp_path: Path) -> None:
-    report = check_artifact(made(arch, "jetson", scheme, tmp_path))
+    report = check_artifact(quantized(arch, "jetson", scheme, tmp_path))
     assert report.accepted and report.delegated, report.errors
 
 
@@ -81,16 +81,16 @@ def test_nvidias_parser_and_builder_take_it(arch: str, scheme: str, tmp_path: Pa
 def test_the_npu_runs_every_node_and_rightly(
     arch: str, scheme: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    artifact = made(arch, "htp", scheme, tmp_path)
+    artifact = quantized(arch, "htp", scheme, tmp_path)
     report = check_artifact(artifact)
     assert report.accepted and report.delegated, report.refusals or report.errors
     npu, cpu = open_session(artifact, target="htp"), unfused(artifact)
     images = pictures()[8:10]
     with torch.no_grad():
         expected = network(arch)(torch.from_numpy(images)).numpy()
-    given = np.concatenate([npu.infer(x[None]) for x in images])
+    simulated = np.concatenate([npu.infer(x[None]) for x in images])
     host = np.concatenate([cpu.run(None, {"input": x[None]})[0] for x in images])
-    record_property("sqnr_db", round(fidelity(expected, given).sqnr_db, 1))
-    assert fidelity(expected, given).sqnr_db > 15
+    record_property("sqnr_db", round(fidelity(expected, simulated).sqnr_db, 1))
+    assert fidelity(expected, simulated).sqnr_db > 15
     # a graph that is taken whole may still be computed wrong
-    assert fidelity(host, given).sqnr_db > LEAST_DB[scheme]
+    assert fidelity(host, simulated).sqnr_db > LEAST_DB[scheme]

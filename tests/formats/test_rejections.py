@@ -62,7 +62,7 @@ def quantized(plain: Path, images: np.ndarray, name: str, **options: object) -> 
     return path
 
 
-def asked(path: Path, target: str, **options: str) -> CheckReport:
+def report_on(path: Path, target: str, **options: str) -> CheckReport:
     """What a vendor says of an ONNX file."""
     return check_artifact(
         artifact_of(onnx.load(path), path.with_suffix(".asked.onnx")), target, **options
@@ -85,13 +85,13 @@ def symmetric(**extra: object) -> dict[str, object]:
 @nvidia
 def test_nvidia_takes_float_and_symmetric_int8(plain: Path, images: np.ndarray) -> None:
     for path in (plain, quantized(plain, images, "symmetric", **symmetric())):
-        report = asked(path, "jetson")
+        report = report_on(path, "jetson")
         assert report.accepted and report.delegated, report.errors
 
 
 @nvidia
 def test_nvidia_refuses_int32_biases(plain: Path, images: np.ndarray) -> None:
-    report = asked(quantized(plain, images, "bias", **symmetric(QuantizeBias=True)), "jetson")
+    report = report_on(quantized(plain, images, "bias", **symmetric(QuantizeBias=True)), "jetson")
     assert not report.accepted
     (refusal,) = report.refusals
     assert refusal.operator == "DequantizeLinear" and "bias" in refusal.names[0]
@@ -104,14 +104,14 @@ def test_nvidia_refuses_zero_points(plain: Path, images: np.ndarray, kind: str) 
     from onnxruntime.quantization import QuantType
 
     options = symmetric(ActivationSymmetric=False) | {"activation_type": QuantType[kind]}
-    report = asked(quantized(plain, images, f"zero_{kind}", **options), "jetson")
+    report = report_on(quantized(plain, images, f"zero_{kind}", **options), "jetson")
     assert not report.accepted and len(report.errors) == 1
     (refusal,) = report.refusals
     assert refusal.operator == "QuantizeLinear"
     assert "Non-zero zero point is not supported" in refusal.reason
 
 
-def whole(plain: Path, *, gammas: str) -> dict[str, object]:
+def all_8_bit(plain: Path, *, gammas: str) -> dict[str, object]:
     """Everything in 8 bits with one scale a channel of weights, as Qualcomm takes it.
 
     Args:
@@ -140,8 +140,8 @@ def whole(plain: Path, *, gammas: str) -> dict[str, object]:
 def test_qualcomm_takes_a_graph_that_is_all_8_bit(
     plain: Path, images: np.ndarray, soc: str
 ) -> None:
-    path = quantized(plain, images, "whole", **whole(plain, gammas="unsigned"))
-    report = asked(path, "htp", soc=soc)
+    path = quantized(plain, images, "whole", **all_8_bit(plain, gammas="unsigned"))
+    report = report_on(path, "htp", soc=soc)
     assert report.accepted and report.delegated and not report.refusals
     (npu,) = report.placements
     assert npu.unit == "npu" and npu.total > 500
@@ -149,8 +149,8 @@ def test_qualcomm_takes_a_graph_that_is_all_8_bit(
 
 @qualcomm
 def test_qualcomm_refuses_signed_gammas_with_wide_betas(plain: Path, images: np.ndarray) -> None:
-    path = quantized(plain, images, "gammas", **whole(plain, gammas="signed"))
-    report = asked(path, "htp")
+    path = quantized(plain, images, "gammas", **all_8_bit(plain, gammas="signed"))
+    report = report_on(path, "htp")
     assert report.accepted and report.delegated is False
     refused = {r.operator: r for r in report.refusals}
     norms = refused["LayerNormalization"]
@@ -164,10 +164,10 @@ def test_qualcomm_refuses_signed_gammas_with_wide_betas(plain: Path, images: np.
 @qualcomm
 def test_qualcomm_refuses_floats_where_there_are_none(plain: Path) -> None:
     """The older NPUs refuse them; newer ones compute them in 16 bits."""
-    old = asked(plain, "htp", soc="SM8350")
+    old = report_on(plain, "htp", soc="SM8350")
     assert not old.accepted and old.delegated is False and not old.placements
     assert "Failed to finalize QNN graph" in old.errors[0]
-    assert asked(plain, "htp", soc="SM8650").delegated
+    assert report_on(plain, "htp", soc="SM8650").delegated
 
 
 @qualcomm
@@ -176,14 +176,14 @@ def test_qualcomm_refuses_islands_of_floats_where_there_are_none(
     plain: Path, images: np.ndarray
 ) -> None:
     islands = quantized(plain, images, "islands", **symmetric())
-    assert not asked(islands, "htp", soc="SM8350").accepted
-    assert asked(islands, "htp", soc="SM8650").delegated
+    assert not report_on(islands, "htp", soc="SM8350").accepted
+    assert report_on(islands, "htp", soc="SM8650").delegated
 
 
 @qualcomm
 def test_qualcomm_has_socs_that_refuse_norms(plain: Path, images: np.ndarray) -> None:
-    path = quantized(plain, images, "whole", **whole(plain, gammas="unsigned"))
-    report = asked(path, "htp", soc="QCM6490")
+    path = quantized(plain, images, "whole", **all_8_bit(plain, gammas="unsigned"))
+    report = report_on(path, "htp", soc="QCM6490")
     assert report.delegated is False
     (why,) = {r.reason for r in report.refusals if r.operator == "ReduceL2"}
     assert why == "the compiler's validation refuses its ElementWiseMultiply (code 3110)"

@@ -60,8 +60,10 @@ def test_quantized_graphs_keep_their_integers(arch: str, target: str) -> None:
         # a value on the edge of two levels may round the other way: integers are equal otherwise
         assert agreement_db(model, module) > 35
         called = [str(n.target) for n in module.graph.nodes if n.op == "call_function"]
-        wanted = sum(n.op_type == "QuantizeLinear" for n in model.graph.node)
-        assert sum("quantize_per_tensor" in c and "dequantize" not in c for c in called) == wanted
+        quantizers = sum(n.op_type == "QuantizeLinear" for n in model.graph.node)
+        assert quantizers == sum(
+            "quantize_per_tensor" in c and "dequantize" not in c for c in called
+        )
         integers = [b for b in module.buffers() if b.dtype == torch.int8]
         assert bool(integers) != float_weights
 

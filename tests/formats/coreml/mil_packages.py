@@ -78,21 +78,21 @@ def package(folder: Path, build: Build, *arrays: np.ndarray, target: str = "iOS1
 
 def run(folder: Path, build: Build, *arrays: np.ndarray, target: str = "iOS18") -> list[np.ndarray]:
     program = MilProgram(package(folder, build, *arrays, target=target))
-    given = program.run(dict(zip("xy", arrays, strict=False)))
-    return [given[name] for name in program.outputs]
+    results = program.run(dict(zip("xy", arrays, strict=False)))
+    return [results[name] for name in program.outputs]
 
 
 def inferred(build: Build, *arrays: np.ndarray) -> np.ndarray:
     """What coremltools itself makes of constants."""
-    found = []
+    values = []
 
     def body(unused: Any) -> Any:
-        found.append(build(*(a.copy() for a in arrays)).val)
+        values.append(build(*(a.copy() for a in arrays)).val)
         return mb.identity(x=unused)
 
     with mil_program.warnings_hidden():
         mb.program(input_specs=[mb.TensorSpec((1,))], opset_version=ct.target.iOS18)(body)
-    return np.asarray(found[0])
+    return np.asarray(values[0])
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:

@@ -96,10 +96,10 @@ def test_activations_with_a_scale_a_channel(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         return mb.dequantize(input=mb.quantize(input=x, output_dtype="int8", **vectors), **vectors)
 
-    (found,) = run(tmp_path, build, X)
+    (result,) = run(tmp_path, build, X)
     s, z = scale[:, None, None], zero_point[:, None, None].astype(np.float32)
     levels = (np.rint(X / s) + z).clip(-128, 127)
-    np.testing.assert_allclose(found, (levels - z) * s, 1e-6)
+    np.testing.assert_allclose(result, (levels - z) * s, 1e-6)
 
 
 def unpacked(path: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -157,11 +157,11 @@ def test_compressed_weights(
     error: float,
     half: bool,
 ) -> None:
-    found = unpacked(weighted(tmp_path, target, compress, half))
-    assert [k for k, _, _ in found] == [f"constexpr_{kind}"] * 2
-    for (_, ours, theirs), original in zip(found, (WEIGHT, MATRIX), strict=True):
-        assert np.array_equal(ours, theirs)
-        assert np.std(ours - original) < error * np.std(original)
+    result = unpacked(weighted(tmp_path, target, compress, half))
+    assert [k for k, _, _ in result] == [f"constexpr_{kind}"] * 2
+    for (_, actual, expected), original in zip(result, (WEIGHT, MATRIX), strict=True):
+        assert np.array_equal(actual, expected)
+        assert np.std(actual - original) < error * np.std(original)
 
 
 def test_palettes_of_vectors(tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ def test_palettes_of_vectors(tmp_path: Path) -> None:
         y = mb.constexpr_lut_to_dense(indices=indices, lut=lut, vector_axis=np.int32(0))
         return mb.mul(x=x, y=y)
 
-    (found,) = run(tmp_path, build, np.ones((4, 3), np.float32))
+    (result,) = run(tmp_path, build, np.ones((4, 3), np.float32))
     expected = lut[0, 0][indices].transpose(0, 2, 1).reshape(4, 3)
-    assert np.array_equal(found, expected)
+    assert np.array_equal(result, expected)
 
 
 def test_weights_stored_in_half_precision(tmp_path: Path) -> None:
@@ -183,6 +183,6 @@ def test_weights_stored_in_half_precision(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         return mb.mul(x=x, y=mb.constexpr_cast(source_val=weight, output_dtype="fp32"))
 
-    (found,) = run(tmp_path, build, np.ones(5, np.float32), target="iOS16")
-    assert found.dtype == np.float32
-    assert np.array_equal(found, weight.astype(np.float32))
+    (result,) = run(tmp_path, build, np.ones(5, np.float32), target="iOS16")
+    assert result.dtype == np.float32
+    assert np.array_equal(result, weight.astype(np.float32))

@@ -245,11 +245,11 @@ INFERRED: dict[str, tuple[Build, tuple[np.ndarray, ...], Callable[..., np.ndarra
 @pytest.mark.parametrize("name", INFERRED)
 def test_operators_that_coremltools_computes_too(tmp_path: Path, name: str) -> None:
     build, arrays, reference = INFERRED[name]
-    (found,) = run(tmp_path, build, *arrays)
+    (result,) = run(tmp_path, build, *arrays)
     expected = reference(*(a.astype(np.float64) for a in arrays))
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, 2e-6, 2e-6)
-    np.testing.assert_allclose(found, inferred(build, *arrays), 2e-6, 2e-6)
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result, expected, 2e-6, 2e-6)
+    np.testing.assert_allclose(result, inferred(build, *arrays), 2e-6, 2e-6)
 
 
 def convolved(
@@ -272,8 +272,8 @@ def convolved(
             for j in range(width):
                 rows = slice(i * stride, i * stride + (kh - 1) * dilation + 1, dilation)
                 columns = slice(j * stride, j * stride + (kw - 1) * dilation + 1, dilation)
-                seen = x[:, first : first + c_in, rows, columns]
-                y[:, o, i, j] = (seen * w[o]).sum((1, 2, 3))
+                patch = x[:, first : first + c_in, rows, columns]
+                y[:, o, i, j] = (patch * w[o]).sum((1, 2, 3))
     return y
 
 
@@ -301,28 +301,29 @@ BIAS = normal(8)
 def test_convolutions(
     tmp_path: Path, weight: np.ndarray, options: dict[str, Any], pads: tuple[int, int, int, int]
 ) -> None:
-    (found,) = run(tmp_path, lambda x: mb.conv(x=x, weight=weight, bias=BIAS, **options), IMAGE)
+    (result,) = run(tmp_path, lambda x: mb.conv(x=x, weight=weight, bias=BIAS, **options), IMAGE)
     stride, dilation = options.get("strides", [1])[0], options.get("dilations", [1])[0]
     expected = convolved(IMAGE, weight, pads, stride, dilation, options.get("groups", 1))
-    np.testing.assert_allclose(found, expected + BIAS[:, None, None], 1e-5, 1e-5)
+    np.testing.assert_allclose(result, expected + BIAS[:, None, None], 1e-5, 1e-5)
 
 
 def test_convolutions_of_one_axis_and_without_bias(tmp_path: Path) -> None:
     weight = normal(8, 4, 3)
-    (found,) = run(tmp_path, lambda x: mb.conv(x=x, weight=weight, pad_type="same"), IMAGE[:, :, 0])
+    rows = IMAGE[:, :, 0]
+    (result,) = run(tmp_path, lambda x: mb.conv(x=x, weight=weight, pad_type="same"), rows)
     expected = convolved(IMAGE[:, :, :1], weight[:, :, None], (0, 0, 1, 1))
-    np.testing.assert_allclose(found, expected[:, :, 0], 1e-5, 1e-5)
+    np.testing.assert_allclose(result, expected[:, :, 0], 1e-5, 1e-5)
 
 
 def test_pooling(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
-        whole = {"kernel_sizes": [7, 6], "pad_type": "valid"}
-        some = {"kernel_sizes": [3, 3], "strides": [2, 2], "pad_type": "same"}
+        full = {"kernel_sizes": [7, 6], "pad_type": "valid"}
+        strided = {"kernel_sizes": [3, 3], "strides": [2, 2], "pad_type": "same"}
         return (
-            mb.avg_pool(x=x, **whole),
-            mb.avg_pool(x=x, **some),
-            mb.avg_pool(x=x, exclude_padding_from_average=True, **some),
-            mb.max_pool(x=x, **some),
+            mb.avg_pool(x=x, **full),
+            mb.avg_pool(x=x, **strided),
+            mb.avg_pool(x=x, exclude_padding_from_average=True, **strided),
+            mb.max_pool(x=x, **strided),
         )
 
     mean, padded, excluded, largest = run(tmp_path, build, IMAGE)

@@ -95,10 +95,10 @@ def test_images_are_scaled_by_the_program(tmp_path: Path, layout: str) -> None:
     fp32 = {"compute_precision": ct.precision.FLOAT32}
     program = MilProgram(classifier(tmp_path, layout=layout, **fp32))
     assert program.images == {"image": layout}
-    found = program.run({"image": PIXELS})[program.outputs[0]]
+    result = program.run({"image": PIXELS})[program.outputs[0]]
     with torch.inference_mode():
         expected = Classifier(True)(scaled(layout)).numpy()
-    np.testing.assert_allclose(found, expected, 1e-4)
+    np.testing.assert_allclose(result, expected, 1e-4)
     with pytest.raises(RuntimeFailedError, match="cannot be fed as"):
         program.run({"image": PIXELS.transpose(0, 3, 1, 2)})
 
@@ -111,9 +111,9 @@ def test_logits_of_a_classifier_in_the_order_of_the_manifest(
     program = MilProgram(path)
     with torch.inference_mode():
         expected = Classifier(False).conv(scaled("RGB")).flatten(1).numpy()
-    found = program.run({"image": PIXELS})
-    assert found["classLabel"].tolist() == [names[int(expected.argmax())]]
-    np.testing.assert_allclose(found["classLabel_probs"], softmax(expected, 1), 5e-3)
+    result = program.run({"image": PIXELS})
+    assert result["classLabel"].tolist() == [names[int(expected.argmax())]]
+    np.testing.assert_allclose(result["classLabel_probs"], softmax(expected, 1), 5e-3)
     session = CoreMLSession(path, PICTURE, 1)
     order = [names.index(name) for name in NAMES]
     logits = session.infer(session.prepare(PIXELS))
@@ -124,8 +124,8 @@ def test_logits_of_a_classifier_in_the_order_of_the_manifest(
 def test_classes_may_be_numbers(tmp_path: Path) -> None:
     path = classifier(tmp_path, classifier_config=ct.ClassifierConfig([4, 3, 2, 1, 0]))
     assert MilProgram(path).classes == ("4", "3", "2", "1", "0")
-    found = MilProgram(path).run({"image": PIXELS})
-    assert found["classLabel"].tolist() == [4 - int(found["classLabel_probs"].argmax())]
+    result = MilProgram(path).run({"image": PIXELS})
+    assert result["classLabel"].tolist() == [4 - int(result["classLabel_probs"].argmax())]
     session = CoreMLSession(path, PICTURE.model_copy(update={"labels": None}), 1)
     assert session.infer(PIXELS).shape == (1, 5)
 
@@ -191,11 +191,11 @@ def test_networks_agree_with_torch(tmp_path: Path, arch: str, form: str) -> None
         prepared = session.prepare(IMAGES)
         with torch.inference_mode():
             logits, *features = (t.numpy() for t in net(torch.from_numpy(prepared)))
-        found = session.infer(prepared)
-        assert (found.dtype, found.shape) == (np.float32, (2, 1000))
-        assert fidelity(logits, found).sqnr_db > least
+        result = session.infer(prepared)
+        assert (result.dtype, result.shape) == (np.float32, (2, 1000))
+        assert fidelity(logits, result).sqnr_db > least
         values = session.trace(prepared)
-        assert np.array_equal(values["logits"], found)
+        assert np.array_equal(values["logits"], result)
         assert {value.dtype for value in values.values()} == {np.dtype(np.float32)}
         assert "image" not in values
         for name, expected in zip(("stem", "stage3"), features[::4], strict=True):
@@ -219,9 +219,9 @@ class Phone:
         self.program = program
 
     def predict(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        found = self.program.run({"image": np.asarray(inputs["image"])[None]})
-        probabilities = dict(zip(self.program.classes, found["classLabel_probs"][0], strict=True))
-        return {"classLabel": found["classLabel"][0], "classLabel_probs": probabilities}
+        result = self.program.run({"image": np.asarray(inputs["image"])[None]})
+        probabilities = dict(zip(self.program.classes, result["classLabel_probs"][0], strict=True))
+        return {"classLabel": result["classLabel"][0], "classLabel_probs": probabilities}
 
 
 def test_on_macos_core_ml_itself_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,36 +231,39 @@ def test_on_macos_core_ml_itself_is_asked(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(coreml, "device_model", lambda package: Phone(MilProgram(package)))
     session = CoreMLSession(path, PICTURE, 1)
     assert (session.runtime, session.evidence) == ("coreml", "device")
-    found = session.infer(session.prepare(PIXELS))
-    np.testing.assert_allclose(softmax(found, 1), softmax(elsewhere, 1), 5e-3)
+    result = session.infer(session.prepare(PIXELS))
+    np.testing.assert_allclose(softmax(result, 1), softmax(elsewhere, 1), 5e-3)
     with pytest.raises(
         RuntimeFailedError, match=r"Core ML cannot run it\.mlpackage: .*cannot be fed"
     ):
         session.infer(PIXELS[..., 0])
 
 
-def test_core_ml_refuses_in_one_line(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_core_ml_refuses_in_one_line(
+    weighted_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: str) -> None:
         raise Exception("compiler error")
 
     monkeypatch.setattr(ct.models, "MLModel", refuse)
     with pytest.raises(RuntimeFailedError, match=r"Core ML cannot load small\.mlpackage: compiler"):
-        coreml.device_model(whole)
+        coreml.device_model(weighted_package)
 
 
-def test_without_the_package(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package(weighted_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coremltools", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[coreml\]'"):
-        MilProgram(whole)
+        MilProgram(weighted_package)
 
 
 @pytest.mark.slow
-def test_coremltools_is_quiet(whole: Path) -> None:
+def test_coremltools_is_quiet(weighted_package: Path) -> None:
     code = (
         "import logging; from pathlib import Path; from edgenext.formats.coreml import session; "
-        f"session.MilProgram(Path({str(whole)!r})); "
+        f"session.MilProgram(Path({str(weighted_package)!r})); "
         "print(logging.root.manager.disable)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stderr == ""
-    assert said.stdout.split() == ["0"]
+    command = [sys.executable, "-c", code]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert process.stderr == ""
+    assert process.stdout.split() == ["0"]

@@ -28,7 +28,7 @@ from edgenext.schema import CheckReport
 
 vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="ethos-u-vela is not installed")
 
-SAID = """\
+OUTPUT = """\
 Warning: No memory mode specified. Using a default of Shared_Sram.
 
 Warning (supported operators) operator: SQRT, ofm: 'a;b(c)'
@@ -50,8 +50,8 @@ NPU operators = 2 (50.0%)
 def artifact_from(path: Path) -> Artifact:
     """The file with a manifest beside it."""
     content = path.read_bytes()
-    where = path.with_name(f"it-{path.name}")
-    return artifact_of(content, where, scheme="w8a8-static", target="ethos-u", file_format="tflite")
+    copy = path.with_name(f"it-{path.name}")
+    return artifact_of(content, copy, scheme="w8a8-static", target="ethos-u", file_format="tflite")
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +94,10 @@ def test_all_of_every_architecture(arch: str, tmp_path: Path) -> None:
 @vela
 def test_a_compiled_file_is_kept_where_it_is_asked_for(artifact: Artifact, tmp_path: Path) -> None:
     report = check(artifact, out=tmp_path / "new")
-    kept = Path(report.compiled)
-    assert kept == tmp_path / "new" / f"{artifact.path.stem}_vela.tflite"
-    assert b"ethos-u" in kept.read_bytes()
-    assert [p.name for p in kept.parent.iterdir()] == [kept.name]
+    copy = Path(report.compiled)
+    assert copy == tmp_path / "new" / f"{artifact.path.stem}_vela.tflite"
+    assert b"ethos-u" in copy.read_bytes()
+    assert [p.name for p in copy.parent.iterdir()] == [copy.name]
 
 
 @vela
@@ -123,7 +123,7 @@ def test_nothing_of_a_float_file_lands_there(tmp_path: Path) -> None:
 def test_truncated_files(artifact: Artifact, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "broken.tflite"
     path.write_bytes(artifact.path.read_bytes()[:keep])
-    with pytest.raises(ArtifactError, match=r"it-broken\.tflite is no whole TFLite file"):
+    with pytest.raises(ArtifactError, match=r"it-broken\.tflite is not a complete TFLite file"):
         check(artifact_from(path))
 
 
@@ -133,7 +133,7 @@ def test_a_crash_is_one_line(
 ) -> None:
     monkeypatch.setenv("EDGENEXT_CACHE", str(tmp_path))
     monkeypatch.setattr(asking, "python_for", lambda *_: "/bin/false")
-    with pytest.raises(RuntimeFailedError, match="Vela died over it-edgenext_xx_small"):
+    with pytest.raises(RuntimeFailedError, match="Vela crashed on it-edgenext_xx_small"):
         check(artifact)
 
 
@@ -159,23 +159,23 @@ def test_without_vela(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_vela_prints_is_read() -> None:
-    found = ethos_u._landed(SAID)
-    units = {p.unit: p.operators for p in found["placements"]}
+    fields = ethos_u._placement(OUTPUT)
+    units = {p.unit: p.operators for p in fields["placements"]}
     assert units == {"npu": {"Conv2D": 1, "LUT": 1}, "cpu": {"SQRT": 1, "DEQUANTIZE": 1}}
-    reasons = {r.operator: (r.reason, r.names) for r in found["refusals"]}
+    reasons = {r.operator: (r.reason, r.names) for r in fields["refusals"]}
     assert reasons["SQRT"] == (
         "Operation has tensor with unsupported DataType Float32; "
         'Feature-map dataTypes must be one of {"INT8"}',
         ("a;b(c)",),
     )
     assert reasons["DEQUANTIZE"][0] == "Unsupported opType"
-    assert not found["delegated"]
+    assert not fields["delegated"]
 
 
 def test_a_listing_of_another_kind_is_not_believed() -> None:
-    for text in ("", SAID.replace("CPU operators = 2", "CPU operators = 3")):
+    for text in ("", OUTPUT.replace("CPU operators = 2", "CPU operators = 3")):
         with pytest.raises(RuntimeFailedError, match="cannot be read"):
-            ethos_u._landed(text)
+            ethos_u._placement(text)
 
 
 @vela

@@ -25,9 +25,9 @@ from onnx import helper, numpy_helper
 from edgenext import api
 from edgenext.errors import ArtifactError, DataError, UsageError
 from edgenext.formats.ethos_u.convert import convert
-from edgenext.formats.ethos_u.norms import INVERSE_ROOT, LEAST_SIZE, write_norms
+from edgenext.formats.ethos_u.norms import INVERSE_ROOT, LEAST_SIZE, decompose_norms
 from edgenext.formats.ethos_u.ranges import float_ranges
-from edgenext.formats.ethos_u.tensors import merged
+from edgenext.formats.ethos_u.tensors import merge_axes
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.options import DataOptions, ExportOptions, ModelOptions, QuantizeOptions
@@ -35,12 +35,12 @@ from edgenext.quantize.recipe import load_recipe
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 
-WHOLE = ("int8", "int16", "int32", "int64")
+INTEGERS = ("int8", "int16", "int32", "int64")
 SMALL = ModelOptions(random_weights=True, num_classes=10, size=64)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> IntegerFile:
+def xxs(tmp_path_factory: pytest.TempPathFactory) -> IntegerFile:
     return integer_file(tmp_path_factory.mktemp("integer"))
 
 
@@ -51,7 +51,7 @@ def opened(path: Path) -> litert.Interpreter:
 
 def written(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = ir.from_proto(onnx.shape_inference.infer_shapes(model))
-    write_norms(graph.graph)
+    decompose_norms(graph.graph)
     return onnx.shape_inference.infer_shapes(ir.to_proto(graph))
 
 
@@ -64,20 +64,20 @@ def test_norms_that_are_written_out_compute_the_same() -> None:
     assert near.sqnr_db > 60  # ε stands at another place
 
 
-def test_every_tensor_is_an_integer(made: IntegerFile) -> None:
-    kinds = {np.dtype(t["dtype"]).name for t in opened(made.path).get_tensor_details()}
-    assert kinds <= set(WHOLE) and {"int8", "int16"} <= kinds
+def test_every_tensor_is_an_integer(xxs: IntegerFile) -> None:
+    kinds = {np.dtype(t["dtype"]).name for t in opened(xxs.path).get_tensor_details()}
+    assert kinds <= set(INTEGERS) and {"int8", "int16"} <= kinds
 
 
-def test_bytes_go_in_and_come_out(made: IntegerFile) -> None:
-    loaded = opened(made.path)
-    (given,), (result,) = loaded.get_input_details(), loaded.get_output_details()
-    assert (given["dtype"], tuple(given["shape"])) == (np.int8, (1, *SIZE, 3))
+def test_bytes_go_in_and_come_out(xxs: IntegerFile) -> None:
+    loaded = opened(xxs.path)
+    (source,), (result,) = loaded.get_input_details(), loaded.get_output_details()
+    assert (source["dtype"], tuple(source["shape"])) == (np.int8, (1, *SIZE, 3))
     assert (result["dtype"], tuple(result["shape"])) == (np.int8, (1, 1000))
 
 
-def test_products_of_activations_are_in_bytes_and_streams_are_not(made: IntegerFile) -> None:
-    loaded = opened(made.path)
+def test_products_of_activations_are_in_bytes_and_streams_are_not(xxs: IntegerFile) -> None:
+    loaded = opened(xxs.path)
     types = {t["index"]: t["dtype"] for t in loaded.get_tensor_details()}
     kinds: dict[str, set[type]] = {}
     for op in loaded._get_ops_details():
@@ -88,25 +88,25 @@ def test_products_of_activations_are_in_bytes_and_streams_are_not(made: IntegerF
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
-def test_it_computes_what_its_graph_does(made: IntegerFile, resolver: str) -> None:
+def test_it_computes_what_its_graph_does(xxs: IntegerFile, resolver: str) -> None:
     images = pictures()[8:]
-    expected, logits = onnx_logits(made.quantized, images), file_logits(made.path, images, resolver)
-    exact = onnx_logits(made.reference, images)
+    expected, logits = onnx_logits(xxs.quantized, images), file_logits(xxs.path, images, resolver)
+    exact = onnx_logits(xxs.reference, images)
     near = fidelity(exact, logits).sqnr_db  # the graph rounds neither images nor logits
     assert near > fidelity(exact, expected).sqnr_db - 4
     assert near > 28
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 30.0], ids=["grey", "dark", "far too bright"])
-def test_images_without_any_contrast(made: IntegerFile, value: float) -> None:
+def test_images_without_any_contrast(xxs: IntegerFile, value: float) -> None:
     flat = np.full((1, 3, *SIZE), value, np.float32)
     for resolver in RESOLVERS:
-        assert np.isfinite(file_logits(made.path, flat, resolver)).all()
+        assert np.isfinite(file_logits(xxs.path, flat, resolver)).all()
 
 
-def test_the_same_graph_gives_the_same_bytes(made: IntegerFile, tmp_path: Path) -> None:
+def test_the_same_graph_gives_the_same_bytes(xxs: IntegerFile, tmp_path: Path) -> None:
     again = integer_file(tmp_path)
-    assert again.path.read_bytes() == made.path.read_bytes()
+    assert again.path.read_bytes() == xxs.path.read_bytes()
 
 
 @pytest.mark.slow
@@ -168,17 +168,17 @@ def test_a_row_of_nothing_has_no_infinite_norm() -> None:
     power = numpy_helper.from_array(np.asarray(-0.5, np.float32), "power")
     graph = helper.make_graph(nodes, "norm", sides[:1], sides[1:], [power])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    found = float_ranges(onnx.shape_inference.infer_shapes(model), [np.zeros(1, np.float32)])
-    assert found["y"] == (0, 0)
-    assert found["root"] == pytest.approx((LEAST_SIZE**-0.5,) * 2)
+    ranges = float_ranges(onnx.shape_inference.infer_shapes(model), [np.zeros(1, np.float32)])
+    assert ranges["y"] == (0, 0)
+    assert ranges["root"] == pytest.approx((LEAST_SIZE**-0.5,) * 2)
 
 
 @pytest.mark.slow
 def test_the_last_stage_may_be_one_token(tmp_path: Path) -> None:
-    how = QuantizeOptions(target="ethos-u", calib="digits", n=32)
-    options = ModelOptions(random_weights=True, num_classes=10, size=32)
-    made = api.quantize(XXS, how, options, ExportOptions(format="tflite"), out=tmp_path)
-    assert made.manifest.parity is not None and made.manifest.parity.sqnr_db > 28
+    options = QuantizeOptions(target="ethos-u", calib="digits", n=32)
+    model = ModelOptions(random_weights=True, num_classes=10, size=32)
+    artifact = api.quantize(XXS, options, model, ExportOptions(format="tflite"), out=tmp_path)
+    assert artifact.manifest.parity is not None and artifact.manifest.parity.sqnr_db > 28
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_the_last_stage_may_be_one_token(tmp_path: Path) -> None:
 def test_permutations_of_the_fewest_axes(
     shape: tuple[int, ...], taken: tuple[int, ...], expected: tuple[list[int], list[int]]
 ) -> None:
-    assert merged(shape, taken) == expected
+    assert merge_axes(shape, taken) == expected
     numbers = np.arange(np.prod(shape)).reshape(shape)
-    sizes, moves = merged(shape, taken)
+    sizes, moves = merge_axes(shape, taken)
     moved = numbers.reshape(sizes).transpose(moves)
     np.testing.assert_array_equal(moved.reshape(-1), numbers.transpose(taken).reshape(-1))
 
@@ -203,9 +203,9 @@ def test_permutations_of_the_fewest_axes(
 @pytest.mark.slow
 @pytest.mark.parametrize("pixels", [False, True], ids=["numbers", "pixels"])
 def test_the_whole_chain(tmp_path: Path, pixels: bool) -> None:
-    how = QuantizeOptions(target="ethos-u", calib="digits", n=8)
+    options = QuantizeOptions(target="ethos-u", calib="digits", n=8)
     export = ExportOptions(format="tflite", uint8_input=pixels)
-    artifact = api.quantize(XXS, how, SMALL, export, out=tmp_path)
+    artifact = api.quantize(XXS, options, SMALL, export, out=tmp_path)
     m = artifact.manifest
     assert artifact.path.name == f"{XXS}-64-ethos-u-w8a8-static.tflite"
     assert (m.format, m.target, m.input.dtype) == (

@@ -11,7 +11,7 @@ from vendored import artifact_of, qualcomm
 from edgenext import api
 from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError, UsageError
 from edgenext.formats.artifact import Artifact
-from edgenext.formats.qnn.session import HtpSession, inspect, one_line
+from edgenext.formats.qnn.session import HtpSession, inspect, message
 from edgenext.formats.runtimes import open_session
 from edgenext.metrics.fidelity import fidelity
 from edgenext.options import DataOptions, ExportOptions, ModelOptions, QuantizeOptions
@@ -33,8 +33,8 @@ def plain(folder: Path) -> Artifact:
 
 @pytest.fixture(scope="module")
 def artifact(folder: Path) -> Artifact:
-    how = QuantizeOptions(target="htp", calib="digits", n=8)
-    return api.quantize(XXS, how, OPTIONS, out=folder)
+    options = QuantizeOptions(target="htp", calib="digits", n=8)
+    return api.quantize(XXS, options, OPTIONS, out=folder)
 
 
 def images(n: int) -> np.ndarray:
@@ -120,16 +120,16 @@ def test_an_input_of_another_shape(artifact: Artifact) -> None:
 
 @qualcomm
 def test_a_graph_is_no_context(plain: Artifact) -> None:
-    with pytest.raises(RuntimeFailedError, match="has nothing compiled in it"):
+    with pytest.raises(RuntimeFailedError, match="has no compiled context"):
         inspect(plain.path)
 
 
 @qualcomm
 @pytest.mark.slow
 def test_its_time_is_nobodys(folder: Path) -> None:
-    how = ExportOptions(format="qnn-context")
-    quantizing = QuantizeOptions(target="htp", calib="digits", n=8)
-    compiled = api.quantize(XXS, quantizing, OPTIONS, how, out=folder)
+    options = ExportOptions(format="qnn-context")
+    quantization = QuantizeOptions(target="htp", calib="digits", n=8)
+    compiled = api.quantize(XXS, quantization, OPTIONS, options, out=folder)
     with pytest.raises(UsageError, match="which is simulator: its time says nothing of a device"):
         api.bench([compiled.path])
 
@@ -143,6 +143,6 @@ def test_a_missing_package_names_its_extra(
 
 
 def test_what_onnxruntime_says_on_one_line() -> None:
-    said = "[ONNXRuntimeError] : 11 : EP_FAIL : Failed to finalize: Code\n 1002."
-    assert one_line(RuntimeError(said)) == "Failed to finalize: Code 1002"
-    assert one_line(RuntimeError("as it : is")) == "as it : is"
+    text = "[ONNXRuntimeError] : 11 : EP_FAIL : Failed to finalize: Code\n 1002."
+    assert message(RuntimeError(text)) == "Failed to finalize: Code 1002"
+    assert message(RuntimeError("as it : is")) == "as it : is"

@@ -25,8 +25,9 @@ pytest.importorskip("ai_edge_litert", reason="no LiteRT (pip install 'edgenext[t
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     private_python("tflite")
     options = ModelOptions(random_weights=True, num_classes=10, size=32)
-    how = ExportOptions(format="tflite", batch=2)
-    return api.export("edgenext_xx_small", options, how, out=tmp_path_factory.mktemp("tflite"))
+    export_options = ExportOptions(format="tflite", batch=2)
+    folder = tmp_path_factory.mktemp("tflite")
+    return api.export("edgenext_xx_small", options, export_options, out=folder)
 
 
 def images(n: int) -> np.ndarray:
@@ -35,11 +36,11 @@ def images(n: int) -> np.ndarray:
 
 @pytest.mark.slow
 def test_a_file_says_what_it_takes(artifact: Artifact) -> None:
-    seen = inspect(artifact.path)
-    assert seen.input.shape == (2, 32, 32, 3) and seen.input.channels_last
-    assert [o.shape for o in seen.outputs] == [(2, 10)]
-    assert seen.partitions == 1
-    assert seen.operators == artifact.manifest.conversion.operators  # type: ignore[union-attr]
+    inspection = inspect(artifact.path)
+    assert inspection.input.shape == (2, 32, 32, 3) and inspection.input.channels_last
+    assert [o.shape for o in inspection.outputs] == [(2, 10)]
+    assert inspection.partitions == 1
+    assert inspection.operators == artifact.manifest.conversion.operators  # type: ignore[union-attr]
 
 
 @pytest.mark.slow

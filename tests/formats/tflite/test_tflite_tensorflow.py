@@ -102,9 +102,9 @@ def run_jobs(python: str, *jobs: dict[str, Any]) -> list[Path]:
 def interpreter(file: Path, delegate: bool = True) -> Any:
     kinds = litert.OpResolverType
     kind = kinds.AUTO if delegate else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    made = litert.Interpreter(str(file), num_threads=1, experimental_op_resolver_type=kind)
-    made.allocate_tensors()
-    return made
+    result = litert.Interpreter(str(file), num_threads=1, experimental_op_resolver_type=kind)
+    result.allocate_tensors()
+    return result
 
 
 def operators(file: Path, delegate: bool = False) -> Counter[str]:
