@@ -11,7 +11,7 @@ from edgenext.options import ExportOptions
 from edgenext.targets.target import FORMS
 
 
-def test_what_is_left_open_follows_from_the_format() -> None:
+def test_defaults_follow_from_the_format() -> None:
     assert resolve(ExportOptions()).target == "cpu-onnxruntime"
     assert resolve(ExportOptions()).form == "convT"
     assert resolve(ExportOptions(format="openvino")).form == "convC"
@@ -77,7 +77,7 @@ def test_a_float_file_has_no_integer_inputs() -> None:
     assert resolve(options, "w8a8-static", "edgenext").integer_io
 
 
-def test_file_names_say_what_is_unusual() -> None:
+def test_file_names_have_what_is_not_the_default() -> None:
     variant = resolve(ExportOptions(format="tflite", target="ethos-u"), "w8a8-static", "edgenext")
     assert (variant.target, variant.form) == ("ethos-u", "convT")
     assert variant.file_name("it") == "it-ethos-u-w8a8-static.tflite"

@@ -1,4 +1,4 @@
-"""What vendors' compilers say of good, bad and hostile files, and what is said without them."""
+"""Reports of vendors' compilers on good, bad and hostile files, and errors without them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def plain(folder: Path) -> Artifact:
 
 @pytest.fixture(scope="module")
 def int8(folder: Path) -> Artifact:
-    """Everything in bytes, for the NPU."""
+    """A file in 8 bits throughout, for the NPU."""
     options = QuantizeOptions(target="htp", calib="digits", n=8)
     return api.quantize(XXS, options, OPTIONS, out=folder)
 
@@ -61,7 +61,7 @@ def package(folder: Path) -> Artifact:
 
 @pytest.fixture
 def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a shell script in the place of the interpreter that asks."""
+    """Replaces the interpreter that calls compilers by a shell script."""
 
     def put(script: str) -> None:
         path = tmp_path / "python"
@@ -82,7 +82,7 @@ def units(report: CheckReport) -> dict[str, int]:
     return {place.unit: place.total for place in report.placements}
 
 
-def test_every_target_has_a_row() -> None:
+def test_every_target_has_a_compiler() -> None:
     assert {row.target for _, row in CHECKS} == set(TARGETS)
 
 
@@ -100,7 +100,7 @@ def test_unknown_targets_and_options(plain: Artifact) -> None:
         check_artifact(plain, "jetson", soc="SM8650")
 
 
-def test_names_that_are_nearly_right(plain: Artifact) -> None:
+def test_misspelt_names_get_suggestions(plain: Artifact) -> None:
     with pytest.raises(UsageError, match=r"unknown SoC 'SM8560'. Did you mean .*SM8650"):
         check_artifact(plain, "htp", soc="sm8560")
     with pytest.raises(UsageError, match=r"unknown JetPack generation '9'. Known: 4, 5, 6"):
@@ -128,7 +128,7 @@ def test_a_compiler_that_crashes_is_one_line(
     assert "\n" not in str(e.value)
 
 
-def test_onnxruntime_says_what_it_computes_in_integers(folder: Path) -> None:
+def test_onnxruntime_reports_integer_operators(folder: Path) -> None:
     artifact = api.quantize(XXS, QuantizeOptions(calib="digits", n=8), OPTIONS, out=folder)
     report = check_artifact(artifact)
     assert report.accepted and report.delegated and report.evidence == "host"
@@ -138,13 +138,13 @@ def test_onnxruntime_says_what_it_computes_in_integers(folder: Path) -> None:
     assert note.startswith("73 operators on integers")
 
 
-def test_a_file_that_is_none_is_not_accepted(tmp_path: Path) -> None:
+def test_a_file_without_a_graph_is_not_accepted(tmp_path: Path) -> None:
     report = check_artifact(artifact_of(b"\x08\x08 no graph", tmp_path / "it.onnx"))
     assert not report.accepted and report.delegated is False and not report.placements
     assert "onnxruntime cannot load it.onnx" in report.errors[0]
 
 
-def test_openvino_says_what_it_computes_in_8_bits(plain: Artifact) -> None:
+def test_openvino_reports_8_bit_primitives(plain: Artifact) -> None:
     pytest.importorskip("openvino", reason="no OpenVINO")
     report = check_artifact(plain, "cpu-openvino")
     (cpu,) = report.placements
@@ -153,7 +153,7 @@ def test_openvino_says_what_it_computes_in_8_bits(plain: Artifact) -> None:
 
 
 @pytest.mark.slow
-def test_off_macos_nobody_tells_core_mls_units(package: Artifact) -> None:
+def test_without_macos_the_units_are_unknown(package: Artifact) -> None:
     report = check_artifact(package)
     assert (report.accepted, report.delegated, report.evidence) == (True, None, "emulated")
     (unknown,) = report.placements
@@ -162,14 +162,14 @@ def test_off_macos_nobody_tells_core_mls_units(package: Artifact) -> None:
 
 
 class Fake:
-    """Something with the attributes given."""
+    """An object with any attributes."""
 
     def __init__(self, **attributes: object) -> None:
         vars(self).update(attributes)
 
 
 def plan_of(*rows: tuple[str, str | None, tuple[str, ...]]) -> object:
-    """What stands for Core ML's plan: operator, preferred and supported devices of each."""
+    """A fake of Core ML's plan, from operator, preferred and supported devices of each."""
     npu, gpu, cpu = (
         type(f"ML{name}ComputeDevice", (), {}) for name in ("NeuralEngine", "GPU", "CPU")
     )
@@ -194,7 +194,7 @@ def plan_of(*rows: tuple[str, str | None, tuple[str, ...]]) -> object:
 
 
 @pytest.mark.slow
-def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_core_mls_compute_plan(package: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     from coremltools.models.compute_plan import MLComputePlan
 
     plan = plan_of(
@@ -219,7 +219,7 @@ def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-def test_executorch_names_what_xnnpack_leaves(folder: Path) -> None:
+def test_executorch_names_the_operators_xnnpack_leaves(folder: Path) -> None:
     pytest.importorskip("executorch", reason="no ExecuTorch")
     artifact = api.export(XXS, OPTIONS, ExportOptions(format="executorch"), out=folder)
     report = check_artifact(artifact)
@@ -229,7 +229,7 @@ def test_executorch_names_what_xnnpack_leaves(folder: Path) -> None:
 
 
 @nvidia
-def test_nvidia_takes_what_is_made_for_jetson(jetson: Artifact) -> None:
+def test_nvidia_takes_files_for_jetson(jetson: Artifact) -> None:
     report = check_artifact(jetson)
     assert (report.target, report.unit, report.evidence) == ("jetson", "gpu", "compiler")
     assert report.accepted and report.delegated
@@ -243,9 +243,9 @@ def test_nvidia_takes_what_is_made_for_jetson(jetson: Artifact) -> None:
 def test_an_older_jetpack_refuses_by_its_lists(jetson: Artifact) -> None:
     report = check_artifact(jetson, jetpack="4.6")
     assert not report.accepted and not report.errors
-    why = {r.operator: r.reason for r in report.refusals}
-    assert why["opset"] == "TensorRT 8.2 takes opset 13 at most, not 17"
-    assert why["LayerNormalization"] == "TensorRT 8.2 has no such operator"
+    reasons_by_operator = {r.operator: r.reason for r in report.refusals}
+    assert reasons_by_operator["opset"] == "TensorRT 8.2 takes opset 13 at most, not 17"
+    assert reasons_by_operator["LayerNormalization"] == "TensorRT 8.2 has no such operator"
 
 
 @nvidia
@@ -266,9 +266,7 @@ def test_a_truncated_graph_is_not_accepted(plain: Artifact, tmp_path: Path, targ
     assert not report.accepted and report.errors and not report.placements
 
 
-def test_a_file_that_was_truncated_later_is_not_even_asked_about(
-    plain: Artifact, tmp_path: Path
-) -> None:
+def test_a_file_truncated_after_export_is_not_checked(plain: Artifact, tmp_path: Path) -> None:
     artifact = artifact_of(onnx.load(plain.path), tmp_path / "it.onnx")
     artifact.path.write_bytes(artifact.path.read_bytes()[:-100])
     with pytest.raises(ArtifactError, match="changed or truncated"):
@@ -301,7 +299,7 @@ def test_every_soc_is_known_to_the_compiler(int8: Artifact, soc: str) -> None:
 
 
 @qualcomm
-def test_all_of_a_file_in_bytes_is_the_npus(int8: Artifact) -> None:
+def test_the_npu_runs_all_of_an_8_bit_file(int8: Artifact) -> None:
     report = check_artifact(int8)
     assert (report.target, report.unit, report.evidence) == ("htp", "npu", "compiler")
     assert report.accepted and report.delegated and report.partitions == 1

@@ -46,7 +46,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_time_and_memory_are_recorded_and_chatter_goes_to_a_log(
+def test_time_and_memory_are_recorded_and_output_goes_to_a_log(
     model: onnx.ModelProto, tmp_path: Path, cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "it.mlpackage"
@@ -58,7 +58,7 @@ def test_time_and_memory_are_recorded_and_chatter_goes_to_a_log(
     assert "Torch version" in (cache / "logs" / "it.mlpackage.log").read_text()
 
 
-def test_an_error_of_ours_comes_through_with_its_class(
+def test_an_error_of_this_package_keeps_its_class(
     model: onnx.ModelProto, tmp_path: Path, cache: Path
 ) -> None:
     odd = onnx.ModelProto.FromString(model.SerializeToString())
@@ -75,14 +75,12 @@ def test_a_converter_that_fails_names_its_log(
     assert "Traceback" in (cache / "logs" / "it.mlpackage.log").read_text()
 
 
-def test_a_missing_package_is_told_before_anything_runs(
-    model: onnx.ModelProto, tmp_path: Path
-) -> None:
+def test_a_missing_package_is_reported_first(model: onnx.ModelProto, tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[coreml\]'"):
         convert(model, tmp_path / "it", coreml_job("no_such_package"))
 
 
-def test_too_little_memory_is_said(
+def test_too_little_memory_is_reported(
     model: onnx.ModelProto, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = tmp_path / "python"

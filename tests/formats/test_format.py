@@ -1,4 +1,4 @@
-"""What the formats' rows say, and what is derived from them."""
+"""The rows of the formats, and what is derived from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vendors' own compilers take what our recipes make, for every architecture."""
+"""The vendors' compilers take files of the recipes for their targets, for every architecture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from edgenext.targets.target import form_for
 SIZE = (64, 64)
 ARCHS = list(zoo.arch_table())
 LEAST_DB = {"w8a8-static": 18.0, "w8a16-static": 35.0}
-"""SQNR of the NPU's logits against the CPU's from the same file: another function stands at 4."""
+"""Least SQNR of the NPU's logits against the CPU's from the same file; a wrong result has 4 dB."""
 
 
 @cache
@@ -50,7 +50,7 @@ def quantized(arch: str, target: str, scheme: str, folder: Path) -> Artifact:
     if scheme == "fp16":
         model = cast.to_fp16(graph, recipe)
     else:
-        # how weights are rounded is nothing a compiler sees: the nearest is quickest
+        # the compilers do not see how weights are rounded: to nearest is quickest
         nearest = recipe.weights.model_copy(update={"rounding": "nearest", "fit": 0.0})
         recipe = recipe.model_copy(update={"weights": nearest})
         model = quantize_static(graph, [x[None] for x in pictures()[:8]], recipe).model
@@ -59,7 +59,7 @@ def quantized(arch: str, target: str, scheme: str, folder: Path) -> Artifact:
 
 
 def unfused(artifact: Artifact) -> ort.InferenceSession:
-    """The file on the CPU as it is written, in float: fused, it would saturate without VNNI."""
+    """The file on the CPU without fusion, in float: integer kernels would saturate without VNNI."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(str(artifact.path), options, ["CPUExecutionProvider"])
@@ -78,7 +78,7 @@ def test_nvidias_parser_and_builder_take_it(arch: str, scheme: str, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["w8a8-static", "w8a16-static"])
 @pytest.mark.parametrize("arch", ARCHS)
-def test_the_npu_runs_every_node_and_rightly(
+def test_the_npu_runs_every_node_and_agrees(
     arch: str, scheme: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     artifact = quantized(arch, "htp", scheme, tmp_path)
@@ -92,5 +92,5 @@ def test_the_npu_runs_every_node_and_rightly(
     host = np.concatenate([cpu.run(None, {"input": x[None]})[0] for x in images])
     record_property("sqnr_db", round(fidelity(expected, simulated).sqnr_db, 1))
     assert fidelity(expected, simulated).sqnr_db > 15
-    # a graph that is taken whole may still be computed wrong
+    # an accepted graph may still be computed wrongly
     assert fidelity(host, simulated).sqnr_db > LEAST_DB[scheme]

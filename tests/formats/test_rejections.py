@@ -1,4 +1,4 @@
-"""What the vendors' own compilers refuse: the rules of the vendors' recipes are these."""
+"""What the vendors' compilers refuse: the recipes for their targets follow these rules."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quantized(plain: Path, images: np.ndarray, name: str, **options: object) -> Path:
-    """The graph through onnxruntime's quantizer, which places what it is told."""
+    """The graph, quantized by onnxruntime with any options."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
     class Reader(CalibrationDataReader):
@@ -63,14 +63,14 @@ def quantized(plain: Path, images: np.ndarray, name: str, **options: object) -> 
 
 
 def report_on(path: Path, target: str, **options: str) -> CheckReport:
-    """What a vendor says of an ONNX file."""
+    """A vendor's report on an ONNX file."""
     return check_artifact(
-        artifact_of(onnx.load(path), path.with_suffix(".asked.onnx")), target, **options
+        artifact_of(onnx.load(path), path.with_suffix(".checked.onnx")), target, **options
     )
 
 
 def symmetric(**extra: object) -> dict[str, object]:
-    """onnxruntime's options for what NVIDIA takes, changed by `extra`."""
+    """Options of onnxruntime's quantizer for graphs that NVIDIA takes, changed by `extra`."""
     from onnxruntime.quantization import QuantType
 
     return {
@@ -112,7 +112,7 @@ def test_nvidia_refuses_zero_points(plain: Path, images: np.ndarray, kind: str) 
 
 
 def all_8_bit(plain: Path, *, gammas: str) -> dict[str, object]:
-    """Everything in 8 bits with one scale a channel of weights, as Qualcomm takes it.
+    """Options for everything in 8 bits, with a scale per channel of weights, as Qualcomm takes it.
 
     Args:
         plain: the float graph.
@@ -122,7 +122,7 @@ def all_8_bit(plain: Path, *, gammas: str) -> dict[str, object]:
 
     model = onnx.load(plain)
     norms = [n.input[1] for n in model.graph.node if n.op_type == "LayerNormalization"]
-    one = {name: [{"quant_type": QuantType.QUInt8}] for name in norms}
+    overrides = {name: [{"quant_type": QuantType.QUInt8}] for name in norms}
     return {
         "activation_type": QuantType.QUInt8,
         "weight_type": QuantType.QInt8,
@@ -130,7 +130,7 @@ def all_8_bit(plain: Path, *, gammas: str) -> dict[str, object]:
         "op_types_to_quantize": sorted({n.op_type for n in model.graph.node} - {"Constant"}),
         "extra_options": {
             "WeightSymmetric": True,
-            "TensorQuantOverrides": one if gammas == "unsigned" else {},
+            "TensorQuantOverrides": overrides if gammas == "unsigned" else {},
         },
     }
 
@@ -162,8 +162,8 @@ def test_qualcomm_refuses_signed_gammas_with_wide_betas(plain: Path, images: np.
 
 
 @qualcomm
-def test_qualcomm_refuses_floats_where_there_are_none(plain: Path) -> None:
-    """The older NPUs refuse them; newer ones compute them in 16 bits."""
+def test_older_npus_refuse_floats(plain: Path) -> None:
+    """Newer ones compute them in 16 bits."""
     old = report_on(plain, "htp", soc="SM8350")
     assert not old.accepted and old.delegated is False and not old.placements
     assert "Failed to finalize QNN graph" in old.errors[0]
@@ -172,18 +172,16 @@ def test_qualcomm_refuses_floats_where_there_are_none(plain: Path) -> None:
 
 @qualcomm
 @pytest.mark.slow
-def test_qualcomm_refuses_islands_of_floats_where_there_are_none(
-    plain: Path, images: np.ndarray
-) -> None:
+def test_older_npus_refuse_parts_in_float(plain: Path, images: np.ndarray) -> None:
     islands = quantized(plain, images, "islands", **symmetric())
     assert not report_on(islands, "htp", soc="SM8350").accepted
     assert report_on(islands, "htp", soc="SM8650").delegated
 
 
 @qualcomm
-def test_qualcomm_has_socs_that_refuse_norms(plain: Path, images: np.ndarray) -> None:
+def test_some_socs_refuse_norms(plain: Path, images: np.ndarray) -> None:
     path = quantized(plain, images, "whole", **all_8_bit(plain, gammas="unsigned"))
     report = report_on(path, "htp", soc="QCM6490")
     assert report.delegated is False
-    (why,) = {r.reason for r in report.refusals if r.operator == "ReduceL2"}
-    assert why == "the compiler's validation refuses its ElementWiseMultiply (code 3110)"
+    (reason,) = {r.reason for r in report.refusals if r.operator == "ReduceL2"}
+    assert reason == "the compiler's validation refuses its ElementWiseMultiply (code 3110)"

@@ -26,8 +26,8 @@ def paddings(a: Arguments, kernel: Sequence[int]) -> list[int]:
     pads: list[int] = []
     for size, k, stride in zip(sizes, kernel, strides, strict=True):
         total = max(0, (-(-size // stride) - 1) * stride + k - size)
-        less, more = total // 2, total - total // 2
-        pads += [more, less] if kind == "same_lower" else [less, more]
+        smaller, larger = total // 2, total - total // 2
+        pads += [larger, smaller] if kind == "same_lower" else [smaller, larger]
     return pads
 
 

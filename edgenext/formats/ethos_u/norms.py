@@ -87,10 +87,10 @@ def sizes(value: ir.Value) -> tuple[int, ...]:
     Raises:
         ArtifactError: a free dimension.
     """
-    known = [d for d in value.shape or () if isinstance(d, int)]
-    if value.shape is None or len(known) != len(value.shape):
+    fixed = [d for d in value.shape or () if isinstance(d, int)]
+    if value.shape is None or len(fixed) != len(value.shape):
         raise ArtifactError(f"the shape of {value.name} is not fixed", "Export it with --batch 1")
-    return tuple(known)
+    return tuple(fixed)
 
 
 def constant_of(value: ir.Value | None) -> NDArray[np.float32]:

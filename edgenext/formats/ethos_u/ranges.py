@@ -31,12 +31,12 @@ def float_ranges(model: onnx.ModelProto, inputs: Iterable[NDArray[Any]]) -> Rang
     observed = onnx.ModelProto.FromString(model.SerializeToString())
     graph = observed.graph
     _limit_inverse_roots(graph)
-    known = {
+    floats = {
         value.name
         for value in (*graph.value_info, *graph.output)
         if value.type.tensor_type.elem_type == TensorProto.FLOAT
     }
-    names = [name for node in graph.node for name in node.output if name in known]
+    names = [name for node in graph.node for name in node.output if name in floats]
     del graph.output[:]
     ends = []
     for i, name in enumerate(names):

@@ -139,8 +139,8 @@ class OpenVinoSession(ArtifactSession):
             for out in op.outputs()
             if out.get_element_type().to_string() == "f32" and out.get_names()
         ]
-        known = {name for out in model.outputs for name in out.get_names()}
-        model.add_outputs([o for o in outputs if not (o.get_names() & known)])
+        output_names = {name for out in model.outputs for name in out.get_names()}
+        model.add_outputs([o for o in outputs if not (o.get_names() & output_names)])
         return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:

@@ -49,8 +49,8 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
         model = onnx.load(compiled)
     model.metadata_props.add(key=SOC_KEY, value=job["soc"])
     Path(job["out"]).write_bytes(model.SerializeToString(deterministic=True))
-    others = [node.op_type for node in model.graph.node if node.op_type != CONTEXT]
+    outside = [node.op_type for node in model.graph.node if node.op_type != CONTEXT]
     notes = [f"compiled for {job['soc']}"]
-    if others:
-        notes.append(f"left to the CPU: {', '.join(sorted(set(others)))}")
+    if outside:
+        notes.append(f"left to the CPU: {', '.join(sorted(set(outside)))}")
     return {"tool": f"onnxruntime-qnn {version('onnxruntime-qnn')}", "notes": notes}

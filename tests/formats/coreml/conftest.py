@@ -1,4 +1,4 @@
-"""Fixtures of the runtimes' tests."""
+"""Fixtures of the tests of Core ML."""
 
 from __future__ import annotations
 

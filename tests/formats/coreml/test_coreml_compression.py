@@ -1,4 +1,4 @@
-"""Integers and tables that stand for numbers, and half precision."""
+"""Quantized activations, compressed weights and half precision."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ with mil_program.warnings_hidden():
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
     from coremltools.converters.mil.mil import types
 from mil_packages import (
+    IGNORED_WARNINGS,
     MATRIX,
-    THEIR_WARNINGS,
     WEIGHT,
     X,
     inferred,
@@ -32,7 +32,7 @@ from mil_packages import (
     weighted,
 )
 
-pytestmark = THEIR_WARNINGS
+pytestmark = IGNORED_WARNINGS
 
 
 def test_results_are_rounded_to_half_precision(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_activations_saturate_and_round_half_to_even(
     assert np.array_equal(back, (np.float32(expected) - (zero_point or 0)) * np.float32(0.25))
 
 
-def test_activations_with_a_scale_a_channel(tmp_path: Path) -> None:
+def test_activations_with_a_scale_per_channel(tmp_path: Path) -> None:
     scale, zero_point = np.float32([0.1, 0.02, 0.3]), np.int8([0, -5, 7])
     vectors = {"scale": scale, "zero_point": zero_point, "axis": 1}
 
@@ -103,7 +103,7 @@ def test_activations_with_a_scale_a_channel(tmp_path: Path) -> None:
 
 
 def unpacked(path: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Kind, what the interpreter unpacks, what coremltools unpacks, of every compressed weight."""
+    """Of every compressed weight: its kind, as the interpreter and as coremltools unpack it."""
     _, main = mil_program.read_program(path)
     program = MilProgram(path)
     x = np.zeros((1, 64, 4, 4), np.float32)

@@ -17,9 +17,9 @@ with mil_program.warnings_hidden():
     ct = pytest.importorskip("coremltools", reason="coremltools is not installed")
     coreml.preload()
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
-from mil_packages import THEIR_WARNINGS, Build, X, Y, inferred, normal, run, softmax
+from mil_packages import IGNORED_WARNINGS, Build, X, Y, inferred, normal, run, softmax
 
-pytestmark = THEIR_WARNINGS
+pytestmark = IGNORED_WARNINGS
 
 
 def erf(x: np.ndarray) -> np.ndarray:
@@ -239,11 +239,11 @@ INFERRED: dict[str, tuple[Build, tuple[np.ndarray, ...], Callable[..., np.ndarra
 }
 
 
-"""Operators that coremltools can compute itself: how they are built, of what, and a reference."""
+"""Operators that coremltools can compute itself: their builder, inputs and a reference."""
 
 
 @pytest.mark.parametrize("name", INFERRED)
-def test_operators_that_coremltools_computes_too(tmp_path: Path, name: str) -> None:
+def test_operators_agree_with_coremltools(tmp_path: Path, name: str) -> None:
     build, arrays, reference = INFERRED[name]
     (result,) = run(tmp_path, build, *arrays)
     expected = reference(*(a.astype(np.float64) for a in arrays))
@@ -260,7 +260,7 @@ def convolved(
     dilation: int = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Convolution written out: pads are top, bottom, left, right."""
+    """A convolution as loops; pads are top, bottom, left, right."""
     x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), pads[:2], pads[2:]))
     n, (c_out, c_in, kh, kw) = len(x), w.shape
     height = (x.shape[2] - (kh - 1) * dilation - 1) // stride + 1
@@ -358,7 +358,7 @@ def test_norms_by_constants_and_by_image(tmp_path: Path) -> None:
     np.testing.assert_allclose(length, IMAGE / lengths, 1e-5, 1e-6)
 
 
-def test_parts_choices_and_comparisons(tmp_path: Path) -> None:
+def test_split_select_and_compare(tmp_path: Path) -> None:
     def build(x: Any, y: Any) -> Any:
         uneven = mb.split(x=x, split_sizes=[1, 3, 1], axis=-1)
         halves = mb.split(x=x, num_splits=2, axis=2)

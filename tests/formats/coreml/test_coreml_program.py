@@ -1,4 +1,4 @@
-"""Packages: read, run, traced, and refused when they are broken."""
+"""Packages: read, run, traced, and refused if they are damaged."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ with mil_program.warnings_hidden():
     ct = pytest.importorskip("coremltools", reason="coremltools is not installed")
     coreml.preload()
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
-from mil_packages import THEIR_WARNINGS, X, package
+from mil_packages import IGNORED_WARNINGS, X, package
 
-pytestmark = THEIR_WARNINGS
+pytestmark = IGNORED_WARNINGS
 
 
-def test_an_operator_that_is_not_known(tmp_path: Path) -> None:
+def test_an_unsupported_operator(tmp_path: Path) -> None:
     path = package(tmp_path, lambda x: mb.cumsum(x=x, axis=1, name="running"), X)
     with pytest.raises(
         RuntimeFailedError, match=r"it\.mlpackage: unsupported operator 'cumsum'.*'running'"
@@ -30,7 +30,7 @@ def test_an_operator_that_is_not_known(tmp_path: Path) -> None:
         MilProgram(path)
 
 
-def test_what_an_operator_does_not_emulate(tmp_path: Path) -> None:
+def test_an_unsupported_parameter(tmp_path: Path) -> None:
     path = package(
         tmp_path,
         lambda x: mb.avg_pool(
@@ -98,7 +98,7 @@ def copy(package: Path, folder: Path) -> Path:
         (WEIGHTS, 5000, "cannot be read: index out of bounds"),
     ],
 )
-def test_packages_that_are_not_whole(
+def test_incomplete_packages(
     tmp_path: Path, weighted_package: Path, file: Path, keep: int | None, says: str
 ) -> None:
     path = copy(weighted_package, tmp_path)
@@ -112,7 +112,7 @@ def test_packages_that_are_not_whole(
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_package_of_an_ml_program(tmp_path: Path, weighted_package: Path) -> None:
+def test_paths_that_are_not_ml_programs(tmp_path: Path, weighted_package: Path) -> None:
     with pytest.raises(ArtifactError, match="is not a Core ML package: No such file"):
         MilProgram(tmp_path / "absent.mlpackage")
     (tmp_path / "file.mlpackage").write_bytes(b"\x08\x09 not a folder")

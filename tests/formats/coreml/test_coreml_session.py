@@ -1,4 +1,4 @@
-"""Core ML artifacts as sessions, on pictures and whole networks."""
+"""Core ML artifacts as sessions, with image inputs and with whole networks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ with mil_program.warnings_hidden():
     ct = pytest.importorskip("coremltools", reason="coremltools is not installed")
     coreml.preload()
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
-from mil_packages import PIXELS, RNG, THEIR_WARNINGS, X, convert, package, save, softmax
+from mil_packages import IGNORED_WARNINGS, PIXELS, RNG, X, convert, package, save, softmax
 
-pytestmark = THEIR_WARNINGS
+pytestmark = IGNORED_WARNINGS
 
 
 class Classifier(torch.nn.Module):
-    """Two convolutions' worth of logits, and what is made of them."""
+    """A convolution with a softmax, or with squared logits."""
 
     def __init__(self, normalised: bool) -> None:
         super().__init__()
@@ -70,11 +70,7 @@ def manifest(shape: tuple[int, ...], dtype: str = "float32", **fields: Any) -> M
         "outputs": (TensorSpec(name="logits", shape=(shape[0], 1000), dtype="float32"),),
         "labels": None,
     }
-    return (
-        Manifest.model_construct(**about, **fields)
-        if not fields
-        else Manifest.model_construct(**{**about, **fields})
-    )
+    return Manifest.model_construct(**about | fields)
 
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")
@@ -84,7 +80,7 @@ PICTURE = manifest((1, 8, 8, 3), "uint8", labels=NAMES)
 
 
 def scaled(layout: str) -> torch.Tensor:
-    """What an image type with those constants makes of `PIXELS`."""
+    """`PIXELS`, scaled as by the image type of `classifier`."""
     image = PIXELS[..., ::-1] if layout == "BGR" else PIXELS
     x = image.transpose(0, 3, 1, 2).astype(np.float64) / 127.5
     return torch.from_numpy((x + np.array([-1, -0.5, -0.25])[:, None, None]).astype(np.float32))
@@ -139,7 +135,7 @@ def test_a_classifier_without_a_softmax_gives_logarithms(tmp_path: Path) -> None
     np.testing.assert_allclose(session.infer(PIXELS), np.log(values), 1e-5)
 
 
-def test_labels_that_are_not_those_of_the_manifest(tmp_path: Path) -> None:
+def test_labels_must_match_the_manifest(tmp_path: Path) -> None:
     path = classifier(tmp_path, classifier_config=ct.ClassifierConfig(list("abcde")))
     with pytest.raises(ArtifactError, match=r"it\.mlpackage has other labels than its manifest"):
         CoreMLSession(path, PICTURE, 1)
@@ -155,9 +151,12 @@ def network_package(folder: Path, net: Deployable, precision: str, batch: int = 
     names = ("logits", "stem", *(f"stage{i}" for i in range(4)))
     outputs = [ct.TensorType(name, dtype=np.float32) for name in names]
     inputs = [ct.TensorType("image", shape=(batch, 3, 64, 64), dtype=np.float32)]
-    how = getattr(ct.precision, precision)
     model = convert(
-        exported(net, 64, batch), "iOS17", inputs=inputs, outputs=outputs, compute_precision=how
+        exported(net, 64, batch),
+        "iOS17",
+        inputs=inputs,
+        outputs=outputs,
+        compute_precision=getattr(ct.precision, precision),
     )
     return save(model, folder)
 
@@ -202,7 +201,7 @@ def test_networks_agree_with_torch(tmp_path: Path, arch: str, form: str) -> None
             assert fidelity(expected.reshape(2, -1), values[name].reshape(2, -1)).sqnr_db > least
 
 
-def test_threads_are_those_of_before(tmp_path: Path) -> None:
+def test_the_number_of_threads_is_restored(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     path = package(tmp_path, lambda x: mb.relu(x=x, name="logits"), X)
     about = manifest((2, 3, 4, 5))
@@ -212,8 +211,8 @@ def test_threads_are_those_of_before(tmp_path: Path) -> None:
     assert torch.get_num_threads() == before
 
 
-class Phone:
-    """Stands for a package in Core ML, which only macOS has."""
+class FakeModel:
+    """A fake of a package loaded into Core ML, which only macOS has."""
 
     def __init__(self, program: MilProgram) -> None:
         self.program = program
@@ -224,11 +223,11 @@ class Phone:
         return {"classLabel": result["classLabel"][0], "classLabel_probs": probabilities}
 
 
-def test_on_macos_core_ml_itself_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_macos_core_ml_runs_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = classifier(tmp_path, classifier_config=ct.ClassifierConfig(list(NAMES[::-1])))
     elsewhere = CoreMLSession(path, PICTURE, 1).infer(PIXELS)
     monkeypatch.setattr(coreml, "sys", SimpleNamespace(platform="darwin"))
-    monkeypatch.setattr(coreml, "device_model", lambda package: Phone(MilProgram(package)))
+    monkeypatch.setattr(coreml, "device_model", lambda package: FakeModel(MilProgram(package)))
     session = CoreMLSession(path, PICTURE, 1)
     assert (session.runtime, session.evidence) == ("coreml", "device")
     result = session.infer(session.prepare(PIXELS))

@@ -1,4 +1,4 @@
-"""What Arm's compiler says: of our files, of others, of what is broken."""
+"""Vela's reports on files of this package, on others, and on damaged ones."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def operators(report: CheckReport, unit: str) -> dict[str, int]:
 
 @vela
 @pytest.mark.parametrize("config", ["ethos-u55-256", "ethos-u65-512", "ethos-u85-512"])
-def test_all_of_it_lands_on_the_npu(artifact: Artifact, config: str) -> None:
+def test_the_npu_runs_every_operator(artifact: Artifact, config: str) -> None:
     report = check(artifact, config=config)
     assert report.accepted and report.delegated, report.refusals
     assert operators(report, "npu")["MatMul"] >= 6 and not operators(report, "cpu")
@@ -84,7 +84,7 @@ def test_all_of_it_lands_on_the_npu(artifact: Artifact, config: str) -> None:
 @vela
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", [a for a in zoo.arch_table() if a != XXS])
-def test_all_of_every_architecture(arch: str, tmp_path: Path) -> None:
+def test_the_npu_runs_every_architecture(arch: str, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     other = artifact_from(integer_file(tmp_path, arch).path)
     for config in ("ethos-u55-256", "ethos-u65-512", "ethos-u85-512"):
@@ -92,7 +92,7 @@ def test_all_of_every_architecture(arch: str, tmp_path: Path) -> None:
 
 
 @vela
-def test_a_compiled_file_is_kept_where_it_is_asked_for(artifact: Artifact, tmp_path: Path) -> None:
+def test_the_compiled_file_can_be_kept(artifact: Artifact, tmp_path: Path) -> None:
     report = check(artifact, out=tmp_path / "new")
     copy = Path(report.compiled)
     assert copy == tmp_path / "new" / f"{artifact.path.stem}_vela.tflite"
@@ -102,7 +102,7 @@ def test_a_compiled_file_is_kept_where_it_is_asked_for(artifact: Artifact, tmp_p
 
 @vela
 @pytest.mark.slow
-def test_nothing_of_a_float_file_lands_there(tmp_path: Path) -> None:
+def test_the_npu_runs_nothing_of_a_float_file(tmp_path: Path) -> None:
     private_python("tflite")
     options = ModelOptions(random_weights=True, num_classes=10, size=32)
     plain = api.export(XXS, options, ExportOptions(format="tflite"), out=tmp_path)
@@ -138,11 +138,12 @@ def test_a_crash_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("config", "near"), [("ethos-u85-51", "ethos-u85-512"), ("ethos-u55-265", "ethos-u55-256")]
+    ("config", "suggestion"),
+    [("ethos-u85-51", "ethos-u85-512"), ("ethos-u55-265", "ethos-u55-256")],
 )
-def test_an_unknown_accelerator(tmp_path: Path, config: str, near: str) -> None:
+def test_an_unknown_accelerator(tmp_path: Path, config: str, suggestion: str) -> None:
     other = artifact_of(b"it", tmp_path / "it.tflite", file_format="tflite")
-    with pytest.raises(UsageError, match=near):
+    with pytest.raises(UsageError, match=suggestion):
         check(other, config=config)
 
 
@@ -158,7 +159,7 @@ def test_without_vela(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         check(other)
 
 
-def test_what_vela_prints_is_read() -> None:
+def test_the_listing_is_read() -> None:
     fields = ethos_u._placement(OUTPUT)
     units = {p.unit: p.operators for p in fields["placements"]}
     assert units == {"npu": {"Conv2D": 1, "LUT": 1}, "cpu": {"SQRT": 1, "DEQUANTIZE": 1}}
@@ -172,7 +173,7 @@ def test_what_vela_prints_is_read() -> None:
     assert not fields["delegated"]
 
 
-def test_a_listing_of_another_kind_is_not_believed() -> None:
+def test_an_inconsistent_listing_is_refused() -> None:
     for text in ("", OUTPUT.replace("CPU operators = 2", "CPU operators = 3")):
         with pytest.raises(RuntimeFailedError, match="cannot be read"):
             ethos_u._placement(text)
@@ -186,5 +187,5 @@ def test_accelerators_are_velas() -> None:
 
 
 @vela
-def test_the_command_asks_about_files_of_its_target(artifact: Artifact) -> None:
+def test_the_target_of_a_file_selects_the_compiler(artifact: Artifact) -> None:
     assert check_artifact(open_artifact(artifact.path)).delegated

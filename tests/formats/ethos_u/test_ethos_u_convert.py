@@ -1,4 +1,4 @@
-"""TFLite files in integers throughout: what is in them, and what they compute."""
+"""TFLite files in integers throughout: their tensors, and what they compute."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def written(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(ir.to_proto(graph))
 
 
-def test_norms_that_are_written_out_compute_the_same() -> None:
+def test_decomposed_norms_compute_the_same() -> None:
     plain, other = float_graph(XXS), written(float_graph(XXS))
     kinds = {node.op_type for node in other.graph.node}
     assert not kinds & {"LayerNormalization", "ReduceL2", "Clip", "Div", "Sqrt"}
     images = pictures()[:2]
-    near = fidelity(onnx_logits(plain, images), onnx_logits(other, images))
-    assert near.sqnr_db > 60  # ε stands at another place
+    comparison = fidelity(onnx_logits(plain, images), onnx_logits(other, images))
+    assert comparison.sqnr_db > 60  # ε stands at another place
 
 
 def test_every_tensor_is_an_integer(xxs: IntegerFile) -> None:
@@ -69,14 +69,14 @@ def test_every_tensor_is_an_integer(xxs: IntegerFile) -> None:
     assert kinds <= set(INTEGERS) and {"int8", "int16"} <= kinds
 
 
-def test_bytes_go_in_and_come_out(xxs: IntegerFile) -> None:
+def test_input_and_output_are_int8(xxs: IntegerFile) -> None:
     loaded = opened(xxs.path)
     (source,), (result,) = loaded.get_input_details(), loaded.get_output_details()
     assert (source["dtype"], tuple(source["shape"])) == (np.int8, (1, *SIZE, 3))
     assert (result["dtype"], tuple(result["shape"])) == (np.int8, (1, 1000))
 
 
-def test_products_of_activations_are_in_bytes_and_streams_are_not(xxs: IntegerFile) -> None:
+def test_products_of_activations_are_int8_and_residuals_int16(xxs: IntegerFile) -> None:
     loaded = opened(xxs.path)
     types = {t["index"]: t["dtype"] for t in loaded.get_tensor_details()}
     kinds: dict[str, set[type]] = {}
@@ -88,25 +88,25 @@ def test_products_of_activations_are_in_bytes_and_streams_are_not(xxs: IntegerFi
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
-def test_it_computes_what_its_graph_does(xxs: IntegerFile, resolver: str) -> None:
+def test_it_computes_the_same_as_its_graph(xxs: IntegerFile, resolver: str) -> None:
     images = pictures()[8:]
     expected, logits = onnx_logits(xxs.quantized, images), file_logits(xxs.path, images, resolver)
     exact = onnx_logits(xxs.reference, images)
-    near = fidelity(exact, logits).sqnr_db  # the graph rounds neither images nor logits
-    assert near > fidelity(exact, expected).sqnr_db - 4
-    assert near > 28
+    sqnr_db = fidelity(exact, logits).sqnr_db  # the graph rounds neither images nor logits
+    assert sqnr_db > fidelity(exact, expected).sqnr_db - 4
+    assert sqnr_db > 28
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 30.0], ids=["grey", "dark", "far too bright"])
-def test_images_without_any_contrast(xxs: IntegerFile, value: float) -> None:
+def test_images_without_contrast(xxs: IntegerFile, value: float) -> None:
     flat = np.full((1, 3, *SIZE), value, np.float32)
     for resolver in RESOLVERS:
         assert np.isfinite(file_logits(xxs.path, flat, resolver)).all()
 
 
 def test_the_same_graph_gives_the_same_bytes(xxs: IntegerFile, tmp_path: Path) -> None:
-    again = integer_file(tmp_path)
-    assert again.path.read_bytes() == xxs.path.read_bytes()
+    second = integer_file(tmp_path)
+    assert second.path.read_bytes() == xxs.path.read_bytes()
 
 
 @pytest.mark.slow
@@ -116,21 +116,21 @@ def test_every_architecture(
 ) -> None:
     other, images = integer_file(tmp_path, arch), pictures()[8:]
     exact = onnx_logits(other.reference, images)
-    near = fidelity(exact, file_logits(other.path, images))
-    record_property("sqnr_db", near.sqnr_db)
+    comparison = fidelity(exact, file_logits(other.path, images))
+    record_property("sqnr_db", comparison.sqnr_db)
     graphs = fidelity(exact, onnx_logits(other.quantized, images)).sqnr_db
-    assert near.sqnr_db > max(graphs - 5, 12)
+    assert comparison.sqnr_db > max(graphs - 5, 12)
 
 
 @pytest.mark.slow
-def test_sums_in_bytes_are_a_recipe_away(tmp_path: Path) -> None:
+def test_a_recipe_can_quantize_residuals_to_8_bits(tmp_path: Path) -> None:
     recipe = load_recipe("ethos-u")
     assert recipe.sites
     sites = recipe.sites.model_copy(update={"quantize": (*recipe.sites.quantize, "residual")})
     other = integer_file(tmp_path, recipe=recipe.model_copy(update={"sites": sites}))
     images = pictures()[8:]
-    near = fidelity(onnx_logits(other.quantized, images), file_logits(other.path, images))
-    assert near.sqnr_db > 20
+    comparison = fidelity(onnx_logits(other.quantized, images), file_logits(other.path, images))
+    assert comparison.sqnr_db > 20
 
 
 def test_float_weights_are_refused(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_calibration_that_overflows() -> None:
         float_ranges(model, [np.full((1, 3, *SIZE), np.nan, np.float32)])
 
 
-def test_a_row_of_nothing_has_no_infinite_norm() -> None:
+def test_a_row_of_zeros_has_a_finite_norm() -> None:
     nodes = [
         helper.make_node(INVERSE_ROOT, ["x", "power"], ["root"]),
         helper.make_node("Mul", ["x", "root"], ["y"]),
@@ -202,7 +202,7 @@ def test_permutations_of_the_fewest_axes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pixels", [False, True], ids=["numbers", "pixels"])
-def test_the_whole_chain(tmp_path: Path, pixels: bool) -> None:
+def test_quantize_and_evaluate(tmp_path: Path, pixels: bool) -> None:
     options = QuantizeOptions(target="ethos-u", calib="digits", n=8)
     export = ExportOptions(format="tflite", uint8_input=pixels)
     artifact = api.quantize(XXS, options, SMALL, export, out=tmp_path)

@@ -1,4 +1,4 @@
-"""ExecuTorch programs: what is written, that it is the same again, and what is refused."""
+"""ExecuTorch programs: their content, reproducible bytes, refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A program of one convolution, a pooling and nothing else."""
+    """A program of one convolution."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten()).eval()
     path = tmp_path_factory.mktemp("pte") / "small.pte"
@@ -63,7 +63,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return Artifact(path, manifest)
 
 
-def test_what_a_program_says_of_itself(small: Artifact) -> None:
+def test_inspect(small: Artifact) -> None:
     inspection = executorch.inspect(small.path)
     assert inspection.input == TensorSpec(name="image", shape=(1, 3, 8, 8), dtype="float32")
     assert inspection.outputs == (TensorSpec(name="logits", shape=(1, 4), dtype="float32"),)
@@ -106,18 +106,18 @@ def test_broken_files_are_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("backend", "why"),
+    ("backend", "message"),
     [("coreml", "no CoreMLBackend on this machine.*--format coreml"), ("xnnpak", "mean xnnpack")],
 )
-def test_backends_that_cannot_be(backend: str, why: str, tmp_path: Path) -> None:
+def test_unsupported_backends(backend: str, message: str, tmp_path: Path) -> None:
     options = ExportOptions(format="executorch", format_options={"backend": backend})
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(UsageError, match=message):
         api.export(XXS, RANDOM, options, out=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_it_agrees_and_is_the_same_again(tmp_path: Path) -> None:
+def test_it_agrees_and_is_reproducible(tmp_path: Path) -> None:
     artifact, second = (api.export(XXS, RANDOM, PROGRAM, out=tmp_path / n) for n in ("one", "two"))
     assert artifact.path.read_bytes() == second.path.read_bytes()
     m = artifact.manifest

@@ -1,4 +1,4 @@
-"""OpenVINO's IR: what is written, that it is the same again, and what is refused."""
+"""OpenVINO's IR: its content, reproducible bytes, refusals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def both_files(artifact: Artifact) -> tuple[bytes, bytes]:
     return artifact.path.read_bytes(), artifact.path.with_suffix(".bin").read_bytes()
 
 
-def test_it_agrees_and_says_what_it_is(plain: Artifact) -> None:
+def test_it_agrees_and_has_a_manifest(plain: Artifact) -> None:
     m = plain.manifest
     assert open_artifact(plain.path).manifest == m
     assert plain.path.name == "edgenext_xx_small-64-fp32.xml"
@@ -50,14 +50,14 @@ def test_it_agrees_and_says_what_it_is(plain: Artifact) -> None:
     assert not {"Constant", "Parameter", "Result", "ShapeOf"} & m.conversion.operators.keys()
 
 
-def test_the_same_bytes_again_with_nothing_of_this_machine(plain: Artifact, tmp_path: Path) -> None:
-    again = api.export(XXS, RANDOM, IR, out=tmp_path)
-    assert both_files(again) == both_files(plain)
+def test_exports_are_reproducible_and_without_paths(plain: Artifact, tmp_path: Path) -> None:
+    second = api.export(XXS, RANDOM, IR, out=tmp_path)
+    assert both_files(second) == both_files(plain)
     xml = plain.path.read_text()
     assert "onnxsim" not in xml and str(plain.path.parent) not in xml and "/tmp" not in xml  # noqa: S108
 
 
-def test_names_do_not_depend_on_what_was_made_before(tmp_path: Path) -> None:
+def test_names_do_not_depend_on_earlier_conversions(tmp_path: Path) -> None:
     code = (
         "import sys; from edgenext.formats.openvino.convert import convert\n"
         "for out in sys.argv[2:]: convert({'graph': sys.argv[1], 'out': out, 'scheme': 'fp32'})"
@@ -80,7 +80,7 @@ def test_other_precisions(scheme: str, least: float, most: float, tmp_path: Path
 
 
 @pytest.mark.parametrize(("scheme", "share"), [("fp16", 0.51), ("w8-weight-only", 0.3)])
-def test_weights_are_stored_as_the_scheme_says(
+def test_weights_are_stored_in_the_precision_of_the_scheme(
     plain: Artifact, scheme: str, share: float, tmp_path: Path
 ) -> None:
     artifact = api.quantize(XXS, QuantizeOptions(scheme, "cpu-openvino"), RANDOM, IR, out=tmp_path)
@@ -153,7 +153,7 @@ def test_broken_files_are_refused_in_one_line(
         assert "\n" not in str(e.value)
 
 
-def test_another_bin_is_not_the_artifacts(tmp_path: Path) -> None:
+def test_another_bin_does_not_match_the_manifest(tmp_path: Path) -> None:
     artifact = api.export(XXS, RANDOM, IR, out=tmp_path)
     content = bytearray(both_files(artifact)[1])
     content[1000] ^= 1

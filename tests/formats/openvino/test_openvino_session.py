@@ -1,4 +1,4 @@
-"""OpenVINO runs the ONNX artifacts that are made for it, and says the same as onnxruntime."""
+"""OpenVINO runs ONNX artifacts exported for it, and agrees with onnxruntime."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_batches_and_pixels(tmp_path: Path, batch: int | None, pixels: bool) -> 
 
 
 @installed
-def test_bfloat16_is_near_and_not_equal_or_said_to_be_none(
+def test_bfloat16_is_close_or_reported_as_a_fallback(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = artifact(tmp_path, scheme="bf16")
@@ -108,7 +108,7 @@ def test_bfloat16_is_near_and_not_equal_or_said_to_be_none(
         assert fallback in caplog.text
 
 
-def test_the_manifest_says_what_the_rest_is_computed_in(tmp_path: Path) -> None:
+def test_the_manifest_gives_the_precision_of_float_operators(tmp_path: Path) -> None:
     plain = artifact(tmp_path).manifest
     assert openvino.precision(plain) == "f32"
     assert openvino.precision(plain.model_copy(update={"scheme": "bf16"})) == "bf16"
@@ -128,7 +128,7 @@ def test_logits_outlive_the_next_inference(tmp_path: Path) -> None:
 
 
 @installed
-def test_files_and_inputs_it_refuses(tmp_path: Path) -> None:
+def test_bad_files_and_inputs(tmp_path: Path) -> None:
     file = artifact(tmp_path)
     session = open_openvino(file)
     with pytest.raises(RuntimeFailedError, match=r"OpenVINO cannot run it\.onnx"):
@@ -145,7 +145,7 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @installed
-def test_nothing_is_reported_to_anyone() -> None:
+def test_no_telemetry_is_sent() -> None:
     code = (
         "import sys; from edgenext.formats.openvino import session; session.preload(); "
         "print('openvino_telemetry' in sys.modules, 'multiprocessing.popen_fork' in sys.modules)"
@@ -168,7 +168,7 @@ def test_a_worker_measures_it(tmp_path: Path) -> None:
 
 
 @installed
-def test_a_worker_passes_on_what_openvino_refuses(tmp_path: Path) -> None:
+def test_a_worker_passes_on_errors(tmp_path: Path) -> None:
     file = artifact(tmp_path)
     file.path.write_bytes(b"\x08\x09 not a model")
     job = Job(str(file.path), file.manifest.model_dump(mode="json"), 1, 1, 0, (0,))

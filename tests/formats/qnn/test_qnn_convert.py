@@ -1,4 +1,4 @@
-"""Contexts compiled for one SoC: what is inside, that they are the same each time, refusals."""
+"""Contexts compiled for one SoC: their content, reproducible bytes, refusals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 @qualcomm
-def test_a_file_holds_one_context_and_says_for_whom(context: Artifact) -> None:
+def test_a_file_has_one_context_and_names_its_soc(context: Artifact) -> None:
     (node,) = onnx.load(context.path).graph.node
     assert node.op_type == CONTEXT and compiled_for(context.path) == "SM8650"
     inspection = inspect(context.path)
@@ -44,7 +44,7 @@ def test_a_file_holds_one_context_and_says_for_whom(context: Artifact) -> None:
 
 
 @qualcomm
-def test_its_manifest_is_that_of_any_artifact(context: Artifact) -> None:
+def test_the_manifest(context: Artifact) -> None:
     m = open_artifact(context.path).manifest
     assert (m.format, m.target, m.scheme) == ("qnn-context", "htp", "w8a8-static")
     assert m.parity is not None and m.parity.sqnr_db > 15
@@ -78,20 +78,20 @@ def test_fp32_is_refused_with_the_reason(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_soc_is_told_with_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_soc_is_refused_with_suggestions(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown SoC 'SM8560'. Did you mean .*SM8650"):
         quantized(tmp_path, "SM8560")
 
 
 @qualcomm
-def test_an_soc_that_does_not_take_the_graph(tmp_path: Path) -> None:
+def test_an_soc_that_refuses_the_graph(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="the NPU of QCM6490 does not take the graph"):
         quantized(tmp_path, "QCM6490")
     assert not list(tmp_path.iterdir())
 
 
 @qualcomm
-def test_floats_for_an_npu_without_them(tmp_path: Path) -> None:
+def test_a_float_graph_for_an_npu_without_floats(tmp_path: Path) -> None:
     graph = api.export(XXS, OPTIONS, out=tmp_path).path
     job = {"graph": str(graph), "out": str(tmp_path / "it.onnx"), "soc": "SM8350"}
     with pytest.raises(RefusedError, match="Failed to finalize QNN graph"):
@@ -99,7 +99,7 @@ def test_floats_for_an_npu_without_them(tmp_path: Path) -> None:
     assert not (tmp_path / "it.onnx").exists()
 
 
-def test_a_missing_package_is_told_before_the_work(
+def test_a_missing_package_is_reported_before_the_conversion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime_qnn", None)

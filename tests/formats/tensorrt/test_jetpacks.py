@@ -1,4 +1,4 @@
-"""What is made for each JetPack generation is what its TensorRT takes."""
+"""Files for each JetPack generation are such as its TensorRT takes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ XXS = "edgenext_xx_small"
 
 @cache
 def exported(arch: str, generation: str, scheme: str) -> onnx.ModelProto:
-    """A file for a generation, from what `jetpack.toml` says of it."""
+    """A file for a generation, by its row in `jetpack.toml`."""
     jetpack = JETPACKS[generation]
     network = zoo.create_model(arch)
     network.load_state_dict(golden.state(arch))

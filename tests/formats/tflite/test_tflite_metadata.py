@@ -1,4 +1,4 @@
-"""TFLite metadata, read by the classes that TensorFlow's own schema compiler made."""
+"""TFLite metadata, read by the classes generated from TensorFlow's schema."""
 
 from __future__ import annotations
 

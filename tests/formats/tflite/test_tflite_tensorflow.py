@@ -86,7 +86,7 @@ def job(folder: Path, arch: str = XXS, scheme: str = "fp32", **options: Any) -> 
 
 def run_jobs(python: str, *jobs: dict[str, Any]) -> list[Path]:
     env = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
+    process = subprocess.run(
         [python, "-c", WORK],
         input=json.dumps(jobs),
         env=env,
@@ -94,8 +94,8 @@ def run_jobs(python: str, *jobs: dict[str, Any]) -> list[Path]:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count('"tool": "tensorflow ') == len(jobs)
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert process.stdout.count('"tool": "tensorflow ') == len(jobs)
     return [Path(j["out"]) for j in jobs]
 
 
@@ -112,7 +112,7 @@ def operators(file: Path, delegate: bool = False) -> Counter[str]:
 
 
 def logits(file: Path, inputs: np.ndarray) -> np.ndarray:
-    """N×K, from a file that takes `inputs` in its own type, dequantized if it gives integers."""
+    """N×K logits of inputs, which are quantized, and dequantized, as the file requires."""
     runner = interpreter(file)
     (source,), (target,) = runner.get_input_details(), runner.get_output_details()
     scale, zero = source["quantization"]
@@ -137,7 +137,7 @@ def sqnr_db(file: Path, arch: str = XXS, n: int = 8) -> float:
 
 
 def mismatched_biases(file: Path) -> list[int]:
-    """Layers whose bias has another scale than input × kernel."""
+    """Layers whose bias has a scale other than input × kernel."""
     runner = interpreter(file, delegate=False)
     scales = {
         t["index"]: t["quantization_parameters"]["scales"] for t in runner.get_tensor_details()
@@ -193,8 +193,8 @@ def test_schemes(python: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_same_job_gives_the_same_bytes(python: str, tmp_path: Path) -> None:
     first = [job(tmp_path, scheme=s) for s in ("fp32", "w8a8-static")]
-    again = [j | {"out": j["out"].replace(".tflite", "-again.tflite")} for j in first]
-    before, after = run_jobs(python, *first, *first), run_jobs(python, *again)
+    second = [j | {"out": j["out"].replace(".tflite", "-again.tflite")} for j in first]
+    before, after = run_jobs(python, *first, *first), run_jobs(python, *second)
     assert [f.read_bytes() for f in before[:2]] == [f.read_bytes() for f in after]
 
 
