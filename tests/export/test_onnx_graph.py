@@ -170,3 +170,21 @@ def test_no_transposes_cancel(arch: str, form: str) -> None:
     attention = sum(op == "Softmax" for op in operators(model))
     # two around each norm but the head's, two in each attention for its products
     assert transposes <= 2 * norms + 2 * attention
+
+
+@pytest.mark.parametrize("pixels", [None, TRANSFORM], ids=["float", "pixels"])
+def test_a_graph_that_simplification_changes_is_refused(
+    pixels: EvalTransform | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def simplify(
+        model: onnx.ModelProto, check_n: int, input_data: dict[str, np.ndarray]
+    ) -> tuple[onnx.ModelProto, bool]:
+        assert check_n == 1
+        (noise,) = input_data.values()
+        assert noise.shape == ((2, 64, 64, 3) if pixels else (2, 3, 64, 64))
+        assert noise.dtype == (np.uint8 if pixels else np.float32) and noise.std() > 0.5
+        return model, False
+
+    monkeypatch.setattr("onnxsim.simplify", simplify)
+    with pytest.raises(ParityError, match="onnxsim changed what the graph computes"):
+        onnx_graph(network(), "convT", (64, 64), batch=None, pixels=pixels)

@@ -94,7 +94,7 @@ def place(job: dict[str, Any]) -> dict[str, Any]:
     from pathlib import Path
 
     from edgenext.errors import RuntimeFailedError
-    from edgenext.formats.qnn.session import compiled_for, message, npu_session
+    from edgenext.formats.qnn.session import compiled_for, error_message, npu_session
 
     result: dict[str, Any] = {"npu": {}, "cpu": {}, "left": [], "partitions": None, "errors": []}
     try:
@@ -105,11 +105,11 @@ def place(job: dict[str, Any]) -> dict[str, Any]:
     try:
         return result | _assignment(npu_session(job["path"], result["soc"]))
     except Exception as e:  # noqa: BLE001 - onnxruntime's exceptions share no public base class
-        refusal = message(e)
+        refusal = error_message(e)
     try:
         session = npu_session(job["path"], result["soc"], fallback=True, severity=0)
     except Exception as e:  # noqa: BLE001
-        return result | {"errors": list(dict.fromkeys((refusal, message(e))))}
+        return result | {"errors": list(dict.fromkeys((refusal, error_message(e))))}
     return result | _assignment(session)
 
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgenext.errors import EdgenextError, RefusedError
-from edgenext.formats.qnn.session import CONTEXT, SOC_KEY, message, npu_session
+from edgenext.formats.qnn.session import CONTEXT, SOC_KEY, error_message, npu_session
 
 
 def convert(job: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
             raise
         except Exception as e:
             raise RefusedError(
-                f"the NPU of {job['soc']} does not take the graph: {message(e)}",
+                f"the NPU of {job['soc']} does not take the graph: {error_message(e)}",
                 "`edgenext check --target htp` on the ONNX file names the operators",
             ) from e
         model = onnx.load(compiled)

@@ -113,7 +113,7 @@ class HtpSession(ArtifactSession):
             raise
         except Exception as e:  # onnxruntime's exceptions share no public base class
             raise RuntimeFailedError(
-                f"the simulated NPU cannot take {manifest.file}: {message(e)}",
+                f"the simulated NPU cannot take {manifest.file}: {error_message(e)}",
                 "`edgenext check --target htp` names the operators",
             ) from e
 
@@ -124,11 +124,13 @@ class HtpSession(ArtifactSession):
             outputs: list[Logits] = self._session.run([self.manifest.outputs[0].name], feeds)
         except Exception as e:
             file = self.manifest.file
-            raise RuntimeFailedError(f"the simulated NPU cannot run {file}: {message(e)}") from e
+            raise RuntimeFailedError(
+                f"the simulated NPU cannot run {file}: {error_message(e)}"
+            ) from e
         return outputs[0]
 
 
-def message(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """The message of an onnxruntime exception, without the number and name of its status."""
     line = one_line(error).rstrip(".")
     return line.split(" : ", 3)[-1] if line.startswith("[ONNXRuntimeError]") else line

@@ -11,7 +11,7 @@ from vendored import artifact_of, qualcomm
 from edgenext import api
 from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError, UsageError
 from edgenext.formats.artifact import Artifact
-from edgenext.formats.qnn.session import HtpSession, inspect, message
+from edgenext.formats.qnn.session import HtpSession, error_message, inspect
 from edgenext.formats.runtimes import open_session
 from edgenext.metrics.fidelity import fidelity
 from edgenext.options import DataOptions, ExportOptions, ModelOptions, QuantizeOptions
@@ -144,5 +144,5 @@ def test_a_missing_package_names_its_extra(
 
 def test_messages_of_onnxruntime_on_one_line() -> None:
     text = "[ONNXRuntimeError] : 11 : EP_FAIL : Failed to finalize: Code\n 1002."
-    assert message(RuntimeError(text)) == "Failed to finalize: Code 1002"
-    assert message(RuntimeError("as it : is")) == "as it : is"
+    assert error_message(RuntimeError(text)) == "Failed to finalize: Code 1002"
+    assert error_message(RuntimeError("as it : is")) == "as it : is"
