@@ -1,4 +1,4 @@
-"""Files in integers for tests: the golden network of an architecture, and what it must give."""
+"""TFLite files in integers of the golden networks, and their expected results."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from edgenext.quantize.recipe import Recipe, load_recipe
 XXS = "edgenext_xx_small"
 SIZE = (64, 64)
 RESOLVERS = ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "BUILTIN_REF")
-"""LiteRT's kernels: with XNNPACK, without it, and the slow ones that define the rest."""
+"""LiteRT's kernels: with XNNPACK, without it, and the reference kernels."""
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class IntegerFile:
-    """A file, the Q/DQ graph it was made from, and the float graph that both stand for."""
+    """A file, the Q/DQ graph it was converted from, and the float graph before quantization."""
 
     path: Path
     quantized: onnx.ModelProto
@@ -38,7 +38,7 @@ class IntegerFile:
 
 @cache
 def pictures() -> Array:
-    """Twelve smooth ones, N×C×H×W: the first eight to calibrate on."""
+    """Twelve smooth images, N×C×H×W; the first eight are for calibration."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randn(12, 3, 8, 8, generator=generator)
     smooth = torch.nn.functional.interpolate(coarse, SIZE, mode="bicubic")
@@ -54,42 +54,42 @@ def float_graph(arch: str) -> onnx.ModelProto:
 
 
 def integer_file(folder: Path, arch: str = XXS, recipe: Recipe | None = None) -> IntegerFile:
-    """Quantize with the target's recipe, or another, and convert; weights to the nearest."""
+    """Quantize with the target's recipe, or another, with rounding to nearest, and convert."""
     recipe = recipe or load_recipe("ethos-u")
     assert recipe.weights
     nearest = recipe.weights.model_copy(update={"rounding": "nearest", "fit": 0.0})
     recipe = recipe.model_copy(update={"weights": nearest})
-    made = quantize_static(float_graph(arch), [x[None] for x in pictures()[:8]], recipe)
+    result = quantize_static(float_graph(arch), [x[None] for x in pictures()[:8]], recipe)
     graph, samples = folder / "graph.onnx", folder / "samples.npy"
-    onnx.save(made.model, graph)
+    onnx.save(result.model, graph)
     np.save(samples, pictures()[:8].transpose(0, 2, 3, 1))
     path = folder / f"{arch}.tflite"
     convert(
         {"graph": str(graph), "samples": str(samples), "out": str(path), "scheme": "w8a8-static"}
     )
-    return IntegerFile(path, made.model, made.reference)
+    return IntegerFile(path, result.model, result.reference)
 
 
 def onnx_logits(model: onnx.ModelProto, images: Array) -> Array:
-    """What onnxruntime gives."""
+    """Logits by onnxruntime."""
     session = inference_session(model.SerializeToString(), 1)
     return np.concatenate([session.run(None, {"input": x[None]})[0] for x in images])
 
 
 def file_logits(path: Path, images: Array, resolver: str = "AUTO") -> Array:
-    """What LiteRT gives, bytes undone."""
+    """Logits by LiteRT, dequantized."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     kind = getattr(OpResolverType, resolver)
     loaded = Interpreter(str(path), experimental_op_resolver_type=kind, num_threads=1)
     loaded.allocate_tensors()
-    (given,), (made,) = loaded.get_input_details(), loaded.get_output_details()
+    (source,), (result,) = loaded.get_input_details(), loaded.get_output_details()
     rows = []
     for x in images.transpose(0, 2, 3, 1):
-        scale, zero = given["quantization"]
+        scale, zero = source["quantization"]
         levels = np.clip(np.round(x[None] / scale) + zero, -128, 127)
-        loaded.set_tensor(given["index"], levels.astype(given["dtype"]))
+        loaded.set_tensor(source["index"], levels.astype(source["dtype"]))
         loaded.invoke()
-        scale, zero = made["quantization"]
-        rows.append((loaded.get_tensor(made["index"]).astype(np.float32) - zero) * scale)
+        scale, zero = result["quantization"]
+        rows.append((loaded.get_tensor(result["index"]).astype(np.float32) - zero) * scale)
     return np.concatenate(rows)

@@ -1,4 +1,4 @@
-"""The private environments of converters: made by `make test`, found again by their locks."""
+"""The private environments of converters, which `make test` makes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from edgenext.system import environments
 
 
 def private_python(name: str) -> str:
-    """The interpreter of a private environment; skips where it has not been made."""
-    found = environments.interpreter(name)
-    if found is None:
+    """The interpreter of a private environment; skips the test if it has not been made."""
+    python = environments.interpreter(name)
+    if python is None:
         pytest.skip(f"no environment of {name} (edgenext env {name})")
-    return str(found)
+    return str(python)

@@ -1,4 +1,4 @@
-"""Tests that ask vendors' compilers: marks, and files of any graph with a manifest beside them."""
+"""For tests that call vendors' compilers: marks, and artifacts of any graph."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ def artifact_of(
     target: str = "cpu-onnxruntime",
     file_format: str = "onnx",
 ) -> Artifact:
-    """An artifact of a graph, or of bytes that are none."""
+    """An artifact of a graph, or of bytes that are not a graph."""
     content = model if isinstance(model, bytes) else model.SerializeToString()
-    shown = onnx.ModelProto() if isinstance(model, bytes) else model
-    given = [tensor_spec(v) for v in shown.graph.input]
-    made = [tensor_spec(v) for v in shown.graph.output]
-    about = {
+    graph = onnx.GraphProto() if isinstance(model, bytes) else model.graph
+    inputs = [tensor_spec(value) for value in graph.input]
+    fields = {
         "format": file_format,
         "scheme": scheme,
         "form": "convT",
@@ -41,9 +40,9 @@ def artifact_of(
         "arch": "edgenext_xx_small",
         "num_classes": 1000,
         "eval": EvalTransform(size=64),
-        "input": given[0] if given else {"name": "input", "shape": [1], "dtype": "float32"},
-        "outputs": made,
+        "input": inputs[0] if inputs else {"name": "input", "shape": [1], "dtype": "float32"},
+        "outputs": [tensor_spec(value) for value in graph.output],
         "source": {},
         "tools": {},
     }
-    return save_artifact(path, content, about)
+    return save_artifact(path, content, fields)

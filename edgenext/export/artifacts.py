@@ -1,10 +1,10 @@
-"""From a graph to an artifact: executed, compared, written whole, described."""
+"""From a graph to an artifact: converted, run, compared, and written with its manifest."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     import onnx
 
 TOOLS = ("edgenext", "torch", "onnx", "onnxruntime", "onnxsim")
-"""Packages whose versions go into a manifest."""
+"""Packages whose versions are recorded in a manifest."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A float ONNX graph and what its artifacts' manifests say of it."""
+    """A float ONNX graph, and what the manifests of its artifacts say about it."""
 
     model: onnx.ModelProto
     arch: str
@@ -55,11 +55,11 @@ class Graph:
     target: str
     source: dict[str, str]
     checkpoint: Checkpoint | None = None
-    """What it was made from, where that is at hand."""
+    """Its network; None if the graph was read from a file."""
 
     @property
     def input(self) -> TensorSpec:
-        """What it takes."""
+        """Name, shape and type of its input."""
         return tensor_spec(self.model.graph.input[0])
 
     @property
@@ -76,7 +76,7 @@ def graph_of(checkpoint: Checkpoint, settings: ExportSettings) -> Graph:
     """The float graph of a checkpoint, for its evaluation size.
 
     Raises:
-        UsageError: an opset or batch that cannot be exported.
+        UsageError: an unsupported opset or batch.
         CheckpointError: weights that are not finite.
     """
     transform = checkpoint.eval
@@ -105,7 +105,7 @@ def read_graph(artifact: Artifact) -> Graph:
     """The graph inside an ONNX artifact.
 
     Raises:
-        ArtifactError: the file is no ONNX graph.
+        ArtifactError: the file is not an ONNX graph.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -115,23 +115,23 @@ def read_graph(artifact: Artifact) -> Graph:
     try:
         model = onnx.load(artifact.path)
     except DecodeError as e:
-        raise ArtifactError(f"{artifact.path} is no ONNX graph: {e}") from e
+        raise ArtifactError(f"{artifact.path} is not an ONNX graph: {e}") from e
     return Graph(model, m.arch, m.num_classes, m.labels, m.eval, m.form, m.target, source)
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a quantizer adds to a file's manifest, and what the file is compared with.
+    """What a quantizer adds to the manifest of a file, and the graph that it is compared with.
 
-    `reference` is the float graph that the file stands for; the graph itself unless given.
-    `samples` are calibration images for a converter that needs them, N×H×W×3 uint8.
+    `reference` is the float graph before quantization, the graph itself unless set. `samples` are
+    calibration images for a converter that needs them, N×H×W×3 uint8.
     """
 
     reference: onnx.ModelProto | None = None
     samples: Images | None = None
     recipe: dict[str, object] | None = None
     calibration: Calibration | None = None
-    kept: Mapping[str, str] = field(default_factory=dict)
+    kept_float: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
 
 
@@ -159,127 +159,145 @@ def write_artifact(
     Raises:
         ParityError: the file does not agree; nothing is written.
         MissingDependencyError: a converter or runtime that is not installed.
-        RuntimeFailedError: the converter failed, or the runtime refuses its file.
+        RuntimeFailedError: the converter failed, or the runtime cannot load its file.
         OutputError: the folder cannot be written; nothing is left behind.
     """
-    facts = {
-        "format": settings.format.name,
-        "scheme": settings.scheme,
-        "form": graph.form,
-        "target": graph.target,
-        "arch": graph.arch,
-        "num_classes": graph.num_classes,
-        "labels": graph.labels,
-        "eval": graph.transform,
-        "source": graph.source,
-        "recipe": content.recipe,
-        "calibration": content.calibration,
-        "engine": settings.engine,
-        "kept_float": dict(content.kept),
-        "warnings": tuple(content.warnings),
-        "tools": {name: version(name) for name in TOOLS},
-    }
+    writer = _Writer(graph, settings, images, reference, content)
     if settings.converter:
-        return _converted(
-            graph, settings, settings.converter, path, images, reference, content, facts
-        )
-    if settings.format.rewrite:
-        rewrite = function_of(settings.format.rewrite)
-        graph = replace(graph, model=rewrite(graph.model, settings.options))
-    parity = measure_parity(graph.model, reference, images, graph.transform)
-    if settings.is_checked and settings.scheme == FLOAT:
-        require_parity(parity, settings.scheme, path.name)
-    facts |= {
-        "input": graph.input,
-        "outputs": tuple(tensor_spec(o) for o in graph.model.graph.output),
-        "opset": graph.model.opset_import[0].version,
-        "parity": parity,
-        "sites": _present(site_tensors(content.reference or graph.model), graph.model),
-    }
-    return save_artifact(path, graph.model.SerializeToString(deterministic=True), facts)
+        return writer.write_converted(path, settings.converter)
+    return writer.write_graph(path)
 
 
-def _present(sites: dict[str, str], model: onnx.ModelProto) -> dict[str, str]:
-    outputs = {name for node in model.graph.node for name in node.output}
-    return {site: tensor for site, tensor in sites.items() if tensor in outputs}
+@dataclass(frozen=True)
+class _Writer:
+    """One artifact while it is written; see `write_artifact`."""
 
+    graph: Graph
+    settings: ExportSettings
+    images: Images
+    reference: Reference
+    content: Content
 
-def _converted(
-    graph: Graph,
-    settings: ExportSettings,
-    converter: Converter,
-    path: Path,
-    images: Images,
-    reference: Reference,
-    content: Content,
-    facts: dict[str, Any],
-) -> Artifact:
-    """Convert, read back, run and compare; see `write_artifact`."""
-    size = call_size(graph.model)
-    if size != graph.input.shape[0]:
-        raise UsageError(f"{settings.format.name} takes a fixed batch", "Give --batch a number")
-    row = settings.format
-    runtime = import_module(f"{PACKAGE}.{row.session or row.folder}.session")
-    runtime.preload()  # a missing one is reported before the work, not after it
-    with new_artifact(path) as (staged, describe):
-        conversion, outcome = _convert(graph, settings, converter, staged, content)
-        facts |= {"input": graph.input, "outputs": (), "conversion": conversion}
-        if row.finish:
-            function_of(row.finish)(staged, describe(facts).manifest)
-        inspection = runtime.inspect(staged)
-        counts = {"operators": inspection.operators, "partitions": inspection.partitions}
-        facts |= {
-            "input": inspection.input,
-            "outputs": inspection.outputs,
-            "conversion": conversion.model_copy(update=counts),
-            "labels": outcome.get("labels", facts["labels"]),
+    @property
+    def float_model(self) -> onnx.ModelProto:
+        """The graph before quantization."""
+        return self.content.reference or self.graph.model
+
+    def write_graph(self, path: Path) -> Artifact:
+        """Write the ONNX graph itself."""
+        settings, graph = self.settings, self.graph
+        model = graph.model
+        if settings.format.rewrite:
+            model = function_of(settings.format.rewrite)(model, settings.options)
+        parity = measure_parity(model, self.reference, self.images, graph.transform)
+        if settings.is_checked and settings.scheme == FLOAT:
+            require_parity(parity, settings.scheme, path.name)
+        tensors = {name for node in model.graph.node for name in node.output}
+        sites = site_tensors(self.content.reference or model)
+        fields = self._manifest_fields() | {
+            "input": tensor_spec(model.graph.input[0]),
+            "outputs": tuple(tensor_spec(o) for o in model.graph.output),
+            "opset": model.opset_import[0].version,
+            "parity": parity,
+            "sites": {site: name for site, name in sites.items() if name in tensors},
         }
-        session = open_session(describe(facts), os.cpu_count() or 1)
-        float_graph = content.reference or graph.model
-        tensors = tracer(float_graph)(graph.prepare(filled(images, size)))
-        sites = {s: tensors[t] for s, t in site_tensors(float_graph).items() if t in tensors}
-        parity, located = session_parity(session, reference, images, graph.transform, sites)
-        require_parity(parity, settings.scheme, path.name)
-        artifact = describe(facts | {"parity": parity, "sites": located})
-    return Artifact(path, artifact.manifest)
+        return save_artifact(path, model.SerializeToString(deterministic=True), fields)
+
+    def write_converted(self, path: Path, converter: Converter) -> Artifact:
+        """Convert the graph, then read the file back, run and compare it."""
+        settings, row = self.settings, self.settings.format
+        if self.graph.input.shape[0] != call_size(self.graph.model):
+            raise UsageError(f"{row.name} takes a fixed batch", "Give --batch a number")
+        runtime = import_module(f"{PACKAGE}.{row.session or row.folder}.session")
+        runtime.preload()  # so that a missing package is reported before the conversion
+        with new_artifact(path) as (staged, describe):
+            conversion, result = self._convert(converter, staged)
+            fields = self._manifest_fields()
+            fields |= {"input": self.graph.input, "outputs": (), "conversion": conversion}
+            if row.finish:
+                function_of(row.finish)(staged, describe(fields).manifest)
+            inspection = runtime.inspect(staged)
+            counts = {"operators": inspection.operators, "partitions": inspection.partitions}
+            fields |= {
+                "input": inspection.input,
+                "outputs": inspection.outputs,
+                "conversion": conversion.model_copy(update=counts),
+                "labels": result.get("labels", fields["labels"]),
+            }
+            session = open_session(describe(fields), os.cpu_count() or 1)
+            parity, sites = session_parity(
+                session,
+                self.reference,
+                self.images,
+                self.graph.transform,
+                self._float_sites(),
+            )
+            require_parity(parity, settings.scheme, path.name)
+            artifact = describe(fields | {"parity": parity, "sites": sites})
+        return Artifact(path, artifact.manifest)
+
+    def _manifest_fields(self) -> dict[str, Any]:
+        """The fields of the manifest that do not depend on the file."""
+        graph, settings, content = self.graph, self.settings, self.content
+        return {
+            "format": settings.format.name,
+            "scheme": settings.scheme,
+            "form": graph.form,
+            "target": graph.target,
+            "arch": graph.arch,
+            "num_classes": graph.num_classes,
+            "labels": graph.labels,
+            "eval": graph.transform,
+            "source": graph.source,
+            "recipe": content.recipe,
+            "calibration": content.calibration,
+            "engine": settings.engine,
+            "kept_float": dict(content.kept_float),
+            "warnings": tuple(content.warnings),
+            "tools": {name: version(name) for name in TOOLS},
+        }
+
+    def _float_sites(self) -> dict[str, NDArray[Any]]:
+        """The float graph's tensors for the first images, by site."""
+        images = filled(self.images, call_size(self.graph.model))
+        tensors = tracer(self.float_model)(self.graph.prepare(images))
+        names = site_tensors(self.float_model)
+        return {site: tensors[name] for site, name in names.items() if name in tensors}
+
+    def _convert(self, converter: Converter, out: Path) -> tuple[Conversion, dict[str, Any]]:
+        """Call the converter: the record of the conversion, and the converter's own result."""
+        graph, settings, samples = self.graph, self.settings, self.content.samples
+        options: dict[str, Any] = {
+            "scheme": settings.scheme,
+            "calibrated": settings.calibrated,
+            "quantized_graph": settings.scheme != FLOAT and not settings.converter_quantizes,
+            "arch": graph.arch,
+            "labels": graph.labels,
+            "num_classes": graph.num_classes,
+            "eval": graph.transform.model_dump(),
+            **{name: option.default for name, option in settings.format.options.items()},
+            **settings.options,
+        }
+        arrays = None
+        if converter.arguments:
+            arguments, arrays = function_of(converter.arguments)(graph.checkpoint, graph.input)
+            options |= arguments
+        inputs = None if samples is None else _channels_last(graph.prepare(samples))
+        job = ConversionJob(settings.format, converter, options, inputs, arrays)
+        return convert(graph.model, out, job)
 
 
-def _convert(
-    graph: Graph, settings: ExportSettings, converter: Converter, out: Path, content: Content
-) -> tuple[Conversion, dict[str, Any]]:
-    """Call the converter: the record of the conversion, and what it says of the file."""
-    row = settings.format
-    options: dict[str, Any] = {
-        "scheme": settings.scheme,
-        "calibrated": settings.calibrated,
-        "quantized_graph": settings.scheme != FLOAT and not settings.converter_quantizes,
-        "arch": graph.arch,
-        "labels": graph.labels,
-        "num_classes": graph.num_classes,
-        "eval": graph.transform.model_dump(),
-        **{name: option.default for name, option in row.options.items()},
-        **settings.options,
-    }
-    arrays = None
-    if converter.arguments:
-        more, arrays = function_of(converter.arguments)(graph.checkpoint, graph.input)
-        options |= more
-    samples = None if content.samples is None else _channels_last(graph, content.samples)
-    job = ConversionJob(row, converter, options, samples, arrays)
-    return convert(graph.model, out, job)
-
-
-def _channels_last(graph: Graph, images: Images) -> NDArray[Any]:
-    """Images as the inputs of a file whose channels come last, float32."""
-    inputs = graph.prepare(images).astype(np.float32, copy=False)
+def _channels_last(inputs: NDArray[Any]) -> NDArray[Any]:
+    """Inputs of a graph as N×H×W×3 float32."""
+    inputs = inputs.astype(np.float32, copy=False)
     return inputs if inputs.shape[-1] == 3 else inputs.transpose(0, 2, 3, 1)
 
 
 def export_graph(graph: Graph, settings: ExportSettings, path: Path, images: Images) -> Artifact:
-    """Write the float graph of a checkpoint as an artifact that has run and agrees with PyTorch.
+    """Write the float graph of a checkpoint as an artifact that agrees with PyTorch.
 
     Args:
-        graph: of a checkpoint, made with the settings.
+        graph: of a checkpoint, exported with the settings.
         settings: the format and its options.
         path: of the file to write.
         images: N×H×W×3 uint8 images of the transform's size, to compare on.
@@ -288,6 +306,6 @@ def export_graph(graph: Graph, settings: ExportSettings, path: Path, images: Ima
         ParityError: the file does not agree; nothing is written.
         OutputError: the folder cannot be written.
     """
-    assert graph.checkpoint  # noqa: S101 - the caller's: a graph of a checkpoint
+    assert graph.checkpoint  # noqa: S101 - graphs of files are not exported
     network = graph.checkpoint.network(features_only=settings.features_only)
     return write_artifact(graph, settings, path, images, torch_reference(network))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgenext.errors import UsageError
@@ -14,18 +15,18 @@ from edgenext.schema import EvalTransform
 
 if TYPE_CHECKING:
     import onnx
+    from torch import nn
 
     from edgenext.models.network import EdgeNeXt
 
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
-"""Names of the tensors inside every exported graph at which parity is checked."""
+"""Names of the tensors in every exported graph at which parity is measured."""
 
 OPSETS = range(13, 24)
-"""What torch's TorchScript-based exporter can write and onnxruntime can run."""
-
+"""The opsets that torch's TorchScript-based exporter writes and onnxruntime runs."""
 
 MAX_BATCH = 1024
-"""Images a call; a graph for more would not fit into memory while it is traced."""
+"""Images a call; a larger graph would not fit into memory while it is traced."""
 
 
 def onnx_graph(
@@ -39,7 +40,7 @@ def onnx_graph(
 ) -> onnx.ModelProto:
     """A checked ONNX graph of a network.
 
-    The stem's and stages' tensors keep the names in `STAGES` inside it.
+    The tensors of the stem and the stages are named as in `STAGES`.
 
     Args:
         network: a reference network in evaluation mode.
@@ -50,59 +51,74 @@ def onnx_graph(
         pixels: take N×H×W×3 uint8 and normalise inside.
 
     Raises:
-        UsageError: an opset or size that cannot be.
+        UsageError: an unsupported opset, batch, form or size.
         CheckpointError: weights that are not finite.
+        ParityError: the graph changed while it was simplified.
     """
     import onnx
-    import torch
 
     from edgenext.graph.forms import Deployable
 
     if opset not in OPSETS:
-        raise UsageError(f"opset {opset} cannot be written", f"Use {OPSETS[0]} to {OPSETS[-1]}")
+        raise UsageError(f"unsupported opset {opset}", f"Use {OPSETS[0]} to {OPSETS[-1]}")
     if batch is not None and not 1 <= batch <= MAX_BATCH:
-        raise UsageError(f"batch {batch} cannot be", f"Use 1 to {MAX_BATCH}, or dynamic")
+        raise UsageError(f"unsupported batch {batch}", f"Use 1 to {MAX_BATCH}, or dynamic")
     module = Deployable(network, form, *size, pixels).eval()
-    # a traced batch of 1 would let the exporter drop dimensions it believes to be constant
-    rows = batch or 2
-    shape = (rows, *size, 3) if pixels else (rows, 3, *size)
-    example = torch.zeros(shape, dtype=torch.uint8 if pixels else torch.float32)
     outputs = output_names(network.features_only)
     names = [*outputs, *(s for s in STAGES if s not in outputs)]
-    axes = {n: {0: "batch"} for n in ("input", *names)} if batch is None else None
-    buffer = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
-        # the newer exporter cannot write opsets below 18: it leaves 18 there without a word
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            (example,),
-            buffer,  # type: ignore[arg-type] # a file object works with this exporter
-            input_names=["input"],
-            output_names=names,
-            dynamic_axes=axes,
-            opset_version=opset,
-            dynamo=False,
-        )
-    model = simplify(onnx.load_from_string(buffer.getvalue()))
+    content = _traced(module, size, batch, opset, names, pixels is not None)
+    model = simplify(onnx.load_from_string(content))
     del model.graph.output[len(outputs) :]
     model.producer_name, model.producer_version = "edgenext", ""
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
+def _traced(
+    module: nn.Module,
+    size: tuple[int, int],
+    batch: int | None,
+    opset: int,
+    outputs: Sequence[str],
+    pixels: bool,
+) -> bytes:
+    """The content of the ONNX file that torch's exporter writes of a module."""
+    import torch
+
+    # a traced batch of 1 would let the exporter drop dimensions that it believes to be constant
+    rows = batch or 2
+    shape = (rows, *size, 3) if pixels else (rows, 3, *size)
+    example = torch.zeros(shape, dtype=torch.uint8 if pixels else torch.float32)
+    axes = {name: {0: "batch"} for name in ("input", *outputs)} if batch is None else None
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        # the newer exporter cannot write opsets below 18: without a message, it leaves 18 there
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            (example,),
+            buffer,  # type: ignore[arg-type] # a file object works with this exporter
+            input_names=["input"],
+            output_names=list(outputs),
+            dynamic_axes=axes,
+            opset_version=opset,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
 def call_size(model: onnx.ModelProto) -> int:
-    """Images to give a graph at once: its batch, or one where any number will do."""
+    """Images to run at once: the graph's batch, or one if it takes any number."""
     return max(tensor_spec(model.graph.input[0]).shape[0], 1)
 
 
 def output_names(features_only: bool) -> tuple[str, ...]:
-    """What the artifact gives: logits, or the four stages."""
+    """Names of a graph's outputs: logits, or the four stages of a backbone."""
     return STAGES[1:] if features_only else ("logits",)
 
 
 def with_stage_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a graph that gives the tensors of `STAGES` as outputs too, behind its own."""
+    """A copy of a graph with the tensors of `STAGES` as further outputs, behind its own."""
     import onnx
 
     copy = onnx.shape_inference.infer_shapes(model)

@@ -1,4 +1,4 @@
-"""Parity: does an exported file agree with the PyTorch network, stage by stage, on real images?"""
+"""Parity: whether an exported file agrees with its network, stage by stage, on real images."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ Array = NDArray[np.float32]
 Reference = Callable[[Images, Array], dict[str, Array]]
 """From images, and the same normalised to N×3×H×W, to the tensors `STAGES` and `logits`."""
 
-
 MIN_SQNR_DB = {name: scheme.least_db for name, scheme in ROWS.items()}
-"""Scheme → least SQNR of any stage in dB; targets/schemes.toml derives them."""
+"""Scheme → least SQNR of any stage in dB, from targets/schemes.toml."""
 
 
 def torch_reference(network: EdgeNeXt) -> Reference:
-    """A reference network's stages and logits."""
+    """The stages and logits of a network."""
     import torch
 
     def run(_: Images, inputs: Array) -> dict[str, Array]:
@@ -47,8 +46,8 @@ def torch_reference(network: EdgeNeXt) -> Reference:
     return run
 
 
-class _Probe:
-    """A graph whose stages can be read; takes normalised inputs or pixels, as it was made."""
+class _StageReader:
+    """A graph with its stages as outputs; its input is normalised images or pixels."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.pixels = tensor_spec(model.graph.input[0]).dtype == "uint8"
@@ -63,8 +62,8 @@ class _Probe:
 
 
 def onnx_reference(model: onnx.ModelProto) -> Reference:
-    """A float graph's stages and logits."""
-    return _Probe(model).run
+    """The stages and logits of a float graph."""
+    return _StageReader(model).run
 
 
 def measure_parity(
@@ -72,7 +71,7 @@ def measure_parity(
 ) -> Parity:
     """Run a graph and its reference on the same images.
 
-    The last output stands for the file: logits, or the last stage of a backbone.
+    The last output is compared as the result: logits, or the last stage of a backbone.
 
     Args:
         model: an exported graph, float or quantized.
@@ -80,18 +79,18 @@ def measure_parity(
         images: N×H×W×3 uint8.
         transform: the normalisation.
     """
-    probe = _Probe(model)
-    ours: dict[str, list[Array]] = {n: [] for n in probe.names}
-    theirs: dict[str, list[Array]] = {n: [] for n in probe.names}
-    for batch in _batches(images, probe.batch):
+    reader = _StageReader(model)
+    expected: dict[str, list[Array]] = {n: [] for n in reader.names}
+    actual: dict[str, list[Array]] = {n: [] for n in reader.names}
+    for batch in _batches(images, reader.batch):
         inputs = normalise(batch, transform)
-        expected = reference(batch, inputs)
-        for name, value in probe.run(batch, inputs).items():
-            ours[name].append(value)
-            theirs[name].append(expected[name])
-    joined = {n: (np.concatenate(theirs[n]), np.concatenate(ours[n])) for n in probe.names}
-    stages = {n: sqnr_db(*signal_and_noise(*joined[n])) for n in STAGES if n in joined}
-    return _parity(*joined[probe.outputs[-1]], stages)
+        reference_values = reference(batch, inputs)
+        for name, value in reader.run(batch, inputs).items():
+            expected[name].append(reference_values[name])
+            actual[name].append(value)
+    pairs = {n: (np.concatenate(expected[n]), np.concatenate(actual[n])) for n in reader.names}
+    stages = {n: sqnr_db(*signal_and_noise(*pairs[n])) for n in STAGES if n in pairs}
+    return _parity(*pairs[reader.outputs[-1]], stages)
 
 
 def session_parity(
@@ -103,8 +102,8 @@ def session_parity(
 ) -> tuple[Parity, dict[str, str]]:
     """Run a file of any format and its reference on the same images.
 
-    Its tensors have other names and layouts: those of the stages and sites are found by value, on
-    the first image. A file whose runtime shows no tensors is judged by its logits alone.
+    Its tensors may have other names and layouts: stages and sites are located by their values, on
+    the first batch. If the runtime gives no access to tensors, only the logits are compared.
 
     Args:
         session: the file, loaded.
@@ -117,40 +116,40 @@ def session_parity(
         The parity, and the file's tensor for every site.
     """
     size = session.batch or 1
-    parts = list(_batches(images, size))
-    expected = [reference(part, normalise(part, transform)) for part in parts]
-    base = np.concatenate([e["logits"] for e in expected])[: len(images)]
+    batches = list(_batches(images, size))
+    expected = [reference(batch, normalise(batch, transform)) for batch in batches]
+    base = np.concatenate([values["logits"] for values in expected])[: len(images)]
     other = np.concatenate(list(logits(session, images, size)))
     if not isinstance(session, Traceable):
         return _parity(base, other, {}), {}
-    wanted, traced = expected[0], session.trace(session.prepare(parts[0]))
-    at = locate_tensors(wanted, traced)
-    stages = {n: sqnr_db(*signal_and_noise(wanted[n], traced[at[n]])) for n in STAGES if n in at}
+    first, traced = expected[0], session.trace(session.prepare(batches[0]))
+    names = locate_tensors(first, traced)
+    stages = {n: sqnr_db(*signal_and_noise(first[n], traced[names[n]])) for n in STAGES if n in names}
     return _parity(base, other, stages), locate_tensors(sites, traced)
 
 
 def _batches(images: Images, size: int) -> Iterator[Images]:
-    """Images in batches of one size; the last is filled by repetition."""
+    """Images in batches of one size; the last is filled up by repetition."""
     for start in range(0, len(images), size):
         yield filled(images[start : start + size], size)
 
 
 def _parity(base: Array, other: Array, stages: dict[str, float]) -> Parity:
-    near = fidelity(base.reshape(len(base), -1), other.reshape(len(other), -1))
+    comparison = fidelity(base.reshape(len(base), -1), other.reshape(len(other), -1))
     return Parity(
         n=len(base),
         max_abs=float(np.abs(base - other).max()),
-        sqnr_db=round(near.sqnr_db, 2),
-        agreement=near.agreement,
+        sqnr_db=round(comparison.sqnr_db, 2),
+        agreement=comparison.agreement,
         stages={name: round(value, 2) for name, value in stages.items()},
     )
 
 
 def require_parity(parity: Parity, scheme: str, name: str) -> None:
-    """Refuse a file that left the network's path.
+    """Refuse a file that does not agree with its reference.
 
     Raises:
-        ParityError: naming the first stage that diverges.
+        ParityError: with the name of the first stage that diverges.
     """
     least = MIN_SQNR_DB[scheme]
     for stage, value in (*parity.stages.items(), ("logits", parity.sqnr_db)):

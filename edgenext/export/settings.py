@@ -1,4 +1,4 @@
-"""Export options, resolved once: nothing below decides or checks them again."""
+"""Export options, resolved once: nothing below this module decides or checks them again."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from edgenext.targets.target import form_for, require_target
 class ExportSettings:
     """Everything that decides how a graph becomes a file.
 
-    `opset` is the graph's; None leaves it to a recipe. `options` are those of the format that
-    were given, `converter` the one they choose, None where the graph is the file. `engine` is who
-    quantizes, empty for a float file.
+    An `opset` of None is left to the recipe or the default. `options` are those of the format that
+    were set, `converter` is the one they select, None if the ONNX graph itself is the file.
+    `engine` is the quantizer, empty for a float file.
     """
 
     format: Format
@@ -56,17 +56,17 @@ class ExportSettings:
 
     @property
     def converter_quantizes(self) -> bool:
-        """Whether the converter makes the scheme itself, from the float graph."""
+        """Whether the converter quantizes the float graph itself."""
         return self.converter is not None and self.scheme in self.converter.converts
 
     @property
     def is_checked(self) -> bool:
-        """Whether the file must agree with its reference; a baseline's may differ at will."""
+        """Whether the file must agree with its reference; that of a baseline need not."""
         return self.engine in ("", ENGINE)
 
     def file_name(self, stem: str) -> str:
-        """What the file is called: its network and size, what is unusual about it, its scheme."""
-        row, graph_ending = self.format, FORMATS[DEFAULT_FORMAT].ending
+        """The name of the file: a stem, the options that are not the default, the scheme."""
+        row, onnx_ending = self.format, FORMATS[DEFAULT_FORMAT].ending
         options = [
             name if value is True else str(value)
             for name, value in self.options.items()
@@ -76,7 +76,7 @@ class ExportSettings:
             stem,
             "features" if self.features_only else "",
             self.target if self.target not in (DEFAULT_TARGET, FORMATS[row.name].target) else "",
-            row.name if row.name != DEFAULT_FORMAT and row.ending == graph_ending else "",
+            row.name if row.name != DEFAULT_FORMAT and row.ending == onnx_ending else "",
             *options,
             self.scheme,
             "plain" if self.form == "naive" and not self.engine else "",
@@ -91,12 +91,12 @@ def resolve(options: ExportOptions, scheme: str = FLOAT, engine: str = "") -> Ex
     Args:
         options: what the user chose.
         scheme: `fp32`, or a quantization scheme.
-        engine: who quantizes; empty for a float file.
+        engine: the quantizer; empty for a float file.
 
     Raises:
-        UsageError: no such format or target; an option that the format does not have, or a value
-            that it does not take; a scheme the format is not made in; a backbone or a free batch
-            in a format that has none.
+        UsageError: unknown format or target; an option that the format does not have, or an
+            unsupported value of one; a scheme that the format does not support; a backbone or a
+            free batch in a format without them.
     """
     row = require_format(options.format, options.target)
     _require_options(row, options)
@@ -136,13 +136,13 @@ def resolve(options: ExportOptions, scheme: str = FLOAT, engine: str = "") -> Ex
 
 
 def own_format(target: str, scheme: str) -> str:
-    """The format that a target's files of a scheme are made in: its own, or ONNX where it refuses.
+    """The format of a target's files in a scheme: its own, or ONNX if that refuses the scheme.
 
     Raises:
-        UsageError: no such target.
+        UsageError: unknown target.
     """
-    own = require_target(target).format
-    return DEFAULT_FORMAT if scheme in require_format(own, target).refuses else own
+    name = require_target(target).format
+    return DEFAULT_FORMAT if scheme in require_format(name, target).refuses else name
 
 
 def _require_options(row: Format, options: ExportOptions) -> None:
@@ -151,16 +151,16 @@ def _require_options(row: Format, options: ExportOptions) -> None:
         if name not in row.options:
             if row.variant_of:
                 raise UsageError(
-                    f"{name} is no option of {row.name} for {row.target}", "Leave it out"
+                    f"{name} is not an option of {row.name} for {row.target}", "Leave it out"
                 )
             raise unknown_name(f"option of {row.name}", name, row.options)
 
 
 def _require_convertible(options: ExportOptions) -> None:
-    """Refuse what only the graph itself can be."""
+    """Refuse options that only ONNX graphs support."""
     name = options.format
     if options.features_only:
-        raise UsageError(f"a backbone cannot be {name}", f"Use --format {DEFAULT_FORMAT}")
+        raise UsageError(f"{name} does not support backbones", f"Use --format {DEFAULT_FORMAT}")
     if options.batch is None:
         raise UsageError(f"{name} takes a fixed batch", "Give --batch a number")
     if options.opset is not None and options.opset != DEFAULT_OPSET:

@@ -1,1 +1,1 @@
-"""Formats: one folder each, found by listing. `format.py` says what a folder's row may hold."""
+"""Formats: one folder each. `format.py` defines what the row of a folder may say."""

@@ -1,4 +1,4 @@
-"""An artifact: a deployable file or folder and the manifest beside it, tied together by sha256."""
+"""An artifact: a deployable file or folder with its manifest, which records its sha256."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from edgenext.system.files import publish, sha256_file, sha256_tree, staging, tr
 
 @dataclass(frozen=True)
 class Artifact:
-    """A deployable file or folder, checked against its manifest."""
+    """A deployable file or folder that matches its manifest."""
 
     path: Path
     manifest: Manifest
 
     @property
     def name(self) -> str:
-        """The file's name without its ending: how results call the artifact."""
+        """The file's name without its ending, by which results refer to the artifact."""
         return self.path.stem
 
     @property
     def files(self) -> list[Path]:
-        """What a stage that makes it leaves: itself, and its manifest."""
+        """The file or folder itself, and its manifest."""
         return [self.path, manifest_path(self.path)]
 
     def result(self) -> ExportResult:
@@ -55,24 +55,28 @@ class Artifact:
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """What results call files: the stem, the path where stems are shared, or a count."""
-    shared = Counter(path.stem for path in set(paths))
-    called = [p.stem if shared[p.stem] == 1 else str(p) for p in paths]
-    again = [called[:i].count(name) for i, name in enumerate(called)]
-    return [f"{name} ({n + 1})" if n else name for name, n in zip(called, again, strict=True)]
+    """A distinct name for each file: its stem, its path if stems collide, numbered if repeated."""
+    stems = Counter(path.stem for path in set(paths))
+    return numbered([p.stem if stems[p.stem] == 1 else str(p) for p in paths])
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, with ` (2)`, ` (3)`, … behind repetitions of one."""
+    repetitions = [names[:i].count(name) for i, name in enumerate(names)]
+    return [f"{name} ({n + 1})" if n else name for name, n in zip(names, repetitions, strict=True)]
 
 
 def manifest_path(path: Path) -> Path:
-    """Where the manifest of the file at `path` stands."""
+    """The path of the manifest of the file at `path`."""
     return path.with_name(path.name + ".json")
 
 
 COMPANIONS = {row.ending: row.companion for row in FORMATS.values() if row.companion}
-"""Endings of files that come with a second one, and the ending of that."""
+"""Ending of a file that comes with a second one → the ending of the second."""
 
 
 def companion_path(path: Path) -> Path | None:
-    """The second file of an artifact that has one."""
+    """The path of an artifact's second file; None if its format has none."""
     ending = COMPANIONS.get(path.suffix)
     return path.with_suffix(ending) if ending else None
 
@@ -83,37 +87,38 @@ def content_sha256(path: Path) -> str:
     Raises:
         InputError: a file that is missing or cannot be read.
     """
-    beside = companion_path(path)
-    if beside is None:
+    companion = companion_path(path)
+    if companion is None:
         return sha256_tree(path)
-    return hashlib.sha256(f"{sha256_file(path)} {sha256_file(beside)}".encode()).hexdigest()
+    return hashlib.sha256(f"{sha256_file(path)} {sha256_file(companion)}".encode()).hexdigest()
 
 
 def content_size(path: Path) -> int:
-    """Bytes of everything an artifact consists of."""
-    beside = companion_path(path)
-    return tree_size(path) + (tree_size(beside) if beside else 0)
+    """Size in bytes of an artifact's file or folder, a companion included."""
+    companion = companion_path(path)
+    return tree_size(path) + (tree_size(companion) if companion else 0)
 
 
 @contextmanager
 def new_artifact(path: Path) -> Iterator[tuple[Path, Callable[[dict[str, Any]], Artifact]]]:
-    """Where to build an artifact, and what describes it; published if the block ends well.
+    """Build an artifact in a staging folder; it is published if the block ends without an error.
 
     Yields the staged path of the file or folder, and a function that takes the fields of
-    `Manifest` that do not follow from it, writes the manifest and gives the staged artifact.
+    `Manifest` that do not follow from its content, writes the manifest and returns the staged
+    artifact.
 
     Raises:
-        OutputError: the folder cannot be written; what stood there before is still there.
+        OutputError: the folder cannot be written; earlier files are still there.
     """
     with staging(path) as folder:
         staged = folder / path.name
 
-        def describe(about: dict[str, Any]) -> Artifact:
+        def describe(fields: dict[str, Any]) -> Artifact:
             manifest = Manifest(
                 file=path.name,
                 sha256=content_sha256(staged),
                 size_bytes=content_size(staged),
-                **about,
+                **fields,
             )
             manifest_path(staged).write_text(manifest.model_dump_json(indent=2) + "\n")
             return Artifact(staged, manifest)
@@ -122,31 +127,31 @@ def new_artifact(path: Path) -> Iterator[tuple[Path, Callable[[dict[str, Any]], 
         publish(folder)
 
 
-def save_artifact(path: Path, data: bytes, about: dict[str, Any]) -> Artifact:
-    """Write a file and its manifest, both or neither; what stood there before stays until then.
+def save_artifact(path: Path, data: bytes, fields: dict[str, Any]) -> Artifact:
+    """Write a file and its manifest, both or neither; earlier files are replaced at the end.
 
     Args:
         path: of the file.
         data: its bytes.
-        about: the fields of `Manifest` that do not follow from the two above.
+        fields: those of `Manifest` that do not follow from the two above.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     with new_artifact(path) as (staged, describe):
         staged.write_bytes(data)
-        artifact = describe(about)
+        artifact = describe(fields)
     return Artifact(path, artifact.manifest)
 
 
 HEAD_BYTES = 64
-"""What is read of a file to recognise it by the magic bytes of its format."""
+"""Bytes at the start of a file in which the magic bytes of its format are."""
 
 
 def is_artifact(path: Path) -> bool:
     """Whether `path` has a manifest beside it, or is a file or package that should have one.
 
-    The format is told by content.
+    Formats are recognised by content, not by the file's ending.
     """
     if path.exists() and manifest_path(path).is_file():
         return True
@@ -162,10 +167,10 @@ def is_artifact(path: Path) -> bool:
 
 
 def open_artifact(path: Path) -> Artifact:
-    """Open an artifact and prove that its content is what its manifest describes.
+    """Open an artifact and check its content against its manifest.
 
     Raises:
-        ArtifactError: no file, no manifest, an unreadable manifest, or another content's hash.
+        ArtifactError: no file, no manifest, an unreadable manifest, or another sha256.
 
     >>> artifact = open_artifact(Path("edgenext_xx_small-32-fp32.onnx"))
     >>> artifact.manifest.format, artifact.manifest.target
@@ -173,23 +178,23 @@ def open_artifact(path: Path) -> Artifact:
     """
     if not path.exists():
         raise ArtifactError(f"no artifact at {path}")
-    where = manifest_path(path)
-    if not where.is_file():
+    manifest_file = manifest_path(path)
+    if not manifest_file.is_file():
         raise ArtifactError(
-            f"{path} has no manifest {where.name} beside it",
+            f"{path} has no manifest {manifest_file.name} beside it",
             "Make the file with `edgenext export` or `edgenext quantize`",
         )
     try:
-        manifest = Manifest.model_validate_json(where.read_bytes())
+        manifest = Manifest.model_validate_json(manifest_file.read_bytes())
     except ValidationError as e:
         first = e.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
-        raise ArtifactError(f"{where} is not a manifest: {field}: {first['msg']}") from e
+        raise ArtifactError(f"{manifest_file} is not a manifest: {field}: {first['msg']}") from e
     digest = content_sha256(path)
     if digest != manifest.sha256:
         raise ArtifactError(
-            f"{path} is not the file of its manifest: sha256 {digest[:12]}…, "
-            f"manifest {manifest.sha256[:12]}…",
+            f"{path} is not the file of its manifest: its sha256 is {digest[:12]}…, "
+            f"the manifest has {manifest.sha256[:12]}…",
             "It was changed or truncated after the export: export it again",
         )
     return Artifact(path, manifest)

@@ -1,4 +1,4 @@
-"""Run a converter in a process of its own: its chatter to a log, its time and memory recorded."""
+"""Run a converter in a process of its own: output to a log, time and memory recorded."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConversionJob:
-    """What a converter is given besides the graph.
+    """Which converter runs, and its input besides the graph.
 
-    `options` are plain JSON; `samples` inputs for a converter that calibrates, N×H×W×3 float32;
-    `arrays` the folded network's tensors, for one that builds the network itself.
+    `options` are plain JSON; `samples` are inputs for a converter that calibrates, N×H×W×3
+    float32; `arrays` the folded network's tensors, for one that builds the network itself.
     """
 
     format: Format
@@ -43,16 +43,16 @@ def convert(
 
     Args:
         model: float or Q/DQ ONNX graph.
-        out: of the file or folder to write.
-        job: the converter, and all that it is given besides.
+        out: path of the file or folder to write.
+        job: the converter and its other input.
 
     Returns:
-        What is recorded of the conversion, and what the converter said of the file.
+        The record of the conversion for the manifest, and the converter's own result.
 
     Raises:
         MissingDependencyError: the package is not installed.
         RuntimeFailedError: the converter failed; the message names its log.
-        EdgenextError: whatever the converter refuses by itself.
+        EdgenextError: of whichever kind the converter itself raises.
     """
     row, converter = job.format, job.converter
     name = converter.extra or row.folder

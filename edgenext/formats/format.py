@@ -1,8 +1,8 @@
-"""A format: one folder with a row, `format.toml`, and the functions the row names.
+"""A format: one folder with a row, `format.toml`, and the functions that the row names.
 
-Everything that the rest of the package knows of a format is derived from the rows: which files it
-is recognised by, what converts and runs it, the options it adds to commands, and whose compiler
-can check it. Folders are found by listing them.
+Everything the rest of the package knows about a format is derived from the rows: how its files are
+recognised, what converts and runs them, the options it adds to commands, and whose compiler checks
+them. Every folder with a row is a format; there is no list of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PACKAGE = "edgenext.formats"
 class Option(Record):
     """An option that a format adds to a command.
 
-    `flag` is its spelling on the command line, `--<name>` unless given; `old_flag` an earlier
+    `flag` is its spelling on the command line, `--<name>` unless set; `old_flag` is an earlier
     spelling that still works, with a warning. A `default` of True or False makes it a switch.
     """
 
@@ -36,7 +36,7 @@ class Option(Record):
 
 
 class Magic(Record):
-    """Bytes that files of a format have at an offset, in hex."""
+    """The bytes, in hex, that files of a format have at an offset."""
 
     offset: int = 0
     hex: str
@@ -48,9 +48,9 @@ class Magic(Record):
 
 
 class Execution(Record):
-    """Files that a folder's session computes as a target does.
+    """A format that a folder's session runs, computing as a target does.
 
-    With `on_request` it is used only where the target's runtime is asked for by name.
+    With `on_request` it is used only if that target is requested by name.
     """
 
     format: str
@@ -58,8 +58,8 @@ class Execution(Record):
     on_request: bool = False
 
 
-class Check(Record):
-    """The compiler that `check.py` asks: of which target, which formats it takes, its options.
+class Compiler(Record):
+    """The compiler behind a folder's `check.py`: its target, the formats it takes, its options.
 
     `make` is the command that makes a file for it.
     """
@@ -71,13 +71,13 @@ class Check(Record):
 
 
 class Converter(Record):
-    """What writes the files, in a process of its own.
+    """What writes the files of a format, in a process of its own.
 
-    `module` has a function `convert` and lies in the format's folder. It cannot do without the
-    package `needs`; `extra` is the extra or private environment that brings it, where that has
-    another name than the format. It makes the schemes in `converts` itself from the float graph;
-    the others come to it as Q/DQ in the graph. With `samples` it is given calibration images
-    beside a quantized graph. `arguments` names a function that gives it more than the graph does.
+    `module` is a module of the format's folder with a function `convert`. It requires the package
+    `needs`, which the extra or private environment `extra` installs (the folder's name unless
+    set). It quantizes the float graph itself for the schemes in `converts`; for other schemes the
+    graph comes with Q/DQ. With `samples` it gets calibration images beside a quantized graph.
+    `arguments` names a function that returns further input for it.
     """
 
     module: str = "convert"
@@ -91,15 +91,16 @@ class Converter(Record):
 class Format(Record):
     """A format's row.
 
-    `folder` is found, not written; `name` is the folder's unless given, and is what `--format` and
-    manifests say. A folder with `variant_of` writes files of that format for its own `target`. `session` is the folder whose `session.py` runs the files, the format's own
-    unless given. With `any_target` its graph may be made for every target. `companion` is the
-    ending of a second file, `package` a file by which a folder is recognised. `refuses` says why
-    a scheme is not made.
+    `folder` is not written in the file; `name`, the folder's unless set, is what `--format` and
+    manifests say. A folder with `variant_of` writes files of that format for its own `target`.
+    `session` is the folder whose `session.py` runs the files, this one unless set. With
+    `any_target` the graph may be exported for every target. `companion` is the ending of a second
+    file, `package` a file by which a folder is recognised. `refuses` maps unsupported schemes to
+    the reason.
 
-    `resolve`, `rewrite` and `finish` name functions as `folder.module:function`: what the options
-    decide (`Choices` in and out), what is done to the graph of a format without a converter, and
-    what is done to a converted file before it is read back.
+    Three entries name functions, as `folder.module:function`: `resolve` completes the options
+    (`Choices` in and out), `rewrite` changes the graph of a format without a converter, `finish`
+    changes a converted file before it is read back.
     """
 
     folder: str
@@ -119,16 +120,16 @@ class Format(Record):
     converters: dict[str, Converter] = Field(default_factory=dict)
     refuses: dict[str, str] = Field(default_factory=dict)
     runs: tuple[Execution, ...] = ()
-    check: Check | None = None
+    check: Compiler | None = None
     resolve: str = ""
     rewrite: str = ""
     finish: str = ""
 
     def converter_for(self, options: OptionValues) -> Converter | None:
-        """The converter that the options choose; None where the graph is the file.
+        """The converter that the options select; None if the ONNX graph itself is the file.
 
         Raises:
-            UsageError: no such converter.
+            UsageError: unknown converter.
         """
         default = self.options.get("converter")
         name = options.get("converter", default.default if default else None)
@@ -141,11 +142,11 @@ class Format(Record):
 
 @dataclass(frozen=True)
 class Choices:
-    """What a user chose of a format, for its `resolve` to decide.
+    """What a user chose for a format, which its `resolve` completes.
 
-    An empty `form` and an `opset` of None are not decided yet. `opset_limit` is the newest opset
-    the format takes, `pixels` whether the file takes N×H×W×3 pixels, `integer_io` whether it
-    takes and gives integers.
+    An empty `form` and an `opset` of None are undecided. `opset_limit` is the newest opset the
+    format takes, `pixels` whether the file takes N×H×W×3 uint8 pixels, `integer_io` whether its
+    input and output are integers.
     """
 
     options: OptionValues
@@ -165,17 +166,17 @@ def _rows() -> tuple[Format, ...]:
 
 
 ROWS = _rows()
-"""Every folder's row."""
+"""The rows of all folders."""
 
 FORMATS = {row.name: row for row in ROWS if not row.variant_of}
 """Formats by name."""
 
 
 def require_format(name: str, target: str = "") -> Format:
-    """A format by name, as it is written for a target.
+    """The row of a format; of its variant for a target, if it has one.
 
     Raises:
-        UsageError: no such format; the nearest names are suggested.
+        UsageError: unknown format; the nearest names are suggested.
     """
     if name not in FORMATS:
         raise unknown_name("format", name, FORMATS)
@@ -188,19 +189,19 @@ def require_format(name: str, target: str = "") -> Format:
 
 
 def require_scheme(name: str, scheme: str, target: str = "") -> None:
-    """Refuse a scheme that a format is not made in, for a target.
+    """Refuse a scheme that a format does not support, for a target.
 
     Raises:
-        UsageError: the format's row says why.
+        UsageError: with the reason in the format's row.
     """
     row = require_format(name, target)
     if scheme in row.refuses:
         place = f" for {target}" if row.variant_of else ""
-        raise UsageError(f"{name}{place} cannot be {scheme}: {row.refuses[scheme]}")
+        raise UsageError(f"{name}{place} does not support {scheme}: {row.refuses[scheme]}")
 
 
 def function_of(name: str) -> Callable[..., Any]:
-    """A function that a row names, `folder.module:function`."""
+    """The function that a row names as `folder.module:function`."""
     module, _, attribute = name.partition(":")
     function: Callable[..., Any] = getattr(import_module(f"{PACKAGE}.{module}"), attribute)
     return function
@@ -208,11 +209,11 @@ def function_of(name: str) -> Callable[..., Any]:
 
 def command_options(command: str) -> dict[str, tuple[str, Option]]:
     """The options that formats add to `export` or `check`: name → title of the format, option."""
-    found: dict[str, tuple[str, Option]] = {}
+    result: dict[str, tuple[str, Option]] = {}
     for row in ROWS:
         options: Mapping[str, Option] = row.options
         if command == "check":
             options = row.check.options if row.check else {}
         for name, option in options.items():
-            found.setdefault(name, (row.title, option))
-    return found
+            result.setdefault(name, (row.title, option))
+    return result

@@ -1,4 +1,4 @@
-"""What the compilers' modules share: asking in a process of its own, the record of the answer."""
+"""What the `check.py` of the formats share: calling a vendor's compiler, and writing the report."""
 
 from __future__ import annotations
 
@@ -16,52 +16,81 @@ from edgenext.system.isolation import IsolatedCall, call_isolated
 
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
-    from edgenext.schema import CheckReport
 
-if TYPE_CHECKING:
-    from edgenext.formats.artifact import Artifact
+MAX_NAMES = 8
+"""Names of refused operators in a report, for one type and reason."""
 
-MOST_NAMES = 8
-"""Names of refused operators that a report has, of one type and reason."""
+Counts = Mapping[str, int]
+"""Operators by type."""
 
 
-def ask(function: str, artifact: Artifact, needs: str, vendor: str, **told: Any) -> IsolatedCall:
+def call_compiler(
+    function: str, artifact: Artifact, package: str, vendor: str, **options: Any
+) -> IsolatedCall:
     """Call a function of a format's folder in a process of its own.
 
     Args:
-        function: `folder.module:name`; it gets `path` and what it is told, as a dict.
+        function: `folder.module:name`; it takes a dict of `path` and the options.
         artifact: the file.
-        needs: the module that it cannot do without, of the extra `vendors`.
-        vendor: whose code it calls, for the message.
-        told: plain JSON.
+        package: the module that it needs, from the extra `vendors`.
+        vendor: whose code it calls, for error messages.
+        options: plain JSON.
 
     Raises:
         MissingDependencyError: the module is not installed.
-        RuntimeFailedError: the vendor's code died; the message names its log.
+        RuntimeFailedError: the vendor's code crashed; the message names its log.
     """
     return call_isolated(
         f"edgenext.formats.{function}",
-        {"path": str(artifact.path.absolute()), **told},
-        log_of(artifact),
-        f"{vendor} died over {artifact.path.name}",
-        python_for(needs, "vendors"),
+        {"path": str(artifact.path.absolute()), **options},
+        compiler_log(artifact),
+        f"{vendor} crashed on {artifact.path.name}",
+        python_for(package, "vendors"),
     )
 
 
-def log_of(artifact: Artifact) -> Path:
-    """What the vendor's code printed when it was asked last."""
+def compiler_log(artifact: Artifact) -> Path:
+    """The file with what the vendor's code printed in its last call."""
     return cache_folder("logs") / f"{artifact.path.name}.check.log"
 
 
-def report(artifact: Artifact, target: str, **fields: Any) -> CheckReport:
-    """The record of an answer."""
-    m = artifact.manifest
-    about = {"sha256": m.sha256, "format": m.format, "scheme": m.scheme, "target": target}
-    return CheckReport(artifact=artifact.name, **about, **fields)
+def check_report(artifact: Artifact, target: str, **fields: Any) -> CheckReport:
+    """A report on an artifact, with the other fields of `CheckReport`."""
+    manifest = artifact.manifest
+    return CheckReport(
+        artifact=artifact.name,
+        sha256=manifest.sha256,
+        format=manifest.format,
+        scheme=manifest.scheme,
+        target=target,
+        **fields,
+    )
 
 
-def placements(units: Mapping[str, Mapping[str, int]]) -> tuple[Placement, ...]:
-    """Operators by unit, the most frequent first; units without any are left out."""
+def runtime_report(
+    artifact: Artifact, target: str, fields: dict[str, Any], inspect: Callable[[], dict[str, Any]]
+) -> CheckReport:
+    """A report on an artifact by a runtime of this machine.
+
+    Args:
+        artifact: the file.
+        target: the runtime's.
+        fields: of `CheckReport`, about the runtime.
+        inspect: loads the file into the runtime and returns further fields; if it raises
+            `RuntimeFailedError`, the file is reported as not accepted.
+    """
+    start = time.monotonic()
+    fields = {"evidence": "host", "accepted": True, "delegated": True, **fields}
+    try:
+        fields |= inspect()
+    except RuntimeFailedError as e:
+        fields |= {"accepted": False, "delegated": False, "errors": (str(e),)}
+    fields["seconds"] = round(time.monotonic() - start, 1)
+    return check_report(artifact, target, **fields)
+
+
+def placements(units: Mapping[str, Counts]) -> tuple[Placement, ...]:
+    """Operators by unit, the most frequent first; units without operators are left out."""
     return tuple(
         Placement(unit=unit, operators=dict(Counter(operators).most_common()))
         for unit, operators in units.items()
@@ -70,43 +99,38 @@ def placements(units: Mapping[str, Mapping[str, int]]) -> tuple[Placement, ...]:
 
 
 def refusals(nodes: Iterable[tuple[str, str, str]]) -> tuple[Refusal, ...]:
-    """Operators that did not land, from (type, name, reason) of each, the most frequent first."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Refused operators, the most frequent first, from the type, name and reason of each."""
+    groups: dict[tuple[str, str], list[str]] = {}
     for operator, name, reason in nodes:
-        found.setdefault((operator, reason), []).append(name)
+        groups.setdefault((operator, reason), []).append(name)
     return tuple(
         Refusal(
             operator=operator,
             count=len(names),
             reason=reason,
-            names=tuple(filter(None, names[:MOST_NAMES])),
+            names=tuple(filter(None, names[:MAX_NAMES])),
         )
-        for (operator, reason), names in sorted(found.items(), key=lambda item: -len(item[1]))
+        for (operator, reason), names in sorted(groups.items(), key=lambda item: -len(item[1]))
     )
 
 
-Counts = Mapping[str, int]
+def xnnpack_placement(
+    kernels: str, delegated: Counts, remaining: Counts, partitions: int | None
+) -> dict[str, Any]:
+    """Fields of a report on a file that XNNPACK runs in parts.
 
-
-def accelerated(others: str, taken: Counts, left: Counts, pieces: int | None) -> dict[str, Any]:
-    why = f"XNNPACK leaves it to the {others}"
+    Args:
+        kernels: what the runtime calls its own kernels, which run the rest.
+        delegated: operators that XNNPACK runs.
+        remaining: operators that it leaves to those kernels.
+        partitions: the number of its parts.
+    """
+    reason = f"XNNPACK leaves it to the {kernels}"
     return {
-        "placements": placements({"xnnpack": taken, others: left}),
-        "refusals": refusals([(name, "", why) for name, n in left.items() for _ in range(n)]),
-        "delegated": not left,
-        "partitions": pieces,
+        "placements": placements({"xnnpack": delegated, kernels: remaining}),
+        "refusals": refusals(
+            [(name, "", reason) for name, count in remaining.items() for _ in range(count)]
+        ),
+        "delegated": not remaining,
+        "partitions": partitions,
     }
-
-
-def asked_here(
-    artifact: Artifact, target: str, about: dict[str, Any], ask: Callable[[], dict[str, Any]]
-) -> CheckReport:
-    """The record of what a runtime says, or of its refusal."""
-    start = time.monotonic()
-    fields: dict[str, Any] = {"evidence": "host", "accepted": True, "delegated": True}
-    try:
-        fields |= ask()
-    except RuntimeFailedError as e:
-        fields |= {"accepted": False, "delegated": False, "errors": (str(e),)}
-    fields["seconds"] = round(time.monotonic() - start, 1)
-    return report(artifact, target, **about, **fields)

@@ -1,4 +1,4 @@
-"""Which session runs an artifact: what the formats' rows say of it."""
+"""Which session runs an artifact, by the rows of the formats."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def runtime_of(manifest: Manifest, target: str = "") -> ModuleType:
     """The module `session` that runs an artifact; its `preload()` imports the package it drives.
 
     Args:
-        manifest: the artifact's.
-        target: whose runtime it must be; unless given, any that takes the file.
+        manifest: of the artifact.
+        target: whose runtime it must be; if empty, any that takes the file.
 
     Raises:
         ArtifactError: no runtime for the format, or none that computes as the target does.
@@ -30,21 +30,20 @@ def runtime_of(manifest: Manifest, target: str = "") -> ModuleType:
 
 def _folder(manifest: Manifest, target: str) -> str:
     """The folder whose session runs an artifact; see `runtime_of`."""
-    executions = [
+    candidates = [
         (row.folder, execution)
         for row in ROWS
         for execution in row.runs
         if execution.format == manifest.format
     ]
-    wanted = target or manifest.target
-    for folder, execution in executions:
-        if execution.target == wanted and (target or not execution.on_request):
+    for folder, execution in candidates:
+        if execution.target == (target or manifest.target) and (target or not execution.on_request):
             return folder
     if target:
-        able = " or ".join(execution.target for _, execution in executions)
+        targets = " or ".join(execution.target for _, execution in candidates)
         raise ArtifactError(
-            f"nothing here runs {manifest.file} ({manifest.format}) as {target} does",
-            f"Use --target {able}" if able else "Leave --target out",
+            f"no runtime on this machine runs {manifest.file} ({manifest.format}) as {target} does",
+            f"Use --target {targets}" if targets else "Leave --target out",
         )
     if manifest.format not in FORMATS:
         raise ArtifactError(f"no runtime for format {manifest.format!r}")
@@ -56,14 +55,14 @@ def open_session(artifact: Artifact, threads: int = 1, target: str = "") -> Sess
     """Load an artifact into the runtime of its format and target.
 
     Args:
-        artifact: a checked artifact.
+        artifact: an opened artifact.
         threads: inside an operator.
         target: see `runtime_of`.
 
     Raises:
         ArtifactError: no runtime for the format.
         MissingDependencyError: the runtime is not installed.
-        RuntimeFailedError: the runtime refuses the file.
+        RuntimeFailedError: the runtime rejects the file.
     """
     session: Session = runtime_of(artifact.manifest, target).open_session(artifact, threads)
     return session

@@ -1,4 +1,4 @@
-"""What a runtime is to the rest: something that turns images into logits."""
+"""The interface of runtimes: a session turns images into logits."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ from edgenext.errors import MissingDependencyError
 from edgenext.schema import EvalTransform, Evidence, Manifest, TensorSpec
 
 Images = NDArray[np.uint8]
-"""N×H×W×3 uint8, decoded, resized and cropped; not yet normalised."""
+"""N×H×W×3 uint8, decoded, resized and cropped, not normalised."""
 Logits = NDArray[np.float32]
 """N×K float32."""
 
 
 class Session(Protocol):
-    """A network or artifact that is loaded and ready."""
+    """A loaded network or artifact."""
 
     runtime: str
     evidence: Evidence
     batch: int | None
-    """The only batch size it takes, or None for any."""
+    """The only batch size that it takes; None for any."""
     fallback: str
-    """What it does instead of what the file asks for, such as another precision; mostly empty."""
+    """Where it deviates from the file, for example in another precision; usually empty."""
 
     def prepare(self, images: Images) -> NDArray[Any]:
-        """The input tensor for a batch of images, in the layout and type the artifact takes."""
+        """The input tensor of a batch of images, in the layout and type of the artifact."""
         ...
 
     def infer(self, prepared: NDArray[Any]) -> Logits:
-        """Logits of one prepared batch: the call that is timed."""
+        """Logits of one prepared batch; this call is what benchmarks time."""
         ...
 
 
 @runtime_checkable
 class Traceable(Protocol):
-    """A session that shows what is inside."""
+    """A session that gives access to intermediate tensors."""
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        """Every tensor that one prepared batch produces, by the file's own names, as numbers."""
+        """All tensors computed from one prepared batch, by the file's names, dequantized."""
         ...
 
 
 @contextmanager
-def needed(what: str, extra: str) -> Iterator[None]:
-    """Imports of an optional package, in a block.
+def needed(package: str, extra: str) -> Iterator[None]:
+    """A block that imports an optional package.
 
     Raises:
-        MissingDependencyError: it is not installed; the extra that brings it is named.
+        MissingDependencyError: it is not installed; the message names the extra to install.
     """
     try:
         yield
     except ImportError as e:
         raise MissingDependencyError(
-            f"{what} cannot be imported ({e})", f"Install it: pip install 'edgenext[{extra}]'"
+            f"{package} cannot be imported ({e})", f"Install it: pip install 'edgenext[{extra}]'"
         ) from e
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a file says of itself: its input and outputs, and its operators by type.
+    """What a file contains: its input and outputs, and its operators by type.
 
-    `partitions` is how many pieces the runtime's accelerated kernels take the graph in.
+    `partitions` is the number of parts of the graph that the runtime's accelerated kernels run.
     """
 
     input: TensorSpec
@@ -76,7 +76,7 @@ class Inspection:
 
 
 class ArtifactSession:
-    """What sessions of artifacts share: the manifest says how the file is fed."""
+    """The base of sessions of artifacts: inputs are prepared as the manifest says."""
 
     fallback = ""
 
@@ -96,7 +96,7 @@ class ArtifactSession:
 
 
 def quantized(x: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
-    """Numbers as the integers that stand for them in a quantized input."""
+    """Real numbers as the integers of a quantized input."""
     assert spec.scale is not None  # noqa: S101 - only quantized inputs come here
     limits = np.iinfo(spec.dtype)
     levels = np.round(x / spec.scale) + (spec.zero_point or 0)
@@ -104,7 +104,7 @@ def quantized(x: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
 
 
 def dequantized(x: NDArray[Any], scale: float, zero_point: int) -> NDArray[np.float32]:
-    """What quantized integers stand for."""
+    """The real numbers that quantized integers represent, (x − zero_point) · scale."""
     return ((x.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
 
 
@@ -115,13 +115,19 @@ def normalise(images: Images, transform: EvalTransform) -> NDArray[np.float32]:
     return np.ascontiguousarray(((images - mean) * scale).transpose(0, 3, 1, 2))
 
 
+def one_line(error: Exception, line: int | None = None) -> str:
+    """The message of an error on one line: all of it, or one of its lines; its type if empty."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(" ".join(lines).split()) if line is None else lines[line]
+
+
 def filled(images: Images, size: int) -> Images:
-    """The first `size` images, repeated from the start where there are fewer."""
+    """The first `size` images, repeated from the start if there are fewer."""
     return np.resize(images[:size], (size, *images.shape[1:]))
 
 
 def logits(session: Session, images: Images, batch: int = 16) -> Iterator[Logits]:
-    """Logits of any number of images, batch by batch; a fixed batch is filled by repetition."""
+    """Logits of any number of images, batch by batch; a fixed batch is filled up by repetition."""
     size = session.batch or batch
     for start in range(0, len(images), size):
         chunk = np.asarray(images[start : start + size])

@@ -1,7 +1,7 @@
 """An exported ONNX graph as a torch module, for converters that start from PyTorch.
 
-Every format is made from the same graph: what the quantizer decided is not decided again. Q/DQ
-become the operators of `torch.ops.quantized_decomposed`, which the converters know.
+Every format starts from the same graph, so the quantizer's decisions hold for all of them. Q/DQ
+become operators of `torch.ops.quantized_decomposed`, which the converters recognise.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _mean(x: Tensor, axes: list[int], **a: Any) -> Tensor:
 
 
 def _length(x: Tensor, axes: list[int], **a: Any) -> Tensor:
-    # by the mean: in float16 the sum over a thousand tokens would overflow
+    # by the mean, because the sum over a thousand tokens would overflow in float16
     count = math.prod(x.shape[axis] for axis in axes)
     mean = (x * x).mean(axes, keepdim=bool(a.get("keepdims", 1)))
     return mean.sqrt() * math.sqrt(count)
@@ -89,11 +89,11 @@ OPERATORS: dict[str, Operator] = {
     "Transpose": lambda x, perm: torch.permute(x, perm),
     "Cast": lambda x, **_: x.to(torch.float32),
 }
-"""What deployment graphs consist of; inputs that are not tensors are Python values."""
+"""The operators of deployment graphs; inputs that are not tensors are Python values."""
 
 HALF_FLOOR = 2.0**-6
-"""Least norm of a query or key in float16: the quotient of a temperature of up to 16 and two of
-them is finite. Norms over more than a token or two are far above, for rows of qkv have norm 1."""
+"""Least norm of a query or key in float16: the quotient of a temperature of up to 16 and two such
+norms is finite. Norms over more than two tokens are far above, because rows of qkv have norm 1."""
 
 PLAIN = {
     "Clip": (1, 2),
@@ -103,7 +103,7 @@ PLAIN = {
     "Split": (1,),
     "Squeeze": (1,),
 }
-"""Inputs that are lists or numbers and not tensors."""
+"""Positions of inputs that are lists or numbers, not tensors."""
 
 
 def torch_graph(
@@ -113,33 +113,35 @@ def torch_graph(
     float_weights: bool = False,
     half: bool = False,
 ) -> fx.GraphModule:
-    """A module that computes what a deployment graph does.
+    """A module that computes the same as a deployment graph.
 
     Args:
         model: float or Q/DQ ONNX graph with a fixed batch, in a deployment form.
-        written_norms: LayerNorm as means over the last axis, not as one operator.
+        written_norms: decompose LayerNorm into means over the last axis.
         float_weights: quantized weights as float ones that pass through Q/DQ.
-        half: to be computed in float16, where what attention divides by must not be too small.
+        half: for float16, in which the divisors of attention must not be too small.
 
     Returns:
-        A module in evaluation mode with the graph's input; it gives a tensor, or a tuple where
-        there are several outputs.
+        A module in evaluation mode with the graph's input. It returns a tensor, or a tuple if the
+        graph has several outputs.
 
     Raises:
-        ArtifactError: an operator that no deployment graph has.
+        ArtifactError: an operator that deployment graphs do not have.
     """
     return _Translation(model, written_norms, float_weights, half).module()
 
 
 def example_input(model: onnx.ModelProto) -> Tensor:
-    """Zeros of the shape and type that a graph takes: float32, or uint8 where it takes pixels."""
-    given = model.graph.input[0].type.tensor_type
-    pixels = given.elem_type == onnx.TensorProto.UINT8
-    shape = [d.dim_value for d in given.shape.dim]
+    """Zeros of the shape and type of a graph's input: uint8 for pixels, else float32."""
+    tensor = model.graph.input[0].type.tensor_type
+    pixels = tensor.elem_type == onnx.TensorProto.UINT8
+    shape = [d.dim_value for d in tensor.shape.dim]
     return torch.zeros(shape, dtype=torch.uint8 if pixels else torch.float32)
 
 
 class _Translation:
+    """The fx graph while it is built, node by node of the ONNX graph."""
+
     def __init__(
         self, model: onnx.ModelProto, written_norms: bool, float_weights: bool, half: bool
     ) -> None:
@@ -152,8 +154,8 @@ class _Translation:
         self.values: dict[str, fx.Node] = {}
 
     def module(self) -> fx.GraphModule:
-        given = self.source.input[0].name
-        self.values[given] = self.graph.placeholder(given)
+        name = self.source.input[0].name
+        self.values[name] = self.graph.placeholder(name)
         for node in self.source.node:
             self._translate(node)
         values = tuple(self.values[o.name] for o in self.source.output)
@@ -172,7 +174,7 @@ class _Translation:
         elif node.op_type in OPERATORS:
             self._call(node)
         else:
-            raise ArtifactError(f"the operator {node.op_type} ({node.name}) is not known here")
+            raise ArtifactError(f"the operator {node.op_type} ({node.name}) is not supported")
 
     def _call(self, node: onnx.NodeProto) -> None:
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
@@ -240,10 +242,10 @@ class _Translation:
             zeros = self._buffer(node.input[2], zero.astype(np.int64))
             kind, parameters = "per_channel", (scales, zeros, axis, low, high, dtype)
         if self.float_weights and name in self.constants:
-            wide = (self.constants[name].astype(np.float32).T * scale).T
+            weights = (self.constants[name].astype(np.float32).T * scale).T
             value: fx.Node | None = self.graph.call_function(
                 getattr(operators, f"quantize_{kind}").default,
-                (self._buffer(f"{name}_float", wide), *parameters),
+                (self._buffer(f"{name}_float", weights), *parameters),
             )
         else:
             value = self._tensor(name)

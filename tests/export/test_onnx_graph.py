@@ -92,7 +92,7 @@ def test_exports_are_reproducible() -> None:
     assert first == second
 
 
-def test_a_wrong_graph_is_refused_by_its_first_wrong_stage() -> None:
+def test_a_wrong_graph_is_refused_and_its_stage_named() -> None:
     net = network()
     model = onnx_graph(net, "convT", (64, 64))
     for tensor in model.graph.initializer:
@@ -105,7 +105,7 @@ def test_a_wrong_graph_is_refused_by_its_first_wrong_stage() -> None:
         require_parity(parity, "fp32", "it")
 
 
-def test_nan_is_no_parity() -> None:
+def test_nan_is_not_parity() -> None:
     net = network()
     parity = measure_parity(
         onnx_graph(net, "convT", (64, 64)), torch_reference(net), images(), TRANSFORM
@@ -128,27 +128,27 @@ def test_stage_outputs_are_added_once() -> None:
 
 
 @pytest.mark.parametrize("options", [{"opset": 12}, {"opset": 24}, {"batch": 0}])
-def test_options_that_cannot_be(options: dict[str, int]) -> None:
+def test_unsupported_options(options: dict[str, int]) -> None:
     with pytest.raises(UsageError):
         onnx_graph(network(), "convT", (64, 64), **options)
 
 
-def test_a_form_that_does_not_exist() -> None:
+def test_an_unknown_form() -> None:
     with pytest.raises(UsageError, match="convT"):
         onnx_graph(network(), "convX", (64, 64))
 
 
-def test_a_size_that_cannot_be() -> None:
+def test_an_unsupported_size() -> None:
     for form in ("naive", "convT"):
         with pytest.raises(UsageError, match="31×64"):
             onnx_graph(network(), form, (31, 64))
 
 
 def pairs_that_cancel(model: onnx.ModelProto) -> list[str]:
-    """Transposes that undo the one before them, with nothing but elementwise operators between."""
+    """Transposes that undo the one before them, with only elementwise operators in between."""
     elementwise = {"Gelu", "HardSwish", "Sqrt", "Clip", "QuantizeLinear", "DequantizeLinear"}
     makers = {name: node for node in model.graph.node for name in node.output}
-    found = []
+    cancelled = []
     for node in (n for n in model.graph.node if n.op_type == "Transpose"):
         before = makers.get(node.input[0])
         while before is not None and before.op_type in elementwise:
@@ -156,8 +156,8 @@ def pairs_that_cancel(model: onnx.ModelProto) -> list[str]:
         if before is not None and before.op_type == "Transpose":
             first, second = before.attribute[0].ints, node.attribute[0].ints
             if [first[i] for i in second] == sorted(first):
-                found.append(node.name)
-    return found
+                cancelled.append(node.name)
+    return cancelled
 
 
 @pytest.mark.parametrize("form", ["convT", "convC"])
@@ -170,3 +170,21 @@ def test_no_transposes_cancel(arch: str, form: str) -> None:
     attention = sum(op == "Softmax" for op in operators(model))
     # two around each norm but the head's, two in each attention for its products
     assert transposes <= 2 * norms + 2 * attention
+
+
+@pytest.mark.parametrize("pixels", [None, TRANSFORM], ids=["float", "pixels"])
+def test_a_graph_that_simplification_changes_is_refused(
+    pixels: EvalTransform | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def simplify(
+        model: onnx.ModelProto, check_n: int, input_data: dict[str, np.ndarray]
+    ) -> tuple[onnx.ModelProto, bool]:
+        assert check_n == 1
+        (noise,) = input_data.values()
+        assert noise.shape == ((2, 64, 64, 3) if pixels else (2, 3, 64, 64))
+        assert noise.dtype == (np.uint8 if pixels else np.float32) and noise.std() > 0.5
+        return model, False
+
+    monkeypatch.setattr("onnxsim.simplify", simplify)
+    with pytest.raises(ParityError, match="onnxsim changed what the graph computes"):
+        onnx_graph(network(), "convT", (64, 64), batch=None, pixels=pixels)

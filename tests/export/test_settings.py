@@ -1,60 +1,53 @@
+"""Export options: what follows from them, and which of them a format refuses."""
+
 from __future__ import annotations
 
 import pytest
 
 from edgenext.errors import UsageError
-from edgenext.formats import RUNTIMES
-from edgenext.formats.format import FORMATS, file_name, require_format, require_scheme, resolved
+from edgenext.export.settings import own_format, resolve
 from edgenext.formats.tensorrt.jetpack import JETPACKS
 from edgenext.options import ExportOptions
-from edgenext.targets.target import FORMS, TARGETS
+from edgenext.targets.target import FORMS
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_format_has_a_target_and_a_runtime(name: str) -> None:
-    kind = FORMATS[name]
-    assert kind.target in TARGETS
-    assert (name, "*") in RUNTIMES
-    assert bool(kind.converter) == bool(kind.runtime) == bool(kind.needs)
-
-
-def test_targets_name_formats_that_are_there() -> None:
-    assert {target.format for target in TARGETS.values()} <= set(FORMATS)
-
-
-def test_what_is_left_open_follows_from_the_format() -> None:
-    assert resolved(ExportOptions()).target == "cpu-onnxruntime"
-    assert resolved(ExportOptions()).form == "convT"
-    assert resolved(ExportOptions(format="openvino")).form == "convC"
-    assert resolved(ExportOptions(target="cpu-openvino")).form == "convC"
-    assert resolved(ExportOptions(form="naive")).form == "naive"
+def test_defaults_follow_from_the_format() -> None:
+    assert resolve(ExportOptions()).target == "cpu-onnxruntime"
+    assert resolve(ExportOptions()).form == "convT"
+    assert resolve(ExportOptions(format="openvino")).form == "convC"
+    assert resolve(ExportOptions(target="cpu-openvino")).form == "convC"
+    assert resolve(ExportOptions(form="naive")).form == "naive"
 
 
 def test_an_image_input_takes_pixels() -> None:
-    assert resolved(ExportOptions(format="coreml", format_options={"image": True})).uint8_input
+    options = ExportOptions(format="coreml", format_options={"image": True})
+    assert resolve(options).pixels
+    assert not resolve(ExportOptions(format="coreml")).pixels
 
 
 @pytest.mark.parametrize("generation", JETPACKS)
-def test_generations_of_jetpack(generation: str) -> None:
+def test_a_jetpack_generation_decides_form_and_opset(generation: str) -> None:
     jetpack = JETPACKS[generation]
-    how = resolved(ExportOptions(format="tensorrt", format_options={"jetpack": generation}))
-    assert (how.opset, how.form) == (jetpack.opset, jetpack.form)
+    options = {"jetpack": generation}
+    settings = resolve(ExportOptions(format="tensorrt", format_options=options))
+    assert (settings.opset, settings.form) == (jetpack.opset, jetpack.form)
     assert jetpack.form in FORMS and jetpack.why and jetpack.tensorrt
-    lower = ExportOptions(format="tensorrt", format_options={"jetpack": generation}, opset=13)
-    assert resolved(lower).opset == 13
+    lower = ExportOptions(format="tensorrt", format_options=options, opset=13)
+    assert resolve(lower).opset == 13
 
 
-def test_a_release_of_jetpack_is_of_its_generation() -> None:
-    how = resolved(ExportOptions(format="tensorrt", format_options={"jetpack": "5.1"}))
-    assert how.told == {"jetpack": "5"} and how.opset == JETPACKS["5"].opset
+def test_a_jetpack_release_belongs_to_its_generation() -> None:
+    options = ExportOptions(format="tensorrt", format_options={"jetpack": "5.1"})
+    settings = resolve(options)
+    assert settings.options == {"jetpack": "5"} and settings.opset == JETPACKS["5"].opset
 
 
 @pytest.mark.parametrize(
-    ("how", "why"),
+    ("options", "message"),
     [
         (ExportOptions(format="tflit"), "Did you mean tflite"),
         (ExportOptions(format="tflite", batch=None), "fixed batch"),
-        (ExportOptions(format="coreml", features_only=True), "backbone"),
+        (ExportOptions(format="coreml", features_only=True), "does not support backbones"),
         (ExportOptions(format="tflite", target="jetson"), "is for tflite"),
         (ExportOptions(format="tflite", format_options={"ios": "16"}), "option of tflite"),
         (ExportOptions(format="tflite", format_options={"converter": "tensorflo"}), "tensorflow"),
@@ -66,39 +59,33 @@ def test_a_release_of_jetpack_is_of_its_generation() -> None:
         (ExportOptions(format="tflite", opset=13), "tflite has no opset"),
     ],
 )
-def test_what_a_format_cannot_have(how: ExportOptions, why: str) -> None:
-    with pytest.raises(UsageError, match=why):
-        resolved(how)
-
-
-def test_a_target_of_its_own_has_a_converter_of_its_own() -> None:
-    how = resolved(ExportOptions(format="tflite", target="ethos-u"))
-    assert (how.target, how.form) == ("ethos-u", "convT")
-    kind = require_format("tflite").made_by(how.told, how.target)
-    assert (kind.converter, kind.runtime, kind.samples) == ("ethos_u", "tflite", True)
-    assert require_format("tflite").made_by({}, "tflite").converter == "tflite"
-    assert file_name("it", "w8a8-static", how, "edgenext") == "it-ethos-u-w8a8-static.tflite"
+def test_unsupported_options_are_refused(options: ExportOptions, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        resolve(options)
 
 
 @pytest.mark.parametrize("option", [{"integer_io": True}, {"converter": "tensorflow"}])
-def test_options_that_a_target_leaves_no_choice_of(option: dict[str, str | bool]) -> None:
+def test_a_variant_has_none_of_its_formats_options(option: dict[str, str | bool]) -> None:
     with pytest.raises(UsageError, match="option of tflite for ethos-u"):
-        resolved(ExportOptions(format="tflite", target="ethos-u", format_options=option))
+        resolve(ExportOptions(format="tflite", target="ethos-u", format_options=option))
 
 
-@pytest.mark.parametrize(
-    ("scheme", "why"), [("fp32", "no float arithmetic"), ("w8a16-static", "no 16-bit GELU")]
-)
-def test_schemes_that_a_format_has_not_for_a_target(scheme: str, why: str) -> None:
-    with pytest.raises(UsageError, match=f"tflite for ethos-u cannot be {scheme}: .*{why}"):
-        require_scheme("tflite", scheme, "ethos-u")
-    require_scheme("tflite", scheme)
-    require_scheme("onnx", scheme, "ethos-u")
+def test_a_float_file_has_no_integer_inputs() -> None:
+    options = ExportOptions(format="tflite", format_options={"integer_io": True})
+    with pytest.raises(UsageError, match="a float file has no integer inputs"):
+        resolve(options)
+    assert resolve(options, "w8a8-static", "edgenext").integer_io
 
 
-def test_engines_have_converters_of_their_own() -> None:
-    tflite = require_format("tflite")
-    other = tflite.made_by({"converter": "tensorflow"})
-    assert (tflite.converter, other.converter) == ("tflite", "tensorflow")
-    assert other.runtime == tflite.runtime
-    assert "w8a8-static" in other.converts and "w8a8-static" not in tflite.converts
+def test_file_names_have_what_is_not_the_default() -> None:
+    variant = resolve(ExportOptions(format="tflite", target="ethos-u"), "w8a8-static", "edgenext")
+    assert (variant.target, variant.form) == ("ethos-u", "convT")
+    assert variant.file_name("it") == "it-ethos-u-w8a8-static.tflite"
+    assert resolve(ExportOptions(form="naive")).file_name("it") == "it-fp32-plain.onnx"
+    baseline = resolve(ExportOptions(), "w8a8-static", "onnxruntime")
+    assert baseline.file_name("it") == "it-w8a8-static-onnxruntime.onnx"
+
+
+def test_a_target_whose_format_refuses_a_scheme_gets_onnx() -> None:
+    assert own_format("ethos-u", "w8a8-static") == "tflite"
+    assert own_format("ethos-u", "w8a16-static") == "onnx"

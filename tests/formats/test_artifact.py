@@ -31,7 +31,7 @@ ABOUT = {
 }
 
 
-def test_what_is_written_can_be_opened(tmp_path: Path) -> None:
+def test_a_saved_artifact_can_be_opened(tmp_path: Path) -> None:
     saved = save_artifact(tmp_path / "a.onnx", b"\x08\x09 bytes", ABOUT)
     assert open_artifact(tmp_path / "a.onnx") == saved
     assert is_artifact(tmp_path / "a.onnx")
@@ -54,7 +54,7 @@ def test_a_changed_file_is_not_the_artifact(tmp_path: Path) -> None:
         open_artifact(tmp_path / "b.onnx")
 
 
-def test_formats_are_told_by_content(tmp_path: Path) -> None:
+def test_formats_are_recognised_by_content(tmp_path: Path) -> None:
     onnx, text = tmp_path / "model.bin", tmp_path / "notes.onnx"
     onnx.write_bytes(b"\x08\x09\x12")
     text.write_text("no protobuf")

@@ -1,4 +1,4 @@
-"""What vendors' compilers say of good, bad and hostile files, and what is said without them."""
+"""Reports of vendors' compilers on good, bad and hostile files, and errors without them."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def plain(folder: Path) -> Artifact:
 
 
 @pytest.fixture(scope="module")
-def bytes_(folder: Path) -> Artifact:
-    """Everything in bytes, for the NPU."""
-    how = QuantizeOptions(target="htp", calib="digits", n=8)
-    return api.quantize(XXS, how, OPTIONS, out=folder)
+def int8(folder: Path) -> Artifact:
+    """A file in 8 bits throughout, for the NPU."""
+    options = QuantizeOptions(target="htp", calib="digits", n=8)
+    return api.quantize(XXS, options, OPTIONS, out=folder)
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +61,13 @@ def package(folder: Path) -> Artifact:
 
 @pytest.fixture
 def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a shell script in the place of the interpreter that asks."""
+    """Replaces the interpreter that calls compilers by a shell script."""
 
     def put(script: str) -> None:
         path = tmp_path / "python"
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
-        where = "edgenext.formats.placement.python_for"
-        monkeypatch.setattr(where, lambda *_: str(path))
+        monkeypatch.setattr("edgenext.formats.placement.python_for", lambda *_: str(path))
 
     return put
 
@@ -83,29 +82,29 @@ def units(report: CheckReport) -> dict[str, int]:
     return {place.unit: place.total for place in report.placements}
 
 
-def test_every_target_has_a_row() -> None:
-    assert set(COMPILERS) == set(TARGETS)
+def test_every_target_has_a_compiler() -> None:
+    assert {row.target for _, row in CHECKS} == set(TARGETS)
 
 
 def test_a_target_refuses_a_format_that_is_not_its_own(plain: Artifact) -> None:
     with pytest.raises(ArtifactError, match=r"coreml takes coreml.*Make one with `edgenext export"):
-        check(plain, "coreml")
+        check_artifact(plain, "coreml")
 
 
 def test_unknown_targets_and_options(plain: Artifact) -> None:
     with pytest.raises(UsageError, match=r"unknown target 'jetsin'. Did you mean jetson"):
-        check(plain, "jetsin")
+        check_artifact(plain, "jetsin")
     with pytest.raises(UsageError, match=r"cpu-onnxruntime has no option soc. Leave it out"):
-        check(plain, soc="SM8650")
+        check_artifact(plain, soc="SM8650")
     with pytest.raises(UsageError, match=r"jetson has no option soc. It has jetpack"):
-        check(plain, "jetson", soc="SM8650")
+        check_artifact(plain, "jetson", soc="SM8650")
 
 
-def test_names_that_are_nearly_right(plain: Artifact) -> None:
+def test_misspelt_names_get_suggestions(plain: Artifact) -> None:
     with pytest.raises(UsageError, match=r"unknown SoC 'SM8560'. Did you mean .*SM8650"):
-        check(plain, "htp", soc="sm8560")
+        check_artifact(plain, "htp", soc="sm8560")
     with pytest.raises(UsageError, match=r"unknown JetPack generation '9'. Known: 4, 5, 6"):
-        check(plain, "jetson", jetpack="9")
+        check_artifact(plain, "jetson", jetpack="9")
 
 
 @pytest.mark.parametrize("target", ["htp", "jetson"])
@@ -114,7 +113,7 @@ def test_a_missing_package_names_its_extra(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[vendors\]'"):
-        check(plain, target)
+        check_artifact(plain, target)
 
 
 @pytest.mark.parametrize("target", ["htp", "jetson"])
@@ -123,15 +122,15 @@ def test_a_compiler_that_crashes_is_one_line(
 ) -> None:
     python("echo here it went wrong; kill -11 $$")
     with pytest.raises(
-        RuntimeFailedError, match=r"died over .*: killed by signal 11.*log is "
+        RuntimeFailedError, match=r"crashed on .*: killed by signal 11.*log is "
     ) as e:
-        check(plain, target)
+        check_artifact(plain, target)
     assert "\n" not in str(e.value)
 
 
-def test_onnxruntime_says_what_it_computes_in_integers(folder: Path) -> None:
+def test_onnxruntime_reports_integer_operators(folder: Path) -> None:
     artifact = api.quantize(XXS, QuantizeOptions(calib="digits", n=8), OPTIONS, out=folder)
-    report = check(artifact)
+    report = check_artifact(artifact)
     assert report.accepted and report.delegated and report.evidence == "host"
     (cpu,) = report.placements
     assert cpu.operators["QLinearConv"] > 40 and cpu.operators["LayerNormalization"] == 20
@@ -139,38 +138,38 @@ def test_onnxruntime_says_what_it_computes_in_integers(folder: Path) -> None:
     assert note.startswith("73 operators on integers")
 
 
-def test_a_file_that_is_none_is_not_accepted(tmp_path: Path) -> None:
-    report = check(artifact_of(b"\x08\x08 no graph", tmp_path / "it.onnx"))
+def test_a_file_without_a_graph_is_not_accepted(tmp_path: Path) -> None:
+    report = check_artifact(artifact_of(b"\x08\x08 no graph", tmp_path / "it.onnx"))
     assert not report.accepted and report.delegated is False and not report.placements
     assert "onnxruntime cannot load it.onnx" in report.errors[0]
 
 
-def test_openvino_says_what_it_computes_in_8_bits(plain: Artifact) -> None:
+def test_openvino_reports_8_bit_primitives(plain: Artifact) -> None:
     pytest.importorskip("openvino", reason="no OpenVINO")
-    report = check(plain, "cpu-openvino")
+    report = check_artifact(plain, "cpu-openvino")
     (cpu,) = report.placements
     assert report.accepted and cpu.operators["Convolution f32"] == 49
     assert report.notes == (f"0 of {cpu.total} primitives compute in 8 bits",)
 
 
 @pytest.mark.slow
-def test_off_macos_nobody_tells_core_mls_units(package: Artifact) -> None:
-    report = check(package)
+def test_without_macos_the_units_are_unknown(package: Artifact) -> None:
+    report = check_artifact(package)
     assert (report.accepted, report.delegated, report.evidence) == (True, None, "emulated")
-    (where,) = report.placements
-    assert where.unit == "not told" and where.operators["conv"] == 49
+    (unknown,) = report.placements
+    assert unknown.unit == "not told" and unknown.operators["conv"] == 49
     assert "no Mac here" in report.notes[0]
 
 
 class Fake:
-    """Something with the attributes given."""
+    """An object with any attributes."""
 
     def __init__(self, **attributes: object) -> None:
         vars(self).update(attributes)
 
 
 def plan_of(*rows: tuple[str, str | None, tuple[str, ...]]) -> object:
-    """What stands for Core ML's plan: operator, preferred and supported devices of each."""
+    """A fake of Core ML's plan, from operator, preferred and supported devices of each."""
     npu, gpu, cpu = (
         type(f"ML{name}ComputeDevice", (), {}) for name in ("NeuralEngine", "GPU", "CPU")
     )
@@ -195,7 +194,7 @@ def plan_of(*rows: tuple[str, str | None, tuple[str, ...]]) -> object:
 
 
 @pytest.mark.slow
-def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_core_mls_compute_plan(package: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     from coremltools.models.compute_plan import MLComputePlan
 
     plan = plan_of(
@@ -210,7 +209,7 @@ def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.Monkey
         "edgenext.formats.coreml.check.device_model",
         lambda _: Fake(get_compiled_model_path=lambda: "it.mlmodelc"),
     )
-    report = check(package)
+    report = check_artifact(package)
     assert (report.accepted, report.delegated, report.evidence) == (True, False, "compiler")
     assert units(report) == {"npu": 1, "gpu": 1, "cpu": 1}
     assert {(r.operator, r.reason, r.names) for r in report.refusals} == {
@@ -220,18 +219,18 @@ def test_core_mls_plan_by_a_double(package: Artifact, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-def test_executorch_names_what_xnnpack_leaves(folder: Path) -> None:
+def test_executorch_names_the_operators_xnnpack_leaves(folder: Path) -> None:
     pytest.importorskip("executorch", reason="no ExecuTorch")
-    made = api.export(XXS, OPTIONS, ExportOptions(format="executorch"), out=folder)
-    report = check(made)
+    artifact = api.export(XXS, OPTIONS, ExportOptions(format="executorch"), out=folder)
+    report = check_artifact(artifact)
     assert report.accepted and report.delegated is False
     assert units(report) == {"xnnpack": report.partitions, "portable kernels": 65}
     assert {r.operator for r in report.refusals} > {"aten::mean"}
 
 
 @nvidia
-def test_nvidia_takes_what_is_made_for_jetson(jetson: Artifact) -> None:
-    report = check(jetson)
+def test_nvidia_takes_files_for_jetson(jetson: Artifact) -> None:
+    report = check_artifact(jetson)
     assert (report.target, report.unit, report.evidence) == ("jetson", "gpu", "compiler")
     assert report.accepted and report.delegated
     assert units(report) == {"gpu": len(onnx.load(jetson.path).graph.node)}
@@ -242,16 +241,16 @@ def test_nvidia_takes_what_is_made_for_jetson(jetson: Artifact) -> None:
 
 @nvidia
 def test_an_older_jetpack_refuses_by_its_lists(jetson: Artifact) -> None:
-    report = check(jetson, jetpack="4.6")
+    report = check_artifact(jetson, jetpack="4.6")
     assert not report.accepted and not report.errors
-    why = {r.operator: r.reason for r in report.refusals}
-    assert why["opset"] == "TensorRT 8.2 takes opset 13 at most, not 17"
-    assert why["LayerNormalization"] == "TensorRT 8.2 has no such operator"
+    reasons_by_operator = {r.operator: r.reason for r in report.refusals}
+    assert reasons_by_operator["opset"] == "TensorRT 8.2 takes opset 13 at most, not 17"
+    assert reasons_by_operator["LayerNormalization"] == "TensorRT 8.2 has no such operator"
 
 
 @nvidia
-def test_nvidia_refuses_zero_points(bytes_: Artifact) -> None:
-    report = check(bytes_, "jetson")
+def test_nvidia_refuses_zero_points(int8: Artifact) -> None:
+    report = check_artifact(int8, "jetson")
     assert not report.accepted
     (refusal,) = report.refusals
     assert refusal.operator == "QuantizeLinear"
@@ -263,13 +262,11 @@ def test_nvidia_refuses_zero_points(bytes_: Artifact) -> None:
 @pytest.mark.parametrize("target", ["htp", "jetson"])
 def test_a_truncated_graph_is_not_accepted(plain: Artifact, tmp_path: Path, target: str) -> None:
     half = plain.path.read_bytes()[: plain.manifest.size_bytes // 2]
-    report = check(artifact_of(half, tmp_path / "half.onnx"), target)
+    report = check_artifact(artifact_of(half, tmp_path / "half.onnx"), target)
     assert not report.accepted and report.errors and not report.placements
 
 
-def test_a_file_that_was_truncated_later_is_not_even_asked_about(
-    plain: Artifact, tmp_path: Path
-) -> None:
+def test_a_file_truncated_after_export_is_not_checked(plain: Artifact, tmp_path: Path) -> None:
     artifact = artifact_of(onnx.load(plain.path), tmp_path / "it.onnx")
     artifact.path.write_bytes(artifact.path.read_bytes()[:-100])
     with pytest.raises(ArtifactError, match="changed or truncated"):
@@ -284,7 +281,7 @@ def test_hostile_names_are_data(plain: Artifact, tmp_path: Path) -> None:
         gelu = next(n for n in model.graph.node if n.op_type == "Gelu")
         gelu.name, gelu.op_type = name, "Bernoulli"
 
-    report = check(changed(plain, tmp_path / "it.onnx", rename), "jetson")
+    report = check_artifact(changed(plain, tmp_path / "it.onnx", rename), "jetson")
     (refusal,) = report.refusals
     assert refusal.names == (name,)
     assert not list(tmp_path.glob("**/pwned"))
@@ -294,16 +291,16 @@ def test_hostile_names_are_data(plain: Artifact, tmp_path: Path) -> None:
 @qualcomm
 @pytest.mark.slow
 @pytest.mark.parametrize("soc", SOCS)
-def test_every_soc_is_known_to_the_compiler(bytes_: Artifact, soc: str) -> None:
-    report = check(bytes_, soc=soc)
+def test_every_soc_is_known_to_the_compiler(int8: Artifact, soc: str) -> None:
+    report = check_artifact(int8, soc=soc)
     assert report.accepted
     assert report.delegated == (soc != "QCM6490"), report.refusals
     assert report.notes[0] == f"asked for {soc}, {SOCS[soc].about}"
 
 
 @qualcomm
-def test_all_of_a_file_in_bytes_is_the_npus(bytes_: Artifact) -> None:
-    report = check(bytes_)
+def test_the_npu_runs_all_of_an_8_bit_file(int8: Artifact) -> None:
+    report = check_artifact(int8)
     assert (report.target, report.unit, report.evidence) == ("htp", "npu", "compiler")
     assert report.accepted and report.delegated and report.partitions == 1
     assert units(report) == {"npu": 682}
@@ -312,13 +309,13 @@ def test_all_of_a_file_in_bytes_is_the_npus(bytes_: Artifact) -> None:
 
 @qualcomm
 def test_a_float_file_on_an_npu_without_floats(plain: Artifact) -> None:
-    report = check(plain, "htp", soc="SM8350")
+    report = check_artifact(plain, "htp", soc="SM8350")
     assert not report.accepted and report.delegated is False
     assert report.errors[0].startswith("Failed to finalize QNN graph")
 
 
 @qualcomm
-def test_a_scale_for_each_gamma_is_left_to_the_cpu(bytes_: Artifact, tmp_path: Path) -> None:
+def test_a_scale_for_each_gamma_is_left_to_the_cpu(int8: Artifact, tmp_path: Path) -> None:
     def split(model: onnx.ModelProto) -> None:
         constants = {t.name: t for t in model.graph.initializer}
         maker = {o: n for n in model.graph.node for o in n.output}
@@ -333,7 +330,7 @@ def test_a_scale_for_each_gamma_is_left_to_the_cpu(bytes_: Artifact, tmp_path: P
         del dequantize.attribute[:]
         dequantize.attribute.append(helper.make_attribute("axis", 0))
 
-    report = check(changed(bytes_, tmp_path / "it.onnx", split), "htp")
+    report = check_artifact(changed(int8, tmp_path / "it.onnx", split), "htp")
     assert report.accepted and report.delegated is False
     (refusal,) = report.refusals
     assert (refusal.operator, refusal.count) == ("DequantizeLinear", 1)
@@ -344,12 +341,12 @@ def test_a_scale_for_each_gamma_is_left_to_the_cpu(bytes_: Artifact, tmp_path: P
 
 @qualcomm
 def test_a_file_compiled_for_another_soc(folder: Path) -> None:
-    how = ExportOptions(format="qnn-context", format_options={"soc": "SM8550"})
+    options = ExportOptions(format="qnn-context", format_options={"soc": "SM8550"})
     quantizing = QuantizeOptions(target="htp", calib="digits", n=8)
-    compiled = api.quantize(XXS, quantizing, OPTIONS, how, out=folder)
-    own = check(open_artifact(compiled.path))
+    compiled = api.quantize(XXS, quantizing, OPTIONS, options, out=folder)
+    own = check_artifact(open_artifact(compiled.path))
     assert own.accepted and own.delegated and own.notes[0] == "asked for SM8550, Snapdragon 8 Gen 2"
-    other = check(compiled, soc="SM8650")
+    other = check_artifact(compiled, soc="SM8650")
     assert not other.accepted and other.errors == ("compiled for SM8550, not for SM8650",)
 
 

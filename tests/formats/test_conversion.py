@@ -10,7 +10,8 @@ from golden import weights as golden
 
 from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError
 from edgenext.export.onnx import onnx_graph
-from edgenext.formats.conversion import convert
+from edgenext.formats.conversion import ConversionJob, convert
+from edgenext.formats.format import Converter, require_format
 from edgenext.models import zoo
 
 pytest.importorskip("coremltools", reason="no coremltools (pip install 'edgenext[coreml]')")
@@ -26,6 +27,12 @@ OPTIONS = {
 }
 
 
+def coreml_job(needs: str = "coremltools", **options: object) -> ConversionJob:
+    """A conversion to Core ML by a converter that needs a package, with some options changed."""
+    row = require_format("coreml")
+    return ConversionJob(row, Converter(needs=needs), OPTIONS | options)
+
+
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
     net = zoo.create_model("edgenext_xx_small")
@@ -39,11 +46,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_time_and_memory_are_recorded_and_chatter_goes_to_a_log(
+def test_time_and_memory_are_recorded_and_output_goes_to_a_log(
     model: onnx.ModelProto, tmp_path: Path, cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "it.mlpackage"
-    conversion, _ = convert(model, out, "coreml", "coremltools", OPTIONS)
+    conversion, _ = convert(model, out, coreml_job())
     assert out.is_dir()
     assert conversion.converter.startswith("coremltools ")
     assert conversion.seconds > 0.5 and conversion.peak_mb > 100
@@ -51,31 +58,29 @@ def test_time_and_memory_are_recorded_and_chatter_goes_to_a_log(
     assert "Torch version" in (cache / "logs" / "it.mlpackage.log").read_text()
 
 
-def test_an_error_of_ours_comes_through_with_its_class(
+def test_an_error_of_this_package_keeps_its_class(
     model: onnx.ModelProto, tmp_path: Path, cache: Path
 ) -> None:
     odd = onnx.ModelProto.FromString(model.SerializeToString())
     next(n for n in odd.graph.node if n.op_type == "Softmax").op_type = "Hardmax"
     with pytest.raises(ArtifactError, match="Hardmax"):
-        convert(odd, tmp_path / "it.mlpackage", "coreml", "coremltools", OPTIONS)
+        convert(odd, tmp_path / "it.mlpackage", coreml_job())
 
 
 def test_a_converter_that_fails_names_its_log(
     model: onnx.ModelProto, tmp_path: Path, cache: Path
 ) -> None:
     with pytest.raises(RuntimeFailedError, match=r"AttributeError.*logs/it\.mlpackage\.log"):
-        convert(model, tmp_path / "it.mlpackage", "coreml", "coremltools", OPTIONS | {"ios": "99"})
+        convert(model, tmp_path / "it.mlpackage", coreml_job(ios="99"))
     assert "Traceback" in (cache / "logs" / "it.mlpackage.log").read_text()
 
 
-def test_a_missing_package_is_told_before_anything_runs(
-    model: onnx.ModelProto, tmp_path: Path
-) -> None:
+def test_a_missing_package_is_reported_first(model: onnx.ModelProto, tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[coreml\]'"):
-        convert(model, tmp_path / "it", "coreml", "no_such_package", OPTIONS)
+        convert(model, tmp_path / "it", coreml_job("no_such_package"))
 
 
-def test_too_little_memory_is_said(
+def test_too_little_memory_is_reported(
     model: onnx.ModelProto, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = tmp_path / "python"
@@ -83,13 +88,13 @@ def test_too_little_memory_is_said(
     killed.chmod(0o755)
     monkeypatch.setattr("edgenext.formats.conversion.python_for", lambda *_: str(killed))
     with pytest.raises(RuntimeFailedError, match="signal 9: out of memory"):
-        convert(model, tmp_path / "it", "coreml", "coremltools", OPTIONS)
+        convert(model, tmp_path / "it", coreml_job())
 
 
 def test_arrays_and_samples_reach_the_converter(
     model: onnx.ModelProto, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = tmp_path / "seen.json"
+    received = tmp_path / "received.json"
     spy = tmp_path / "python"
     spy.write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path}/spy.py $3 $4\n")
     spy.chmod(0o755)
@@ -97,13 +102,13 @@ def test_arrays_and_samples_reach_the_converter(
         "import json, sys, numpy as np\n"
         "job = json.load(open(sys.argv[1]))\n"
         "shape = np.load(job['samples']).shape, sorted(np.load(job['weights']).files)\n"
-        f"json.dump(shape, open({str(seen)!r}, 'w'))\n"
+        f"json.dump(shape, open({str(received)!r}, 'w'))\n"
         "json.dump({'tool': 'spy 1', 'peak_mb': 1.0}, open(sys.argv[2], 'w'))\n"
     )
     monkeypatch.setattr("edgenext.formats.conversion.python_for", lambda *_: str(spy))
     samples = np.zeros((2, 4, 4, 3), np.float32)
-    conversion, _ = convert(
-        model, tmp_path / "it", "spy", "spy", {}, samples=samples, arrays={"a": samples}
-    )
+    row = require_format("coreml")
+    job = ConversionJob(row, Converter(needs="spy"), {}, samples=samples, arrays={"a": samples})
+    conversion, _ = convert(model, tmp_path / "it", job)
     assert conversion.converter == "spy 1"
-    assert seen.read_text() == '[[2, 4, 4, 3], ["a"]]'
+    assert received.read_text() == '[[2, 4, 4, 3], ["a"]]'

@@ -1,4 +1,4 @@
-"""The vendors' own compilers take what our recipes make, for every architecture."""
+"""The vendors' compilers take files of the recipes for their targets, for every architecture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vendored import artifact_of, nvidia, qualcomm
 
 from edgenext.export.onnx import onnx_graph
 from edgenext.formats.artifact import Artifact
-from edgenext.formats.check import check
+from edgenext.formats.check import check_artifact
 from edgenext.formats.runtimes import open_session
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
@@ -27,7 +27,7 @@ from edgenext.targets.target import form_for
 SIZE = (64, 64)
 ARCHS = list(zoo.arch_table())
 LEAST_DB = {"w8a8-static": 18.0, "w8a16-static": 35.0}
-"""SQNR of the NPU's logits against the CPU's from the same file: another function stands at 4."""
+"""Least SQNR of the NPU's logits against the CPU's from the same file; a wrong result has 4 dB."""
 
 
 @cache
@@ -44,13 +44,13 @@ def network(arch: str) -> torch.nn.Module:
     return net.eval().requires_grad_(False)
 
 
-def made(arch: str, target: str, scheme: str, folder: Path) -> Artifact:
+def quantized(arch: str, target: str, scheme: str, folder: Path) -> Artifact:
     recipe = load_recipe(target, scheme)
     graph = onnx_graph(network(arch), form_for(target), SIZE, opset=recipe.opset)
     if scheme == "fp16":
         model = half_precision.to_fp16(graph, recipe)
     else:
-        # how weights are rounded is nothing a compiler sees: the nearest is quickest
+        # the compilers do not see how weights are rounded: to nearest is quickest
         nearest = recipe.weights.model_copy(update={"rounding": "nearest", "fit": 0.0})
         recipe = recipe.model_copy(update={"weights": nearest})
         model = quantize_static(graph, [x[None] for x in pictures()[:8]], recipe).model
@@ -59,7 +59,7 @@ def made(arch: str, target: str, scheme: str, folder: Path) -> Artifact:
 
 
 def unfused(artifact: Artifact) -> ort.InferenceSession:
-    """The file on the CPU as it is written, in float: fused, it would saturate without VNNI."""
+    """The file on the CPU without fusion, in float: integer kernels would saturate without VNNI."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(str(artifact.path), options, ["CPUExecutionProvider"])
@@ -70,7 +70,7 @@ def unfused(artifact: Artifact) -> ort.InferenceSession:
 @pytest.mark.parametrize("scheme", ["w8a8-static", "fp16"])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_nvidias_parser_and_builder_take_it(arch: str, scheme: str, tmp_path: Path) -> None:
-    report = check(made(arch, "jetson", scheme, tmp_path))
+    report = check_artifact(quantized(arch, "jetson", scheme, tmp_path))
     assert report.accepted and report.delegated, report.errors
 
 
@@ -78,19 +78,19 @@ def test_nvidias_parser_and_builder_take_it(arch: str, scheme: str, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["w8a8-static", "w8a16-static"])
 @pytest.mark.parametrize("arch", ARCHS)
-def test_the_npu_runs_every_node_and_rightly(
+def test_the_npu_runs_every_node_and_agrees(
     arch: str, scheme: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    artifact = made(arch, "htp", scheme, tmp_path)
-    report = check(artifact)
+    artifact = quantized(arch, "htp", scheme, tmp_path)
+    report = check_artifact(artifact)
     assert report.accepted and report.delegated, report.refusals or report.errors
     npu, cpu = open_session(artifact, target="htp"), unfused(artifact)
     images = pictures()[8:10]
     with torch.no_grad():
         expected = network(arch)(torch.from_numpy(images)).numpy()
-    given = np.concatenate([npu.infer(x[None]) for x in images])
+    simulated = np.concatenate([npu.infer(x[None]) for x in images])
     host = np.concatenate([cpu.run(None, {"input": x[None]})[0] for x in images])
-    record_property("sqnr_db", round(fidelity(expected, given).sqnr_db, 1))
-    assert fidelity(expected, given).sqnr_db > 15
-    # a graph that is taken whole may still be computed wrong
-    assert fidelity(host, given).sqnr_db > LEAST_DB[scheme]
+    record_property("sqnr_db", round(fidelity(expected, simulated).sqnr_db, 1))
+    assert fidelity(expected, simulated).sqnr_db > 15
+    # an accepted graph may still be computed wrongly
+    assert fidelity(host, simulated).sqnr_db > LEAST_DB[scheme]

@@ -1,4 +1,4 @@
-"""What the vendors' own compilers refuse: the rules of the vendors' recipes are these."""
+"""What the vendors' compilers refuse: the recipes for their targets follow these rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from vendored import artifact_of, nvidia, qualcomm
 
 from edgenext.commands.subject import load
 from edgenext.export.artifacts import graph_of
-from edgenext.formats.check import check
+from edgenext.export.settings import resolve
+from edgenext.formats.check import check_artifact
 from edgenext.options import ExportOptions, ModelOptions
 from edgenext.schema import CheckReport
 
@@ -31,14 +32,14 @@ def images() -> np.ndarray:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small float graph."""
     checkpoint = load("edgenext_xx_small", ModelOptions(random_weights=True, size=64))
-    model = graph_of(checkpoint, ExportOptions(form="convT")).model
+    model = graph_of(checkpoint, resolve(ExportOptions(form="convT"))).model
     path = tmp_path_factory.mktemp("vendors") / "plain.onnx"
     onnx.save(model, path)
     return path
 
 
 def quantized(plain: Path, images: np.ndarray, name: str, **options: object) -> Path:
-    """The graph through onnxruntime's quantizer, which places what it is told."""
+    """The graph, quantized by onnxruntime with any options."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
     class Reader(CalibrationDataReader):
@@ -61,13 +62,15 @@ def quantized(plain: Path, images: np.ndarray, name: str, **options: object) -> 
     return path
 
 
-def asked(path: Path, target: str, **options: str) -> CheckReport:
-    """What a vendor says of an ONNX file."""
-    return check(artifact_of(onnx.load(path), path.with_suffix(".asked.onnx")), target, **options)
+def report_on(path: Path, target: str, **options: str) -> CheckReport:
+    """A vendor's report on an ONNX file."""
+    return check_artifact(
+        artifact_of(onnx.load(path), path.with_suffix(".checked.onnx")), target, **options
+    )
 
 
 def symmetric(**extra: object) -> dict[str, object]:
-    """onnxruntime's options for what NVIDIA takes, changed by `extra`."""
+    """Options of onnxruntime's quantizer for graphs that NVIDIA takes, changed by `extra`."""
     from onnxruntime.quantization import QuantType
 
     return {
@@ -82,13 +85,13 @@ def symmetric(**extra: object) -> dict[str, object]:
 @nvidia
 def test_nvidia_takes_float_and_symmetric_int8(plain: Path, images: np.ndarray) -> None:
     for path in (plain, quantized(plain, images, "symmetric", **symmetric())):
-        report = asked(path, "jetson")
+        report = report_on(path, "jetson")
         assert report.accepted and report.delegated, report.errors
 
 
 @nvidia
 def test_nvidia_refuses_int32_biases(plain: Path, images: np.ndarray) -> None:
-    report = asked(quantized(plain, images, "bias", **symmetric(QuantizeBias=True)), "jetson")
+    report = report_on(quantized(plain, images, "bias", **symmetric(QuantizeBias=True)), "jetson")
     assert not report.accepted
     (refusal,) = report.refusals
     assert refusal.operator == "DequantizeLinear" and "bias" in refusal.names[0]
@@ -101,15 +104,15 @@ def test_nvidia_refuses_zero_points(plain: Path, images: np.ndarray, kind: str) 
     from onnxruntime.quantization import QuantType
 
     options = symmetric(ActivationSymmetric=False) | {"activation_type": QuantType[kind]}
-    report = asked(quantized(plain, images, f"zero_{kind}", **options), "jetson")
+    report = report_on(quantized(plain, images, f"zero_{kind}", **options), "jetson")
     assert not report.accepted and len(report.errors) == 1
     (refusal,) = report.refusals
     assert refusal.operator == "QuantizeLinear"
     assert "Non-zero zero point is not supported" in refusal.reason
 
 
-def whole(plain: Path, *, gammas: str) -> dict[str, object]:
-    """Everything in 8 bits with one scale a channel of weights, as Qualcomm takes it.
+def all_8_bit(plain: Path, *, gammas: str) -> dict[str, object]:
+    """Options for everything in 8 bits, with a scale per channel of weights, as Qualcomm takes it.
 
     Args:
         plain: the float graph.
@@ -119,7 +122,7 @@ def whole(plain: Path, *, gammas: str) -> dict[str, object]:
 
     model = onnx.load(plain)
     norms = [n.input[1] for n in model.graph.node if n.op_type == "LayerNormalization"]
-    one = {name: [{"quant_type": QuantType.QUInt8}] for name in norms}
+    overrides = {name: [{"quant_type": QuantType.QUInt8}] for name in norms}
     return {
         "activation_type": QuantType.QUInt8,
         "weight_type": QuantType.QInt8,
@@ -127,7 +130,7 @@ def whole(plain: Path, *, gammas: str) -> dict[str, object]:
         "op_types_to_quantize": sorted({n.op_type for n in model.graph.node} - {"Constant"}),
         "extra_options": {
             "WeightSymmetric": True,
-            "TensorQuantOverrides": one if gammas == "unsigned" else {},
+            "TensorQuantOverrides": overrides if gammas == "unsigned" else {},
         },
     }
 
@@ -137,8 +140,8 @@ def whole(plain: Path, *, gammas: str) -> dict[str, object]:
 def test_qualcomm_takes_a_graph_that_is_all_8_bit(
     plain: Path, images: np.ndarray, soc: str
 ) -> None:
-    path = quantized(plain, images, "whole", **whole(plain, gammas="unsigned"))
-    report = asked(path, "htp", soc=soc)
+    path = quantized(plain, images, "whole", **all_8_bit(plain, gammas="unsigned"))
+    report = report_on(path, "htp", soc=soc)
     assert report.accepted and report.delegated and not report.refusals
     (npu,) = report.placements
     assert npu.unit == "npu" and npu.total > 500
@@ -146,8 +149,8 @@ def test_qualcomm_takes_a_graph_that_is_all_8_bit(
 
 @qualcomm
 def test_qualcomm_refuses_signed_gammas_with_wide_betas(plain: Path, images: np.ndarray) -> None:
-    path = quantized(plain, images, "gammas", **whole(plain, gammas="signed"))
-    report = asked(path, "htp")
+    path = quantized(plain, images, "gammas", **all_8_bit(plain, gammas="signed"))
+    report = report_on(path, "htp")
     assert report.accepted and report.delegated is False
     refused = {r.operator: r for r in report.refusals}
     norms = refused["LayerNormalization"]
@@ -159,28 +162,26 @@ def test_qualcomm_refuses_signed_gammas_with_wide_betas(plain: Path, images: np.
 
 
 @qualcomm
-def test_qualcomm_refuses_floats_where_there_are_none(plain: Path) -> None:
-    """The older NPUs refuse them; newer ones compute them in 16 bits."""
-    old = asked(plain, "htp", soc="SM8350")
+def test_older_npus_refuse_floats(plain: Path) -> None:
+    """Newer ones compute them in 16 bits."""
+    old = report_on(plain, "htp", soc="SM8350")
     assert not old.accepted and old.delegated is False and not old.placements
     assert "Failed to finalize QNN graph" in old.errors[0]
-    assert asked(plain, "htp", soc="SM8650").delegated
+    assert report_on(plain, "htp", soc="SM8650").delegated
 
 
 @qualcomm
 @pytest.mark.slow
-def test_qualcomm_refuses_islands_of_floats_where_there_are_none(
-    plain: Path, images: np.ndarray
-) -> None:
+def test_older_npus_refuse_parts_in_float(plain: Path, images: np.ndarray) -> None:
     islands = quantized(plain, images, "islands", **symmetric())
-    assert not asked(islands, "htp", soc="SM8350").accepted
-    assert asked(islands, "htp", soc="SM8650").delegated
+    assert not report_on(islands, "htp", soc="SM8350").accepted
+    assert report_on(islands, "htp", soc="SM8650").delegated
 
 
 @qualcomm
-def test_qualcomm_has_socs_that_refuse_norms(plain: Path, images: np.ndarray) -> None:
-    path = quantized(plain, images, "whole", **whole(plain, gammas="unsigned"))
-    report = asked(path, "htp", soc="QCM6490")
+def test_some_socs_refuse_norms(plain: Path, images: np.ndarray) -> None:
+    path = quantized(plain, images, "whole", **all_8_bit(plain, gammas="unsigned"))
+    report = report_on(path, "htp", soc="QCM6490")
     assert report.delegated is False
-    (why,) = {r.reason for r in report.refusals if r.operator == "ReduceL2"}
-    assert why == "the compiler's validation refuses its ElementWiseMultiply (code 3110)"
+    (reason,) = {r.reason for r in report.refusals if r.operator == "ReduceL2"}
+    assert reason == "the compiler's validation refuses its ElementWiseMultiply (code 3110)"

@@ -42,7 +42,7 @@ def agreement_db(model: onnx.ModelProto, module: torch.nn.Module) -> float:
 
 @pytest.mark.parametrize("form", ["convT", "convC"])
 @pytest.mark.parametrize("arch", list(zoo.arch_table()))
-def test_a_module_computes_what_its_graph_does(arch: str, form: str) -> None:
+def test_a_module_computes_the_same_as_its_graph(arch: str, form: str) -> None:
     model = graph(arch, form)
     assert agreement_db(model, torch_graph(model)) > 110
     assert agreement_db(model, torch_graph(model, written_norms=True)) > 110
@@ -60,13 +60,15 @@ def test_quantized_graphs_keep_their_integers(arch: str, target: str) -> None:
         # a value on the edge of two levels may round the other way: integers are equal otherwise
         assert agreement_db(model, module) > 35
         called = [str(n.target) for n in module.graph.nodes if n.op == "call_function"]
-        wanted = sum(n.op_type == "QuantizeLinear" for n in model.graph.node)
-        assert sum("quantize_per_tensor" in c and "dequantize" not in c for c in called) == wanted
+        quantizers = sum(n.op_type == "QuantizeLinear" for n in model.graph.node)
+        assert quantizers == sum(
+            "quantize_per_tensor" in c and "dequantize" not in c for c in called
+        )
         integers = [b for b in module.buffers() if b.dtype == torch.int8]
         assert bool(integers) != float_weights
 
 
-def test_an_operator_that_no_deployment_graph_has() -> None:
+def test_an_unsupported_operator() -> None:
     model = graph("edgenext_xx_small", "convT")
     next(n for n in model.graph.node if n.op_type == "Softmax").op_type = "Hardmax"
     with pytest.raises(ArtifactError, match="Hardmax"):

@@ -28,8 +28,8 @@ from edgenext.devices.protocol import (
 )
 from edgenext.errors import DeviceError, EdgenextError, UsageError
 from edgenext.formats.artifact import Artifact
-from edgenext.formats.coreml.program import one_line, preload
-from edgenext.formats.session import ArtifactSession, Images, Logits
+from edgenext.formats.coreml.program import preload
+from edgenext.formats.session import ArtifactSession, Images, Logits, one_line
 from edgenext.system.files import sha256_file
 
 UNITS = {"all": "ALL", "ane": "CPU_AND_NE", "npu": "CPU_AND_NE", "gpu": "CPU_AND_GPU"} | {

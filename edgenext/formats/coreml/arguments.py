@@ -1,4 +1,4 @@
-"""What the operators of Core ML's ML programs are given."""
+"""The arguments of the operators of Core ML's ML programs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 Value = Any
-"""A tensor, a string, or a list of either."""
+"""A tensor, a string, or a list of them."""
 
 
 class Arguments(dict[str, Value]):
-    """The inputs of one operator by parameter name: float tensors in float32, no absent ones."""
+    """The inputs of an operator by parameter: floats are float32, absent inputs are left out."""
 
     def ints(self, name: str) -> list[int]:
         """A vector of integers, such as axes."""
@@ -25,13 +25,13 @@ class Arguments(dict[str, Value]):
         return float(self[name])
 
     def flag(self, name: str) -> bool:
-        """One truth value; False where it is absent."""
+        """One truth value; False if it is absent."""
         return bool(self.get(name, False))
 
     def flags(self, name: str, count: int) -> list[bool]:
-        """A vector of truth values; all False where it is absent."""
+        """A vector of truth values; all False if it is absent."""
         return [bool(i) for i in self[name].tolist()] if name in self else [False] * count
 
 
 Op = Callable[[Arguments], Value]
-"""One operator: a tensor, or a sequence of as many values as the operator has outputs."""
+"""One operator. It returns a tensor, or a sequence with a value for each of its outputs."""

@@ -1,4 +1,4 @@
-"""Core ML packages: Core ML's own plan on macOS, elsewhere only a reader's word."""
+"""Core ML packages: Core ML's compute plan on macOS, elsewhere only whether they can be read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import ArtifactError, RuntimeFailedError
-from edgenext.formats.coreml.program import one_line
 from edgenext.formats.coreml.session import device_model, inspect, preload
-from edgenext.formats.placement import placements, refusals, report
+from edgenext.formats.placement import check_report, placements, refusals
+from edgenext.formats.session import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +23,10 @@ UNITS = {
     "MLGPUComputeDevice": "gpu",
     "MLCPUComputeDevice": "cpu",
 }
-"""Core ML's compute devices by the names of coremltools' classes."""
+"""coremltools' classes of compute devices → units."""
 
-NOT_TOLD = "not told"
+UNKNOWN_UNIT = "not told"
+"""The unit in reports of operators whose unit Core ML has not given."""
 
 NO_MAC = (
     "no Mac here: coremltools' reader and our interpreter take the package; which unit runs an "
@@ -34,61 +35,76 @@ NO_MAC = (
 
 
 def check(artifact: Artifact) -> CheckReport:
-    """Where Core ML would run each operator; off macOS whether the package can be read at all.
+    """The unit on which Core ML runs each operator; without macOS, whether the package is readable.
 
     Raises:
         MissingDependencyError: coremltools is not installed.
     """
     preload()
-    about: dict[str, Any] = {"unit": "npu", "version": version("coremltools")}
-    if sys.platform == "darwin":
-        return report(artifact, "coreml", **about, **_planned(artifact.path))
-    about |= {"compiler": "coremltools' reader", "evidence": "emulated", "notes": (NO_MAC,)}
+    fields = _by_core_ml(artifact.path) if sys.platform == "darwin" else _by_reader(artifact.path)
+    return check_report(artifact, "coreml", unit="npu", version=version("coremltools"), **fields)
+
+
+def _by_reader(package: Path) -> dict[str, Any]:
+    """Fields of a report by coremltools' reader and the interpreter."""
+    fields: dict[str, Any] = {
+        "compiler": "coremltools' reader",
+        "evidence": "emulated",
+        "notes": (NO_MAC,),
+    }
     try:
-        operators = inspect(artifact.path).operators
+        operators = inspect(package).operators
     except (ArtifactError, RuntimeFailedError) as e:
-        fields = {"accepted": False, "delegated": False, "errors": (str(e),)}
-        return report(artifact, "coreml", **about, **fields)
-    where = placements({NOT_TOLD: operators})
-    return report(artifact, "coreml", **about, accepted=True, delegated=None, placements=where)
+        return fields | {"accepted": False, "delegated": False, "errors": (str(e),)}
+    units = placements({UNKNOWN_UNIT: operators})
+    return fields | {"accepted": True, "delegated": None, "placements": units}
 
 
-def _planned(package: Path) -> dict[str, Any]:
-    """What Core ML's compute plan says (coremltools' `MLComputePlan`), all units allowed."""
+def _by_core_ml(package: Path) -> dict[str, Any]:
+    """Fields of a report by Core ML's compute plan (`MLComputePlan`), with all units allowed."""
     from coremltools.models.compute_plan import MLComputePlan
 
-    about = {"compiler": "Core ML", "evidence": "compiler"}
+    fields = {"compiler": "Core ML", "evidence": "compiler"}
     try:
-        model = device_model(package)  # what it has compiled does not outlive it
+        model = device_model(package)  # must live as long as the compiled model is read
     except RuntimeFailedError as e:
-        return about | {"accepted": False, "delegated": False, "errors": (str(e),)}
+        return fields | {"accepted": False, "delegated": False, "errors": (str(e),)}
     try:
         plan = MLComputePlan.load_from_path(model.get_compiled_model_path())
-    except Exception as e:  # noqa: BLE001 - Core ML's errors come through as plain ones
+    except Exception as e:  # noqa: BLE001 - coremltools raises Core ML's errors as plain ones
         note = f"Core ML loads the package, and has no plan for it: {one_line(e)}"
-        return about | {"accepted": True, "delegated": None, "notes": (note,)}
-    units: dict[str, Counter[str]] = {"npu": Counter(), "gpu": Counter(), "cpu": Counter()}
-    units[NOT_TOLD] = Counter()
-    left = []
+        return fields | {"accepted": True, "delegated": None, "notes": (note,)}
+    return fields | {"accepted": True} | _placement(plan)
+
+
+def _placement(plan: Any) -> dict[str, Any]:
+    """On which unit a compute plan runs each operator, and why not on the Neural Engine."""
+    units: dict[str, Counter[str]] = {
+        unit: Counter() for unit in ("npu", "gpu", "cpu", UNKNOWN_UNIT)
+    }
+    refused = []
     for operation in plan.model_structure.program.functions["main"].block.operations:
         kind = operation.operator_name.rpartition(".")[2]  # ios17.conv
         if kind == "const":
             continue
         usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
-        unit = _unit(usage.preferred_compute_device) if usage else NOT_TOLD
+        unit = _unit(usage.preferred_compute_device) if usage else UNKNOWN_UNIT
         units[unit][kind] += 1
         if usage and unit != "npu":
-            able = "npu" in map(_unit, usage.supported_compute_devices)
-            why = f"Core ML prefers the {unit}" if able else "the Neural Engine does not support it"
-            left.append((kind, next((o.name for o in operation.outputs), ""), why))
-    return about | {
-        "accepted": True,
-        "delegated": None if units[NOT_TOLD] and not left else not left,
+            supported = "npu" in map(_unit, usage.supported_compute_devices)
+            reason = (
+                f"Core ML prefers the {unit}"
+                if supported
+                else "the Neural Engine does not support it"
+            )
+            refused.append((kind, next((o.name for o in operation.outputs), ""), reason))
+    return {
+        "delegated": None if units[UNKNOWN_UNIT] and not refused else not refused,
         "placements": placements(units),
-        "refusals": refusals(left),
+        "refusals": refusals(refused),
         "notes": ("Core ML's plan for this Mac, with all its units allowed",),
     }
 
 
 def _unit(device: object) -> str:
-    return UNITS.get(type(device).__name__, NOT_TOLD)
+    return UNITS.get(type(device).__name__, UNKNOWN_UNIT)

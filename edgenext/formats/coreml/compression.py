@@ -1,4 +1,4 @@
-"""Core ML's operators between numbers and the integers or tables that stand for them."""
+"""Core ML's operators that quantize, dequantize and decompress."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from edgenext.formats.coreml.arguments import Arguments
 
 
-def along(values: Tensor, x: Tensor, a: Arguments) -> Tensor:
-    """A vector of scales or zero points, in the direction of the axis; scalars as they are."""
+def along_axis(values: Tensor, x: Tensor, a: Arguments) -> Tensor:
+    """Scales or zero points, reshaped to broadcast along the axis; scalars are unchanged."""
     if values.dim() == 0:
         return values
     shape = [1] * x.dim()
@@ -21,12 +21,12 @@ def along(values: Tensor, x: Tensor, a: Arguments) -> Tensor:
 
 
 def quantize(a: Arguments) -> Tensor:
-    """clip(round(x / scale) + zero_point), ties to even, as float numbers."""
+    """clip(round(x / scale) + zero_point), ties to even, as floats."""
     x: Tensor = a["input"]
     low, high = {"int8": (-128, 127), "uint8": (0, 255)}[a["output_dtype"]]
-    y = torch.round(x / along(a["scale"], x, a))
+    y = torch.round(x / along_axis(a["scale"], x, a))
     if "zero_point" in a:
-        y = y + along(a["zero_point"], x, a)
+        y = y + along_axis(a["zero_point"], x, a)
     return y.clamp(low, high)
 
 
@@ -35,12 +35,12 @@ def dequantize(a: Arguments) -> Tensor:
     x: Tensor = a["input" if "input" in a else "quantized_data"]
     y = x.float()
     if "zero_point" in a:
-        y = y - along(a["zero_point"], x, a)
-    return y * along(a["scale"], x, a)
+        y = y - along_axis(a["zero_point"], x, a)
+    return y * along_axis(a["scale"], x, a)
 
 
 def blockwise_shift_scale(a: Arguments) -> Tensor:
-    """(data − offset) · scale, each of which serves a block of the data."""
+    """(data − offset) · scale, with an offset and a scale for each block of the data."""
     data: Tensor = a["data"]
     scale: Tensor = a["scale"]
     blocks = [n // m for n, m in zip(data.shape, scale.shape, strict=True)]
@@ -58,7 +58,7 @@ def repeated(x: Tensor, times: Sequence[int]) -> Tensor:
 
 
 def lut_to_dense(a: Arguments) -> Tensor:
-    """Weights from a palette: packed indices and one palette (iOS16), or blocks of them (iOS18)."""
+    """Weights from indices into a palette: one palette (iOS16) or one for each block (iOS18)."""
     lut: Tensor = a["lut"]
     indices: Tensor = a["indices"]
     if "shape" in a:
@@ -75,7 +75,7 @@ def lut_to_dense(a: Arguments) -> Tensor:
 
 
 def unpacked(data: Tensor, bits: int, shape: Sequence[int]) -> Tensor:
-    """Indices of a few bits each from bytes, the least significant bit first."""
+    """Indices that were packed into bytes, the least significant bit first."""
     stream = np.unpackbits(data.numpy().astype(np.uint8), bitorder="little")
     count = int(np.prod(shape))
     values = stream[: count * bits].reshape(count, bits) @ (1 << np.arange(bits))

@@ -1,7 +1,7 @@
 """ONNX deployment graph → Core ML program, through torch.export and coremltools.
 
-Q/DQ become Core ML's quantize and dequantize, int8 weights its compressed constants: what Apple's
-own activation quantizer does needs a Mac, this does not.
+Q/DQ become Core ML's quantize and dequantize, int8 weights become compressed constants. Unlike
+Apple's own quantizer of activations, this does not need a Mac.
 """
 
 from __future__ import annotations
@@ -15,66 +15,81 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgenext.formats.artifact import numbered
+
 if TYPE_CHECKING:
     import torch
-    from torch import fx
 
 
 def convert(job: dict[str, Any]) -> dict[str, Any]:
     """Write an .mlpackage.
 
     Args:
-        job: `graph` and `out` are paths; `scheme`; `ios` the oldest system; `image` whether it
-            takes an image and gives labels; `eval` and `labels` of the network.
+        job: `graph` and `out` are paths; `scheme`; `ios`, the oldest system; `image`, whether the
+            package takes an image and gives labels; `arch`, `eval`, `labels` and `num_classes` of
+            the network.
     """
+    package = _converted(job)
+    if job["scheme"] in COMPRESSIONS:
+        package = COMPRESSIONS[job["scheme"]](package)
+    _describe(package, job)
+    out = Path(job["out"])
+    package.save(str(out))
+    make_reproducible(out)
+    result: dict[str, Any] = {"tool": f"coremltools {version('coremltools')}"}
+    return result | ({"labels": _labels(job)} if job["image"] else {})
+
+
+def _converted(job: dict[str, Any]) -> Any:
+    """The graph as a Core ML model, before its weights are compressed."""
     import coremltools as ct
+
+    program, shape = _torch_program(job)
+    image, half = job["image"], job["scheme"] != "fp32"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ct.convert(
+            program.run_decompositions({}),
+            convert_to="mlprogram",
+            inputs=[_input(job, shape)],
+            outputs=None if image else [ct.TensorType("logits")],
+            classifier_config=ct.ClassifierConfig(_labels(job)) if image else None,
+            compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+            minimum_deployment_target=getattr(ct.target, f"iOS{_ios(job)}"),
+            pass_pipeline=_passes(),
+            skip_model_load=True,
+        )
+
+
+def _torch_program(job: dict[str, Any]) -> tuple[torch.export.ExportedProgram, list[int]]:
+    """The graph as a program of torch, which coremltools reads, and the shape of its input."""
     import onnx
     import torch
 
     from edgenext.formats.torch_graph import example_input, torch_graph
 
     model = onnx.load(job["graph"])
-    graph = torch_graph(model, half=job["scheme"] != "fp32")
+    network: torch.nn.Module = torch_graph(model, half=job["scheme"] != "fp32")
     shape = list(example_input(model).shape)
-    scheme = job["scheme"]
-    if job["image"]:
+    if job["image"]:  # the graph takes pixels, channels last; Core ML's images have them first
+        network = _classifier(network)
         shape = [shape[0], shape[3], shape[1], shape[2]]
-    network: torch.nn.Module = _classifier(graph) if job["image"] else graph
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.export(network.eval(), (torch.zeros(shape),))
-        package = ct.convert(
-            program.run_decompositions({}),
-            convert_to="mlprogram",
-            inputs=[_input(job, shape)],
-            outputs=None if job["image"] else [ct.TensorType("logits")],
-            classifier_config=ct.ClassifierConfig(_labels(job)) if job["image"] else None,
-            compute_precision=(ct.precision.FLOAT32 if scheme == "fp32" else ct.precision.FLOAT16),
-            minimum_deployment_target=getattr(ct.target, f"iOS{_ios(job)}"),
-            pass_pipeline=_passes(),
-            skip_model_load=True,
-        )
-    if scheme in COMPRESSIONS:
-        package = COMPRESSIONS[scheme](package)
-    _describe(package, job)
-    out = Path(job["out"])
-    package.save(str(out))
-    make_reproducible(out)
-    made: dict[str, Any] = {"tool": f"coremltools {version('coremltools')}"}
-    return made | ({"labels": _labels(job)} if job["image"] else {})
+        return torch.export.export(network.eval(), (torch.zeros(shape),)), shape
 
 
 QUANTIZED_SINCE = 17
-"""The first iOS whose programs have quantized activations."""
+"""The first iOS whose programs can have quantized activations."""
 
 
 def _ios(job: dict[str, Any]) -> int:
-    asked = int(job["ios"])
-    return max(asked, QUANTIZED_SINCE) if job["scheme"] == "w8a8-static" else asked
+    ios = int(job["ios"])
+    return max(ios, QUANTIZED_SINCE) if job["scheme"] == "w8a8-static" else ios
 
 
 def _passes() -> Any:
-    """Coremltools' own, but for the one that adds an epsilon of 1e-5 to products with a bias."""
+    """Coremltools' passes without the one that adds an epsilon of 1e-5 to products with a bias."""
     import coremltools as ct
 
     passes = ct.PassPipeline()
@@ -91,14 +106,12 @@ def _input(job: dict[str, Any], shape: list[int]) -> Any:
 
 
 def _labels(job: dict[str, Any]) -> list[str]:
-    """A name for each class; a second one of the same name is numbered, for results go by name."""
-    names = [*(job["labels"] or map(str, range(job["num_classes"])))]
-    again = [names[:i].count(name) for i, name in enumerate(names)]
-    return [f"{name} ({n + 1})" if n else name for name, n in zip(names, again, strict=True)]
+    """A distinct name for each class, because Core ML's results go by name."""
+    return numbered([*(job["labels"] or map(str, range(job["num_classes"])))])
 
 
-def _classifier(graph: fx.GraphModule) -> torch.nn.Module:
-    """Probabilities of images whose preprocessing is in the graph, which wants channels last."""
+def _classifier(graph: torch.nn.Module) -> torch.nn.Module:
+    """The graph on images with channels first, with probabilities as its output."""
     import torch
 
     class Classifier(torch.nn.Module):
@@ -114,7 +127,7 @@ def _classifier(graph: fx.GraphModule) -> torch.nn.Module:
 
 
 def _palettized(package: Any, bits: int) -> Any:
-    """Each layer's weights as indices into a table that k-means has chosen."""
+    """Weights as indices into a table for each layer, from k-means."""
     from coremltools.optimize import coreml as optimize
 
     config = optimize.OpPalettizerConfig(mode="kmeans", nbits=bits)
@@ -122,7 +135,7 @@ def _palettized(package: Any, bits: int) -> Any:
 
 
 def _int8_weights(package: Any) -> Any:
-    """Each layer's weights in bytes, a scale an output channel."""
+    """Weights in int8, with a scale for each output channel."""
     from coremltools.optimize import coreml as optimize
 
     config = optimize.OpLinearQuantizerConfig(mode="linear_symmetric")
@@ -136,7 +149,7 @@ COMPRESSIONS: dict[str, Callable[[Any], Any]] = {
     "w6-palettized": partial(_palettized, bits=6),
     "w4-palettized": partial(_palettized, bits=4),
 }
-"""Schemes that need no activations → what is done to the float package."""
+"""Schemes that compress weights only → how they change the float package."""
 
 
 def _describe(package: Any, job: dict[str, Any]) -> None:
@@ -151,10 +164,10 @@ def _describe(package: Any, job: dict[str, Any]) -> None:
 
 
 def make_reproducible(package: Path) -> None:
-    """Take out of a package what is random or of the day.
+    """Remove from a package what differs from one conversion to the next.
 
-    Items get identifiers that follow from their paths; the specification is serialised in one
-    order, without its date. What stands outside the package's own manifest is removed.
+    Items get identifiers that follow from their paths; the specification is serialised in a fixed
+    order, without its date. A file that the package's own manifest does not list is removed.
     """
     from coremltools import proto
 

@@ -1,4 +1,4 @@
-"""What Core ML's options decide of a graph."""
+"""What Core ML's options decide about a graph."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from edgenext.formats.format import Choices
 
 
 def resolve(choices: Choices) -> Choices:
-    """An image input has the preprocessing inside the graph."""
+    """With an image input the preprocessing is inside the graph."""
     return replace(choices, pixels=choices.pixels or bool(choices.options.get("image")))

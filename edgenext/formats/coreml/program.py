@@ -1,8 +1,8 @@
 """The ML program of a Core ML package, run operator by operator.
 
-A reference, not a simulator. Every operator computes in float32 from inputs as the program stores
-them, and its result is rounded to the type the program declares for it. For fp16 operators that
-is what a device with float32 accumulators does at best: one that accumulates in fp16, or that
+It is a reference, not a simulator. Every operator computes in float32 from inputs as the program
+stores them, and its result is rounded to the type that the program declares. For fp16 operators
+that is the best a device with float32 accumulators can do: one that accumulates in fp16, or that
 fuses operators and so rounds less often, differs in the last bits.
 """
 
@@ -26,7 +26,7 @@ from torch import Tensor
 from edgenext.errors import ArtifactError, RuntimeFailedError
 from edgenext.formats.coreml.arguments import Arguments, Op, Value
 from edgenext.formats.coreml.ops import OPS
-from edgenext.formats.session import needed
+from edgenext.formats.session import needed, one_line
 
 DTYPES = {
     "bool": torch.bool,
@@ -38,17 +38,17 @@ DTYPES = {
     "int64": torch.int64,
     "uint8": torch.uint8,
 }
-"""MIL's names of types that a result can have; results of others stay as they are."""
+"""MIL's names of the types to which results are converted; others stay as they are."""
 
 TRANSPARENT = ("cast", "expand_dims", "identity", "reshape", "squeeze")
-"""Operators that stand between a softmax and the classifier without changing a value."""
+"""Operators between a softmax and the classifier that do not change a value."""
 
 
 @contextlib.contextmanager
 def warnings_hidden() -> Iterator[None]:
-    """Keep to itself what coremltools logs below an error, and what it imports: torchao does too.
+    """Hide warnings and log lines of coremltools and of what it imports, such as torchao.
 
-    It says at every import that this is not macOS and which versions it has not been tested with.
+    At every import it logs that this is not macOS and which versions it was not tested with.
     """
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -76,7 +76,7 @@ def read_program(package: Path) -> tuple[Any, Any]:
     """The specification and the main function of a Core ML package.
 
     Raises:
-        ArtifactError: it is no package, not a whole one, or not of an ML program.
+        ArtifactError: it is not a package, incomplete, or not of an ML program.
         MissingDependencyError: coremltools is not installed.
     """
     ct = preload()
@@ -86,9 +86,9 @@ def read_program(package: Path) -> tuple[Any, Any]:
         if not (package / "Data" / root).is_file():
             raise FileNotFoundError(f"Data/{root} is missing")
     except OSError as e:
-        raise ArtifactError(f"{package} is no Core ML package: {e.strerror or e}") from e
+        raise ArtifactError(f"{package} is not a Core ML package: {e.strerror or e}") from e
     except (ValueError, KeyError, TypeError) as e:
-        raise ArtifactError(f"{package} is no Core ML package: Manifest.json is broken") from e
+        raise ArtifactError(f"{package} is not a Core ML package: Manifest.json is broken") from e
     load = ct.converters.mil.frontend.milproto.load.load
     weights = package / "Data" / "com.apple.CoreML" / "weights"
     try:
@@ -103,16 +103,11 @@ def read_program(package: Path) -> tuple[Any, Any]:
     raise ArtifactError(f"{package} is a {kind or 'model of no kind'}, not an ML program")
 
 
-def one_line(error: Exception) -> str:
-    """What an exception says, or what it is called where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+def make_names_unique(main: Any) -> None:
+    """Rename constants that have the name of another variable.
 
-
-def unique_names(main: Any) -> None:
-    """Rename constants that are called like another variable.
-
-    coremltools makes constants of what a program gives in place, such as class labels, and may
-    call them like one that the file names.
+    coremltools makes constants of inline values, such as class labels, and may give them a name
+    that a variable of the file has.
     """
     constants = [op.outputs[0] for op in main.operations if op.op_type == "const"]
     results = [v for op in main.operations if op.op_type != "const" for v in op.outputs]
@@ -124,7 +119,7 @@ def unique_names(main: Any) -> None:
 
 
 def constant(value: Any) -> Value:
-    """A constant of the program as operators take it: floats in float32, integers in int64."""
+    """A constant of the program as operators take it: floats as float32, integers as int64."""
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple):
@@ -139,14 +134,19 @@ def constant(value: Any) -> Value:
 
 @dataclass(frozen=True)
 class Step:
-    """One operator of a program: parameter → variables, and (variable, type) of its results."""
+    """One operator: its inputs, parameter → variables, and outputs, (variable, type) each."""
 
     kind: str
     function: Op
     inputs: dict[str, str | list[str]]
     outputs: tuple[tuple[str, torch.dtype | None], ...]
     last_used: tuple[str, ...]
-    """Variables that nothing needs after this step."""
+    """Variables that no later step reads."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it decompresses weights, which is done once."""
+        return self.kind.startswith("constexpr_")
 
 
 class MilProgram:
@@ -155,14 +155,14 @@ class MilProgram:
     Raises:
         ArtifactError: the package cannot be read or is of another kind.
         MissingDependencyError: coremltools is not installed.
-        RuntimeFailedError: an operator is not known here, or weights cannot be unpacked.
+        RuntimeFailedError: an unsupported operator, or weights that cannot be unpacked.
     """
 
     def __init__(self, package: Path) -> None:
         self.name = package.name
         spec, main = read_program(package)
         self.inputs = {n: (tuple(v.shape), declared_dtype(v)) for n, v in main.inputs.items()}
-        """Name → shape, and type as it is stored."""
+        """Name → shape and stored type."""
         self.outputs = tuple(v.name for v in main.outputs)
         self.images = {
             i.name: i.type.imageType.ColorSpace.Name(i.type.imageType.colorSpace)
@@ -172,50 +172,62 @@ class MilProgram:
         """Inputs that are images → RGB, BGR or GRAYSCALE."""
         self.weights: dict[str, Value] = {}
         """Constants by name, unpacked: floats in float32, integers in int64."""
+        make_names_unique(main)
+        steps = self._read_steps(main)
+        self._steps = [step for step in steps if not step.is_constant]
+        for step in steps:
+            if step.is_constant:
+                self._execute(step, self.weights)
+
+    def _read_steps(self, main: Any) -> list[Step]:
+        """The operators of a function in order; plain constants go to `weights`."""
         steps: list[Step] = []
-        needed = set(self.outputs)
-        unique_names(main)
+        read_later = set(self.outputs)
         for op in reversed(list(main.operations)):
             if op.op_type == "const":
                 self.weights[op.outputs[0].name] = constant(op.outputs[0].val)
             else:
-                steps.insert(0, self._step(op, needed))
-        self._steps = [s for s in steps if not s.kind.startswith("constexpr_")]
-        for step in steps:
-            if step.kind.startswith("constexpr_"):
-                self._execute(step, self.weights)
+                steps.insert(0, self._step(op, read_later))
+        return steps
 
-    def _step(self, op: Any, needed: set[str]) -> Step:
-        """An operator; `needed` gains what steps after the one before it must find."""
+    def _step(self, op: Any, read_later: set[str]) -> Step:
+        """An operator; its inputs join `read_later`, the variables that later steps read."""
         if op.op_type not in OPS:
             raise RuntimeFailedError(
-                f"{self.name}: no operator {op.op_type!r} here, which makes {op.outputs[0].name!r}"
+                f"{self.name}: unsupported operator {op.op_type!r}, which computes "
+                f"{op.outputs[0].name!r}"
             )
         inputs = {
             name: [v.name for v in var] if isinstance(var, list | tuple) else var.name
             for name, var in op.inputs.items()
             if var is not None
         }
-        names = {n for of in inputs.values() for n in ([of] if isinstance(of, str) else of)}
-        last_used = tuple(names - needed)
-        needed |= names
+        names = {
+            name
+            for variables in inputs.values()
+            for name in ([variables] if isinstance(variables, str) else variables)
+        }
+        last_used = tuple(names - read_later)
+        read_later |= names
         outputs = tuple((v.name, declared_dtype(v)) for v in op.outputs)
         return Step(op.op_type, OPS[op.op_type], inputs, outputs, last_used)
 
-    def _execute(self, step: Step, values: dict[str, Value]) -> None:
-        """Run one step: its results join `values`, rounded to the types they are declared in."""
+    def _arguments(self, step: Step, values: Mapping[str, Value]) -> Arguments:
+        """The inputs of a step, from `values` and constants, with floats in float32."""
 
-        def stored(name: str) -> Value:
+        def read(name: str) -> Value:
             value = values[name] if name in values else self.weights[name]
             return value.float() if is_tensor(value, torch.float16) else value
 
+        return Arguments(
+            (parameter, read(names) if isinstance(names, str) else [read(n) for n in names])
+            for parameter, names in step.inputs.items()
+        )
+
+    def _execute(self, step: Step, values: dict[str, Value]) -> None:
+        """Run one step and add its results to `values`, rounded to their declared types."""
         try:
-            result = step.function(
-                Arguments(
-                    (key, stored(of) if isinstance(of, str) else [stored(n) for n in of])
-                    for key, of in step.inputs.items()
-                )
-            )
+            result = step.function(self._arguments(step, values))
             results = [result] if is_tensor(result) else result
             for (name, dtype), value in zip(step.outputs, results, strict=True):
                 values[name] = value.to(dtype) if dtype and is_tensor(value) else value
@@ -233,17 +245,17 @@ class MilProgram:
         """Run the program.
 
         Args:
-            inputs: name → tensor, of the program's shape; images as N×H×W×3 uint8, RGB, which the
-                program's own first operators scale and shift.
-            trace: give every variable that is not constant, not only the outputs.
-            also: variables to give beside the outputs.
+            inputs: name → tensor of the program's shape; images as N×H×W×3 uint8, RGB, which the
+                program's first operators scale and shift.
+            trace: return every variable that is not constant, not only the outputs.
+            also: variables to return beside the outputs.
 
         Returns:
-            Name → tensor, in the type the program declares. A classifier's label is an array of
-            one, its dictionary a 1×K tensor of probabilities in the order of `classes`.
+            Name → tensor, in the type that the program declares. A classifier's label is an array
+            of one, its dictionary a 1×K tensor of probabilities in the order of `classes`.
 
         Raises:
-            RuntimeFailedError: an input is missing or of another shape, or an operator fails.
+            RuntimeFailedError: an input is missing or has another shape, or an operator fails.
         """
         values: dict[str, Value] = {name: self._input(name, inputs) for name in self.inputs}
         with torch.inference_mode():
@@ -252,11 +264,11 @@ class MilProgram:
                 for name in () if trace else step.last_used:
                     if name not in also:
                         values.pop(name, None)
-        given = values if trace else dict.fromkeys((*self.outputs, *also))
-        return {name: np.asarray(values[name]) for name in given}
+        names = values if trace else dict.fromkeys((*self.outputs, *also))
+        return {name: np.asarray(values[name]) for name in names}
 
     def _input(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> Tensor:
-        """One input as the program takes it."""
+        """One input, as the program takes it."""
         if name not in inputs:
             raise RuntimeFailedError(f"{self.name}: no input {name!r}")
         array, (shape, dtype) = np.asarray(inputs[name]), self.inputs[name]
@@ -271,29 +283,29 @@ class MilProgram:
     @property
     def classes(self) -> tuple[str, ...]:
         """A classifier's labels in the order of its probabilities; empty for other programs."""
-        last = self._classifier()
-        names = self.weights[str(last.inputs["classes"])] if last else []
+        step = self._classifier()
+        names = self.weights[str(step.inputs["classes"])] if step else []
         return tuple(str(int(n)) if is_tensor(n) else n for n in names)
 
     def classifier_logits(self) -> tuple[str, bool]:
-        """Of a classifier: the variable to take logits from, and whether it holds probabilities.
+        """A classifier's variable with the logits, and whether it has probabilities instead.
 
-        That is what feeds the softmax before the classifier; where there is none, it is the
-        probabilities, whose logarithms are logits up to one constant an image.
+        It is the input of the softmax before the classifier. Without a softmax it is the
+        probabilities, whose logarithms are logits up to a constant per image.
         """
-        last = self._classifier()
-        if last is None:
-            raise RuntimeFailedError(f"{self.name} is no classifier")
-        made = {name: step for step in self._steps for name, _ in step.outputs}
-        at = probabilities = str(last.inputs["probabilities"])
-        while at in made and made[at].kind in TRANSPARENT:
-            at = str(made[at].inputs["x"])
-        if at in made and made[at].kind == "softmax":
-            return str(made[at].inputs["x"]), False
+        classifier = self._classifier()
+        if classifier is None:
+            raise RuntimeFailedError(f"{self.name} is not a classifier")
+        producers = {name: step for step in self._steps for name, _ in step.outputs}
+        name = probabilities = str(classifier.inputs["probabilities"])
+        while name in producers and producers[name].kind in TRANSPARENT:
+            name = str(producers[name].inputs["x"])
+        if name in producers and producers[name].kind == "softmax":
+            return str(producers[name].inputs["x"]), False
         return probabilities, True
 
     def operators(self) -> dict[str, int]:
-        """How many operators of each type run, the most frequent first; no constants."""
+        """Operators by type, the most frequent first, without constants."""
         return dict(Counter(step.kind for step in self._steps).most_common())
 
     def _classifier(self) -> Step | None:
@@ -301,24 +313,24 @@ class MilProgram:
 
 
 def planes(image: NDArray[Any], colours: str) -> NDArray[Any]:
-    """N×H×W×3 RGB as the N×3×H×W that Core ML makes of an image, in the order of `colours`."""
+    """N×H×W×3 RGB as N×3×H×W, as Core ML passes an image to a program, in order of `colours`."""
     if image.ndim != 4 or image.shape[-1] != 3 or colours not in ("RGB", "BGR"):
         raise RuntimeFailedError(f"an image of shape {image.shape} cannot be fed as {colours}")
     return (image[..., ::-1] if colours == "BGR" else image).transpose(0, 3, 1, 2)
 
 
 def fits(size: int, declared: Any) -> bool:
-    """Whether an axis has the size that a program declares; one that is free is a symbol."""
+    """Whether an axis has the size that a program declares; free sizes are symbols."""
     return size == declared or not isinstance(declared, int | np.integer)
 
 
 def is_tensor(value: Value, dtype: torch.dtype | None = None) -> bool:
-    """Whether a value is a tensor, and of a type."""
+    """Whether a value is a tensor, of a type if given."""
     return isinstance(value, Tensor) and (dtype is None or value.dtype == dtype)
 
 
 def declared_dtype(var: Any) -> torch.dtype | None:
-    """The type a variable is declared in; None for strings, lists and dictionaries."""
+    """The declared type of a variable; None for strings, lists and dictionaries."""
     types = preload().converters.mil.mil.types
     if not (types.is_tensor(var.sym_type) or types.is_scalar(var.sym_type)):
         return None

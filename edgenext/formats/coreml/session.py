@@ -1,4 +1,4 @@
-"""Core ML packages: run by an interpreter of their ML program, and by Core ML itself on macOS."""
+"""Core ML packages, run by Core ML on macOS and elsewhere by an interpreter of their program."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgenext.errors import ArtifactError, RuntimeFailedError
-from edgenext.formats.coreml.program import MilProgram, one_line, preload
-from edgenext.formats.session import ArtifactSession, Inspection, Logits
+from edgenext.formats.coreml.program import MilProgram, preload
+from edgenext.formats.session import ArtifactSession, Inspection, Logits, one_line
 from edgenext.schema import Evidence, Manifest, TensorSpec
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ __all__ = ["CoreMLSession", "inspect", "open_session", "preload"]
 
 
 class CoreMLSession(ArtifactSession):
-    """A Core ML artifact, loaded: into Core ML on macOS, into the interpreter elsewhere.
+    """A Core ML artifact, loaded into Core ML on macOS and into the interpreter elsewhere.
 
-    Of a classifier the logits are what feeds its softmax; where there is none, and always on
-    macOS, they are the logarithms of its probabilities. The manifest's labels give their order.
+    The logits of a classifier are the input of its softmax; without one, and always on macOS, they
+    are the logarithms of its probabilities. Their order is that of the manifest's labels.
     """
 
     def __init__(self, package: Path, manifest: Manifest, threads: int) -> None:
@@ -54,41 +54,46 @@ class CoreMLSession(ArtifactSession):
         return values if self._order is None else values[:, self._order]
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        """Every float tensor of one prepared batch that is computed, by the interpreter alone."""
+        """Every float tensor that the interpreter computes from one prepared batch, by name."""
         return {
             name: value.astype(np.float32)
             for name, value in self._run(prepared, trace=True).items()
             if value.dtype.kind == "f" and name not in self._program.inputs
         }
 
-    def _run(self, prepared: NDArray[Any], **what: Any) -> dict[str, NDArray[Any]]:
+    def _run(self, prepared: NDArray[Any], **options: Any) -> dict[str, NDArray[Any]]:
         with torch_threads(self._threads):
-            return self._program.run({self.manifest.input.name: prepared}, **what)
+            return self._program.run({self.manifest.input.name: prepared}, **options)
 
     def _predict(self, model: Any, prepared: NDArray[Any]) -> Logits:
-        """Logits by Core ML itself, which takes one image at a time as a picture."""
+        """Logits by Core ML, which takes image inputs one at a time, as Pillow images."""
         name = self.manifest.input.name
         feeds: list[Any] = [prepared]
         if name in self._program.images:
             feeds = [Image.fromarray(image) for image in prepared]
         try:
-            given = [model.predict({name: feed}) for feed in feeds]
-        except Exception as e:  # Core ML's errors come through as plain ones
+            results = [model.predict({name: feed}) for feed in feeds]
+        except Exception as e:  # coremltools raises Core ML's errors as plain ones
             raise RuntimeFailedError(
                 f"Core ML cannot run {self.manifest.file}: {one_line(e)}"
             ) from e
         if self._order is None:
-            rows = [np.asarray(g[self.manifest.outputs[0].name], np.float32) for g in given]
+            rows = [np.asarray(r[self.manifest.outputs[0].name], np.float32) for r in results]
             return np.concatenate([row.reshape(-1, row.shape[-1]) for row in rows])
         labels = [self._program.classes[i] for i in self._order]
-        found = [next(v for v in g.values() if isinstance(v, dict)) for g in given]
-        by_name = [{str(label): p for label, p in of.items()} for of in found]
-        return log(np.asarray([[of[label] for label in labels] for of in by_name], np.float32))
+        probabilities = [
+            {str(label): p for label, p in value.items()}
+            for result in results
+            for value in [next(v for v in result.values() if isinstance(v, dict))]
+        ]
+        return log(
+            np.asarray([[row[label] for label in labels] for row in probabilities], np.float32)
+        )
 
 
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Compute in `count` threads for a while; torch has one number for the whole process."""
+    """Compute with `count` threads in a block; torch has one number for the whole process."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -103,10 +108,10 @@ def log(probabilities: Logits) -> Logits:
 
 
 def class_order(program: MilProgram, manifest: Manifest) -> list[int] | None:
-    """Where each label of the manifest stands among a classifier's; None for other programs.
+    """The position of each label of the manifest in the classifier; None for other programs.
 
     Raises:
-        ArtifactError: they are not the same labels.
+        ArtifactError: the classifier has other labels.
     """
     classes = program.classes
     if not classes:
@@ -114,48 +119,48 @@ def class_order(program: MilProgram, manifest: Manifest) -> list[int] | None:
     labels = manifest.labels or classes
     if labels == classes:
         return list(range(len(classes)))
-    where = {label: i for i, label in enumerate(classes)}
-    if len(where) < len(classes) or sorted(labels) != sorted(classes):
+    positions = {label: i for i, label in enumerate(classes)}
+    if len(positions) < len(classes) or sorted(labels) != sorted(classes):
         raise ArtifactError(f"{program.name} has other labels than its manifest")
-    return [where[label] for label in labels]
+    return [positions[label] for label in labels]
 
 
 def device_model(package: Path) -> Any:
     """A package loaded into Core ML, with all of the device's compute units.
 
     Raises:
-        RuntimeFailedError: Core ML refuses the package.
+        RuntimeFailedError: Core ML cannot load the package.
     """
     try:
         return preload().models.MLModel(str(package))
-    except Exception as e:  # Core ML's errors come through as plain ones
+    except Exception as e:  # coremltools raises Core ML's errors as plain ones
         raise RuntimeFailedError(f"Core ML cannot load {package.name}: {one_line(e)}") from e
 
 
 def inspect(package: Path) -> Inspection:
-    """What a package says of itself.
+    """The input, output and operators of a package.
 
     Raises:
-        ArtifactError: it is not a whole package of an ML program.
+        ArtifactError: it is not a complete package of an ML program.
         MissingDependencyError: coremltools is not installed.
     """
     program = MilProgram(package)
     ((name, (shape, dtype)),) = program.inputs.items()
     if name in program.images:
         rows, colours, height, width = shape
-        given = TensorSpec(name=name, shape=(rows, height, width, colours), dtype="uint8")
+        source = TensorSpec(name=name, shape=(rows, height, width, colours), dtype="uint8")
     else:
         half = dtype == torch.float16
-        given = TensorSpec(name=name, shape=shape, dtype="float16" if half else "float32")
+        source = TensorSpec(name=name, shape=shape, dtype="float16" if half else "float32")
     logits = TensorSpec(name="logits", shape=(shape[0], -1), dtype="float32")
-    return Inspection(given, (logits,), program.operators())
+    return Inspection(source, (logits,), program.operators())
 
 
 def open_session(artifact: Artifact, threads: int) -> CoreMLSession:
-    """Load a Core ML artifact, the folder of a package.
+    """Load a Core ML artifact, which is a folder.
 
     Raises:
-        ArtifactError: it is not a whole package of an ML program.
+        ArtifactError: it is not a complete package of an ML program.
         MissingDependencyError: coremltools is not installed.
         RuntimeFailedError: it cannot be run.
     """

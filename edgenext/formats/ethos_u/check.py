@@ -1,7 +1,7 @@
-"""Arm's compiler for Ethos-U, Vela: where each operator of a TFLite file lands, and estimates.
+"""Vela, Arm's compiler for Ethos-U: the unit of each operator of a TFLite file, and estimates.
 
-Vela's exit status says nothing of a fallback: a file of which nothing runs on the NPU is compiled,
-too. Its listing is read for what lands where, its warnings for why.
+Vela's exit status does not tell of a fallback: it compiles files that run on the CPU entirely. Its
+listing has the unit of each operator, its warnings have the reasons.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import ArtifactError, RuntimeFailedError, unknown_name
-from edgenext.formats.placement import ask, log_of, placements, refusals, report
+from edgenext.formats.placement import (
+    call_compiler,
+    check_report,
+    compiler_log,
+    placements,
+    refusals,
+)
 from edgenext.system.files import atomic_path
 
 if TYPE_CHECKING:
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 
     from edgenext.formats.artifact import Artifact
     from edgenext.schema import CheckReport
+    from edgenext.system.isolation import Outcome
 
 PACKAGE = "ethos-u-vela"
 
@@ -37,7 +44,7 @@ ACCELERATORS = tuple(
     }.items()
     for macs in sizes
 )
-"""The NPUs, with the multiply-adds that each does in a cycle."""
+"""The NPUs, with their number of multiply-accumulates per cycle."""
 
 DEFAULT_ACCELERATOR = "ethos-u55-256"
 
@@ -50,19 +57,19 @@ ESTIMATES = {
     "dram_kib": ("dram_memory_used", 1.0),
     "off_chip_flash_kib": ("off_chip_flash_memory_used", 1.0),
 }
-"""What a report has → the column of Vela's summary, and the factor between their units."""
+"""Name in a report → the column of Vela's summary, and the factor between their units."""
 
-LANDED = re.compile(r"^ +(CPU|NPU): (\S+) = (.*) \(outputs \[.*\]\)$", re.MULTILINE)
-COUNTED = re.compile(r"^(CPU|NPU) operators = (\d+)", re.MULTILINE)
-WARNED = re.compile(
+OPERATOR = re.compile(r"^ +(CPU|NPU): (\S+) = (.*) \(outputs \[.*\]\)$", re.MULTILINE)
+COUNT = re.compile(r"^(CPU|NPU) operators = (\d+)", re.MULTILINE)
+WARNING = re.compile(
     r"^Warning \(supported operators\) operator: (\w+), ofm: '(.*)'\nReason: (.*(?:\n.+)*)",
     re.MULTILINE,
 )
-NAMED = re.compile(r" \([^()]*(?:<locals>[^()]*)*\)$", re.MULTILINE)
+TENSOR_NAME = re.compile(r" \([^()]*(?:<locals>[^()]*)*\)$", re.MULTILINE)
 """A tensor's name at the end of a reason."""
 
 UNREADABLE = ("Failed to load TfLite model", "cannot mmap an empty file")
-"""What Vela prints before a broken file brings it down."""
+"""What Vela prints before it crashes on a broken file."""
 
 UNEXPLAINED = "Vela does not say why"
 PARTIAL = "the estimates leave out what the CPU runs"
@@ -74,64 +81,72 @@ NO_NUMBERS = (
 def check(
     artifact: Artifact, *, config: str = DEFAULT_ACCELERATOR, out: Path | str | None = None
 ) -> CheckReport:
-    """What Vela says of a TFLite file, for one NPU.
+    """Vela's report on a TFLite file, for one NPU.
 
-    Operators on the NPU are Vela's own, many for one of the file; those on the CPU are the file's.
+    Operators on the NPU are Vela's own, several for one of the file; those on the CPU are the
+    file's.
 
     Args:
         artifact: a TFLite file with a fixed batch.
         config: one of `ACCELERATORS`.
-        out: folder to keep the compiled file in.
+        out: folder in which to keep the compiled file.
 
     Raises:
-        UsageError: no such accelerator; the nearest names are suggested.
-        ArtifactError: no whole TFLite file.
+        UsageError: unknown accelerator; the nearest names are suggested.
+        ArtifactError: the file is damaged.
         MissingDependencyError: Vela is not installed.
-        RuntimeFailedError: it died.
+        RuntimeFailedError: it crashed.
         OutputError: the compiled file cannot be written.
     """
     if config not in ACCELERATORS:
         raise unknown_name("accelerator", config, ACCELERATORS)
     with TemporaryDirectory(prefix="edgenext-") as folder:
-        try:
-            outcome = ask(
-                "ethos_u.check:build", artifact, "ethosu", "Vela", config=config, folder=folder
-            )
-        except RuntimeFailedError as e:
-            said = log_of(artifact).read_text(errors="replace")
-            if any(words in said for words in UNREADABLE):
-                raise ArtifactError(f"{artifact.path.name} is no whole TFLite file") from e
-            raise
-        made = outcome.result
-        kept = _kept(Path(made["compiled"]), artifact, out) if made["compiled"] else ""
-    fields: dict[str, Any] = {"accepted": False, "delegated": False, "errors": (made["failed"],)}
-    if not made["failed"]:
-        fields = _landed(outcome.output) | {"estimates": made["estimates"]}
-    return report(
+        outcome = _call_vela(artifact, config, folder)
+        result = outcome.result
+        copy = _save(Path(result["compiled"]), artifact, out) if result["compiled"] else ""
+    fields: dict[str, Any] = {"accepted": False, "delegated": False, "errors": (result["failed"],)}
+    if not result["failed"]:
+        fields = _placement(outcome.output) | {"estimates": result["estimates"]}
+    return check_report(
         artifact,
         "ethos-u",
         unit="npu",
         compiler=f"Vela for {config}",
         version=version(PACKAGE),
         seconds=round(outcome.seconds, 1),
-        compiled=kept,
+        compiled=copy,
         **fields,
     )
 
 
+def _call_vela(artifact: Artifact, config: str, folder: str) -> Outcome:
+    """Compile a file in a process of its own; see `build`."""
+    try:
+        return call_compiler(
+            "ethos_u.check:build", artifact, "ethosu", "Vela", config=config, folder=folder
+        )
+    except RuntimeFailedError as e:
+        log = compiler_log(artifact).read_text(errors="replace")
+        if any(words in log for words in UNREADABLE):
+            raise ArtifactError(
+                f"{artifact.path.name} is not a complete TFLite file", "Export it again"
+            ) from e
+        raise
+
+
 def build(job: dict[str, Any]) -> dict[str, Any]:
-    """Compile a file; what Vela says of it goes to stdout.
+    """Compile a file; Vela prints its listing to stdout.
 
     Args:
-        job: `path` of a TFLite file, `config`, and the `folder` for what Vela writes.
+        job: `path` of a TFLite file, `config`, and the `folder` for the files that Vela writes.
 
     Returns:
-        `compiled`, a path; `estimates` by name; or `failed`, in Vela's words.
+        `compiled`, a path; `estimates` by name; or `failed`, Vela's error.
     """
     from ethosu.vela import vela
 
     folder = Path(job["folder"])
-    source = folder / "network.tflite"  # Vela calls what it writes after what it reads
+    source = folder / "network.tflite"  # Vela names its files after its input
     shutil.copyfile(job["path"], source)
     options = ["--accelerator-config", job["config"], "--output-dir", str(folder)]
     try:
@@ -144,13 +159,13 @@ def build(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _units(row: Mapping[str, str]) -> dict[str, float]:
-    """Vela's estimates in our units; those that are there."""
-    found = {name: factor * float(row[column]) for name, (column, factor) in ESTIMATES.items()}
-    return {name: value for name, value in found.items() if math.isfinite(value) and value}
+    """Vela's estimates in the units of a report, without those that it does not have."""
+    values = {name: factor * float(row[column]) for name, (column, factor) in ESTIMATES.items()}
+    return {name: value for name, value in values.items() if math.isfinite(value) and value}
 
 
-def _kept(compiled: Path, artifact: Artifact, out: Path | str | None) -> str:
-    """Where the compiled file stands once it is kept."""
+def _save(compiled: Path, artifact: Artifact, out: Path | str | None) -> str:
+    """Copy the compiled file to a folder, if one is given; the path of the copy."""
     if out is None:
         return ""
     path = Path(out) / f"{artifact.path.stem}_vela.tflite"
@@ -159,36 +174,36 @@ def _kept(compiled: Path, artifact: Artifact, out: Path | str | None) -> str:
     return str(path)
 
 
-def _landed(said: str) -> dict[str, Any]:
+def _placement(output: str) -> dict[str, Any]:
     """Placement and refusals, from what Vela prints.
 
     Raises:
-        RuntimeFailedError: it prints something else.
+        RuntimeFailedError: the output has another format.
     """
-    counts = {unit: int(n) for unit, n in COUNTED.findall(said)}
+    counts = {unit: int(n) for unit, n in COUNT.findall(output)}
     units: dict[str, Counter[str]] = {"npu": Counter(), "cpu": Counter()}
-    warned = {name: (kind, _reason(why)) for kind, name, why in WARNED.findall(said)}
-    left = []
-    for unit, kind, name in LANDED.findall(said):
+    warnings = {name: (kind, _reason(text)) for kind, name, text in WARNING.findall(output)}
+    refused = []
+    for unit, kind, name in OPERATOR.findall(output):
         if unit == "NPU":
             units["npu"][kind] += 1
             continue
-        operator, why = warned.get(name, (kind, UNEXPLAINED))
+        operator, reason = warnings.get(name, (kind, UNEXPLAINED))
         units["cpu"][operator] += 1
-        left.append((operator, name, why))
-    if counts != {unit.upper(): found.total() for unit, found in units.items()}:
+        refused.append((operator, name, reason))
+    if counts != {unit.upper(): operators.total() for unit, operators in units.items()}:
         raise RuntimeFailedError(
-            "Vela's listing cannot be read", f"This package knows that of {PACKAGE} 5.2"
+            "Vela's listing cannot be read", f"Install {PACKAGE} 5.2, whose format is supported"
         )
     return {
         "accepted": True,
-        "delegated": not left,
+        "delegated": not refused,
         "placements": placements(units),
-        "refusals": refusals(left),
-        "notes": (NO_NUMBERS, PARTIAL) if left else (NO_NUMBERS,),
+        "refusals": refusals(refused),
+        "notes": (NO_NUMBERS, PARTIAL) if refused else (NO_NUMBERS,),
     }
 
 
 def _reason(text: str) -> str:
-    """Vela's lines as one, without the name of the one tensor that they are of."""
-    return "; ".join(NAMED.sub("", text).splitlines())
+    """The lines of a warning as one, without the name of its tensor."""
+    return "; ".join(TENSOR_NAME.sub("", text).splitlines())

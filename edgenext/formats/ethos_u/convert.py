@@ -1,7 +1,7 @@
 """Q/DQ deployment graph → a TFLite file in integers throughout, for Arm's Ethos-U.
 
-The NPU has no float arithmetic and no square root, and Vela places operators, not parts of them;
-so the norms are written in what it has before anything is stored.
+The NPU has no float arithmetic and no square root, and Vela does not decompose operators, so norms
+are first rewritten in operators that it has.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from onnx import TensorProto
 
 from edgenext.errors import UsageError
 from edgenext.formats.ethos_u.graph import integer_file
-from edgenext.formats.ethos_u.norms import write_norms
+from edgenext.formats.ethos_u.norms import decompose_norms
 from edgenext.formats.ethos_u.ranges import float_ranges
 
 
@@ -27,25 +27,26 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     """Write a .tflite file.
 
     Args:
-        job: `graph` and `out` are paths, `scheme` is w8a8-static; `samples` the path of
+        job: `graph` and `out` are paths, `scheme` is w8a8-static; `samples` is the path of
             calibration inputs, N×H×W×3 float32.
 
     Raises:
-        UsageError: another scheme, or a batch.
-        ArtifactError: a graph that integers cannot compute.
+        UsageError: another scheme, or a batch other than 1.
+        ArtifactError: a graph that cannot be computed in integers.
     """
     if job["scheme"] != "w8a8-static":
         raise UsageError(
             f"a TFLite file for ethos-u is w8a8-static, not {job['scheme']}",
-            "Use that scheme, or --format onnx",
+            "Use --scheme w8a8-static, or --format onnx",
         )
     source = onnx.load(job["graph"])
     if source.graph.input[0].type.tensor_type.shape.dim[0].dim_value != 1:
-        raise UsageError("a TFLite file for ethos-u takes one image", "Leave --batch out")
+        raise UsageError("a TFLite file for ethos-u takes one image a call", "Leave --batch out")
     model = ir.from_proto(onnx.shape_inference.infer_shapes(source))
-    write_norms(model.graph)
-    written = onnx.shape_inference.infer_shapes(ir.to_proto(model))
-    ranges = float_ranges(written, _batches(written, np.load(job["samples"], mmap_mode="r")))
+    decompose_norms(model.graph)
+    decomposed = onnx.shape_inference.infer_shapes(ir.to_proto(model))
+    samples = np.load(job["samples"], mmap_mode="r")
+    ranges = float_ranges(decomposed, _batches(decomposed, samples))
     Path(job["out"]).write_bytes(integer_file(model, ranges, "EdgeNeXt in integers"))
     return {"tool": f"edgenext {version('edgenext')}"}
 

@@ -1,9 +1,9 @@
-"""A Q/DQ graph as a TFLite file without a float in it.
+"""A Q/DQ graph as a TFLite file without floats.
 
-What the graph has in bytes stays in these bytes. What it leaves in float becomes 16 bits wide, in
-the range of the calibration images; a layer that computes in float from int8 weights becomes one
-of 16-bit activations. Only activations that are tables, and products of two of them, are in bytes
-always; so is what the file takes and gives.
+Tensors that the graph has in 8 bits stay in 8 bits. Those it has in float get 16 bits, over the
+range on the calibration images; a layer that computes in float from int8 weights gets 16-bit
+activations. Activation functions (tables), products of two activations, and the input and output
+of the file are always in 8 bits.
 """
 
 from __future__ import annotations
@@ -19,19 +19,25 @@ from edgenext.formats.ethos_u import layers as integer_layers
 from edgenext.formats.ethos_u import operators as integer_operators
 from edgenext.formats.ethos_u.norms import INVERSE_ROOT, sizes
 from edgenext.formats.ethos_u.ranges import Ranges
-from edgenext.formats.ethos_u.tensors import IMAGE, Tensors, byte_params_of, stored, wanted
+from edgenext.formats.ethos_u.tensors import (
+    IMAGE,
+    Tensors,
+    byte_params_of,
+    readers_params,
+    stored_constant,
+)
 
 
-def integer_file(model: ir.Model, ranges: Ranges, about: str) -> bytes:
+def integer_file(model: ir.Model, ranges: Ranges, description: str) -> bytes:
     """The content of a TFLite file.
 
     Args:
-        model: Q/DQ graph with its norms written out (`integer_norms`).
-        ranges: least and greatest value of every float tensor.
-        about: description that stands in the file.
+        model: Q/DQ graph with its norms decomposed (`norms.decompose_norms`).
+        ranges: minimum and maximum of every float tensor.
+        description: of the file, stored in it.
 
     Raises:
-        ArtifactError: a graph that integers cannot compute, by the name of the operator.
+        ArtifactError: a graph that cannot be computed in integers; the operator is named.
     """
     graph, tensors = model.graph, Tensors(ranges)
     image = graph.inputs[0]
@@ -44,9 +50,9 @@ def integer_file(model: ir.Model, ranges: Ranges, about: str) -> bytes:
         tensors[image] = tensors.file.activation("image", shape, np.uint8, 1.0, 0, range(4))
     for node in graph:
         if node.op_type not in OPERATORS:
-            raise ArtifactError(f"{node.op_type} ({node.name}) is not known in integers")
+            raise ArtifactError(f"{node.op_type} ({node.name}) is not supported in integers")
         OPERATORS[node.op_type](tensors, node)
-    return tensors.file.content(tensors[image], tensors.bytes(graph.outputs[0]), about)
+    return tensors.file.content(tensors[image], tensors.bytes(graph.outputs[0]), description)
 
 
 def _quantize(tensors: Tensors, node: ir.Node) -> None:
@@ -55,12 +61,12 @@ def _quantize(tensors: Tensors, node: ir.Node) -> None:
 
 
 def _dequantize(tensors: Tensors, node: ir.Node) -> None:
-    if stored(node.outputs[0]) is None:  # else whoever reads the constant looks here
+    if stored_constant(node.outputs[0]) is None:  # constants are read through this node
         _pass(tensors, node)
 
 
 def _pass(tensors: Tensors, node: ir.Node) -> None:
-    """Nothing but a change of type: pixels become signed bytes."""
+    """Only a change of type: uint8 pixels become int8."""
     x = tensors[node.inputs[0]]
     if x.dtype == np.uint8:
         x = tensors.requantized(x, (x.scale, x.zero - 128))
@@ -68,7 +74,7 @@ def _pass(tensors: Tensors, node: ir.Node) -> None:
 
 
 def _transpose(tensors: Tensors, node: ir.Node) -> None:
-    """Nothing is moved: the order of the axes is another."""
+    """The data stay in place; only the order of the axes changes."""
     x, perm = tensors[node.inputs[0]], list(node.attributes["perm"].as_ints())
     tensors[node.outputs[0]] = replace(x, order=tuple(perm.index(axis) for axis in x.order))
 
@@ -81,25 +87,25 @@ def _reshape(tensors: Tensors, node: ir.Node) -> None:
 def _split(tensors: Tensors, node: ir.Node) -> None:
     x = tensors[node.inputs[0]]
     axis = x.order.index(node.attributes["axis"].as_int())
-    made = []
+    parts = []
     for value in node.outputs:
         shape = [sizes(value)[a] for a in x.order]
-        made.append(tensors.like(x, str(value.name), shape, x.order))
-        tensors[value] = made[-1]
-    parts = tensors.file.integers(*(m.shape[axis] for m in made))
-    inputs = [x.index, parts, tensors.file.scalar(axis)]
-    tensors.file.operator("SPLIT_V", inputs, made, numSplits=len(made))
+        parts.append(tensors.like(x, str(value.name), shape, x.order))
+        tensors[value] = parts[-1]
+    lengths = tensors.file.integers(*(part.shape[axis] for part in parts))
+    inputs = [x.index, lengths, tensors.file.scalar(axis)]
+    tensors.file.operator("SPLIT_V", inputs, parts, numSplits=len(parts))
 
 
 def _concat(tensors: Tensors, node: ir.Node) -> None:
-    value, found = node.outputs[0], [tensors[v] for v in node.inputs]
-    order = found[0].order
-    params = None if any(x.wide for x in found) else wanted(value)
-    target = params or tensors.wide_params(value)
-    parts = [tensors.requantized(tensors.arranged(x, order), target, params is None) for x in found]
-    made = tensors.add(value, [sizes(value)[axis] for axis in order], order, params)
+    value, inputs = node.outputs[0], [tensors[v] for v in node.inputs]
+    order = inputs[0].order
+    params = None if any(x.wide for x in inputs) else readers_params(value)
+    target, wide = params or tensors.wide_params(value), params is None
+    parts = [tensors.requantized(tensors.arranged(x, order), target, wide) for x in inputs]
+    result = tensors.add(value, [sizes(value)[axis] for axis in order], order, params)
     axis = order.index(node.attributes["axis"].as_int())
-    tensors.file.operator("CONCATENATION", [x.index for x in parts], [made], axis=axis)
+    tensors.file.operator("CONCATENATION", [x.index for x in parts], [result], axis=axis)
 
 
 OPERATORS: dict[str, Callable[[Tensors, ir.Node], None]] = {
@@ -124,4 +130,4 @@ OPERATORS: dict[str, Callable[[Tensors, ir.Node], None]] = {
     "Sub": integer_operators.elementwise,
     "Transpose": _transpose,
 }
-"""What deployment graphs consist of once their norms are written out."""
+"""The operators of deployment graphs whose norms are decomposed."""

@@ -1,8 +1,8 @@
-"""What divides, written with means, products and inverse roots, which integer hardware has.
+"""Norms and quotients, decomposed into the means, products and inverse roots that an NPU has.
 
 LayerNorm becomes (x − mean) · (mean of squares + ε)^−½ and its affine. Attention divides the
-products of queries and keys by their lengths; here queries and keys are brought to a mean square
-of one before they are multiplied, so that bytes hold both.
+products of queries and keys by their norms; here queries and keys are scaled to a mean square of
+one before they are multiplied, so that 8 bits suffice for both.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from edgenext.errors import ArtifactError
 
 INVERSE_ROOT = "Pow"
-"""The operator of x^−½: ONNX has no other that is whole."""
+"""The operator of x^−½: ONNX has no single other one."""
 
 LEAST_SIZE = 2.0**-10
-"""Mean magnitude below which a row has nothing to norm: the root of LayerNorm's ε. Queries and keys
-are about 1, for rows of qkv have norm 1 and read what a norm gives."""
+"""Mean magnitude below which a row is not normalised: the root of LayerNorm's ε. That of queries
+and keys is about 1, because rows of qkv have norm 1 and their input is normalised."""
 
 
-def write_norms(graph: ir.Graph) -> None:
+def decompose_norms(graph: ir.Graph) -> None:
     """Replace every LayerNormalization and every quotient of an attention, in place.
 
     Raises:
-        ArtifactError: an attention of another form than a deployment graph's.
+        ArtifactError: an attention of another structure than a deployment graph's.
     """
     for node in list(graph):
         if node.op_type == "LayerNormalization":
@@ -37,7 +37,7 @@ def write_norms(graph: ir.Graph) -> None:
 
 
 class _Edit:
-    """Nodes in front of another one, called after it."""
+    """Inserts nodes before another one, with names that start with its name."""
 
     def __init__(self, graph: ir.Graph, before: ir.Node) -> None:
         self.graph, self.before = graph, before
@@ -66,12 +66,12 @@ class _Edit:
             shape=ir.Shape(shape),
             type=ir.TensorType(ir.DataType.FLOAT),
         )
-        made = ir.node(op, inputs, attributes, outputs=[output], name=output.name)
-        self.graph.insert_before(self.before, made)
+        node = ir.node(op, inputs, attributes, outputs=[output], name=output.name)
+        self.graph.insert_before(self.before, node)
         return output
 
     def mean(self, x: ir.Value, name: str) -> ir.Value:
-        """Over the last axis, which stays."""
+        """The mean over the last axis, which is kept."""
         shape = sizes(x)
         axes = self.constant(f"{name}_axes", np.asarray([-1], np.int64))
         return self.node("ReduceMean", (x, axes), name, (*shape[:-1], 1), keepdims=1)
@@ -82,15 +82,15 @@ class _Edit:
 
 
 def sizes(value: ir.Value) -> tuple[int, ...]:
-    """A tensor's shape, all of it known.
+    """The shape of a tensor, all of it known.
 
     Raises:
         ArtifactError: a free dimension.
     """
-    known = [d for d in value.shape or () if isinstance(d, int)]
-    if value.shape is None or len(known) != len(value.shape):
+    fixed = [d for d in value.shape or () if isinstance(d, int)]
+    if value.shape is None or len(fixed) != len(value.shape):
         raise ArtifactError(f"the shape of {value.name} is not fixed", "Export it with --batch 1")
-    return tuple(known)
+    return tuple(fixed)
 
 
 def constant_of(value: ir.Value | None) -> NDArray[np.float32]:
@@ -100,7 +100,7 @@ def constant_of(value: ir.Value | None) -> NDArray[np.float32]:
         ArtifactError: it is computed.
     """
     if value is None or value.const_value is None:
-        raise ArtifactError(f"{value.name if value else 'an operand'} is no constant")
+        raise ArtifactError(f"{value.name if value else 'an operand'} is not a constant")
     array: NDArray[np.float32] = value.const_value.numpy()
     return array
 
@@ -118,11 +118,11 @@ def _layer_norm(edit: _Edit, node: ir.Node) -> None:
 
 
 def _unit(edit: _Edit, x: ir.Value, name: str, by: ir.Value | None = None) -> ir.Value:
-    """A tensor over the root of the mean of its squares along the last axis, times a factor.
+    """A tensor divided by the root of its mean square along the last axis, times a factor.
 
-    In two steps: over the mean of its magnitudes first, which leaves every row near one. In 16
-    bits the squares of a quiet row would be gone beside those of a loud one, and an inverse root
-    is a table that is coarse where it is steep.
+    In two steps, first by the mean of its magnitudes, which brings every row near one: in 16 bits
+    the squares of a row of small values would vanish beside those of large ones, and an inverse
+    root is a table, which is coarse where it is steep.
     """
     shape = sizes(x)
     size = edit.mean(edit.node("Abs", (x,), f"{name}magnitude", shape), f"{name}size")
@@ -139,34 +139,35 @@ def _unit(edit: _Edit, x: ir.Value, name: str, by: ir.Value | None = None) -> ir
 
 
 def _attention(graph: ir.Graph, softmax: ir.Node) -> None:
-    """What is q · k / (|q| |k|) · t as the product of (q · rms(q)^−1 · t/n) and (k · rms(k)^−1)."""
-    scaled = _maker(softmax.inputs[0], "Mul")
-    product, quotient = (_maker(scaled.inputs[i], op) for i, op in enumerate(("MatMul", "Div")))
-    turned = _maker(product.inputs[1], "Transpose")
-    query, key = product.inputs[0], turned.inputs[0]
+    """Replace q · k / (|q| |k|) · t by the product of q · rms(q)^−1 · t/n and k · rms(k)^−1."""
+    scaled = _producer(softmax.inputs[0], "Mul")
+    product, quotient = (_producer(scaled.inputs[i], op) for i, op in enumerate(("MatMul", "Div")))
+    transpose = _producer(product.inputs[1], "Transpose")
+    query, key = product.inputs[0], transpose.inputs[0]
     assert query is not None and key is not None  # noqa: S101 - a product has operands
-    temperature = constant_of(_maker(quotient.inputs[0], "Div").inputs[0])
+    temperature = constant_of(_producer(quotient.inputs[0], "Div").inputs[0])
     edit = _Edit(graph, scaled)
     tokens = sizes(query)[-1]
     by = edit.constant("temperature", (temperature / tokens).astype(np.float32))
-    left = _unit(edit, query, "query_", by)
-    right = _unit(edit, key, "key_")
+    unit_query = _unit(edit, query, "query_", by)
+    unit_key = _unit(edit, key, "key_")
     *heads, rows, columns = *sizes(query)[:-1], sizes(key)[-2]
-    back = edit.node("Transpose", (right,), "key_turned", (*heads, tokens, columns))
-    maker = back.producer()
-    assert maker is not None  # noqa: S101 - it was made here
-    maker.attributes["perm"] = ir.AttrInt64s("perm", turned.attributes["perm"].as_ints())
-    score = edit.node("MatMul", (left, back), "score", (*heads, rows, columns))
+    transposed = edit.node("Transpose", (unit_key,), "key_turned", (*heads, tokens, columns))
+    producer = transposed.producer()
+    assert producer is not None  # noqa: S101 - the node above
+    producer.attributes["perm"] = ir.AttrInt64s("perm", transpose.attributes["perm"].as_ints())
+    score = edit.node("MatMul", (unit_query, transposed), "score", (*heads, rows, columns))
     _replace(graph, scaled, score)
     _remove_unused(graph, product, quotient)
 
 
-def _maker(value: ir.Value | None, op: str) -> ir.Node:
+def _producer(value: ir.Value | None, op: str) -> ir.Node:
+    """The node that computes a tensor, of the type that an attention has there."""
     node = value.producer() if value is not None else None
     if node is None or node.op_type != op:
         raise ArtifactError(
-            f"the attention at {value.name if value else '?'} has no {op} where one belongs",
-            "Start from the model, or from a file of this package",
+            f"the attention at {value.name if value else '?'} has no {op} where one is expected",
+            "Start from the model, or from a file that this package exported",
         )
     return node
 
@@ -181,6 +182,6 @@ def _replace(graph: ir.Graph, node: ir.Node, result: ir.Value) -> None:
 def _remove_unused(graph: ir.Graph, *nodes: ir.Node) -> None:
     for node in nodes:
         if all(not o.uses() and not o.is_graph_output() for o in node.outputs):
-            makers = [v.producer() for v in node.inputs if v is not None]
+            producers = [v.producer() for v in node.inputs if v is not None]
             graph.remove(node, safe=True)
-            _remove_unused(graph, *(m for m in dict.fromkeys(makers) if m is not None))
+            _remove_unused(graph, *(p for p in dict.fromkeys(producers) if p is not None))

@@ -1,4 +1,4 @@
-"""Activations of an integer file: their scales, their widths and the order of their axes."""
+"""Activations of an integer file: their scales, bit widths and order of axes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from edgenext.formats.ethos_u.ranges import Ranges
 from edgenext.formats.tflite.writer import Array, Stored, Writer
 
 HEADROOM = 1.25
-"""How far beyond the calibration images' values 16 bits reach at least; they have bits to spare."""
+"""Least ratio of the range of 16 bits to that on the calibration images; bits are plentiful."""
 
 WIDENING = 128
-"""Levels of 16 bits for one of 8: the widest byte, 255 levels from its zero point, still fits."""
+"""Levels of 16 bits for one of 8: 255 levels from the zero point, the most, still fit."""
 
 MOVES = ("Reshape", "Transpose")
 """Operators whose output has the scale of their input."""
 
 IMAGE, MATRIX = (0, 2, 3, 1), (0, 1)
-"""Orders of axes: N×H×W×C of N×C×H×W, and rows of features as they are."""
+"""Orders of axes: N×H×W×C from N×C×H×W, and rows of features, unchanged."""
 
 Params = tuple[float, int]
 """A scale and a zero point."""
@@ -43,32 +43,32 @@ class Tensors:
     def __getitem__(self, value: ir.Value | None) -> Stored:
         if value is None or value not in self._stored:
             name = value.name if value else "an operand"
-            raise ArtifactError(f"{name} is read before it is made")
+            raise ArtifactError(f"{name} is read before it is computed")
         return self._stored[value]
 
     def __setitem__(self, value: ir.Value, stored: Stored) -> None:
         self._stored[value] = stored
 
     def range(self, value: ir.Value) -> tuple[float, float]:
-        """What calibration saw of a tensor."""
+        """The range of a tensor on the calibration images."""
         return self._ranges[str(value.name)]
 
-    def limit(self, value: ir.Value, low: float, high: float) -> None:
-        """Say of a tensor what calibration could not see."""
+    def set_range(self, value: ir.Value, low: float, high: float) -> None:
+        """Replace the range of a tensor."""
         self._ranges[str(value.name)] = low, high
 
     def wide_params(self, value: ir.Value) -> Params:
-        """A scale of 16 bits: a power of two, so that noise in the last bits changes none."""
+        """A scale of 16 bits: a power of two, so that noise in the last bits does not change it."""
         reach = max(*map(abs, self.range(value)), 1e-12)
         return 2.0 ** (math.ceil(math.log2(HEADROOM * reach)) - 15), 0
 
     def byte_params(self, value: ir.Value) -> Params:
-        """A scale and zero point of 8 bits over the whole range of a tensor.
+        """A scale and zero point of 8 bits over the full range of a tensor.
 
-        What the graph gives has head room: the largest logit of all is an answer.
+        Outputs of the graph have headroom, because the largest logit decides.
         """
-        room = HEADROOM if value.is_graph_output() else 1.0
-        low, high = (room * end for end in self.range(value))
+        factor = HEADROOM if value.is_graph_output() else 1.0
+        low, high = (factor * end for end in self.range(value))
         low, high = min(low, 0.0), max(high, 0.0)
         mantissa, exponent = math.frexp(max((high - low) / 255, 1e-12))
         scale = math.ldexp(math.ceil(mantissa * 1024), exponent - 10)  # coarse, like all scales
@@ -77,34 +77,34 @@ class Tensors:
     def add(
         self, value: ir.Value, shape: Sequence[int], order: Sequence[int], params: Params | None
     ) -> Stored:
-        """The tensor in which an operator leaves a value: in bytes like these, or in 16 bits."""
+        """The tensor in which an operator stores a value: in 8 bits with `params`, else in 16."""
         dtype = np.int16 if params is None else np.int8
         scale, zero = self.wide_params(value) if params is None else params
-        made = self.file.activation(str(value.name), shape, dtype, scale, zero, order)
-        self._stored[value] = made
-        return made
+        tensor = self.file.activation(str(value.name), shape, dtype, scale, zero, order)
+        self._stored[value] = tensor
+        return tensor
 
     def like(self, source: Stored, name: str, shape: Sequence[int], order: Sequence[int]) -> Stored:
-        """A tensor of another shape that holds the same levels."""
+        """A tensor of another shape with the same levels."""
         kind = source.dtype.type
         return self.file.activation(name, shape, kind, source.scale, source.zero, order)
 
     def wide(self, value: ir.Value | None) -> Stored:
-        """A tensor in 16 bits, widened without an error if it is in bytes."""
+        """A tensor in 16 bits, widened without an error if it is in 8."""
         return self.widened(self[value])
 
-    def widened(self, found: Stored) -> Stored:
-        """A tensor of the file in 16 bits, like `wide`."""
-        if found.wide:
-            return found
-        return self._requantized(found, np.int16, (found.scale / WIDENING, 0))
+    def widened(self, source: Stored) -> Stored:
+        """A tensor of the file in 16 bits, as in `wide`."""
+        if source.wide:
+            return source
+        return self._requantized(source, np.int16, (source.scale / WIDENING, 0))
 
     def bytes(self, value: ir.Value | None) -> Stored:
-        """A tensor in bytes, over its whole range if it is in 16 bits."""
-        found = self[value]
-        if not found.wide or value is None:
-            return found
-        return self._requantized(found, np.int8, self.byte_params(value))
+        """A tensor in 8 bits, over its full range if it is in 16."""
+        source = self[value]
+        if not source.wide or value is None:
+            return source
+        return self._requantized(source, np.int8, self.byte_params(value))
 
     def requantized(self, source: Stored, params: Params, wide: bool = False) -> Stored:
         """The same numbers with another scale."""
@@ -116,60 +116,60 @@ class Tensors:
         key = source.index, np.dtype(dtype).name, *params
         if key not in self._changed:
             name = f"requantized_{len(self._changed)}"
-            made = self.file.activation(name, source.shape, dtype, *params, source.order)
-            self.file.operator("QUANTIZE", [source.index], [made])
-            self._changed[key] = made
+            result = self.file.activation(name, source.shape, dtype, *params, source.order)
+            self.file.operator("QUANTIZE", [source.index], [result])
+            self._changed[key] = result
         return replace(self._changed[key], order=source.order)
 
     def arranged(self, source: Stored, order: Sequence[int] | None = None) -> Stored:
-        """The same tensor with its axes in another order; the graph's unless one is given."""
+        """The same tensor with its axes in another order, by default that of the graph."""
         order = tuple(range(len(source.shape)) if order is None else order)
         if source.order == order:
             return source
-        taken = [source.order.index(axis) for axis in order]
-        shape, moves = merged(source.shape, taken)
-        flat = self.reshaped(source, shape)
+        permutation = [source.order.index(axis) for axis in order]
+        shape, moves = merge_axes(source.shape, permutation)
+        merged = self.reshaped(source, shape)
         if moves != sorted(moves):
-            flat = self._turned(flat, moves)
-        return self.reshaped(flat, [source.shape[i] for i in taken], order)
+            merged = self._transposed(merged, moves)
+        return self.reshaped(merged, [source.shape[i] for i in permutation], order)
 
-    def _turned(self, source: Stored, moves: Sequence[int]) -> Stored:
+    def _transposed(self, source: Stored, moves: Sequence[int]) -> Stored:
         key = source.index, "turned", *moves
         if key not in self._changed:
             shape = [source.shape[i] for i in moves]
-            made = self.like(source, f"turned_{len(self._changed)}", shape, moves)
-            self.file.operator("TRANSPOSE", [source.index, self.file.integers(*moves)], [made])
-            self._changed[key] = made
+            result = self.like(source, f"turned_{len(self._changed)}", shape, moves)
+            self.file.operator("TRANSPOSE", [source.index, self.file.integers(*moves)], [result])
+            self._changed[key] = result
         return self._changed[key]
 
     def reshaped(
         self, source: Stored, shape: Sequence[int], order: Sequence[int] | None = None
     ) -> Stored:
-        """The same levels in another shape, whose axes are in the graph's order unless given."""
+        """The same levels in another shape, by default with the axes in the graph's order."""
         order, shape = tuple(range(len(shape)) if order is None else order), tuple(shape)
         if shape == source.shape:
             return replace(source, order=order)
         key = source.index, "shaped", *shape
         if key not in self._changed:
-            made = self.like(source, f"shaped_{len(self._changed)}", shape, order)
+            result = self.like(source, f"shaped_{len(self._changed)}", shape, order)
             inputs = [source.index, self.file.integers(*shape)]
-            self.file.operator("RESHAPE", inputs, [made], newShape=list(shape))
-            self._changed[key] = made
+            self.file.operator("RESHAPE", inputs, [result], newShape=list(shape))
+            self._changed[key] = result
         return replace(self._changed[key], order=order)
 
 
-def merged(shape: Sequence[int], taken: Sequence[int]) -> tuple[list[int], list[int]]:
-    """A shape and a permutation of the fewest axes that move the same numbers.
+def merge_axes(shape: Sequence[int], permutation: Sequence[int]) -> tuple[list[int], list[int]]:
+    """A shape and a permutation with the fewest axes that move the same data.
 
     Args:
-        shape: of what is permuted.
-        taken: the axis of it that becomes the first, the second …
+        shape: of the tensor that is permuted.
+        permutation: the axis that becomes the first, the second …
 
     Returns:
-        The shape, with one leading axis of size 1, and the permutation of it.
+        The shape, with one leading axis of size 1, and its permutation.
     """
     runs: list[list[int]] = []
-    for axis in (a for a in taken if shape[a] > 1):
+    for axis in (a for a in permutation if shape[a] > 1):
         between = range(runs[-1][-1] + 1, axis) if runs and runs[-1][-1] < axis else None
         if between is not None and all(shape[a] == 1 for a in between):
             runs[-1].append(axis)
@@ -180,19 +180,19 @@ def merged(shape: Sequence[int], taken: Sequence[int]) -> tuple[list[int], list[
     return [1, *sizes], [0, *(1 + ranked.index(i) for i in range(len(runs)))]
 
 
-def wanted(value: ir.Value) -> Params | None:
-    """The bytes in which everyone reads a tensor, if they agree."""
-    found: set[Params | None] = set()
-    for user, _ in value.uses():
-        if user.op_type in MOVES:
-            found.add(wanted(user.outputs[0]))
+def readers_params(value: ir.Value) -> Params | None:
+    """The scale and zero point of 8 bits with which all readers quantize a tensor, if equal."""
+    params: set[Params | None] = set()
+    for reader, _ in value.uses():
+        if reader.op_type in MOVES:
+            params.add(readers_params(reader.outputs[0]))
         else:
-            found.add(byte_params_of(user) if user.op_type == "QuantizeLinear" else None)
-    return next(iter(found)) if len(found) == 1 else None
+            params.add(byte_params_of(reader) if reader.op_type == "QuantizeLinear" else None)
+    return next(iter(params)) if len(params) == 1 else None
 
 
 def byte_params_of(node: ir.Node) -> Params:
-    """Scale and zero point of a Q or DQ of bytes.
+    """Scale and zero point of a QuantizeLinear or DequantizeLinear of 8 bits.
 
     Raises:
         ArtifactError: another type than int8 or uint8.
@@ -200,14 +200,14 @@ def byte_params_of(node: ir.Node) -> Params:
     zero = constant_of(node.inputs[2])
     if zero.dtype not in (np.int8, np.uint8):
         raise ArtifactError(
-            f"{node.name} has {zero.dtype} where the integer file has bytes",
+            f"{node.name} quantizes to {zero.dtype}; only int8 and uint8 are supported",
             "Use a recipe with int8 activations, or --format onnx",
         )
     return float(constant_of(node.inputs[1])), int(zero)
 
 
-def stored(value: ir.Value | None) -> ir.Node | None:
-    """The DequantizeLinear of a constant that is stored in integers, if a tensor is one."""
+def stored_constant(value: ir.Value | None) -> ir.Node | None:
+    """The DequantizeLinear of a tensor that is a constant in integers; None for others."""
     node = value.producer() if value is not None else None
     if node is None or node.op_type != "DequantizeLinear":
         return None
@@ -216,12 +216,12 @@ def stored(value: ir.Value | None) -> ir.Node | None:
 
 
 def numbers(value: ir.Value | None) -> Array:
-    """A constant's numbers, stored in float or in integers.
+    """The real numbers of a constant, stored in float or in integers.
 
     Raises:
-        ArtifactError: it is computed.
+        ArtifactError: the tensor is computed.
     """
-    node = stored(value)
+    node = stored_constant(value)
     if node is None:
         return constant_of(value)
     levels, scale, zero = (constant_of(v) for v in node.inputs)

@@ -1,11 +1,11 @@
-"""What XNNPACK computes of an ExecuTorch program."""
+"""What XNNPACK runs of an ExecuTorch program."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from edgenext.formats.placement import accelerated, asked_here
+from edgenext.formats.placement import runtime_report, xnnpack_placement
 
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 def check(artifact: Artifact) -> CheckReport:
-    """What XNNPACK computes in an ExecuTorch program, and what the portable kernels do.
+    """What XNNPACK runs of an ExecuTorch program, and what the portable kernels run.
 
     Raises:
         MissingDependencyError: ExecuTorch is not installed.
     """
-    from edgenext.formats.executorch.session import inspect, preload
+    from edgenext.formats.executorch import session
 
-    def ask() -> dict[str, Any]:
-        seen = inspect(artifact.path)
-        left = {name: n for name, n in seen.operators.items() if "::" in name}
-        parts = {name: n for name, n in seen.operators.items() if name not in left}
-        made = accelerated("portable kernels", parts, left, seen.partitions)
+    def inspect() -> dict[str, Any]:
+        inspection = session.inspect(artifact.path)
+        portable = {name: n for name, n in inspection.operators.items() if "::" in name}
+        parts = {name: n for name, n in inspection.operators.items() if name not in portable}
         conversion = artifact.manifest.conversion
-        return made | {"notes": conversion.notes if conversion else ()}
+        fields = xnnpack_placement("portable kernels", parts, portable, inspection.partitions)
+        return fields | {"notes": conversion.notes if conversion else ()}
 
-    preload()
-    about = {"unit": "xnnpack", "compiler": "ExecuTorch", "version": version("executorch")}
-    return asked_here(artifact, "executorch", about, ask)
+    session.preload()
+    fields = {"unit": "xnnpack", "compiler": "ExecuTorch", "version": version("executorch")}
+    return runtime_report(artifact, "executorch", fields, inspect)

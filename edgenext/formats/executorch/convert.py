@@ -1,7 +1,7 @@
 """ONNX deployment graph → ExecuTorch program, through torch.export and a backend's partitioner.
 
-Q/DQ become the operators around which XNNPACK's partitioner finds its integer convolutions: int8
-weights, one scale a channel, behind a dequantization, and int8 on both sides of the layer.
+XNNPACK's partitioner recognises an integer convolution by the Q/DQ around it: int8 weights with a
+scale per channel behind a dequantization, and int8 on both sides of the layer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import fx
 
 BACKENDS = {"xnnpack": "XnnpackBackend", "coreml": "CoreMLBackend"}
-"""What a backend is called here, and in ExecuTorch's runtime."""
+"""Value of the option `backend` → the backend's name in ExecuTorch's runtime."""
 
 
 def convert(job: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
         job: `graph` and `out` are paths, `backend` one of `BACKENDS`.
 
     Raises:
-        UsageError: no such backend, or one whose parts this machine's ExecuTorch cannot run.
+        UsageError: unknown backend, or one that this machine's ExecuTorch cannot run.
     """
     import onnx
 
@@ -37,26 +37,26 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
 
     partitioner = _partitioner(job["backend"])
     model = onnx.load(job["graph"])
-    # written out, most of a norm is XNNPACK's; whole it is not, and networks take 3 to 9 % longer
+    # XNNPACK has no LayerNorm: as one operator it would run outside, which costs 3 to 9 % of time
     graph = torch_graph(model, written_norms=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        content, inside = _lowered(graph, example_input(model), partitioner)
+        content, delegated = _lower(graph, example_input(model), partitioner)
     Path(job["out"]).write_bytes(content)
-    layers = ", ".join(f"{n} {name}" for name, n in inside.most_common())
+    layers = ", ".join(f"{n} {name}" for name, n in delegated.most_common())
     notes = [f"{job['backend']} computes {layers}"]
     return {"tool": f"executorch {version('executorch')}", "notes": notes}
 
 
 def _partitioner(backend: str) -> Any:
-    """What finds the parts of a graph that a backend takes."""
+    """The partitioner that selects a backend's parts of a graph."""
     from executorch.extension.pybindings._C import _get_registered_backend_names
 
     if backend not in BACKENDS:
         raise unknown_name("backend of executorch", backend, BACKENDS)
     if BACKENDS[backend] not in _get_registered_backend_names():
         raise UsageError(
-            f"ExecuTorch has no {BACKENDS[backend]} on this machine: a file for it could not be "
+            f"ExecuTorch has no {BACKENDS[backend]} on this machine, so a file for it cannot be "
             "run and compared",
             f"Use --backend xnnpack{', or --format coreml' if backend == 'coreml' else ''}",
         )
@@ -69,21 +69,21 @@ def _partitioner(backend: str) -> Any:
     return XnnpackPartitioner()
 
 
-def _lowered(
+def _lower(
     graph: fx.GraphModule, example: torch.Tensor, partitioner: Any
 ) -> tuple[bytes, Counter[str]]:
-    """The program, and the layers inside the backend's parts by name."""
+    """The content of the program, and the layers in the backend's parts by name."""
     import torch
     from executorch.exir import to_edge_transform_and_lower
 
     program = torch.export.export(graph, (example,))
     edge = to_edge_transform_and_lower(program, partitioner=[partitioner])
-    whole = edge.exported_program().graph_module
-    inside: Counter[str] = Counter()
-    for node in whole.graph.nodes:
-        if node.op == "get_attr" and hasattr(part := getattr(whole, node.target), "backend_id"):
-            inside += _layers(part.original_module.graph_module)
-    return bytes(edge.to_executorch().buffer), inside
+    module = edge.exported_program().graph_module
+    delegated: Counter[str] = Counter()
+    for node in module.graph.nodes:
+        if node.op == "get_attr" and hasattr(part := getattr(module, node.target), "backend_id"):
+            delegated += _layers(part.original_module.graph_module)
+    return bytes(edge.to_executorch().buffer), delegated
 
 
 LAYERS = ("convolution", "linear")
@@ -91,11 +91,11 @@ LAYERS = ("convolution", "linear")
 
 
 def _layers(graph: fx.GraphModule) -> Counter[str]:
-    """How often each kind of layer is called, those with int8 weights by themselves."""
-    found: Counter[str] = Counter()
+    """Layers by kind; those with int8 weights are counted separately."""
+    counts: Counter[str] = Counter()
     for node in (n for n in graph.graph.nodes if n.op == "call_function"):
         name = node.target.__name__.removesuffix(".default").rpartition(".")[2]
         if name in LAYERS:
             integer = any("dequantize_per_channel" in str(a.target) for a in node.all_input_nodes)
-            found[f"int8 {name}" if integer else name] += 1
-    return found
+            counts[f"int8 {name}" if integer else name] += 1
+    return counts

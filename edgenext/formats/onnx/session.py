@@ -1,4 +1,4 @@
-"""ONNX files on this machine's CPU through onnxruntime."""
+"""ONNX files on this machine's CPU, run by onnxruntime."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 Tracer = Callable[[NDArray[Any]], dict[str, NDArray[np.float32]]]
-"""From a prepared batch to tensors by name."""
+"""From a prepared batch to all float tensors by name."""
 
 
 def preload() -> Any:
@@ -38,12 +38,12 @@ def inference_session(model: bytes | str, threads: int, written: Path | None = N
 
     Args:
         model: a serialised model, or the path of one.
-        threads: inside an operator; operators run one after the other. With 0 it is all cores, for
-            work that nobody times: idle threads then sleep, for they are not alone.
+        threads: inside an operator; operators run one after the other. 0 means all cores, for work
+            that is not timed: idle threads then sleep, because other processes need the cores.
         written: where to write the optimised graph.
 
     Raises:
-        onnxruntime's own exceptions when the model does not load.
+        onnxruntime's own exceptions if the model does not load.
     """
     ort = preload()
     options = ort.SessionOptions()
@@ -94,11 +94,11 @@ class OnnxSession(ArtifactSession):
         return tracer(onnx.load(self._model))
 
 
-def optimised(path: Path) -> dict[str, int]:
+def optimised_operators(path: Path) -> dict[str, int]:
     """Operators by type after every graph optimisation for this CPU, the most frequent first.
 
     Raises:
-        RuntimeFailedError: onnxruntime refuses the file.
+        RuntimeFailedError: onnxruntime cannot load the file.
     """
     import onnx
 
@@ -125,23 +125,23 @@ def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
 
 
 def tracer(model: onnx.ModelProto) -> Tracer:
-    """What gives every float tensor that a graph's nodes make of a prepared batch, by name."""
+    """A function from a prepared batch to every float tensor that the graph computes, by name."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model)
-    made = {name for node in inferred.graph.node for name in node.output}
+    computed = {name for node in inferred.graph.node for name in node.output}
     floats = [
         value
         for value in inferred.graph.value_info
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.name in made
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.name in computed
     ]
     inferred.graph.output.extend(floats)
     session = inference_session(inferred.SerializeToString(), 0)
     names = [o.name for o in session.get_outputs()]
-    given = model.graph.input[0].name
+    input_name = model.graph.input[0].name
 
     def trace(prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        return dict(zip(names, session.run(names, {given: prepared}), strict=True))
+        return dict(zip(names, session.run(names, {input_name: prepared}), strict=True))
 
     return trace
 
@@ -150,6 +150,6 @@ def open_session(artifact: Artifact, threads: int) -> OnnxSession:
     """Load an ONNX artifact.
 
     Raises:
-        RuntimeFailedError: onnxruntime refuses the file.
+        RuntimeFailedError: onnxruntime cannot load the file.
     """
     return OnnxSession(str(artifact.path), artifact.manifest, threads)

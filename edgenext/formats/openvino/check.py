@@ -1,4 +1,4 @@
-"""What OpenVINO makes of a file for this CPU."""
+"""What OpenVINO makes of a file on this machine's CPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from edgenext.formats.placement import asked_here, placements
+from edgenext.formats.placement import placements, runtime_report
 
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def check(artifact: Artifact) -> CheckReport:
-    """What OpenVINO makes of a file: its primitives after fusion, by precision.
+    """OpenVINO's primitives after fusion, by type and precision.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
     """
     from edgenext.formats.openvino.session import preload, primitives
 
-    def ask() -> dict[str, Any]:
-        found = primitives(artifact.path, artifact.manifest)
+    def inspect() -> dict[str, Any]:
+        counts = primitives(artifact.path, artifact.manifest)
         operators: Counter[str] = Counter()
-        for (kind, precision), n in found.items():
+        for (kind, precision), n in counts.items():
             operators[f"{kind} {precision}"] += n
-        integer = sum(n for (_, precision), n in found.items() if precision in ("i8", "u8"))
-        note = f"{integer} of {sum(found.values())} primitives compute in 8 bits"
+        integer = sum(n for (_, precision), n in counts.items() if precision in ("i8", "u8"))
+        note = f"{integer} of {sum(counts.values())} primitives compute in 8 bits"
         return {"placements": placements({"cpu": operators}), "notes": (note,)}
 
     preload()
-    about = {"unit": "cpu", "compiler": "OpenVINO", "version": version("openvino")}
-    return asked_here(artifact, "cpu-openvino", about, ask)
+    fields = {"unit": "cpu", "compiler": "OpenVINO", "version": version("openvino")}
+    return runtime_report(artifact, "cpu-openvino", fields, inspect)

@@ -1,4 +1,4 @@
-"""ONNX deployment graph → OpenVINO's IR: an .xml with the graph, a .bin with its constants."""
+"""ONNX deployment graph → OpenVINO's IR: the graph in an .xml, its constants in a .bin."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     from openvino._offline_transformations import apply_moc_transformations
 
     source = onnx.load(job["graph"])
-    del source.metadata_props[:]  # else it would be the file's
+    del source.metadata_props[:]  # OpenVINO would copy it into the file
     model = ov.Core().read_model(source.SerializeToString())
-    # what `convert_model` does too, but without folding constants: there OpenVINO 2026.4 breaks the
-    # norms of attention. A plain folding pass would turn int8 weights into floats.
+    # as in `convert_model`, but without folding constants: that of OpenVINO 2026.4 breaks the norms
+    # of attention, and a plain folding pass would turn int8 weights into floats
     apply_moc_transformations(model, cf=True, smart_reshape=False)
-    name_by_place(model)
+    rename_by_position(model)
     ov.save_model(model, job["out"], compress_to_fp16=job["scheme"] == "fp16")
     return {"tool": f"openvino {version('openvino')}"}
 
 
-COUNTED = re.compile(r"[A-Z][A-Za-z0-9]*_\d+")
-"""What OpenVINO calls an operator that it made itself: its type, and how many there were before."""
+GENERATED_NAME = re.compile(r"[A-Z][A-Za-z0-9]*_\d+")
+"""OpenVINO's name of an operator that it added: its type, and a counter of the process."""
 
 
-def name_by_place(model: Any) -> None:
-    """Number what OpenVINO has named by its place, not by what else the process had made before."""
+def rename_by_position(model: Any) -> None:
+    """Number generated names by position, so that they do not depend on earlier conversions."""
     for i, op in enumerate(model.get_ordered_ops()):
-        if COUNTED.fullmatch(op.get_friendly_name()):
+        if GENERATED_NAME.fullmatch(op.get_friendly_name()):
             op.set_friendly_name(f"{op.get_type_name()}_{i}")

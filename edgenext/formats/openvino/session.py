@@ -1,4 +1,4 @@
-"""OpenVINO's IR, and ONNX files as they are, on this machine's CPU through OpenVINO."""
+"""OpenVINO's IR and ONNX files on this machine's CPU, run by OpenVINO."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import RuntimeFailedError
-from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed
+from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed, one_line
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.system.native_output import native_output_hidden
 
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
 
+_log = logging.getLogger(__name__)
+
 
 @contextlib.contextmanager
 def telemetry_hidden() -> Iterator[None]:
-    """Keep OpenVINO and NNCF from reporting that they were imported.
+    """Keep OpenVINO and NNCF from reporting over the network that they were imported.
 
-    Both send it over the network unless the user has declined, and have a stub of their own for
-    where the package that sends it is missing. None in `sys.modules` is such a place.
+    Both do unless the user has opted out, and both have a stub for an absent telemetry package:
+    None in `sys.modules` makes it absent.
     """
     name = "openvino_telemetry"
     before = sys.modules.get(name)
-    sys.modules[name] = None  # type: ignore[assignment] # what Python calls a missing module
+    sys.modules[name] = None  # type: ignore[assignment] # Python's mark of an absent module
     try:
         yield
     finally:
@@ -52,20 +54,17 @@ def preload() -> Any:
     return openvino
 
 
-_log = logging.getLogger(__name__)
-
-
 def precision(manifest: Manifest) -> str:
-    """What OpenVINO computes in where the file does not say 8 bits: `bf16` or `f32`."""
+    """The precision of operators that are not in 8 bits: `bf16` or `f32`."""
     rest = (manifest.recipe or {}).get("rest")
     return "bf16" if "bf16" in (manifest.scheme, rest) else "f32"
 
 
 PLUMBING = ("Constant", "Parameter", "Result")
-"""Nodes of a model that compute nothing."""
+"""Types of nodes of a model that compute nothing."""
 
 COMPILED_PLUMBING = ("Const", "Input", "Output")
-"""The same of a compiled model."""
+"""The same for a compiled model."""
 
 DTYPES = {"f32": "float32", "u8": "uint8"}
 """OpenVINO's names of the types that inputs and outputs have."""
@@ -81,14 +80,14 @@ def compiled_model(model: bytes | str, threads: int, precision: str = "f32") -> 
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
-        OpenVINO's own exceptions when the model does not load.
+        OpenVINO's own exceptions if the model does not load.
     """
     core = preload().Core()
     config = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads,
-        # whoever started the process has pinned it: a second opinion would move it elsewhere
+        # a benchmark has pinned the process already: OpenVINO would move it to other cores
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": precision,
     }
@@ -105,17 +104,18 @@ class OpenVinoSession(ArtifactSession):
         super().__init__(manifest)
         self._model = model
         try:
-            with native_output_hidden():  # other formats' readers complain of what is not theirs
-                asked = precision(manifest)
-                compiled = compiled_model(model, threads, asked)
-            taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-            if taken != asked:
-                self.fallback = f"OpenVINO computes in {taken} here, not {asked}, for this CPU"
+            requested = precision(manifest)
+            with native_output_hidden():  # OpenVINO's readers of other formats print warnings
+                compiled = compiled_model(model, threads, requested)
+            actual = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+            if actual != requested:
+                self.fallback = f"OpenVINO computes in {actual} here, not {requested}, for this CPU"
                 _log.warning("%s: %s", manifest.file, self.fallback)
             self._output = compiled.output(manifest.outputs[0].name)
             self._request = compiled.create_infer_request()
         except RuntimeError as e:
-            raise RuntimeFailedError(f"OpenVINO cannot load {manifest.file}: {_reason(e)}") from e
+            reason = one_line(e, -1)  # the lines before it are places in OpenVINO's source
+            raise RuntimeFailedError(f"OpenVINO cannot load {manifest.file}: {reason}") from e
 
     def infer(self, prepared: NDArray[Any]) -> Logits:
         """Logits of one prepared batch."""
@@ -123,13 +123,13 @@ class OpenVinoSession(ArtifactSession):
             outputs = self._request.infer([prepared], share_inputs=True, share_outputs=True)
         except RuntimeError as e:
             file = self.manifest.file
-            raise RuntimeFailedError(f"OpenVINO cannot run {file}: {_reason(e)}") from e
+            raise RuntimeFailedError(f"OpenVINO cannot run {file}: {one_line(e, -1)}") from e
         # a shared output is overwritten by the next inference
         return np.array(outputs[self._output])
 
     @cached_property
-    def _open(self) -> Any:
-        """The model compiled with every float tensor among its outputs."""
+    def _traced_model(self) -> Any:
+        """The model, compiled with every float tensor as an output."""
         core = preload().Core()
         model = core.read_model(self._model)
         outputs = [
@@ -139,49 +139,49 @@ class OpenVinoSession(ArtifactSession):
             for out in op.outputs()
             if out.get_element_type().to_string() == "f32" and out.get_names()
         ]
-        known = {name for out in model.outputs for name in out.get_names()}
-        model.add_outputs([o for o in outputs if not (o.get_names() & known)])
+        output_names = {name for out in model.outputs for name in out.get_names()}
+        model.add_outputs([o for o in outputs if not (o.get_names() & output_names)])
         return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Every float tensor of one prepared batch, by name."""
-        values = self._open([prepared])
+        values = self._traced_model([prepared])
         return {name: np.array(value) for out, value in values.items() for name in out.get_names()}
 
 
 def inspect(path: Path) -> Inspection:
-    """What a file says of itself.
+    """The input, outputs and operators of a file.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
-        RuntimeFailedError: OpenVINO refuses the file.
+        RuntimeFailedError: OpenVINO cannot load the file.
     """
     core = preload().Core()
     try:
         with native_output_hidden():
             model = core.read_model(str(path))
     except RuntimeError as e:
-        raise RuntimeFailedError(f"OpenVINO cannot load {path.name}: {_reason(e)}") from e
+        raise RuntimeFailedError(f"OpenVINO cannot load {path.name}: {one_line(e, -1)}") from e
     counted = Counter(op.get_type_name() for op in model.get_ordered_ops())
     operators = {name: n for name, n in counted.most_common() if name not in PLUMBING}
     return Inspection(_spec(model.input()), tuple(map(_spec, model.outputs)), operators)
 
 
 def primitives(path: Path, manifest: Manifest) -> dict[tuple[str, str], int]:
-    """What a file is compiled to for this CPU: primitives by type and precision.
+    """The primitives to which OpenVINO compiles a file for this CPU, by type and precision.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
-        RuntimeFailedError: OpenVINO refuses the file.
+        RuntimeFailedError: OpenVINO cannot load the file.
     """
     try:
         with native_output_hidden():
             compiled = compiled_model(str(path), 1, precision(manifest))
     except RuntimeError as e:
-        raise RuntimeFailedError(f"OpenVINO cannot load {path.name}: {_reason(e)}") from e
-    told = [op.get_rt_info() for op in compiled.get_runtime_model().get_ordered_ops()]
+        raise RuntimeFailedError(f"OpenVINO cannot load {path.name}: {one_line(e, -1)}") from e
+    infos = [op.get_rt_info() for op in compiled.get_runtime_model().get_ordered_ops()]
     keys = ("layerType", "runtimePrecision")
-    counted = Counter(tuple(str(about[key].astype(str)) for key in keys) for about in told)
+    counted = Counter(tuple(str(info[key].astype(str)) for key in keys) for info in infos)
     return {(k, p): n for (k, p), n in counted.most_common() if k not in COMPILED_PLUMBING}
 
 
@@ -193,16 +193,11 @@ def _spec(port: Any) -> TensorSpec:
     )
 
 
-def _reason(error: RuntimeError) -> str:
-    """The last line of what OpenVINO says: the others are places in its source."""
-    return str(error).strip().rpartition("\n")[2]
-
-
 def open_session(artifact: Artifact, threads: int) -> OpenVinoSession:
     """Load an artifact for OpenVINO.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
-        RuntimeFailedError: OpenVINO refuses the file.
+        RuntimeFailedError: OpenVINO cannot load the file.
     """
     return OpenVinoSession(str(artifact.path), artifact.manifest, threads)

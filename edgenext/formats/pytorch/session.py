@@ -1,4 +1,4 @@
-"""The reference network itself, as a runtime: what every artifact is compared with."""
+"""The reference network as a session: artifacts are compared with it."""
 
 from __future__ import annotations
 

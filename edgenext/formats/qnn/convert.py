@@ -1,7 +1,7 @@
 """ONNX deployment graph → a context of Qualcomm's HTP backend, compiled for one SoC.
 
-The file is ONNX still, with a single operator that holds the compiled graph: onnxruntime on the
-device loads it without compiling anything.
+The result is an ONNX file with a single operator that holds the compiled graph: onnxruntime on the
+device loads it without compiling.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgenext.errors import EdgenextError, RefusedError
-from edgenext.formats.qnn.session import CONTEXT, SOC_KEY, npu_session, one_line
+from edgenext.formats.qnn.session import CONTEXT, SOC_KEY, error_message, npu_session
 
 
 def convert(job: dict[str, Any]) -> dict[str, Any]:
@@ -22,13 +22,13 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
         job: `graph` and `out` are paths, `soc` a row of `socs.toml`.
 
     Raises:
-        UsageError: no such SoC.
+        UsageError: unknown SoC.
         RefusedError: the NPU does not take the whole graph.
     """
     import onnx
 
     source = onnx.load(job["graph"])
-    del source.metadata_props[:]  # else it would be the file's
+    del source.metadata_props[:]  # it would be copied into the file
     with TemporaryDirectory(prefix="edgenext-") as folder:
         compiled = Path(folder, "context.onnx")
         settings = {
@@ -37,20 +37,20 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
             "ep.context_file_path": str(compiled),
         }
         try:
-            # not by its path, from which the context would get its name
+            # not by its path: the context would be named after it
             npu_session(source.SerializeToString(), job["soc"], severity=3, settings=settings)
         except EdgenextError:
             raise
         except Exception as e:
             raise RefusedError(
-                f"the NPU of {job['soc']} does not take the graph: {one_line(e)}",
+                f"the NPU of {job['soc']} does not take the graph: {error_message(e)}",
                 "`edgenext check --target htp` on the ONNX file names the operators",
             ) from e
-        made = onnx.load(compiled)
-    made.metadata_props.add(key=SOC_KEY, value=job["soc"])
-    Path(job["out"]).write_bytes(made.SerializeToString(deterministic=True))
-    others = [node.op_type for node in made.graph.node if node.op_type != CONTEXT]
+        model = onnx.load(compiled)
+    model.metadata_props.add(key=SOC_KEY, value=job["soc"])
+    Path(job["out"]).write_bytes(model.SerializeToString(deterministic=True))
+    outside = [node.op_type for node in model.graph.node if node.op_type != CONTEXT]
     notes = [f"compiled for {job['soc']}"]
-    if others:
-        notes.append(f"left to the CPU: {', '.join(sorted(set(others)))}")
+    if outside:
+        notes.append(f"left to the CPU: {', '.join(sorted(set(outside)))}")
     return {"tool": f"onnxruntime-qnn {version('onnxruntime-qnn')}", "notes": notes}

@@ -1,4 +1,4 @@
-"""Why Qualcomm's backend refuses an operator: its verbose log, read line by line."""
+"""The reasons why Qualcomm's backend refuses operators, from its verbose log."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ VERDICT = re.compile(
     r"Validation (?P<verdict>PASSED|FAILED) for \d+ nodes in \w+ \((?P<unit>\w+)\)"
 )
 NODE = re.compile(r"\tOperator type: (?P<operator>\w+) Node name: (?P<name>.*) Node index: \d+$")
-REASON = re.compile(r"\tREASON : (?P<why>.*)")
-ITSELF = re.compile(r"\w+ node `.*` will not be assigned to QNN EP")
-"""A reason's words about the one node, which keep alike ones from being told once."""
+REASON = re.compile(r"\tREASON : (?P<text>.*)")
+NAMED_NODE = re.compile(r"\w+ node `.*` will not be assigned to QNN EP")
+"""The part of a reason that names one node; without it, equal reasons can be grouped."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a node was refused, and the operator that it is a part of: Q/DQ go with their neighbour.
+    """Why a node was refused.
 
-    `unit` is the operator's type.
+    `unit` is the type of the operator that it is validated with: Q/DQ belong to a neighbour.
     """
 
     unit: str
-    why: str
+    text: str
 
 
 def reasons(log: str) -> dict[str, Reason]:
-    """Name of each refused node → why, where the log says so."""
-    found: dict[str, Reason] = {}
+    """Name of each refused node → the reason, if the log has one."""
+    result: dict[str, Reason] = {}
     refused_by, unit, names = "", "", list[str]()
     for line in log.splitlines():
         if ADDING.search(line):
@@ -45,7 +45,7 @@ def reasons(log: str) -> dict[str, Reason]:
         elif match := NODE.match(line):
             names.append(match["name"])
         elif unit and (match := REASON.match(line)):
-            why = refused_by or ITSELF.sub("", match["why"]).rstrip(". ")
-            found |= dict.fromkeys(names, Reason(unit, why))
+            text = refused_by or NAMED_NODE.sub("", match["text"]).rstrip(". ")
+            result |= dict.fromkeys(names, Reason(unit, text))
             unit = ""
-    return found
+    return result

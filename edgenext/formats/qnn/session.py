@@ -1,7 +1,7 @@
 """Qualcomm's Hexagon NPU, simulated on this CPU by the backend of onnxruntime-qnn.
 
-The backend compiles for one SoC and computes what its NPU would, in seconds an image: its numbers
-are evidence of accuracy, its time is evidence of nothing.
+The backend compiles for one SoC and computes what its NPU would compute, in seconds per image: its
+results are evidence of accuracy, but not of latency.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgenext.errors import EdgenextError, RuntimeFailedError
 from edgenext.formats.onnx.session import tensor_spec
 from edgenext.formats.qnn.socs import DEFAULT_SOC, require_soc
-from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed
+from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed, one_line
 from edgenext.schema import Evidence, Manifest
 from edgenext.system.native_output import native_output_hidden
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 PROVIDER = "QNNExecutionProvider"
 SOC_KEY = "edgenext.soc"
-"""Where a compiled file says which SoC it is for: a key of its metadata."""
+"""The key in a compiled file's metadata with the SoC that it is for."""
 CONTEXT = "EPContext"
-"""The operator that holds what was compiled."""
+"""The operator that holds the compiled graph."""
 
 
 def preload() -> Any:
@@ -46,7 +46,7 @@ def preload() -> Any:
 
 @cache
 def _devices() -> tuple[Any, ...]:
-    """The simulator, registered with onnxruntime: a process can do so only once."""
+    """The simulator's devices; it can be registered with onnxruntime only once in a process."""
     import onnxruntime
 
     onnxruntime.register_execution_provider_library(PROVIDER, preload().get_library_path())
@@ -66,16 +66,16 @@ def npu_session(
     Args:
         model: an ONNX file's path or content; it may be one with a compiled context.
         soc: a row of `socs.toml`.
-        fallback: whether the CPU may take what the NPU does not; else that is an error.
-        severity: of what onnxruntime logs, 0 everything to 4 nothing.
-        settings: more entries of the session's configuration.
+        fallback: whether the CPU may run what the NPU cannot; if not, that is an error.
+        severity: least severity that onnxruntime logs, from 0, everything, to 4, nothing.
+        settings: further entries of the session's configuration.
 
     Raises:
-        UsageError: no such SoC.
+        UsageError: unknown SoC.
         MissingDependencyError: onnxruntime-qnn is not installed.
-        onnxruntime's own exceptions when the model is refused.
+        onnxruntime's own exceptions if the model is refused.
     """
-    chosen = require_soc(soc)
+    row = require_soc(soc)
     qnn, devices = preload(), list(_devices())
     import onnxruntime
 
@@ -89,9 +89,9 @@ def npu_session(
         options.add_session_config_entry(key, value)
     backend = {
         "backend_path": qnn.get_qnn_htp_path(),
-        "htp_arch": str(chosen.htp_arch),
-        "soc_model": str(chosen.soc_model),
-        # else the CPU would keep what quantizes the input and dequantizes the output
+        "htp_arch": str(row.htp_arch),
+        "soc_model": str(row.soc_model),
+        # with 1, the CPU would quantize the input and dequantize the output
         "offload_graph_io_quantization": "0",
     }
     options.add_provider_for_devices(devices, backend)
@@ -99,7 +99,7 @@ def npu_session(
 
 
 class HtpSession(ArtifactSession):
-    """An artifact on the simulated NPU, every node of it: there is no fallback to the CPU."""
+    """An artifact on the simulated NPU, with all of its nodes: there is no fallback to the CPU."""
 
     runtime = "htp-simulator"
     evidence: Evidence = "simulator"
@@ -113,7 +113,7 @@ class HtpSession(ArtifactSession):
             raise
         except Exception as e:  # onnxruntime's exceptions share no public base class
             raise RuntimeFailedError(
-                f"the simulated NPU cannot take {manifest.file}: {one_line(e)}",
+                f"the simulated NPU cannot take {manifest.file}: {error_message(e)}",
                 "`edgenext check --target htp` names the operators",
             ) from e
 
@@ -124,21 +124,23 @@ class HtpSession(ArtifactSession):
             outputs: list[Logits] = self._session.run([self.manifest.outputs[0].name], feeds)
         except Exception as e:
             file = self.manifest.file
-            raise RuntimeFailedError(f"the simulated NPU cannot run {file}: {one_line(e)}") from e
+            raise RuntimeFailedError(
+                f"the simulated NPU cannot run {file}: {error_message(e)}"
+            ) from e
         return outputs[0]
 
 
-def one_line(error: Exception) -> str:
-    """What onnxruntime says, without the number and name of its status."""
-    said = " ".join(str(error).split()).rstrip(".")
-    return said.split(" : ", 3)[-1] if said.startswith("[ONNXRuntimeError]") else said
+def error_message(error: Exception) -> str:
+    """The message of an onnxruntime exception, without the number and name of its status."""
+    line = one_line(error).rstrip(".")
+    return line.split(" : ", 3)[-1] if line.startswith("[ONNXRuntimeError]") else line
 
 
 def _read(path: Path) -> onnx.ModelProto:
-    """An ONNX file.
+    """The graph in an ONNX file.
 
     Raises:
-        RuntimeFailedError: it is none.
+        RuntimeFailedError: the file is not ONNX.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -146,37 +148,41 @@ def _read(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load(path)
     except (DecodeError, OSError) as e:
-        raise RuntimeFailedError(f"{path.name} is no ONNX graph: {e}") from e
+        raise RuntimeFailedError(f"{path.name} is not an ONNX graph: {e}") from e
 
 
 def compiled_for(path: Path) -> str:
-    """The SoC that a file was compiled for; empty where it was not compiled.
+    """The SoC that a file was compiled for; empty if it was not compiled.
 
     Raises:
-        RuntimeFailedError: the file is no ONNX graph.
+        RuntimeFailedError: the file is not ONNX.
     """
     return next((p.value for p in _read(path).metadata_props if p.key == SOC_KEY), "")
 
 
 def inspect(path: Path) -> Inspection:
-    """What a compiled file says of itself: contexts, and whatever stands outside of them.
+    """The input, outputs and operators of a compiled file: contexts, and nodes outside of them.
 
     Raises:
-        RuntimeFailedError: it is no ONNX graph, or none with a compiled context.
+        RuntimeFailedError: the file is not ONNX, or has no compiled context.
     """
     graph = _read(path).graph
     counted = Counter(node.op_type for node in graph.node)
     if CONTEXT not in counted:
-        raise RuntimeFailedError(f"{path.name} has nothing compiled in it")
-    given, made = tensor_spec(graph.input[0]), tuple(map(tensor_spec, graph.output))
-    return Inspection(given, made, dict(counted), counted[CONTEXT])
+        raise RuntimeFailedError(f"{path.name} has no compiled context")
+    return Inspection(
+        input=tensor_spec(graph.input[0]),
+        outputs=tuple(map(tensor_spec, graph.output)),
+        operators=dict(counted),
+        partitions=counted[CONTEXT],
+    )
 
 
 def open_session(artifact: Artifact, threads: int) -> HtpSession:  # noqa: ARG001
-    """Load an artifact into the simulator, which has threads of its own.
+    """Load an artifact into the simulator, which ignores the number of threads.
 
     Raises:
         MissingDependencyError: onnxruntime-qnn is not installed.
-        RuntimeFailedError: the NPU does not take the whole file.
+        RuntimeFailedError: the NPU cannot run the whole file.
     """
     return HtpSession(artifact.path, artifact.manifest)

@@ -1,4 +1,4 @@
-"""Qualcomm's SoCs by name."""
+"""Qualcomm's SoCs by name, and the option `soc`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SOCS = packaged_rows("edgenext.formats.qnn", "socs.toml", Soc)
 
 
 def require_soc(name: str) -> Soc:
-    """An SoC by name, the default one for none.
+    """The SoC of a name; the default one if it is empty.
 
     Raises:
-        UsageError: no such SoC; the nearest names are suggested.
+        UsageError: unknown SoC; the nearest names are suggested.
     """
     name = name.upper() or DEFAULT_SOC
     if name not in SOCS:
@@ -36,10 +36,10 @@ def require_soc(name: str) -> Soc:
 
 
 def resolve(choices: Choices) -> Choices:
-    """The SoC by its name in `socs.toml`.
+    """The option `soc`, as a name of `socs.toml`.
 
     Raises:
-        UsageError: no such SoC; the nearest names are suggested.
+        UsageError: unknown SoC; the nearest names are suggested.
     """
     name = str(choices.options.get("soc", DEFAULT_SOC)).upper()
     require_soc(name)

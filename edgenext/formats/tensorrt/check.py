@@ -1,6 +1,6 @@
-"""NVIDIA's own ONNX parser and engine builder (TensorRT-RTX): they need neither GPU nor driver.
+"""NVIDIA's ONNX parser and engine builder (TensorRT-RTX), which need neither GPU nor driver.
 
-An engine built here is evidence that parser and compiler take the graph, not a Jetson engine.
+An engine built here shows that parser and compiler take the graph. It is not an engine for Jetson.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from edgenext.formats.placement import ask, placements, refusals, report
+from edgenext.formats.placement import call_compiler, check_report, placements, refusals
 from edgenext.formats.tensorrt.jetpack import JETPACKS, Jetpack, generation_of
 from edgenext.targets.scheme import is_int8
 
@@ -28,29 +28,30 @@ NO_INT8 = "the GPUs of Jetson Nano, TX1 and TX2 have no INT8 arithmetic: use fp1
 
 
 def check(artifact: Artifact, jetpack: str = "") -> CheckReport:
-    """What NVIDIA's parser and builder say of an ONNX file, strongly typed.
+    """Whether NVIDIA's parser and builder take an ONNX file, strongly typed.
 
     Args:
         artifact: ONNX.
-        jetpack: generation whose parser's lists are gone through too; all of them unless given.
+        jetpack: generation whose parser's opset and operators are required too; if empty, the
+            generations that the file fits are noted.
 
     Raises:
-        UsageError: no such JetPack generation.
+        UsageError: unknown JetPack generation.
         MissingDependencyError: TensorRT-RTX is not installed.
-        RuntimeFailedError: it died.
+        RuntimeFailedError: it crashed.
     """
     generation = generation_of(jetpack) if jetpack else ""
-    outcome = ask("tensorrt.check:build", artifact, "tensorrt_rtx", "TensorRT")
-    made = outcome.result
-    refused = [tuple(node) for node in made["refused"]]
-    against = {name: _lacks(made, row) for name, row in JETPACKS.items()}
-    lists, notes = against.get(generation, []), _notes(against, generation)
-    for_nano = generation == "4" or (not generation and not against["4"])
+    outcome = call_compiler("tensorrt.check:build", artifact, "tensorrt_rtx", "TensorRT")
+    result = outcome.result
+    refused = [tuple(node) for node in result["refused"]]
+    unsupported = {name: _unsupported(result, row) for name, row in JETPACKS.items()}
+    by_lists, notes = unsupported.get(generation, []), _notes(unsupported, generation)
+    for_nano = generation == "4" or (not generation and not unsupported["4"])
     if is_int8(artifact.manifest.scheme) and for_nano:
         notes.append(NO_INT8)
-    errors = tuple(made["errors"])
-    accepted = not errors and not lists
-    return report(
+    errors = tuple(result["errors"])
+    accepted = not errors and not by_lists
+    return check_report(
         artifact,
         "jetson",
         unit="gpu",
@@ -58,8 +59,8 @@ def check(artifact: Artifact, jetpack: str = "") -> CheckReport:
         version=version(PACKAGE),
         accepted=accepted,
         delegated=accepted,
-        placements=placements({"gpu": made["operators"]} if accepted else {}),
-        refusals=refusals([*refused, *lists]),
+        placements=placements({"gpu": result["operators"]} if accepted else {}),
+        refusals=refusals([*refused, *by_lists]),
         errors=errors,
         seconds=round(outcome.seconds, 1),
         notes=(*((NOT_JETSON, NO_LAYERS) if not errors else ()), *notes),
@@ -73,8 +74,8 @@ def build(job: dict[str, Any]) -> dict[str, Any]:
         job: `path` of an ONNX file.
 
     Returns:
-        `errors` in NVIDIA's words, none if it was built; `refused` operators as type, name and
-        reason; `operators` by type, `opset` and `constants` that are int8 of the file.
+        NVIDIA's `errors`, none if it was built; `refused` operators as type, name and reason;
+        of the file its `operators` by type, its `opset` and its number of `int8_constants`.
     """
     import tensorrt_rtx as trt
 
@@ -92,9 +93,11 @@ def build(job: dict[str, Any]) -> dict[str, Any]:
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(job["path"]):
-        found = [parser.get_error(i) for i in range(parser.num_errors)]
-        refused = [(e.node_operator(), e.node_name(), _why(e)) for e in found if e.node_operator()]
-        errors = [str(e) for e in found] or log.messages or ["refused without a reason"]
+        failures = [parser.get_error(i) for i in range(parser.num_errors)]
+        refused = [
+            (e.node_operator(), e.node_name(), _reason(e)) for e in failures if e.node_operator()
+        ]
+        errors = [str(e) for e in failures] or log.messages or ["refused without a reason"]
         return {"errors": errors, "refused": refused, **_contents(job["path"])}
     config = builder.create_builder_config()
     config.num_compute_capabilities = 1
@@ -105,14 +108,14 @@ def build(job: dict[str, Any]) -> dict[str, Any]:
     return {"errors": errors, "refused": [], **_contents(job["path"])}
 
 
-def _why(error: Any) -> str:
-    """The parser's description of one error; where that is empty, its code."""
-    said = str(error.desc()).removeprefix("Assertion failed: ")
-    return said if said not in ("", "false") else str(error.code().name).replace("_", " ").lower()
+def _reason(error: Any) -> str:
+    """The parser's description of an error; its code if the description is empty."""
+    text = str(error.desc()).removeprefix("Assertion failed: ")
+    return text if text not in ("", "false") else str(error.code().name).replace("_", " ").lower()
 
 
 def _contents(path: str) -> dict[str, Any]:
-    """What the lists of the older parsers are about."""
+    """What a file contains of the properties on which JetPack generations differ."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -129,26 +132,31 @@ def _contents(path: str) -> dict[str, Any]:
     }
 
 
-def _notes(against: dict[str, list[tuple[str, str, str]]], generation: str) -> list[str]:
-    """What NVIDIA's lists say of the parsers that were not asked."""
+Unsupported = list[tuple[str, str, str]]
+"""Type, name and reason of each operator."""
+
+
+def _notes(unsupported: dict[str, Unsupported], generation: str) -> list[str]:
+    """What NVIDIA's lists say about the parsers of JetPack, which cannot be run here."""
     if generation:
         trt = f"TensorRT {JETPACKS[generation].tensorrt} of JetPack {generation}"
         return [f"{trt} was not asked: its opset and operators are taken from NVIDIA's lists"]
-    fit = [name for name, lacking in against.items() if not lacking]
-    told = f"fits JetPack {' and '.join(fit)}" if fit else "fits no JetPack generation known here"
-    return [f"{told}, by NVIDIA's lists of opsets and operators"]
+    fitting = [name for name, operators in unsupported.items() if not operators]
+    fits = f"JetPack {' and '.join(fitting)}" if fitting else "no JetPack generation known here"
+    return [f"fits {fits}, by NVIDIA's lists of opsets and operators"]
 
 
-def _lacks(made: dict[str, Any], jetpack: Jetpack) -> list[tuple[str, str, str]]:
+def _unsupported(contents: dict[str, Any], jetpack: Jetpack) -> Unsupported:
+    """Operators of a file that a generation's parser does not take, by NVIDIA's lists."""
     trt = f"TensorRT {jetpack.tensorrt}"
-    found: list[tuple[str, str, str]] = []
-    if made["opset"] > jetpack.opset:
-        why = f"{trt} takes opset {jetpack.opset} at most, not {made['opset']}"
-        found.append(("opset", "", why))
+    result: Unsupported = []
+    if contents["opset"] > jetpack.opset:
+        reason = f"{trt} takes opset {jetpack.opset} at most, not {contents['opset']}"
+        result.append(("opset", "", reason))
     for operator in jetpack.lacks:
-        count = made["operators"].get(operator, 0)
-        found += [(operator, "", f"{trt} has no such operator")] * count
+        count = contents["operators"].get(operator, 0)
+        result += [(operator, "", f"{trt} has no such operator")] * count
     if jetpack.float_weights:
-        why = f"{trt} takes float weights in front of Q/DQ, no int8 constants"
-        found += [("DequantizeLinear", "", why)] * made["int8_constants"]
-    return found
+        reason = f"{trt} takes float weights in front of Q/DQ, no int8 constants"
+        result += [("DequantizeLinear", "", reason)] * contents["int8_constants"]
+    return result

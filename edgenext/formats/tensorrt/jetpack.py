@@ -1,4 +1,4 @@
-"""Generations of JetPack: what their TensorRT takes, and the weights that it wants."""
+"""Generations of JetPack: the form, opset and weights that their TensorRT takes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Jetpack:
     lacks: tuple[str, ...]
     why: str
     float_weights: bool = False
-    """Quantized weights must be floats in front of Q/DQ: int8 constants are refused."""
+    """Quantized weights must be floats before Q/DQ: the parser refuses int8 constants."""
 
 
 JETPACKS = packaged_rows("edgenext.formats.tensorrt", "jetpack.toml", Jetpack)
 
 
 def generation_of(name: str) -> str:
-    """The generation of a JetPack: 5.1 is one of 5.
+    """The generation of a JetPack release: that of 5.1 is 5.
 
     Raises:
-        UsageError: no such generation; the nearest names are suggested.
+        UsageError: unknown generation; the nearest names are suggested.
     """
     generation = name.split(".")[0]
     if generation not in JETPACKS:
@@ -47,7 +47,7 @@ def resolve(choices: Choices) -> Choices:
     """The form and opset that the TensorRT of a JetPack generation takes.
 
     Raises:
-        UsageError: no such generation, or a newer opset than it takes.
+        UsageError: unknown generation, or a newer opset than it takes.
     """
     default = require_format("tensorrt").options["jetpack"].default
     generation = generation_of(str(choices.options.get("jetpack", default)))
@@ -69,13 +69,13 @@ def resolve(choices: Choices) -> Choices:
 
 
 def rewrite(model: onnx.ModelProto, options: OptionValues) -> onnx.ModelProto:
-    """The graph with its weights as the generation's parser takes them."""
+    """The graph, with its weights as the parser of the JetPack generation takes them."""
     generation = str(options["jetpack"])
     return with_float_weights(model) if JETPACKS[generation].float_weights else model
 
 
 def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with int8 constants as floats that QuantizeLinear takes to their levels."""
+    """A copy of a graph whose int8 constants are floats that QuantizeLinear rounds to the same."""
     import numpy as np
     import onnx
     from onnx import helper, numpy_helper
@@ -88,8 +88,8 @@ def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         stored = constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
         if stored is not None:
             levels, scale = (numpy_helper.to_array(constants[n]) for n in node.input[:2])
-            wide = (levels.astype(np.float32).T * scale).T
-            stored.CopyFrom(numpy_helper.from_array(wide, stored.name))
+            weights = (levels.astype(np.float32).T * scale).T
+            stored.CopyFrom(numpy_helper.from_array(weights, stored.name))
             name = f"{stored.name}_levels"
             quantize = helper.make_node("QuantizeLinear", list(node.input), [name], name)
             quantize.attribute.extend(node.attribute)

@@ -1,4 +1,4 @@
-"""What XNNPACK takes of a TFLite file."""
+"""What XNNPACK runs of a TFLite file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from edgenext.formats.placement import accelerated, asked_here
+from edgenext.formats.placement import runtime_report, xnnpack_placement
 
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def check(artifact: Artifact) -> CheckReport:
-    """What XNNPACK takes of a TFLite file, and what is left to LiteRT's builtin kernels.
+    """What XNNPACK runs of a TFLite file, and what LiteRT's builtin kernels run.
 
     Raises:
         MissingDependencyError: LiteRT is not installed.
     """
-    from edgenext.formats.tflite.session import executed, inspect, preload
+    from edgenext.formats.tflite import session
 
-    def ask() -> dict[str, Any]:
-        seen = inspect(artifact.path)
-        left = Counter(executed(artifact.path))
-        pieces = left.pop("DELEGATE", 0)
-        return accelerated("builtin kernels", Counter(seen.operators) - left, left, pieces)
+    def inspect() -> dict[str, Any]:
+        operators = Counter(session.inspect(artifact.path).operators)
+        builtin = Counter(session.executed_operators(artifact.path))
+        partitions = builtin.pop(session.DELEGATE, 0)
+        return xnnpack_placement("builtin kernels", operators - builtin, builtin, partitions)
 
-    preload()
-    about = {"unit": "xnnpack", "compiler": "LiteRT", "version": version("ai-edge-litert")}
-    return asked_here(artifact, "tflite", about, ask)
+    session.preload()
+    fields = {"unit": "xnnpack", "compiler": "LiteRT", "version": version("ai-edge-litert")}
+    return runtime_report(artifact, "tflite", fields, inspect)

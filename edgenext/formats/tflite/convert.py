@@ -1,7 +1,7 @@
 """ONNX deployment graph → TFLite through litert-torch, channels last.
 
-Q/DQ become the converter's quantized types, so that its integer operators carry the scales our
-quantizer chose. float16 weights and dynamic ranges are put in afterwards by ai-edge-quantizer.
+Q/DQ become the converter's quantized types, so that its integer operators have the scales that our
+quantizer chose. ai-edge-quantizer adds float16 weights and dynamic ranges afterwards.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     """Write a .tflite file.
 
     Args:
-        job: `graph` and `out` are paths, `scheme` a quantization scheme or `fp32`;
-            `quantized_graph` whether the graph has it in Q/DQ; `samples` the path of calibration
+        job: `graph` and `out` are paths, `scheme` is a quantization scheme or `fp32`;
+            `quantized_graph` says whether the graph has Q/DQ; `samples` is the path of calibration
             inputs, N×H×W×3 float32, for w8a16-static.
     """
     import onnx
@@ -55,10 +55,10 @@ def _convert(graph: fx.GraphModule, example: torch.Tensor, static: bool) -> byte
     from litert_torch.quantize.quant_config import QuantConfig
 
     module: torch.nn.Module = graph
-    if example.dtype != torch.uint8:  # pixels have their channels last already
+    if example.dtype != torch.uint8:  # graphs that take pixels have channels last already
         module, example = _channels_last(graph), example.permute(0, 2, 3, 1).contiguous()
     config = None
-    if static:  # the quantizer itself is not run: it tells the converter that Q/DQ are static
+    if static:  # the quantizer does not run: it makes the converter treat Q/DQ as static
         quantizer = PT2EQuantizer().set_global(get_symmetric_quantization_config())
         config = QuantConfig(pt2e_quantizer=quantizer)
     edge = litert_torch.convert(module.eval(), (example,), quant_config=config)
@@ -82,7 +82,7 @@ def _channels_last(graph: fx.GraphModule) -> torch.nn.Module:
 
 
 def _half_weights(content: bytes) -> bytes:
-    """Weights in float16, widened when the file is loaded."""
+    """Weights in float16, which the runtime widens when it loads the file."""
     from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
@@ -96,7 +96,7 @@ def _half_weights(content: bytes) -> bytes:
 
 
 def _dynamic(content: bytes) -> bytes:
-    """int8 weights; the ranges of what convolutions read are found at run time."""
+    """int8 weights; the ranges of layers' inputs are computed at run time."""
     from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
@@ -112,27 +112,29 @@ def _dynamic(content: bytes) -> bytes:
 def _wide_activations(content: bytes, samples: NDArray[Any]) -> bytes:
     """int16 activations and int8 weights in the dense layers; GELU has no 16-bit kernel.
 
-    Ranges are the least and greatest values of all samples. The library's own moving average
-    would clip them.
+    Ranges are the minimum and maximum over all samples: the library's own moving average would
+    clip them.
     """
     from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
 
-    def widest(so_far: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-        if not so_far:
+    def union(current: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        if not current:
             return new
-        return {"min": np.minimum(so_far["min"], new["min"]),
-                "max": np.maximum(so_far["max"], new["max"])}  # fmt: skip
+        return {
+            "min": np.minimum(current["min"], new["min"]),
+            "max": np.maximum(current["max"], new["max"]),
+        }
 
     recipes = recipe_manager.RecipeManager()
     for name in LAYERS:
         recipes.add_static_config(
             ".*", qtyping.TFLOperationName(name), activation_num_bits=16, weight_num_bits=8
         )
-    seen = calibrator.Calibrator(bytearray(content), qsv_update_func=widest)
+    calibration = calibrator.Calibrator(bytearray(content), qsv_update_func=union)
     inputs = [{"args_0": np.ascontiguousarray(sample[None])} for sample in samples]
-    seen.calibrate({"serving_default": inputs}, recipes)
-    work = quantizer.Quantizer(bytearray(content), recipes.get_quantization_recipe())
-    return bytes(work.quantize(seen.get_model_qsvs()).quantized_model)
+    calibration.calibrate({"serving_default": inputs}, recipes)
+    quantization = quantizer.Quantizer(bytearray(content), recipes.get_quantization_recipe())
+    return bytes(quantization.quantize(calibration.get_model_qsvs()).quantized_model)
 
 
 def _quantized(content: bytes, operators: tuple[str, ...], config: Any, algorithm: Any) -> bytes:
@@ -143,5 +145,5 @@ def _quantized(content: bytes, operators: tuple[str, ...], config: Any, algorith
         recipes.add_quantization_config(
             ".*", qtyping.TFLOperationName(name), config, algorithm_key=algorithm
         )
-    work = quantizer.Quantizer(bytearray(content), recipes.get_quantization_recipe())
-    return bytes(work.quantize().quantized_model)
+    quantization = quantizer.Quantizer(bytearray(content), recipes.get_quantization_recipe())
+    return bytes(quantization.quantize().quantized_model)

@@ -1,7 +1,7 @@
-"""TFLite metadata: what an app must know to feed a file and to name its classes.
+"""TFLite metadata: the normalisation of images and the names of classes, for apps.
 
 The layout is that of TensorFlow's metadata schema (tflite-support, `metadata_schema.fbs`), which
-Android's and MediaPipe's readers know: a flatbuffer in the file, and the labels as a zip behind it.
+Android's and MediaPipe's readers use: a flatbuffer in the file, and the labels as a zip behind it.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ RGB, AXIS_LABELS = 1, 2
 def add_metadata(
     path: Path, name: str, transform: EvalTransform, labels: Sequence[str] | None, pixels: bool
 ) -> None:
-    """Put metadata into a file, and names to its input and output.
+    """Add metadata to a file, and name its input and output.
 
     Args:
         path: of a .tflite file with one input and one output; it is rewritten.
         name: of the model.
-        transform: how images become inputs.
+        transform: the preprocessing of images.
         labels: of the classes, if they are known.
-        pixels: the file takes pixels of 0–255, which are not to be normalised.
+        pixels: the file takes pixels of 0–255, without normalisation.
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    whole = path.read_bytes()
-    model = schema.ModelT.InitFromPackedBuf(bytearray(whole), 0)
+    content = path.read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
     for buffer in model.buffers:  # some writers put constants behind the flatbuffer
         if buffer.offset > 1:
-            at = buffer.offset
-            buffer.data = np.frombuffer(whole[at : at + buffer.size], np.uint8)
+            end = buffer.offset + buffer.size
+            buffer.data = np.frombuffer(content[buffer.offset : end], np.uint8)
             buffer.offset = buffer.size = 0
     signature = model.signatureDefs[0]
     signature.inputs[0].name, signature.outputs[0].name = "image", "logits"
-    content = schema.BufferT()
-    content.data = list(_metadata(name, transform, bool(labels), pixels))
+    metadata = schema.BufferT()
+    metadata.data = list(_metadata(name, transform, bool(labels), pixels))
     entry = schema.MetadataT()
     entry.name, entry.buffer = NAME, len(model.buffers)
-    model.buffers.append(content)
+    model.buffers.append(metadata)
     model.metadata = [*(model.metadata or []), entry]
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -62,7 +62,7 @@ def add_metadata(
 
 
 def finish(path: Path, manifest: Manifest) -> None:
-    """Put metadata into a file that was converted, from what its manifest will say."""
+    """Add metadata to a converted file, from its manifest."""
     pixels = manifest.input.dtype == "uint8"
     add_metadata(path, manifest.arch, manifest.eval, manifest.labels, pixels)
 
@@ -83,14 +83,14 @@ def _metadata(name: str, transform: EvalTransform, labels: bool, pixels: bool) -
     std = _floats(b, [255 * s for s in transform.std] if not pixels else [1.0])
     options = _table(b, 2, [(0, "offset", mean), (1, "offset", std)])
     unit = _table(b, 2, [(0, "uint8", NORMALISATION), (1, "offset", options)])
-    given = _tensor(b, "image", [(3, "offset", content), (4, "offset", _offsets(b, [unit]))])
-    more = []
+    source = _tensor(b, "image", [(3, "offset", content), (4, "offset", _offsets(b, [unit]))])
+    files = []
     if labels:
-        named = b.CreateString(LABELS)
-        file = _table(b, 5, [(0, "offset", named), (2, "int8", AXIS_LABELS)])
-        more = [(6, "offset", _offsets(b, [file]))]
-    result = _tensor(b, "logits", more)
-    inputs, outputs = _offsets(b, [given]), _offsets(b, [result])
+        file_name = b.CreateString(LABELS)
+        file = _table(b, 5, [(0, "offset", file_name), (2, "int8", AXIS_LABELS)])
+        files = [(6, "offset", _offsets(b, [file]))]
+    result = _tensor(b, "logits", files)
+    inputs, outputs = _offsets(b, [source]), _offsets(b, [result])
     graph = _table(b, 10, [(2, "offset", inputs), (3, "offset", outputs)])
     title, graphs = b.CreateString(name), _offsets(b, [graph])
     model = _table(b, 8, [(0, "offset", title), (3, "offset", graphs)])
@@ -103,7 +103,7 @@ def _tensor(b: Any, name: str, slots: list[tuple[int, str, int]]) -> int:
 
 
 def _table(b: Any, fields: int, slots: list[tuple[int, str, int]]) -> int:
-    """A table of so many fields: (number of the field, type, value), from its offsets on."""
+    """A table with a number of fields, from the (field number, type, value) of those it has."""
     b.StartObject(fields)
     for number, kind, value in slots:
         put = {

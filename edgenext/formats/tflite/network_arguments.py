@@ -1,4 +1,4 @@
-"""What TensorFlow's converter is given: it builds the network itself, channels last."""
+"""Input of the TensorFlow converter, which builds the network itself, channels last."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 def network_arguments(
     checkpoint: Checkpoint | None, spec: TensorSpec
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Architecture and sizes, plain JSON, and the folded network's tensors.
+    """Architecture and sizes, as plain JSON, and the folded network's tensors.
 
     Args:
-        checkpoint: the network; None where only a file is at hand.
+        checkpoint: the network; None if the graph was read from a file.
         spec: the input of the graph, float or pixels.
 
     Raises:
-        UsageError: no network.
+        UsageError: there is no checkpoint.
     """
     if checkpoint is None:
         raise UsageError(
-            "the TensorFlow converter builds the network itself", "Give it a model, not a file"
+            "the TensorFlow converter builds the network itself, from a model's weights",
+            "Start from a model, not from an exported file",
         )
     network, pixels = checkpoint.network(), spec.dtype == "uint8"
     height, width = spec.shape[1:3] if pixels else spec.shape[2:4]

@@ -1,4 +1,4 @@
-"""What TFLite's options decide of a graph."""
+"""What TFLite's options decide about a graph."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from edgenext.formats.format import Choices
 
 
 def resolve(choices: Choices) -> Choices:
-    """Integers at both ends quantize the first and last layer too."""
+    """Integer input and output: the first and last layer are quantized too."""
     return replace(choices, integer_io=bool(choices.options.get("integer_io")))

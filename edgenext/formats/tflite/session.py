@@ -1,4 +1,4 @@
-"""TFLite files on this machine's CPU through LiteRT with XNNPACK."""
+"""TFLite files on this machine's CPU, run by LiteRT with XNNPACK."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import RuntimeFailedError
-from edgenext.formats.session import ArtifactSession, Inspection, Logits, dequantized, needed
+from edgenext.formats.session import (
+    ArtifactSession,
+    Inspection,
+    Logits,
+    dequantized,
+    needed,
+    one_line,
+)
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.system.native_output import native_output_hidden
 
@@ -20,6 +27,9 @@ if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
 
 Array = NDArray[Any]
+
+DELEGATE = "DELEGATE"
+"""LiteRT's operator for a part of the graph that XNNPACK runs."""
 
 
 def preload() -> Any:
@@ -38,7 +48,7 @@ def _interpreter(path: Path, threads: int, **options: Any) -> Any:
 
     Raises:
         MissingDependencyError: LiteRT is not installed.
-        RuntimeFailedError: LiteRT refuses the file.
+        RuntimeFailedError: LiteRT cannot load the file.
     """
     litert = preload()
     try:
@@ -46,8 +56,7 @@ def _interpreter(path: Path, threads: int, **options: Any) -> Any:
             loaded = litert.Interpreter(str(path), num_threads=threads, **options)
             loaded.allocate_tensors()
     except (ValueError, RuntimeError) as e:
-        why = str(e).strip() or type(e).__name__
-        raise RuntimeFailedError(f"LiteRT cannot load {path.name}: {why}") from e
+        raise RuntimeFailedError(f"LiteRT cannot load {path.name}: {one_line(e)}") from e
     return loaded
 
 
@@ -75,32 +84,32 @@ class TfliteSession(ArtifactSession):
         try:
             self._loaded.set_tensor(self._input, prepared)
             self._loaded.invoke()
-            return _number(self._loaded.get_tensor(self._output["index"]), self._output)
+            return _dequantized(self._loaded.get_tensor(self._output["index"]), self._output)
         except (ValueError, RuntimeError) as e:
-            raise RuntimeFailedError(f"LiteRT cannot run {self._path.name}: {e}") from e
+            raise RuntimeFailedError(f"LiteRT cannot run {self._path.name}: {one_line(e)}") from e
 
     @cached_property
-    def _open(self) -> Any:
+    def _traced_interpreter(self) -> Any:
         """An interpreter that keeps every tensor."""
         return _plain_interpreter(
             self._path, os.cpu_count() or 1, experimental_preserve_all_tensors=True
         )
 
     def trace(self, prepared: Array) -> dict[str, NDArray[np.float32]]:
-        """Every tensor of one prepared batch that is computed, without XNNPACK, by name."""
-        loaded = self._open
+        """Every tensor computed from one prepared batch without XNNPACK, by name."""
+        loaded = self._traced_interpreter
         loaded.set_tensor(loaded.get_input_details()[0]["index"], prepared)
         loaded.invoke()
-        made = {int(i) for op in loaded._get_ops_details() for i in op["outputs"]}
+        computed = {int(i) for op in loaded._get_ops_details() for i in op["outputs"]}
         return {
-            str(detail["name"]): _number(loaded.get_tensor(detail["index"]), detail)
+            str(detail["name"]): _dequantized(loaded.get_tensor(detail["index"]), detail)
             for detail in loaded.get_tensor_details()
-            if detail["index"] in made and detail["dtype"] in (np.float32, np.int8, np.int16)
+            if detail["index"] in computed and detail["dtype"] in (np.float32, np.int8, np.int16)
         }
 
 
-def _number(value: Array, detail: dict[str, Any]) -> NDArray[np.float32]:
-    """What a tensor stands for: its scale and zero point undone, where it has them."""
+def _dequantized(value: Array, detail: dict[str, Any]) -> NDArray[np.float32]:
+    """The real numbers of a tensor, which may have a scale and zero point."""
     scale, zero = detail["quantization"]
     if value.dtype == np.float32 or not scale:
         return np.asarray(value, np.float32)
@@ -108,11 +117,11 @@ def _number(value: Array, detail: dict[str, Any]) -> NDArray[np.float32]:
 
 
 def inspect(path: Path) -> Inspection:
-    """What a file says of itself.
+    """The input, output and operators of a file.
 
     Raises:
         MissingDependencyError: LiteRT is not installed.
-        RuntimeFailedError: LiteRT refuses the file.
+        RuntimeFailedError: LiteRT cannot load the file.
     """
     plain = _plain_interpreter(path, 1)
     counted = Counter(op["op_name"] for op in plain._get_ops_details())
@@ -121,31 +130,33 @@ def inspect(path: Path) -> Inspection:
         _spec("image", plain.get_input_details()[0]),
         (_spec("logits", plain.get_output_details()[0]),),
         dict(counted.most_common()),
-        sum(op["op_name"] == "DELEGATE" for op in delegated),
+        sum(op["op_name"] == DELEGATE for op in delegated),
     )
 
 
-def executed(path: Path) -> dict[str, int]:
-    """What runs where XNNPACK may take its share: its pieces as DELEGATE, and what it leaves.
+def executed_operators(path: Path) -> dict[str, int]:
+    """Operators that run with XNNPACK, by type: its parts as DELEGATE, and those it leaves.
+
+    The interpreter lists the replaced operators too, so the graph is followed from its outputs.
 
     Raises:
         MissingDependencyError: LiteRT is not installed.
-        RuntimeFailedError: LiteRT refuses the file.
+        RuntimeFailedError: LiteRT cannot load the file.
     """
     loaded = _interpreter(path, 1)
-    made: dict[int, dict[str, Any]] = {}
+    producers: dict[int, dict[str, Any]] = {}
     for op in loaded._get_ops_details():
         for tensor in map(int, op["outputs"]):
-            if made.get(tensor, op)["op_name"] != "DELEGATE":  # it takes the place of others
-                made[tensor] = op
-    wanted = [int(detail["index"]) for detail in loaded.get_output_details()]
-    run: dict[int, str] = {}
-    while wanted:
-        maker = made.get(wanted.pop())
-        if maker is not None and maker["index"] not in run:
-            run[maker["index"]] = maker["op_name"]
-            wanted += [int(tensor) for tensor in maker["inputs"] if tensor >= 0]
-    return dict(Counter(run.values()).most_common())
+            if producers.get(tensor, op)["op_name"] != DELEGATE:  # it replaces other producers
+                producers[tensor] = op
+    pending = [int(detail["index"]) for detail in loaded.get_output_details()]
+    executed: dict[int, str] = {}
+    while pending:
+        producer = producers.get(pending.pop())
+        if producer is not None and producer["index"] not in executed:
+            executed[producer["index"]] = producer["op_name"]
+            pending += [int(tensor) for tensor in producer["inputs"] if tensor >= 0]
+    return dict(Counter(executed.values()).most_common())
 
 
 def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
@@ -165,6 +176,6 @@ def open_session(artifact: Artifact, threads: int) -> TfliteSession:
 
     Raises:
         MissingDependencyError: LiteRT is not installed.
-        RuntimeFailedError: LiteRT refuses the file.
+        RuntimeFailedError: LiteRT cannot load the file.
     """
     return TfliteSession(artifact.path, artifact.manifest, threads)

@@ -1,8 +1,8 @@
-"""TFLite files by TensorFlow's converter. Runs where tensorflow is, which need not have torch.
+"""TFLite files by TensorFlow's converter. It runs in an environment without torch.
 
-w8a8-static is made from a graph that says itself what is quantized and in which range: layers
-alone, as the recipe of the target has it. The converter's own quantizer takes every operator into
-integers, norms too. It makes w8a16-static, whose norms are taken back into float afterwards.
+For w8a8-static, fake quantization in the graph gives the ranges of layers, and of layers only, as
+in the target's recipe. The converter's own quantizer would quantize every operator, norms too. It
+makes w8a16-static, whose norms are put back into float afterwards.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from edgenext.formats.tflite.tensorflow_network import (
     Array,
     Network,
     Observer,
-    faked,
-    ranges,
-    unobserved,
+    fake_quantizer,
+    ignore,
+    value_ranges,
 )
 
 SCHEMES = ("fp32", "fp16", "w8-weight-only", "w8a8-dynamic", "w8a8-static", "w8a16-static")
@@ -33,10 +33,10 @@ IN_FLOAT = (
     *("SUM", "SOFTMAX", "BATCH_MATMUL", "GELU", "HARD_SWISH"),
 )
 """Norms, attention, activations and residuals. Roots and squares lose too much in integers, and
-each operator without an 8-bit kernel in XNNPACK would cut the graph in two."""
+every operator without an 8-bit kernel in XNNPACK would split the graph."""
 
 CAST_VERSIONS = {"QUANTIZE": 2, "DEQUANTIZE": 5}
-"""Of TFLite's operators: those that know int16, and scales by channel."""
+"""Versions of TFLite's operators that support int16, and scales per channel."""
 
 
 def convert(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,34 +45,29 @@ def convert(job: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         job: `weights`, the .npz of a folded network's arrays; `arch`, its architecture's fields;
             `num_classes`; `size`, height and width in pixels; `batch`; `scheme`, one of `SCHEMES`;
-            `calibrated`, whether its ranges come from images; `samples`, for such schemes the .npy of N×H×W×3 float32 images as the network
-            reads them (normalised, or 0–255 with `pixels`); `integer_io`, for integers at both ends
-            of a static file; `pixels`, for uint8 input to a network that reads 0–255; `out`.
+            `calibrated`, whether its ranges come from images; `samples`, for such schemes the .npy
+            of N×H×W×3 float32 images as the network takes them (normalised, or 0–255 with
+            `pixels`); `integer_io`, integer input and output of a static file; `pixels`, uint8
+            input to a network that takes 0–255; `out`.
 
     Returns:
-        `tool`, its name and version, and `notes`, what a user should know of the file.
+        `tool`, its name and version, and `notes` about the file for the user.
 
     Raises:
-        UsageError: an unknown scheme, or options that do not go together.
+        UsageError: an unknown scheme, or options that exclude each other.
         InputError: weights that cannot be read or do not fit the architecture.
         DataError: calibration images that cannot be used.
     """
-    _check(job)
+    _require_valid(job)
     arrays = _arrays(job)
-    observe: Observer = unobserved
-    notes: list[str] = []
     images = _images(job) if job["calibrated"] else None
 
     import tensorflow as tf
 
-    if images is not None and job["scheme"] == "w8a8-static":
-        found = ranges(arrays, job["arch"], images)
-        if job.get("pixels"):
-            found[f"{STEM}:in"] = (0.0, 255.0)
-        observe = faked(found)
-    converter = _converter(arrays, job, observe)
+    converter = _converter(arrays, job, _observer(arrays, job, images))
     _configure(converter, job, images)
     content: bytes = converter.convert()
+    notes = []
     if job["calibrated"]:
         content = in_float(content, IN_FLOAT)
         notes.append("norms, attention, activations and residuals are computed in float")
@@ -84,20 +79,21 @@ def convert(job: Mapping[str, Any]) -> dict[str, Any]:
     return {"tool": f"tensorflow {tf.__version__}", "notes": notes}
 
 
-def _check(job: Mapping[str, Any]) -> None:
+def _require_valid(job: Mapping[str, Any]) -> None:
+    """Refuse a scheme and options that exclude each other."""
     scheme = job["scheme"]
     if scheme not in SCHEMES:
         raise unknown_name("scheme", scheme, SCHEMES)
     if job["calibrated"] and not job.get("samples"):
-        raise UsageError(f"{scheme} needs calibration images: its ranges are measured")
+        raise UsageError(f"{scheme} needs calibration images for its ranges")
     if job.get("integer_io") and not job["calibrated"]:
         raise UsageError(f"{scheme} has no integer input and output", "Use w8a8-static")
 
 
 def _arrays(job: Mapping[str, Any]) -> dict[str, Array]:
     try:
-        with np.load(job["weights"]) as found:
-            arrays = dict(found)
+        with np.load(job["weights"]) as file:
+            arrays = dict(file)
     except (OSError, ValueError) as e:
         raise InputError(f"cannot read the weights {job['weights']}: {e}") from e
     shape = (job["num_classes"], job["arch"]["dims"][-1])
@@ -116,6 +112,18 @@ def _images(job: Mapping[str, Any]) -> Array:
             f"{job['batch']}×{height}×{width}×3"
         )
     return images.astype(np.float32)
+
+
+def _observer(
+    arrays: Mapping[str, Array], job: Mapping[str, Any], images: Array | None
+) -> Observer:
+    """Fake quantization with calibrated ranges for w8a8-static; nothing for other schemes."""
+    if images is None or job["scheme"] != "w8a8-static":
+        return ignore
+    ranges = value_ranges(arrays, job["arch"], images)
+    if job.get("pixels"):
+        ranges[f"{STEM}:in"] = (0.0, 255.0)
+    return fake_quantizer(ranges)
 
 
 def _converter(arrays: Mapping[str, Array], job: Mapping[str, Any], observe: Observer) -> Any:
@@ -161,9 +169,9 @@ def _configure(converter: Any, job: Mapping[str, Any], images: Array | None) -> 
 
 
 def in_float(content: bytes, names: Container[str]) -> bytes:
-    """Let operators compute in float that a TFLite file has in integers, or with integer weights.
+    """Make operators of a TFLite file compute in float that it has in integers.
 
-    Values pass from one of them to the next in float; what others read stays as it was.
+    Values pass between them in float; the inputs of other operators do not change.
 
     Args:
         content: a TFLite file with one graph.
@@ -177,7 +185,7 @@ def in_float(content: bytes, names: Container[str]) -> bytes:
 
 
 class _FloatIslands:
-    """One graph while some of its operators are taken into float."""
+    """A graph whose operators are rewritten to compute in float."""
 
     def __init__(self, model: Any) -> None:
         from tensorflow.lite.python import schema_py_generated as schema
@@ -187,13 +195,13 @@ class _FloatIslands:
         codes = range(len(model.operatorCodes))
         self._kinds = [flatbuffer_utils.opcode_to_name(model, i) for i in codes]
         self._floats: dict[int, int] = {}
-        """Integer tensor → the same in float."""
+        """Integer tensor → the float tensor with its values."""
         self._same: dict[int, int] = {}
-        """Float tensor → an earlier one with its values."""
+        """Float tensor → an earlier one with the same values."""
         self._operators: list[Any] = []
 
     def rewrite(self, names: Container[str]) -> None:
-        """Take the operators of some names into float, and drop casts that nothing reads."""
+        """Rewrite the operators of some names, and drop casts that nothing reads."""
         for op in self._graph.operators:
             op.inputs = [self._same.get(i, i) for i in op.inputs]
             op.outputs = list(op.outputs)

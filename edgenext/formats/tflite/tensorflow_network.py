@@ -1,8 +1,8 @@
-"""EdgeNeXt in TensorFlow, channel-last, from the arrays of a folded network.
+"""EdgeNeXt in TensorFlow, channels last, from the arrays of a folded network.
 
-It computes what the deployment form `convC` does (see `edgenext.graph.forms`), whose parameter
-names it takes, on N×H×W×C: convolutions read the layout that TFLite has, and norms are taken over
-the last axis. Attention alone turns the tokens last, once on its way in and once on its way out.
+It computes the deployment form `convC` (see `edgenext.graph.forms`), whose parameter names it
+uses, on N×H×W×C, the layout of TFLite's convolutions; norms are over the last axis. Only attention
+transposes: its tokens come last, so once at its input and once at its output.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ Tensor = Any
 """A `tf.Tensor`: tensorflow has no types."""
 
 Observer = Callable[[str, Tensor], Tensor]
-"""Called with the name of a value and the value; what it returns takes the value's place."""
+"""Called with the name of a value and the value; its result replaces the value."""
 
 Range = tuple[float, float]
+"""Minimum and maximum."""
 
 CHUNK = 16
 """Calibration images in memory at a time."""
 SHARES = tuple(np.linspace(0.3, 1.0, 29).tolist())
-"""Parts of a value's range among which the best is searched."""
-SEARCHED = 200_000
-"""Values the search looks at, spread over all of them."""
+"""Candidate shares of a value's full range to which it is clipped."""
+SAMPLED = 200_000
+"""Numbers with which the candidates are compared, spread over all of them."""
 STEM = "downsample_layers.0.0"
 LN_EPS = 1e-6
 TINY = 1e-24
-"""The square of the floor that `torch.nn.functional.normalize` puts under a norm."""
+"""The square of the least norm in `torch.nn.functional.normalize`."""
 
 
-def unobserved(name: str, value: Tensor) -> Tensor:
-    """Nothing is done with any value."""
+def ignore(name: str, value: Tensor) -> Tensor:
+    """The observer that changes nothing."""
     del name
     return value
 
@@ -43,13 +44,13 @@ def unobserved(name: str, value: Tensor) -> Tensor:
 class Network:
     """The network as a function of N×H×W×3 float32.
 
-    `observe` is called for every value that is worth quantizing: what layers read and give, under
+    `observe` is called for every value that is worth quantizing: inputs and outputs of layers, by
     the layers' names (`stages.0.0.pwconv1:in`, `stages.0.0.pwconv1`). The convolutions of split
-    channels are not among them: they are small, and the join behind them would take one scale.
+    channels are not among them: they are small, and their concatenation would get one scale.
     """
 
     def __init__(
-        self, arrays: Mapping[str, Array], arch: Mapping[str, Any], observe: Observer = unobserved
+        self, arrays: Mapping[str, Array], arch: Mapping[str, Any], observe: Observer = ignore
     ) -> None:
         import tensorflow as tf
 
@@ -92,21 +93,21 @@ class Network:
         return x + self._bottleneck(name, y)
 
     def _split_convolution(self, name: str, x: Tensor) -> Tensor:
-        """Convolutions over channel groups, each fed with the one before."""
+        """Convolutions over channel groups; each adds the result of the one before to its input."""
         tf = self._tf
-        done: list[Tensor] = []
-        at = 0
-        while f"{name}.convs.{len(done)}.weight" in self._arrays:
-            conv = f"{name}.convs.{len(done)}"
+        results: list[Tensor] = []
+        start = 0
+        while f"{name}.convs.{len(results)}.weight" in self._arrays:
+            conv = f"{name}.convs.{len(results)}"
             width = len(self._arrays[f"{conv}.weight"])
-            group = x[..., at : at + width]
-            done.append(self._depthwise(conv, group + done[-1] if done else group))
-            at += width
-        rest = [x[..., at:]] if at < x.shape[-1] else []
-        return tf.concat([*done, *rest], -1)
+            group = x[..., start : start + width]
+            results.append(self._depthwise(conv, group + results[-1] if results else group))
+            start += width
+        rest = [x[..., start:]] if start < x.shape[-1] else []
+        return tf.concat([*results, *rest], -1)
 
     def _xca(self, name: str, x: Tensor) -> Tensor:
-        """Cross-covariance attention; the lengths of q and k scale the d × d product."""
+        """Cross-covariance attention; the norms of q and k divide the d × d product."""
         tf = self._tf
         temperature = self._arrays[f"{name}.temperature"]
         heads, (height, width, dim) = len(temperature), x.shape[1:]
@@ -133,7 +134,7 @@ class Network:
         return self._conv(f"{name}.pwconv2", x)
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
-        """LayerNorm over the channels; nothing where the folds left no norm."""
+        """LayerNorm over the channels; the input itself if the norm was folded away."""
         tf, arrays = self._tf, self._arrays
         if f"{name}.weight" not in arrays:
             return x
@@ -159,67 +160,70 @@ class Network:
         return tf.nn.bias_add(x, self._arrays[f"{name}.bias"])
 
 
-def ranges(arrays: Mapping[str, Array], arch: Mapping[str, Any], images: Array) -> dict[str, Range]:
-    """The least and the greatest number of the 8-bit range of every observed value.
+def value_ranges(
+    arrays: Mapping[str, Array], arch: Mapping[str, Any], images: Array
+) -> dict[str, Range]:
+    """The 8-bit range of every observed value, by its name.
 
-    What layers read keeps all of its range: residual streams have few, large values, on which
-    much depends. What they give is clipped where that makes the squared error least.
+    Inputs of layers keep their full range: residual streams have a few large values that matter.
+    Outputs are clipped to the range with the least squared error.
 
     Args:
         arrays: the network's tensors.
         arch: the fields of its architecture.
-        images: N×H×W×3 float32, as the network reads them.
+        images: N×H×W×3 float32, as the network takes them.
     """
-    parts: dict[str, list[Array]] = {}
+    values: dict[str, list[Array]] = {}
 
-    def keep(name: str, value: Tensor) -> Tensor:
-        parts.setdefault(name, []).append(np.ravel(np.asarray(value)))
+    def record(name: str, value: Tensor) -> Tensor:
+        values.setdefault(name, []).append(np.ravel(np.asarray(value)))
         return value
 
-    network = Network(arrays, arch, keep)
+    network = Network(arrays, arch, record)
     for start in range(0, len(images), CHUNK):
         network(images[start : start + CHUNK])
     return {
-        name: _whole(v) if name.endswith(":in") else _clipped(v)
-        for name, v in ((name, np.concatenate(p)) for name, p in parts.items())
+        name: (_full_range if name.endswith(":in") else _clipped_range)(np.concatenate(parts))
+        for name, parts in values.items()
     }
 
 
-def _whole(values: Array) -> Range:
+def _full_range(values: Array) -> Range:
+    """The range of all values and zero."""
     return min(float(values.min()), 0.0), max(float(values.max()), 1e-6)
 
 
-def _clipped(values: Array) -> Range:
-    """The part of the whole range with the least squared error in 255 steps."""
-    low, high = _whole(values)
-    some = values[:: max(1, len(values) // SEARCHED)]
+def _clipped_range(values: Array) -> Range:
+    """The share of the full range with the least squared error in 255 steps."""
+    low, high = _full_range(values)
+    sample = values[:: max(1, len(values) // SAMPLED)]
 
     def error(share: float) -> float:
         step = share * (high - low) / 255
         zero = np.round(-share * low / step)
-        near = (np.clip(np.round(some / step) + zero, 0, 255) - zero) * step
-        return float(np.square(near - some).mean(dtype=np.float64))
+        rounded = (np.clip(np.round(sample / step) + zero, 0, 255) - zero) * step
+        return float(np.square(rounded - sample).mean(dtype=np.float64))
 
     best = min(SHARES, key=error)
     return best * low, best * high
 
 
-def faked(found: Mapping[str, Range]) -> Observer:
+def fake_quantizer(ranges: Mapping[str, Range]) -> Observer:
     """An observer that rounds values to 8 bits, which the converter turns into integers.
 
-    A value that has been rounded is not rounded again: of two ranges in a row the converter gives
-    one to a layer's input and the other to its bias.
+    A value is rounded once: of two ranges in a row the converter would take one for a layer's
+    input and the other for its bias.
     """
     import tensorflow as tf
 
     rounded: set[Any] = set()
 
-    def fake(name: str, value: Tensor) -> Tensor:
+    def fake_quantize(name: str, value: Tensor) -> Tensor:
         if value.ref() in rounded:
             return value
-        low, high = found[name]
+        low, high = ranges[name]
         value = tf.quantization.fake_quant_with_min_max_vars(value, low, high)
         rounded.add(value.ref())
         return value
 
-    return fake
+    return fake_quantize

@@ -1,4 +1,4 @@
-"""A TFLite file, operator by operator: tensors with scales, constants and operators in order."""
+"""Write a TFLite file operator by operator: quantized tensors, constants, operators in order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VERSIONS = {
     "SUB": (2, 5),
     "TRANSPOSE": (2, 4),
 }
-"""Of TFLite's operators: those that know int8, and int16."""
+"""Versions of TFLite's operators that support int8, and int16."""
 
 OPTIONS = {
     "BATCH_MATMUL": "BatchMatMulOptions",
@@ -40,18 +40,18 @@ OPTIONS = {
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "MEAN": "ReducerOptions",
 }
-"""Names of options that are not those of the operator in another spelling."""
+"""Options whose name does not follow from that of the operator."""
 
-UNNAMED = ("RSQRT",)
-"""Operators without options."""
+WITHOUT_OPTIONS = ("RSQRT",)
+"""Operators that have no options."""
 
 
 @dataclass(frozen=True)
 class Stored:
     """An activation in the file.
 
-    `shape` is the one it is stored in; axis i of it is axis `order[i]` of the tensor it stands
-    for. Its numbers are scale · (stored − zero).
+    Axis i of the stored `shape` is axis `order[i]` of the tensor in the graph. Its numbers are
+    scale · (stored − zero).
     """
 
     index: int
@@ -68,7 +68,7 @@ class Stored:
 
 
 class Writer:
-    """A file with one subgraph, in the making."""
+    """A file with one subgraph, while it is written."""
 
     def __init__(self) -> None:
         from ai_edge_litert import schema_py_generated as schema
@@ -89,18 +89,18 @@ class Writer:
         zero: int,
         order: Sequence[int],
     ) -> Stored:
-        """A tensor that an operator will write, or the caller of the file."""
+        """A tensor that an operator will write, or the input of the file."""
         index = self._tensor(name, shape, np.dtype(dtype), 0, [scale], [zero])
         return Stored(index, tuple(shape), np.dtype(dtype), scale, zero, tuple(order))
 
     def constant(self, name: str, array: Array, scales: Sequence[float] = (), axis: int = 0) -> int:
-        """A constant; with scales, symmetric ones, one or one for each slice along `axis`."""
+        """A constant; symmetric if quantized, with one scale or one for each slice along `axis`."""
         data = self._schema.BufferT()
         data.data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
         self._buffers.append(data)
-        place = len(self._buffers) - 1
+        buffer = len(self._buffers) - 1
         zeros = [0] * len(scales)
-        return self._tensor(name, array.shape, array.dtype, place, scales, zeros, axis)
+        return self._tensor(name, array.shape, array.dtype, buffer, scales, zeros, axis)
 
     def integers(self, *values: int) -> int:
         """A constant vector of int32, such as axes or a shape."""
@@ -116,31 +116,31 @@ class Writer:
     def operator(
         self, kind: str, inputs: Sequence[int], outputs: Sequence[Stored], **options: Any
     ) -> None:
-        """An operator that reads tensors by their index, with the options of its kind."""
-        made = self._schema.OperatorT()
-        made.opcodeIndex = self._code(kind, any(o.wide for o in outputs))
-        made.inputs = np.asarray(inputs, np.int32)
-        made.outputs = np.asarray([o.index for o in outputs], np.int32)
-        if kind not in UNNAMED:
+        """An operator with the options of its kind; it reads tensors by their index."""
+        operator = self._schema.OperatorT()
+        operator.opcodeIndex = self._code(kind, any(o.wide for o in outputs))
+        operator.inputs = np.asarray(inputs, np.int32)
+        operator.outputs = np.asarray([o.index for o in outputs], np.int32)
+        if kind not in WITHOUT_OPTIONS:
             name = OPTIONS.get(kind) or "".join(p.capitalize() for p in kind.split("_")) + "Options"
-            made.builtinOptionsType = getattr(self._schema.BuiltinOptions, name)
-            made.builtinOptions = getattr(self._schema, f"{name}T")()
+            operator.builtinOptionsType = getattr(self._schema.BuiltinOptions, name)
+            operator.builtinOptions = getattr(self._schema, f"{name}T")()
             for option, value in options.items():
-                setattr(made.builtinOptions, option, value)
-        self._graph.operators.append(made)
+                setattr(operator.builtinOptions, option, value)
+        self._graph.operators.append(operator)
 
-    def content(self, given: Stored, result: Stored, about: str) -> bytes:
-        """The file, with its input, output and description."""
+    def content(self, source: Stored, result: Stored, description: str) -> bytes:
+        """The content of the file, with its input, output and description."""
         schema, graph = self._schema, self._graph
-        graph.inputs = np.asarray([given.index], np.int32)
+        graph.inputs = np.asarray([source.index], np.int32)
         graph.outputs = np.asarray([result.index], np.int32)
         model = schema.ModelT()
-        model.version, model.description = 3, about
+        model.version, model.description = 3, description
         model.operatorCodes = [self._operator_code(*key) for key in self._codes]
         model.subgraphs, model.buffers = [graph], self._buffers
         signature = schema.SignatureDefT()
         signature.signatureKey, signature.subgraphIndex = "serving_default", 0
-        signature.inputs = [self._named("image", given)]
+        signature.inputs = [self._named("image", source)]
         signature.outputs = [self._named("logits", result)]
         model.signatureDefs = [signature]
         builder = flatbuffers.Builder()

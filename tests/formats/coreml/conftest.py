@@ -1,4 +1,4 @@
-"""Fixtures of the runtimes' tests."""
+"""Fixtures of the tests of Core ML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weighted_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Core ML package with weights in a file."""
     from mil_packages import linear, weighted
 

@@ -1,4 +1,4 @@
-"""Packages made of a few operators, and what becomes of them."""
+"""Packages of a few operators, and their results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ with mil_program.warnings_hidden():
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
     from coremltools.converters.mil.mil import types
 
-THEIR_WARNINGS = [
-    # what coremltools and its use of torch.export warn of is theirs to mend
+IGNORED_WARNINGS = [
+    # from coremltools and its use of torch.export
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -64,35 +64,35 @@ def save(model: Any, folder: Path, name: str = "it") -> Path:
 
 
 def package(folder: Path, build: Build, *arrays: np.ndarray, target: str = "iOS18") -> Path:
-    """A package of what `build` makes of inputs x, y, … like `arrays`."""
+    """A package of the operators in `build`, of inputs x and y like `arrays`."""
     specs = [mb.TensorSpec(a.shape, FLOATS[a.dtype]) for a in arrays]
     body: Build = {1: lambda x: build(x), 2: lambda x, y: build(x, y)}[len(arrays)]
     with mil_program.warnings_hidden():
         program = mb.program(input_specs=specs, opset_version=getattr(ct.target, target))(body)
-    kept_as_it_is = {
+    unchanged = {
         "pass_pipeline": ct.PassPipeline.EMPTY,
         "compute_precision": ct.precision.FLOAT32,
     }
-    return save(convert(program, target, **kept_as_it_is), folder)
+    return save(convert(program, target, **unchanged), folder)
 
 
 def run(folder: Path, build: Build, *arrays: np.ndarray, target: str = "iOS18") -> list[np.ndarray]:
     program = MilProgram(package(folder, build, *arrays, target=target))
-    given = program.run(dict(zip("xy", arrays, strict=False)))
-    return [given[name] for name in program.outputs]
+    results = program.run(dict(zip("xy", arrays, strict=False)))
+    return [results[name] for name in program.outputs]
 
 
 def inferred(build: Build, *arrays: np.ndarray) -> np.ndarray:
-    """What coremltools itself makes of constants."""
-    found = []
+    """The result of coremltools itself, for constants."""
+    values = []
 
     def body(unused: Any) -> Any:
-        found.append(build(*(a.copy() for a in arrays)).val)
+        values.append(build(*(a.copy() for a in arrays)).val)
         return mb.identity(x=unused)
 
     with mil_program.warnings_hidden():
         mb.program(input_specs=[mb.TensorSpec((1,))], opset_version=ct.target.iOS18)(body)
-    return np.asarray(found[0])
+    return np.asarray(values[0])
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:

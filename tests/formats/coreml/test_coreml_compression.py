@@ -1,4 +1,4 @@
-"""Integers and tables that stand for numbers, and half precision."""
+"""Quantized activations, compressed weights and half precision."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ with mil_program.warnings_hidden():
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
     from coremltools.converters.mil.mil import types
 from mil_packages import (
+    IGNORED_WARNINGS,
     MATRIX,
-    THEIR_WARNINGS,
     WEIGHT,
     X,
     inferred,
@@ -32,7 +32,7 @@ from mil_packages import (
     weighted,
 )
 
-pytestmark = THEIR_WARNINGS
+pytestmark = IGNORED_WARNINGS
 
 
 def test_results_are_rounded_to_half_precision(tmp_path: Path) -> None:
@@ -89,21 +89,21 @@ def test_activations_saturate_and_round_half_to_even(
     assert np.array_equal(back, (np.float32(expected) - (zero_point or 0)) * np.float32(0.25))
 
 
-def test_activations_with_a_scale_a_channel(tmp_path: Path) -> None:
+def test_activations_with_a_scale_per_channel(tmp_path: Path) -> None:
     scale, zero_point = np.float32([0.1, 0.02, 0.3]), np.int8([0, -5, 7])
     vectors = {"scale": scale, "zero_point": zero_point, "axis": 1}
 
     def build(x: Any) -> Any:
         return mb.dequantize(input=mb.quantize(input=x, output_dtype="int8", **vectors), **vectors)
 
-    (found,) = run(tmp_path, build, X)
+    (result,) = run(tmp_path, build, X)
     s, z = scale[:, None, None], zero_point[:, None, None].astype(np.float32)
     levels = (np.rint(X / s) + z).clip(-128, 127)
-    np.testing.assert_allclose(found, (levels - z) * s, 1e-6)
+    np.testing.assert_allclose(result, (levels - z) * s, 1e-6)
 
 
 def unpacked(path: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Kind, what the interpreter unpacks, what coremltools unpacks, of every compressed weight."""
+    """Of every compressed weight: its kind, as the interpreter and as coremltools unpack it."""
     _, main = mil_program.read_program(path)
     program = MilProgram(path)
     x = np.zeros((1, 64, 4, 4), np.float32)
@@ -157,11 +157,11 @@ def test_compressed_weights(
     error: float,
     half: bool,
 ) -> None:
-    found = unpacked(weighted(tmp_path, target, compress, half))
-    assert [k for k, _, _ in found] == [f"constexpr_{kind}"] * 2
-    for (_, ours, theirs), original in zip(found, (WEIGHT, MATRIX), strict=True):
-        assert np.array_equal(ours, theirs)
-        assert np.std(ours - original) < error * np.std(original)
+    result = unpacked(weighted(tmp_path, target, compress, half))
+    assert [k for k, _, _ in result] == [f"constexpr_{kind}"] * 2
+    for (_, actual, expected), original in zip(result, (WEIGHT, MATRIX), strict=True):
+        assert np.array_equal(actual, expected)
+        assert np.std(actual - original) < error * np.std(original)
 
 
 def test_palettes_of_vectors(tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ def test_palettes_of_vectors(tmp_path: Path) -> None:
         y = mb.constexpr_lut_to_dense(indices=indices, lut=lut, vector_axis=np.int32(0))
         return mb.mul(x=x, y=y)
 
-    (found,) = run(tmp_path, build, np.ones((4, 3), np.float32))
+    (result,) = run(tmp_path, build, np.ones((4, 3), np.float32))
     expected = lut[0, 0][indices].transpose(0, 2, 1).reshape(4, 3)
-    assert np.array_equal(found, expected)
+    assert np.array_equal(result, expected)
 
 
 def test_weights_stored_in_half_precision(tmp_path: Path) -> None:
@@ -183,6 +183,6 @@ def test_weights_stored_in_half_precision(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         return mb.mul(x=x, y=mb.constexpr_cast(source_val=weight, output_dtype="fp32"))
 
-    (found,) = run(tmp_path, build, np.ones(5, np.float32), target="iOS16")
-    assert found.dtype == np.float32
-    assert np.array_equal(found, weight.astype(np.float32))
+    (result,) = run(tmp_path, build, np.ones(5, np.float32), target="iOS16")
+    assert result.dtype == np.float32
+    assert np.array_equal(result, weight.astype(np.float32))

@@ -17,9 +17,9 @@ with mil_program.warnings_hidden():
     ct = pytest.importorskip("coremltools", reason="coremltools is not installed")
     coreml.preload()
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
-from mil_packages import THEIR_WARNINGS, Build, X, Y, inferred, normal, run, softmax
+from mil_packages import IGNORED_WARNINGS, Build, X, Y, inferred, normal, run, softmax
 
-pytestmark = THEIR_WARNINGS
+pytestmark = IGNORED_WARNINGS
 
 
 def erf(x: np.ndarray) -> np.ndarray:
@@ -239,17 +239,17 @@ INFERRED: dict[str, tuple[Build, tuple[np.ndarray, ...], Callable[..., np.ndarra
 }
 
 
-"""Operators that coremltools can compute itself: how they are built, of what, and a reference."""
+"""Operators that coremltools can compute itself: their builder, inputs and a reference."""
 
 
 @pytest.mark.parametrize("name", INFERRED)
-def test_operators_that_coremltools_computes_too(tmp_path: Path, name: str) -> None:
+def test_operators_agree_with_coremltools(tmp_path: Path, name: str) -> None:
     build, arrays, reference = INFERRED[name]
-    (found,) = run(tmp_path, build, *arrays)
+    (result,) = run(tmp_path, build, *arrays)
     expected = reference(*(a.astype(np.float64) for a in arrays))
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, 2e-6, 2e-6)
-    np.testing.assert_allclose(found, inferred(build, *arrays), 2e-6, 2e-6)
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result, expected, 2e-6, 2e-6)
+    np.testing.assert_allclose(result, inferred(build, *arrays), 2e-6, 2e-6)
 
 
 def convolved(
@@ -260,7 +260,7 @@ def convolved(
     dilation: int = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Convolution written out: pads are top, bottom, left, right."""
+    """A convolution as loops; pads are top, bottom, left, right."""
     x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), pads[:2], pads[2:]))
     n, (c_out, c_in, kh, kw) = len(x), w.shape
     height = (x.shape[2] - (kh - 1) * dilation - 1) // stride + 1
@@ -272,8 +272,8 @@ def convolved(
             for j in range(width):
                 rows = slice(i * stride, i * stride + (kh - 1) * dilation + 1, dilation)
                 columns = slice(j * stride, j * stride + (kw - 1) * dilation + 1, dilation)
-                seen = x[:, first : first + c_in, rows, columns]
-                y[:, o, i, j] = (seen * w[o]).sum((1, 2, 3))
+                patch = x[:, first : first + c_in, rows, columns]
+                y[:, o, i, j] = (patch * w[o]).sum((1, 2, 3))
     return y
 
 
@@ -301,28 +301,29 @@ BIAS = normal(8)
 def test_convolutions(
     tmp_path: Path, weight: np.ndarray, options: dict[str, Any], pads: tuple[int, int, int, int]
 ) -> None:
-    (found,) = run(tmp_path, lambda x: mb.conv(x=x, weight=weight, bias=BIAS, **options), IMAGE)
+    (result,) = run(tmp_path, lambda x: mb.conv(x=x, weight=weight, bias=BIAS, **options), IMAGE)
     stride, dilation = options.get("strides", [1])[0], options.get("dilations", [1])[0]
     expected = convolved(IMAGE, weight, pads, stride, dilation, options.get("groups", 1))
-    np.testing.assert_allclose(found, expected + BIAS[:, None, None], 1e-5, 1e-5)
+    np.testing.assert_allclose(result, expected + BIAS[:, None, None], 1e-5, 1e-5)
 
 
 def test_convolutions_of_one_axis_and_without_bias(tmp_path: Path) -> None:
     weight = normal(8, 4, 3)
-    (found,) = run(tmp_path, lambda x: mb.conv(x=x, weight=weight, pad_type="same"), IMAGE[:, :, 0])
+    rows = IMAGE[:, :, 0]
+    (result,) = run(tmp_path, lambda x: mb.conv(x=x, weight=weight, pad_type="same"), rows)
     expected = convolved(IMAGE[:, :, :1], weight[:, :, None], (0, 0, 1, 1))
-    np.testing.assert_allclose(found, expected[:, :, 0], 1e-5, 1e-5)
+    np.testing.assert_allclose(result, expected[:, :, 0], 1e-5, 1e-5)
 
 
 def test_pooling(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
-        whole = {"kernel_sizes": [7, 6], "pad_type": "valid"}
-        some = {"kernel_sizes": [3, 3], "strides": [2, 2], "pad_type": "same"}
+        full = {"kernel_sizes": [7, 6], "pad_type": "valid"}
+        strided = {"kernel_sizes": [3, 3], "strides": [2, 2], "pad_type": "same"}
         return (
-            mb.avg_pool(x=x, **whole),
-            mb.avg_pool(x=x, **some),
-            mb.avg_pool(x=x, exclude_padding_from_average=True, **some),
-            mb.max_pool(x=x, **some),
+            mb.avg_pool(x=x, **full),
+            mb.avg_pool(x=x, **strided),
+            mb.avg_pool(x=x, exclude_padding_from_average=True, **strided),
+            mb.max_pool(x=x, **strided),
         )
 
     mean, padded, excluded, largest = run(tmp_path, build, IMAGE)
@@ -357,7 +358,7 @@ def test_norms_by_constants_and_by_image(tmp_path: Path) -> None:
     np.testing.assert_allclose(length, IMAGE / lengths, 1e-5, 1e-6)
 
 
-def test_parts_choices_and_comparisons(tmp_path: Path) -> None:
+def test_split_select_and_compare(tmp_path: Path) -> None:
     def build(x: Any, y: Any) -> Any:
         uneven = mb.split(x=x, split_sizes=[1, 3, 1], axis=-1)
         halves = mb.split(x=x, num_splits=2, axis=2)

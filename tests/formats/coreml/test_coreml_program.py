@@ -1,4 +1,4 @@
-"""Packages: read, run, traced, and refused when they are broken."""
+"""Packages: read, run, traced, and refused if they are damaged."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ with mil_program.warnings_hidden():
     ct = pytest.importorskip("coremltools", reason="coremltools is not installed")
     coreml.preload()
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
-from mil_packages import THEIR_WARNINGS, X, package
+from mil_packages import IGNORED_WARNINGS, X, package
 
-pytestmark = THEIR_WARNINGS
+pytestmark = IGNORED_WARNINGS
 
 
-def test_an_operator_that_is_not_known(tmp_path: Path) -> None:
+def test_an_unsupported_operator(tmp_path: Path) -> None:
     path = package(tmp_path, lambda x: mb.cumsum(x=x, axis=1, name="running"), X)
-    with pytest.raises(RuntimeFailedError, match=r"it\.mlpackage: no operator 'cumsum'.*'running'"):
+    with pytest.raises(
+        RuntimeFailedError, match=r"it\.mlpackage: unsupported operator 'cumsum'.*'running'"
+    ):
         MilProgram(path)
 
 
-def test_what_an_operator_does_not_emulate(tmp_path: Path) -> None:
+def test_an_unsupported_parameter(tmp_path: Path) -> None:
     path = package(
         tmp_path,
         lambda x: mb.avg_pool(
@@ -81,9 +83,13 @@ def copy(package: Path, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("file", "keep", "says"),
     [
-        (Path("Manifest.json"), None, "is no Core ML package: No such file"),
-        (Path("Manifest.json"), 40, r"is no Core ML package: Manifest\.json is broken"),
-        (MODEL, None, r"is no Core ML package: Data/com\.apple\.CoreML/model\.mlmodel is missing"),
+        (Path("Manifest.json"), None, "is not a Core ML package: No such file"),
+        (Path("Manifest.json"), 40, r"is not a Core ML package: Manifest\.json is broken"),
+        (
+            MODEL,
+            None,
+            r"is not a Core ML package: Data/com\.apple\.CoreML/model\.mlmodel is missing",
+        ),
         (MODEL, 1000, "cannot be read: .*"),
         (MODEL, 0, "is a model of no kind, not an ML program"),
         (WEIGHTS, None, r"cannot be read: Could not open .*weight\.bin"),
@@ -92,10 +98,10 @@ def copy(package: Path, folder: Path) -> Path:
         (WEIGHTS, 5000, "cannot be read: index out of bounds"),
     ],
 )
-def test_packages_that_are_not_whole(
-    tmp_path: Path, whole: Path, file: Path, keep: int | None, says: str
+def test_incomplete_packages(
+    tmp_path: Path, weighted_package: Path, file: Path, keep: int | None, says: str
 ) -> None:
-    path = copy(whole, tmp_path)
+    path = copy(weighted_package, tmp_path)
     if keep is None:
         (path / file).unlink()
     else:
@@ -106,13 +112,13 @@ def test_packages_that_are_not_whole(
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_package_of_an_ml_program(tmp_path: Path, whole: Path) -> None:
-    with pytest.raises(ArtifactError, match="is no Core ML package: No such file"):
+def test_paths_that_are_not_ml_programs(tmp_path: Path, weighted_package: Path) -> None:
+    with pytest.raises(ArtifactError, match="is not a Core ML package: No such file"):
         MilProgram(tmp_path / "absent.mlpackage")
     (tmp_path / "file.mlpackage").write_bytes(b"\x08\x09 not a folder")
-    with pytest.raises(ArtifactError, match="is no Core ML package: Not a directory"):
+    with pytest.raises(ArtifactError, match="is not a Core ML package: Not a directory"):
         MilProgram(tmp_path / "file.mlpackage")
-    foreign = copy(whole, tmp_path)
+    foreign = copy(weighted_package, tmp_path)
     spec = ct.proto.Model_pb2.Model(specificationVersion=4)
     spec.neuralNetwork.layers.add(name="a layer")
     (foreign / MODEL).write_bytes(spec.SerializeToString())

@@ -1,4 +1,4 @@
-"""Core ML artifacts as sessions, on pictures and whole networks."""
+"""Core ML artifacts as sessions, with image inputs and with whole networks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ with mil_program.warnings_hidden():
     ct = pytest.importorskip("coremltools", reason="coremltools is not installed")
     coreml.preload()
     from coremltools.converters.mil import Builder as mb  # noqa: N813 # as coremltools has it
-from mil_packages import PIXELS, RNG, THEIR_WARNINGS, X, convert, package, save, softmax
+from mil_packages import IGNORED_WARNINGS, PIXELS, RNG, X, convert, package, save, softmax
 
-pytestmark = THEIR_WARNINGS
+pytestmark = IGNORED_WARNINGS
 
 
 class Classifier(torch.nn.Module):
-    """Two convolutions' worth of logits, and what is made of them."""
+    """A convolution with a softmax, or with squared logits."""
 
     def __init__(self, normalised: bool) -> None:
         super().__init__()
@@ -70,11 +70,7 @@ def manifest(shape: tuple[int, ...], dtype: str = "float32", **fields: Any) -> M
         "outputs": (TensorSpec(name="logits", shape=(shape[0], 1000), dtype="float32"),),
         "labels": None,
     }
-    return (
-        Manifest.model_construct(**about, **fields)
-        if not fields
-        else Manifest.model_construct(**{**about, **fields})
-    )
+    return Manifest.model_construct(**about | fields)
 
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")
@@ -84,7 +80,7 @@ PICTURE = manifest((1, 8, 8, 3), "uint8", labels=NAMES)
 
 
 def scaled(layout: str) -> torch.Tensor:
-    """What an image type with those constants makes of `PIXELS`."""
+    """`PIXELS`, scaled as by the image type of `classifier`."""
     image = PIXELS[..., ::-1] if layout == "BGR" else PIXELS
     x = image.transpose(0, 3, 1, 2).astype(np.float64) / 127.5
     return torch.from_numpy((x + np.array([-1, -0.5, -0.25])[:, None, None]).astype(np.float32))
@@ -95,10 +91,10 @@ def test_images_are_scaled_by_the_program(tmp_path: Path, layout: str) -> None:
     fp32 = {"compute_precision": ct.precision.FLOAT32}
     program = MilProgram(classifier(tmp_path, layout=layout, **fp32))
     assert program.images == {"image": layout}
-    found = program.run({"image": PIXELS})[program.outputs[0]]
+    result = program.run({"image": PIXELS})[program.outputs[0]]
     with torch.inference_mode():
         expected = Classifier(True)(scaled(layout)).numpy()
-    np.testing.assert_allclose(found, expected, 1e-4)
+    np.testing.assert_allclose(result, expected, 1e-4)
     with pytest.raises(RuntimeFailedError, match="cannot be fed as"):
         program.run({"image": PIXELS.transpose(0, 3, 1, 2)})
 
@@ -111,9 +107,9 @@ def test_logits_of_a_classifier_in_the_order_of_the_manifest(
     program = MilProgram(path)
     with torch.inference_mode():
         expected = Classifier(False).conv(scaled("RGB")).flatten(1).numpy()
-    found = program.run({"image": PIXELS})
-    assert found["classLabel"].tolist() == [names[int(expected.argmax())]]
-    np.testing.assert_allclose(found["classLabel_probs"], softmax(expected, 1), 5e-3)
+    result = program.run({"image": PIXELS})
+    assert result["classLabel"].tolist() == [names[int(expected.argmax())]]
+    np.testing.assert_allclose(result["classLabel_probs"], softmax(expected, 1), 5e-3)
     session = CoreMLSession(path, PICTURE, 1)
     order = [names.index(name) for name in NAMES]
     logits = session.infer(session.prepare(PIXELS))
@@ -124,8 +120,8 @@ def test_logits_of_a_classifier_in_the_order_of_the_manifest(
 def test_classes_may_be_numbers(tmp_path: Path) -> None:
     path = classifier(tmp_path, classifier_config=ct.ClassifierConfig([4, 3, 2, 1, 0]))
     assert MilProgram(path).classes == ("4", "3", "2", "1", "0")
-    found = MilProgram(path).run({"image": PIXELS})
-    assert found["classLabel"].tolist() == [4 - int(found["classLabel_probs"].argmax())]
+    result = MilProgram(path).run({"image": PIXELS})
+    assert result["classLabel"].tolist() == [4 - int(result["classLabel_probs"].argmax())]
     session = CoreMLSession(path, PICTURE.model_copy(update={"labels": None}), 1)
     assert session.infer(PIXELS).shape == (1, 5)
 
@@ -139,7 +135,7 @@ def test_a_classifier_without_a_softmax_gives_logarithms(tmp_path: Path) -> None
     np.testing.assert_allclose(session.infer(PIXELS), np.log(values), 1e-5)
 
 
-def test_labels_that_are_not_those_of_the_manifest(tmp_path: Path) -> None:
+def test_labels_must_match_the_manifest(tmp_path: Path) -> None:
     path = classifier(tmp_path, classifier_config=ct.ClassifierConfig(list("abcde")))
     with pytest.raises(ArtifactError, match=r"it\.mlpackage has other labels than its manifest"):
         CoreMLSession(path, PICTURE, 1)
@@ -155,9 +151,12 @@ def network_package(folder: Path, net: Deployable, precision: str, batch: int = 
     names = ("logits", "stem", *(f"stage{i}" for i in range(4)))
     outputs = [ct.TensorType(name, dtype=np.float32) for name in names]
     inputs = [ct.TensorType("image", shape=(batch, 3, 64, 64), dtype=np.float32)]
-    how = getattr(ct.precision, precision)
     model = convert(
-        exported(net, 64, batch), "iOS17", inputs=inputs, outputs=outputs, compute_precision=how
+        exported(net, 64, batch),
+        "iOS17",
+        inputs=inputs,
+        outputs=outputs,
+        compute_precision=getattr(ct.precision, precision),
     )
     return save(model, folder)
 
@@ -185,24 +184,24 @@ def test_networks_agree_with_torch(tmp_path: Path, arch: str, form: str) -> None
         folder = tmp_path / precision
         folder.mkdir()
         path = network_package(folder, net, precision, batch=2)
-        session = coreml.open_artifact(Artifact(path, NETWORK), 1)
+        session = coreml.open_session(Artifact(path, NETWORK), 1)
         assert (session.runtime, session.evidence) == ("coreml-interpreter", "emulated")
         assert session.batch == 2
         prepared = session.prepare(IMAGES)
         with torch.inference_mode():
             logits, *features = (t.numpy() for t in net(torch.from_numpy(prepared)))
-        found = session.infer(prepared)
-        assert (found.dtype, found.shape) == (np.float32, (2, 1000))
-        assert fidelity(logits, found).sqnr_db > least
+        result = session.infer(prepared)
+        assert (result.dtype, result.shape) == (np.float32, (2, 1000))
+        assert fidelity(logits, result).sqnr_db > least
         values = session.trace(prepared)
-        assert np.array_equal(values["logits"], found)
+        assert np.array_equal(values["logits"], result)
         assert {value.dtype for value in values.values()} == {np.dtype(np.float32)}
         assert "image" not in values
         for name, expected in zip(("stem", "stage3"), features[::4], strict=True):
             assert fidelity(expected.reshape(2, -1), values[name].reshape(2, -1)).sqnr_db > least
 
 
-def test_threads_are_those_of_before(tmp_path: Path) -> None:
+def test_the_number_of_threads_is_restored(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     path = package(tmp_path, lambda x: mb.relu(x=x, name="logits"), X)
     about = manifest((2, 3, 4, 5))
@@ -212,55 +211,58 @@ def test_threads_are_those_of_before(tmp_path: Path) -> None:
     assert torch.get_num_threads() == before
 
 
-class Phone:
-    """Stands for a package in Core ML, which only macOS has."""
+class FakeModel:
+    """A fake of a package loaded into Core ML, which only macOS has."""
 
     def __init__(self, program: MilProgram) -> None:
         self.program = program
 
     def predict(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        found = self.program.run({"image": np.asarray(inputs["image"])[None]})
-        probabilities = dict(zip(self.program.classes, found["classLabel_probs"][0], strict=True))
-        return {"classLabel": found["classLabel"][0], "classLabel_probs": probabilities}
+        result = self.program.run({"image": np.asarray(inputs["image"])[None]})
+        probabilities = dict(zip(self.program.classes, result["classLabel_probs"][0], strict=True))
+        return {"classLabel": result["classLabel"][0], "classLabel_probs": probabilities}
 
 
-def test_on_macos_core_ml_itself_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_macos_core_ml_runs_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = classifier(tmp_path, classifier_config=ct.ClassifierConfig(list(NAMES[::-1])))
     elsewhere = CoreMLSession(path, PICTURE, 1).infer(PIXELS)
     monkeypatch.setattr(coreml, "sys", SimpleNamespace(platform="darwin"))
-    monkeypatch.setattr(coreml, "device_model", lambda package: Phone(MilProgram(package)))
+    monkeypatch.setattr(coreml, "device_model", lambda package: FakeModel(MilProgram(package)))
     session = CoreMLSession(path, PICTURE, 1)
     assert (session.runtime, session.evidence) == ("coreml", "device")
-    found = session.infer(session.prepare(PIXELS))
-    np.testing.assert_allclose(softmax(found, 1), softmax(elsewhere, 1), 5e-3)
+    result = session.infer(session.prepare(PIXELS))
+    np.testing.assert_allclose(softmax(result, 1), softmax(elsewhere, 1), 5e-3)
     with pytest.raises(
         RuntimeFailedError, match=r"Core ML cannot run it\.mlpackage: .*cannot be fed"
     ):
         session.infer(PIXELS[..., 0])
 
 
-def test_core_ml_refuses_in_one_line(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_core_ml_refuses_in_one_line(
+    weighted_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: str) -> None:
         raise Exception("compiler error")
 
     monkeypatch.setattr(ct.models, "MLModel", refuse)
     with pytest.raises(RuntimeFailedError, match=r"Core ML cannot load small\.mlpackage: compiler"):
-        coreml.device_model(whole)
+        coreml.device_model(weighted_package)
 
 
-def test_without_the_package(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package(weighted_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coremltools", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[coreml\]'"):
-        MilProgram(whole)
+        MilProgram(weighted_package)
 
 
 @pytest.mark.slow
-def test_coremltools_is_quiet(whole: Path) -> None:
+def test_coremltools_is_quiet(weighted_package: Path) -> None:
     code = (
-        "import sys, logging; from pathlib import Path; from edgenext.formats import coreml; "
-        f"coreml.MilProgram(Path({str(whole)!r})); "
+        "import logging; from pathlib import Path; from edgenext.formats.coreml import session; "
+        f"session.MilProgram(Path({str(weighted_package)!r})); "
         "print(logging.root.manager.disable)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stderr == ""
-    assert said.stdout.split() == ["0"]
+    command = [sys.executable, "-c", code]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert process.stderr == ""
+    assert process.stdout.split() == ["0"]

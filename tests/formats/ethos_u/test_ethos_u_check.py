@@ -1,4 +1,4 @@
-"""What Arm's compiler says: of our files, of others, of what is broken."""
+"""Vela's reports on files of this package, on others, and on damaged ones."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from edgenext.errors import (
 )
 from edgenext.formats import placement as asking
 from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.check import check_artifact
 from edgenext.formats.ethos_u import check as ethos_u
 from edgenext.formats.ethos_u.check import ACCELERATORS, check
 from edgenext.models import zoo
@@ -27,7 +28,7 @@ from edgenext.schema import CheckReport
 
 vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="ethos-u-vela is not installed")
 
-SAID = """\
+OUTPUT = """\
 Warning: No memory mode specified. Using a default of Shared_Sram.
 
 Warning (supported operators) operator: SQRT, ofm: 'a;b(c)'
@@ -49,8 +50,8 @@ NPU operators = 2 (50.0%)
 def artifact_from(path: Path) -> Artifact:
     """The file with a manifest beside it."""
     content = path.read_bytes()
-    where = path.with_name(f"it-{path.name}")
-    return artifact_of(content, where, scheme="w8a8-static", target="ethos-u", format="tflite")
+    copy = path.with_name(f"it-{path.name}")
+    return artifact_of(content, copy, scheme="w8a8-static", target="ethos-u", file_format="tflite")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def operators(report: CheckReport, unit: str) -> dict[str, int]:
 
 @vela
 @pytest.mark.parametrize("config", ["ethos-u55-256", "ethos-u65-512", "ethos-u85-512"])
-def test_all_of_it_lands_on_the_npu(artifact: Artifact, config: str) -> None:
+def test_the_npu_runs_every_operator(artifact: Artifact, config: str) -> None:
     report = check(artifact, config=config)
     assert report.accepted and report.delegated, report.refusals
     assert operators(report, "npu")["MatMul"] >= 6 and not operators(report, "cpu")
@@ -83,7 +84,7 @@ def test_all_of_it_lands_on_the_npu(artifact: Artifact, config: str) -> None:
 @vela
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", [a for a in zoo.arch_table() if a != XXS])
-def test_all_of_every_architecture(arch: str, tmp_path: Path) -> None:
+def test_the_npu_runs_every_architecture(arch: str, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     other = artifact_from(integer_file(tmp_path, arch).path)
     for config in ("ethos-u55-256", "ethos-u65-512", "ethos-u85-512"):
@@ -91,17 +92,17 @@ def test_all_of_every_architecture(arch: str, tmp_path: Path) -> None:
 
 
 @vela
-def test_a_compiled_file_is_kept_where_it_is_asked_for(artifact: Artifact, tmp_path: Path) -> None:
+def test_the_compiled_file_can_be_kept(artifact: Artifact, tmp_path: Path) -> None:
     report = check(artifact, out=tmp_path / "new")
-    kept = Path(report.compiled)
-    assert kept == tmp_path / "new" / f"{artifact.path.stem}_vela.tflite"
-    assert b"ethos-u" in kept.read_bytes()
-    assert [p.name for p in kept.parent.iterdir()] == [kept.name]
+    copy = Path(report.compiled)
+    assert copy == tmp_path / "new" / f"{artifact.path.stem}_vela.tflite"
+    assert b"ethos-u" in copy.read_bytes()
+    assert [p.name for p in copy.parent.iterdir()] == [copy.name]
 
 
 @vela
 @pytest.mark.slow
-def test_nothing_of_a_float_file_lands_there(tmp_path: Path) -> None:
+def test_the_npu_runs_nothing_of_a_float_file(tmp_path: Path) -> None:
     private_python("tflite")
     options = ModelOptions(random_weights=True, num_classes=10, size=32)
     plain = api.export(XXS, options, ExportOptions(format="tflite"), out=tmp_path)
@@ -122,7 +123,7 @@ def test_nothing_of_a_float_file_lands_there(tmp_path: Path) -> None:
 def test_truncated_files(artifact: Artifact, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "broken.tflite"
     path.write_bytes(artifact.path.read_bytes()[:keep])
-    with pytest.raises(ArtifactError, match=r"it-broken\.tflite is no whole TFLite file"):
+    with pytest.raises(ArtifactError, match=r"it-broken\.tflite is not a complete TFLite file"):
         check(artifact_from(path))
 
 
@@ -132,49 +133,50 @@ def test_a_crash_is_one_line(
 ) -> None:
     monkeypatch.setenv("EDGENEXT_CACHE", str(tmp_path))
     monkeypatch.setattr(asking, "python_for", lambda *_: "/bin/false")
-    with pytest.raises(RuntimeFailedError, match="Vela died over it-edgenext_xx_small"):
+    with pytest.raises(RuntimeFailedError, match="Vela crashed on it-edgenext_xx_small"):
         check(artifact)
 
 
 @pytest.mark.parametrize(
-    ("config", "near"), [("ethos-u85-51", "ethos-u85-512"), ("ethos-u55-265", "ethos-u55-256")]
+    ("config", "suggestion"),
+    [("ethos-u85-51", "ethos-u85-512"), ("ethos-u55-265", "ethos-u55-256")],
 )
-def test_an_unknown_accelerator(tmp_path: Path, config: str, near: str) -> None:
-    other = artifact_of(b"it", tmp_path / "it.tflite", format="tflite")
-    with pytest.raises(UsageError, match=near):
+def test_an_unknown_accelerator(tmp_path: Path, config: str, suggestion: str) -> None:
+    other = artifact_of(b"it", tmp_path / "it.tflite", file_format="tflite")
+    with pytest.raises(UsageError, match=suggestion):
         check(other, config=config)
 
 
 def test_another_format(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"Vela takes TFLite, and it\.onnx is onnx"):
-        check(artifact_of(b"it", tmp_path / "it.onnx"))
+    with pytest.raises(ArtifactError, match=r"ethos-u takes tflite, and it\.onnx is onnx"):
+        check_artifact(artifact_of(b"it", tmp_path / "it.onnx"), "ethos-u")
 
 
 def test_without_vela(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    other = artifact_of(b"it", tmp_path / "it.tflite", format="tflite")
+    other = artifact_of(b"it", tmp_path / "it.tflite", file_format="tflite")
     with pytest.raises(MissingDependencyError, match=r"edgenext\[vendors\]"):
         check(other)
 
 
-def test_what_vela_prints_is_read() -> None:
-    found = ethos_u._landed(SAID)
-    units = {p.unit: p.operators for p in found["placements"]}
+def test_the_listing_is_read() -> None:
+    fields = ethos_u._placement(OUTPUT)
+    units = {p.unit: p.operators for p in fields["placements"]}
     assert units == {"npu": {"Conv2D": 1, "LUT": 1}, "cpu": {"SQRT": 1, "DEQUANTIZE": 1}}
-    reasons = {r.operator: (r.reason, r.names) for r in found["refusals"]}
+    reasons = {r.operator: (r.reason, r.names) for r in fields["refusals"]}
     assert reasons["SQRT"] == (
         "Operation has tensor with unsupported DataType Float32; "
         'Feature-map dataTypes must be one of {"INT8"}',
         ("a;b(c)",),
     )
     assert reasons["DEQUANTIZE"][0] == "Unsupported opType"
-    assert not found["delegated"]
+    assert not fields["delegated"]
 
 
-def test_a_listing_of_another_kind_is_not_believed() -> None:
-    for text in ("", SAID.replace("CPU operators = 2", "CPU operators = 3")):
+def test_an_inconsistent_listing_is_refused() -> None:
+    for text in ("", OUTPUT.replace("CPU operators = 2", "CPU operators = 3")):
         with pytest.raises(RuntimeFailedError, match="cannot be read"):
-            ethos_u._landed(text)
+            ethos_u._placement(text)
 
 
 @vela
@@ -185,7 +187,5 @@ def test_accelerators_are_velas() -> None:
 
 
 @vela
-def test_the_command_asks_about_files_of_its_target(artifact: Artifact) -> None:
-    from edgenext.formats.check import check as ask
-
-    assert ask(open_artifact(artifact.path)).delegated
+def test_the_target_of_a_file_selects_the_compiler(artifact: Artifact) -> None:
+    assert check_artifact(open_artifact(artifact.path)).delegated

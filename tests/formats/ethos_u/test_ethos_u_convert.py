@@ -1,4 +1,4 @@
-"""TFLite files in integers throughout: what is in them, and what they compute."""
+"""TFLite files in integers throughout: their tensors, and what they compute."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from onnx import helper, numpy_helper
 from edgenext import api
 from edgenext.errors import ArtifactError, DataError, UsageError
 from edgenext.formats.ethos_u.convert import convert
-from edgenext.formats.ethos_u.norms import INVERSE_ROOT, LEAST_SIZE, write_norms
+from edgenext.formats.ethos_u.norms import INVERSE_ROOT, LEAST_SIZE, decompose_norms
 from edgenext.formats.ethos_u.ranges import float_ranges
-from edgenext.formats.ethos_u.tensors import merged
+from edgenext.formats.ethos_u.tensors import merge_axes
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import DataOptions, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.recipe import load_recipe
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 
-WHOLE = ("int8", "int16", "int32", "int64")
+INTEGERS = ("int8", "int16", "int32", "int64")
 SMALL = ModelOptions(random_weights=True, num_classes=10, size=64)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> IntegerFile:
+def xxs(tmp_path_factory: pytest.TempPathFactory) -> IntegerFile:
     return integer_file(tmp_path_factory.mktemp("integer"))
 
 
@@ -51,33 +51,33 @@ def opened(path: Path) -> litert.Interpreter:
 
 def written(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = ir.from_proto(onnx.shape_inference.infer_shapes(model))
-    write_norms(graph.graph)
+    decompose_norms(graph.graph)
     return onnx.shape_inference.infer_shapes(ir.to_proto(graph))
 
 
-def test_norms_that_are_written_out_compute_the_same() -> None:
+def test_decomposed_norms_compute_the_same() -> None:
     plain, other = float_graph(XXS), written(float_graph(XXS))
     kinds = {node.op_type for node in other.graph.node}
     assert not kinds & {"LayerNormalization", "ReduceL2", "Clip", "Div", "Sqrt"}
     images = pictures()[:2]
-    near = fidelity(onnx_logits(plain, images), onnx_logits(other, images))
-    assert near.sqnr_db > 60  # ε stands at another place
+    comparison = fidelity(onnx_logits(plain, images), onnx_logits(other, images))
+    assert comparison.sqnr_db > 60  # ε stands at another place
 
 
-def test_every_tensor_is_an_integer(made: IntegerFile) -> None:
-    kinds = {np.dtype(t["dtype"]).name for t in opened(made.path).get_tensor_details()}
-    assert kinds <= set(WHOLE) and {"int8", "int16"} <= kinds
+def test_every_tensor_is_an_integer(xxs: IntegerFile) -> None:
+    kinds = {np.dtype(t["dtype"]).name for t in opened(xxs.path).get_tensor_details()}
+    assert kinds <= set(INTEGERS) and {"int8", "int16"} <= kinds
 
 
-def test_bytes_go_in_and_come_out(made: IntegerFile) -> None:
-    loaded = opened(made.path)
-    (given,), (result,) = loaded.get_input_details(), loaded.get_output_details()
-    assert (given["dtype"], tuple(given["shape"])) == (np.int8, (1, *SIZE, 3))
+def test_input_and_output_are_int8(xxs: IntegerFile) -> None:
+    loaded = opened(xxs.path)
+    (source,), (result,) = loaded.get_input_details(), loaded.get_output_details()
+    assert (source["dtype"], tuple(source["shape"])) == (np.int8, (1, *SIZE, 3))
     assert (result["dtype"], tuple(result["shape"])) == (np.int8, (1, 1000))
 
 
-def test_products_of_activations_are_in_bytes_and_streams_are_not(made: IntegerFile) -> None:
-    loaded = opened(made.path)
+def test_products_of_activations_are_int8_and_residuals_int16(xxs: IntegerFile) -> None:
+    loaded = opened(xxs.path)
     types = {t["index"]: t["dtype"] for t in loaded.get_tensor_details()}
     kinds: dict[str, set[type]] = {}
     for op in loaded._get_ops_details():
@@ -88,25 +88,25 @@ def test_products_of_activations_are_in_bytes_and_streams_are_not(made: IntegerF
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
-def test_it_computes_what_its_graph_does(made: IntegerFile, resolver: str) -> None:
+def test_it_computes_the_same_as_its_graph(xxs: IntegerFile, resolver: str) -> None:
     images = pictures()[8:]
-    expected, logits = onnx_logits(made.quantized, images), file_logits(made.path, images, resolver)
-    exact = onnx_logits(made.reference, images)
-    near = fidelity(exact, logits).sqnr_db  # the graph rounds neither images nor logits
-    assert near > fidelity(exact, expected).sqnr_db - 4
-    assert near > 28
+    expected, logits = onnx_logits(xxs.quantized, images), file_logits(xxs.path, images, resolver)
+    exact = onnx_logits(xxs.reference, images)
+    sqnr_db = fidelity(exact, logits).sqnr_db  # the graph rounds neither images nor logits
+    assert sqnr_db > fidelity(exact, expected).sqnr_db - 4
+    assert sqnr_db > 28
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 30.0], ids=["grey", "dark", "far too bright"])
-def test_images_without_any_contrast(made: IntegerFile, value: float) -> None:
+def test_images_without_contrast(xxs: IntegerFile, value: float) -> None:
     flat = np.full((1, 3, *SIZE), value, np.float32)
     for resolver in RESOLVERS:
-        assert np.isfinite(file_logits(made.path, flat, resolver)).all()
+        assert np.isfinite(file_logits(xxs.path, flat, resolver)).all()
 
 
-def test_the_same_graph_gives_the_same_bytes(made: IntegerFile, tmp_path: Path) -> None:
-    again = integer_file(tmp_path)
-    assert again.path.read_bytes() == made.path.read_bytes()
+def test_the_same_graph_gives_the_same_bytes(xxs: IntegerFile, tmp_path: Path) -> None:
+    second = integer_file(tmp_path)
+    assert second.path.read_bytes() == xxs.path.read_bytes()
 
 
 @pytest.mark.slow
@@ -116,21 +116,21 @@ def test_every_architecture(
 ) -> None:
     other, images = integer_file(tmp_path, arch), pictures()[8:]
     exact = onnx_logits(other.reference, images)
-    near = fidelity(exact, file_logits(other.path, images))
-    record_property("sqnr_db", near.sqnr_db)
+    comparison = fidelity(exact, file_logits(other.path, images))
+    record_property("sqnr_db", comparison.sqnr_db)
     graphs = fidelity(exact, onnx_logits(other.quantized, images)).sqnr_db
-    assert near.sqnr_db > max(graphs - 5, 12)
+    assert comparison.sqnr_db > max(graphs - 5, 12)
 
 
 @pytest.mark.slow
-def test_sums_in_bytes_are_a_recipe_away(tmp_path: Path) -> None:
+def test_a_recipe_can_quantize_residuals_to_8_bits(tmp_path: Path) -> None:
     recipe = load_recipe("ethos-u")
     assert recipe.sites
     sites = recipe.sites.model_copy(update={"quantize": (*recipe.sites.quantize, "residual")})
     other = integer_file(tmp_path, recipe=recipe.model_copy(update={"sites": sites}))
     images = pictures()[8:]
-    near = fidelity(onnx_logits(other.quantized, images), file_logits(other.path, images))
-    assert near.sqnr_db > 20
+    comparison = fidelity(onnx_logits(other.quantized, images), file_logits(other.path, images))
+    assert comparison.sqnr_db > 20
 
 
 def test_float_weights_are_refused(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_calibration_that_overflows() -> None:
         float_ranges(model, [np.full((1, 3, *SIZE), np.nan, np.float32)])
 
 
-def test_a_row_of_nothing_has_no_infinite_norm() -> None:
+def test_a_row_of_zeros_has_a_finite_norm() -> None:
     nodes = [
         helper.make_node(INVERSE_ROOT, ["x", "power"], ["root"]),
         helper.make_node("Mul", ["x", "root"], ["y"]),
@@ -168,17 +168,17 @@ def test_a_row_of_nothing_has_no_infinite_norm() -> None:
     power = numpy_helper.from_array(np.asarray(-0.5, np.float32), "power")
     graph = helper.make_graph(nodes, "norm", sides[:1], sides[1:], [power])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    found = float_ranges(onnx.shape_inference.infer_shapes(model), [np.zeros(1, np.float32)])
-    assert found["y"] == (0, 0)
-    assert found["root"] == pytest.approx((LEAST_SIZE**-0.5,) * 2)
+    ranges = float_ranges(onnx.shape_inference.infer_shapes(model), [np.zeros(1, np.float32)])
+    assert ranges["y"] == (0, 0)
+    assert ranges["root"] == pytest.approx((LEAST_SIZE**-0.5,) * 2)
 
 
 @pytest.mark.slow
 def test_the_last_stage_may_be_one_token(tmp_path: Path) -> None:
-    how = QuantizeOptions(target="ethos-u", calib="digits", n=32)
-    options = ModelOptions(random_weights=True, num_classes=10, size=32)
-    made = api.quantize(XXS, how, options, ExportOptions(format="tflite"), out=tmp_path)
-    assert made.manifest.parity is not None and made.manifest.parity.sqnr_db > 28
+    options = QuantizeOptions(target="ethos-u", calib="digits", n=32)
+    model = ModelOptions(random_weights=True, num_classes=10, size=32)
+    artifact = api.quantize(XXS, options, model, ExportOptions(format="tflite"), out=tmp_path)
+    assert artifact.manifest.parity is not None and artifact.manifest.parity.sqnr_db > 28
 
 
 @pytest.mark.parametrize(
@@ -193,19 +193,19 @@ def test_the_last_stage_may_be_one_token(tmp_path: Path) -> None:
 def test_permutations_of_the_fewest_axes(
     shape: tuple[int, ...], taken: tuple[int, ...], expected: tuple[list[int], list[int]]
 ) -> None:
-    assert merged(shape, taken) == expected
+    assert merge_axes(shape, taken) == expected
     numbers = np.arange(np.prod(shape)).reshape(shape)
-    sizes, moves = merged(shape, taken)
+    sizes, moves = merge_axes(shape, taken)
     moved = numbers.reshape(sizes).transpose(moves)
     np.testing.assert_array_equal(moved.reshape(-1), numbers.transpose(taken).reshape(-1))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pixels", [False, True], ids=["numbers", "pixels"])
-def test_the_whole_chain(tmp_path: Path, pixels: bool) -> None:
-    how = QuantizeOptions(target="ethos-u", calib="digits", n=8)
+def test_quantize_and_evaluate(tmp_path: Path, pixels: bool) -> None:
+    options = QuantizeOptions(target="ethos-u", calib="digits", n=8)
     export = ExportOptions(format="tflite", uint8_input=pixels)
-    artifact = api.quantize(XXS, how, SMALL, export, out=tmp_path)
+    artifact = api.quantize(XXS, options, SMALL, export, out=tmp_path)
     m = artifact.manifest
     assert artifact.path.name == f"{XXS}-64-ethos-u-w8a8-static.tflite"
     assert (m.format, m.target, m.input.dtype) == (
@@ -215,5 +215,5 @@ def test_the_whole_chain(tmp_path: Path, pixels: bool) -> None:
     )
     assert m.outputs[0].dtype == "int8" and m.conversion and m.parity
     assert m.parity.sqnr_db > 20 and m.kept_float["stages.0.0.dwconv"].startswith("Reads and gives")
-    (scored,) = api.evaluate([str(artifact.path)], "digits", limit=8).results
+    (scored,) = api.evaluate([str(artifact.path)], DataOptions("digits", 8)).results
     assert (scored.runtime, scored.n) == ("litert", 8)

@@ -1,4 +1,4 @@
-"""ExecuTorch programs: what is written, that it is the same again, and what is refused."""
+"""ExecuTorch programs: their content, reproducible bytes, refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A program of one convolution, a pooling and nothing else."""
+    """A program of one convolution."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten()).eval()
     path = tmp_path_factory.mktemp("pte") / "small.pte"
@@ -43,7 +43,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         program = torch.export.export(network, (torch.zeros(1, 3, 8, 8),))
         edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
         path.write_bytes(edge.to_executorch().buffer)
-    seen = executorch.inspect(path)
+    inspection = executorch.inspect(path)
     manifest = Manifest(
         file=path.name,
         format="executorch",
@@ -53,8 +53,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         arch=XXS,
         num_classes=4,
         eval=EvalTransform(size=8),
-        input=seen.input,
-        outputs=seen.outputs,
+        input=inspection.input,
+        outputs=inspection.outputs,
         sha256="",
         size_bytes=0,
         source={},
@@ -63,11 +63,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return Artifact(path, manifest)
 
 
-def test_what_a_program_says_of_itself(small: Artifact) -> None:
-    seen = executorch.inspect(small.path)
-    assert seen.input == TensorSpec(name="image", shape=(1, 3, 8, 8), dtype="float32")
-    assert seen.outputs == (TensorSpec(name="logits", shape=(1, 4), dtype="float32"),)
-    assert seen.partitions == seen.operators["XnnpackBackend"] == 1
+def test_inspect(small: Artifact) -> None:
+    inspection = executorch.inspect(small.path)
+    assert inspection.input == TensorSpec(name="image", shape=(1, 3, 8, 8), dtype="float32")
+    assert inspection.outputs == (TensorSpec(name="logits", shape=(1, 4), dtype="float32"),)
+    assert inspection.partitions == inspection.operators["XnnpackBackend"] == 1
 
 
 def test_logits_are_the_networks_and_outlive_the_next_inference(small: Artifact) -> None:
@@ -78,9 +78,9 @@ def test_logits_are_the_networks_and_outlive_the_next_inference(small: Artifact)
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten()).eval()
     with torch.no_grad():
         expected = [network(torch.from_numpy(session.prepare(p[None]))).numpy() for p in PICTURES]
-    found = np.concatenate(list(logits(session, PICTURES)))
-    assert found == pytest.approx(np.concatenate(expected), abs=1e-5)
-    assert found.dtype == np.float32
+    result = np.concatenate(list(logits(session, PICTURES)))
+    assert result == pytest.approx(np.concatenate(expected), abs=1e-5)
+    assert result.dtype == np.float32
 
 
 def test_an_input_of_another_size_is_refused(small: Artifact) -> None:
@@ -92,9 +92,10 @@ def test_an_input_of_another_size_is_refused(small: Artifact) -> None:
 def test_broken_files_are_refused_in_one_line(
     small: Artifact, tmp_path: Path, content: bytes | int | str | None
 ) -> None:
-    whole = small.path.read_bytes()
-    wrong = {"half": whole[: len(whole) // 2], "flipped": whole[:64] + bytes(len(whole) - 64)}
-    bad = whole[:content] if isinstance(content, int) else wrong.get(str(content), content)
+    complete = small.path.read_bytes()
+    size = len(complete)
+    wrong = {"half": complete[: size // 2], "flipped": complete[:64] + bytes(size - 64)}
+    bad = complete[:content] if isinstance(content, int) else wrong.get(str(content), content)
     broken = Artifact(tmp_path / "it.pte", small.manifest)
     if isinstance(bad, bytes):
         broken.path.write_bytes(bad)
@@ -105,22 +106,22 @@ def test_broken_files_are_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("backend", "why"),
+    ("backend", "message"),
     [("coreml", "no CoreMLBackend on this machine.*--format coreml"), ("xnnpak", "mean xnnpack")],
 )
-def test_backends_that_cannot_be(backend: str, why: str, tmp_path: Path) -> None:
-    how = ExportOptions(format="executorch", format_options={"backend": backend})
-    with pytest.raises(UsageError, match=why):
-        api.export(XXS, RANDOM, how, out=tmp_path)
+def test_unsupported_backends(backend: str, message: str, tmp_path: Path) -> None:
+    options = ExportOptions(format="executorch", format_options={"backend": backend})
+    with pytest.raises(UsageError, match=message):
+        api.export(XXS, RANDOM, options, out=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_it_agrees_and_is_the_same_again(tmp_path: Path) -> None:
-    made, again = (api.export(XXS, RANDOM, PROGRAM, out=tmp_path / n) for n in ("one", "two"))
-    assert made.path.read_bytes() == again.path.read_bytes()
-    m = made.manifest
-    assert open_artifact(made.path).manifest == m
+def test_it_agrees_and_is_reproducible(tmp_path: Path) -> None:
+    artifact, second = (api.export(XXS, RANDOM, PROGRAM, out=tmp_path / n) for n in ("one", "two"))
+    assert artifact.path.read_bytes() == second.path.read_bytes()
+    m = artifact.manifest
+    assert open_artifact(artifact.path).manifest == m
     assert (m.format, m.target, m.form, m.input.name) == ("executorch",) * 2 + ("convT", "image")
     assert m.parity is not None and m.parity.sqnr_db > 100
     assert m.conversion is not None and m.conversion.converter.startswith("executorch 1")
@@ -135,9 +136,9 @@ def test_pointwise_convolutions_are_integer(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for i, picture in enumerate(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)):
         Image.fromarray(picture).resize((64, 64)).save(folder / f"{i}.png")
-    how = QuantizeOptions("w8a8-static", "executorch", calib=folder.parent, n=4)
-    made = api.quantize(XXS, how, RANDOM, PROGRAM, out=tmp_path)
-    assert made.manifest.parity is not None and made.manifest.parity.sqnr_db > 12
-    assert made.manifest.conversion is not None
-    (note,) = made.manifest.conversion.notes
+    options = QuantizeOptions("w8a8-static", "executorch", calib=folder.parent, n=4)
+    artifact = api.quantize(XXS, options, RANDOM, PROGRAM, out=tmp_path)
+    assert artifact.manifest.parity is not None and artifact.manifest.parity.sqnr_db > 12
+    assert artifact.manifest.conversion is not None
+    (note,) = artifact.manifest.conversion.notes
     assert note == "xnnpack computes 30 int8 convolution, 19 convolution, 1 linear"

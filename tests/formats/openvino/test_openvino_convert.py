@@ -1,4 +1,4 @@
-"""OpenVINO's IR: what is written, that it is the same again, and what is refused."""
+"""OpenVINO's IR: its content, reproducible bytes, refusals."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return api.export(XXS, RANDOM, IR, out=tmp_path_factory.mktemp("ir"))
 
 
-def both_files(made: Artifact) -> tuple[bytes, bytes]:
-    return made.path.read_bytes(), made.path.with_suffix(".bin").read_bytes()
+def both_files(artifact: Artifact) -> tuple[bytes, bytes]:
+    return artifact.path.read_bytes(), artifact.path.with_suffix(".bin").read_bytes()
 
 
-def test_it_agrees_and_says_what_it_is(plain: Artifact) -> None:
+def test_it_agrees_and_has_a_manifest(plain: Artifact) -> None:
     m = plain.manifest
     assert open_artifact(plain.path).manifest == m
     assert plain.path.name == "edgenext_xx_small-64-fp32.xml"
@@ -50,14 +50,14 @@ def test_it_agrees_and_says_what_it_is(plain: Artifact) -> None:
     assert not {"Constant", "Parameter", "Result", "ShapeOf"} & m.conversion.operators.keys()
 
 
-def test_the_same_bytes_again_with_nothing_of_this_machine(plain: Artifact, tmp_path: Path) -> None:
-    again = api.export(XXS, RANDOM, IR, out=tmp_path)
-    assert both_files(again) == both_files(plain)
+def test_exports_are_reproducible_and_without_paths(plain: Artifact, tmp_path: Path) -> None:
+    second = api.export(XXS, RANDOM, IR, out=tmp_path)
+    assert both_files(second) == both_files(plain)
     xml = plain.path.read_text()
     assert "onnxsim" not in xml and str(plain.path.parent) not in xml and "/tmp" not in xml  # noqa: S108
 
 
-def test_names_do_not_depend_on_what_was_made_before(tmp_path: Path) -> None:
+def test_names_do_not_depend_on_earlier_conversions(tmp_path: Path) -> None:
     code = (
         "import sys; from edgenext.formats.openvino.convert import convert\n"
         "for out in sys.argv[2:]: convert({'graph': sys.argv[1], 'out': out, 'scheme': 'fp32'})"
@@ -74,17 +74,17 @@ def test_names_do_not_depend_on_what_was_made_before(tmp_path: Path) -> None:
     [("fp16", 40, 90), ("bf16", 20, 60 if BF16 else 200), ("w8-weight-only", 20, 60)],
 )
 def test_other_precisions(scheme: str, least: float, most: float, tmp_path: Path) -> None:
-    made = api.quantize(XXS, QuantizeOptions(scheme, "cpu-openvino"), RANDOM, IR, out=tmp_path)
-    assert made.manifest.parity is not None
-    assert least < made.manifest.parity.sqnr_db < most
+    artifact = api.quantize(XXS, QuantizeOptions(scheme, "cpu-openvino"), RANDOM, IR, out=tmp_path)
+    assert artifact.manifest.parity is not None
+    assert least < artifact.manifest.parity.sqnr_db < most
 
 
 @pytest.mark.parametrize(("scheme", "share"), [("fp16", 0.51), ("w8-weight-only", 0.3)])
-def test_weights_are_stored_as_the_scheme_says(
+def test_weights_are_stored_in_the_precision_of_the_scheme(
     plain: Artifact, scheme: str, share: float, tmp_path: Path
 ) -> None:
-    made = api.quantize(XXS, QuantizeOptions(scheme, "cpu-openvino"), RANDOM, IR, out=tmp_path)
-    assert len(both_files(made)[1]) < share * len(both_files(plain)[1])
+    artifact = api.quantize(XXS, QuantizeOptions(scheme, "cpu-openvino"), RANDOM, IR, out=tmp_path)
+    assert len(both_files(artifact)[1]) < share * len(both_files(plain)[1])
 
 
 @pytest.mark.slow
@@ -92,12 +92,12 @@ def test_weights_are_stored_as_the_scheme_says(
 def test_int8(engine: str, tmp_path: Path, images: Path) -> None:
     if engine == "nncf":
         pytest.importorskip("nncf")
-    how = QuantizeOptions("w8a8-static", "cpu-openvino", engine, calib=images, n=8)
-    made = api.quantize(XXS, how, RANDOM, IR, out=tmp_path)
-    assert made.manifest.parity is not None and made.manifest.parity.sqnr_db > 12
-    assert made.manifest.conversion is not None
-    assert made.manifest.conversion.operators["FakeQuantize"] > 20
-    assert len(both_files(made)[1]) < 1_900_000
+    options = QuantizeOptions("w8a8-static", "cpu-openvino", engine, calib=images, n=8)
+    artifact = api.quantize(XXS, options, RANDOM, IR, out=tmp_path)
+    assert artifact.manifest.parity is not None and artifact.manifest.parity.sqnr_db > 12
+    assert artifact.manifest.conversion is not None
+    assert artifact.manifest.conversion.operators["FakeQuantize"] > 20
+    assert len(both_files(artifact)[1]) < 1_900_000
 
 
 @pytest.fixture
@@ -114,13 +114,13 @@ def images(tmp_path: Path) -> Path:
 
 
 def test_pixels_and_batches(tmp_path: Path) -> None:
-    how = ExportOptions(format="openvino", batch=2, uint8_input=True)
-    made = api.export(XXS, RANDOM, how, out=tmp_path)
-    spec = made.manifest.input
+    options = ExportOptions(format="openvino", batch=2, uint8_input=True)
+    artifact = api.export(XXS, RANDOM, options, out=tmp_path)
+    spec = artifact.manifest.input
     assert (spec.shape, spec.dtype) == ((2, 64, 64, 3), "uint8")
     pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
-    found = np.concatenate(list(logits(open_session(made), pictures)))
-    assert found.shape == (3, 1000) and np.isfinite(found).all()
+    result = np.concatenate(list(logits(open_session(artifact), pictures)))
+    assert result.shape == (3, 1000) and np.isfinite(result).all()
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_broken_files_are_refused_in_one_line(
 ) -> None:
     broken = Artifact(tmp_path / plain.path.name, plain.manifest)
     for ending in (".xml", ".bin"):
-        whole = plain.path.with_suffix(ending).read_bytes()
-        bad = whole[:content] if isinstance(content, int) else content
-        written = bad if ending == which else whole
+        complete = plain.path.with_suffix(ending).read_bytes()
+        bad = complete[:content] if isinstance(content, int) else content
+        written = bad if ending == which else complete
         if written is not None:
             broken.path.with_suffix(ending).write_bytes(written)
     for refuse in (lambda: open_session(broken), lambda: openvino.inspect(broken.path)):
@@ -153,10 +153,10 @@ def test_broken_files_are_refused_in_one_line(
         assert "\n" not in str(e.value)
 
 
-def test_another_bin_is_not_the_artifacts(tmp_path: Path) -> None:
-    made = api.export(XXS, RANDOM, IR, out=tmp_path)
-    content = bytearray(both_files(made)[1])
+def test_another_bin_does_not_match_the_manifest(tmp_path: Path) -> None:
+    artifact = api.export(XXS, RANDOM, IR, out=tmp_path)
+    content = bytearray(both_files(artifact)[1])
     content[1000] ^= 1
-    made.path.with_suffix(".bin").write_bytes(content)
+    artifact.path.with_suffix(".bin").write_bytes(content)
     with pytest.raises(ArtifactError, match="is not the file of its manifest"):
-        open_artifact(made.path)
+        open_artifact(artifact.path)

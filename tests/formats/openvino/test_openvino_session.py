@@ -1,4 +1,4 @@
-"""OpenVINO runs the ONNX artifacts that are made for it, and says the same as onnxruntime."""
+"""OpenVINO runs ONNX artifacts exported for it, and agrees with onnxruntime."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def artifact(
     return save_artifact(folder / "it.onnx", model.SerializeToString(), about)
 
 
-def open_openvino(made: Artifact, threads: int = 1) -> Session:
-    opened: Session = runtime_of(made.manifest).open_artifact(made, threads)
+def open_openvino(file: Artifact, threads: int = 1) -> Session:
+    opened: Session = runtime_of(file.manifest).open_session(file, threads)
     assert isinstance(opened, OpenVinoSession)
     assert (opened.runtime, opened.evidence) == ("openvino", "host")
     return opened
@@ -73,9 +73,9 @@ def all_logits(session: Session) -> np.ndarray:
     return np.concatenate(list(logits(session, IMAGES, batch=2)))
 
 
-def sqnr(made: Artifact) -> float:
-    expected = all_logits(OnnxSession(str(made.path), made.manifest, 1))
-    return fidelity(expected, all_logits(open_openvino(made))).sqnr_db
+def sqnr(file: Artifact) -> float:
+    expected = all_logits(OnnxSession(str(file.path), file.manifest, 1))
+    return fidelity(expected, all_logits(open_openvino(file))).sqnr_db
 
 
 @installed
@@ -88,27 +88,27 @@ def test_it_agrees_with_onnxruntime(tmp_path: Path, arch: str, form: str) -> Non
 @installed
 @pytest.mark.parametrize(("batch", "pixels"), [(None, False), (2, True), (None, True)])
 def test_batches_and_pixels(tmp_path: Path, batch: int | None, pixels: bool) -> None:
-    made = artifact(tmp_path, batch=batch, pixels=pixels)
-    assert open_openvino(made).batch == batch
-    assert sqnr(made) > 100
+    file = artifact(tmp_path, batch=batch, pixels=pixels)
+    assert open_openvino(file).batch == batch
+    assert sqnr(file) > 100
 
 
 @installed
-def test_bfloat16_is_near_and_not_equal_or_said_to_be_none(
+def test_bfloat16_is_close_or_reported_as_a_fallback(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = artifact(tmp_path, scheme="bf16")
-    fallback = open_openvino(made).fallback
+    file = artifact(tmp_path, scheme="bf16")
+    fallback = open_openvino(file).fallback
     if BF16:
-        assert 25 < sqnr(made) < 60
+        assert 25 < sqnr(file) < 60
         assert fallback == "" and caplog.text == ""
     else:
-        assert sqnr(made) > 100
+        assert sqnr(file) > 100
         assert fallback == "OpenVINO computes in f32 here, not bf16, for this CPU"
         assert fallback in caplog.text
 
 
-def test_the_manifest_says_what_the_rest_is_computed_in(tmp_path: Path) -> None:
+def test_the_manifest_gives_the_precision_of_float_operators(tmp_path: Path) -> None:
     plain = artifact(tmp_path).manifest
     assert openvino.precision(plain) == "f32"
     assert openvino.precision(plain.model_copy(update={"scheme": "bf16"})) == "bf16"
@@ -128,14 +128,14 @@ def test_logits_outlive_the_next_inference(tmp_path: Path) -> None:
 
 
 @installed
-def test_files_and_inputs_it_refuses(tmp_path: Path) -> None:
-    made = artifact(tmp_path)
-    session = open_openvino(made)
+def test_bad_files_and_inputs(tmp_path: Path) -> None:
+    file = artifact(tmp_path)
+    session = open_openvino(file)
     with pytest.raises(RuntimeFailedError, match=r"OpenVINO cannot run it\.onnx"):
         session.infer(np.zeros((1, 3, 32, 64), np.float32))
-    made.path.write_bytes(b"\x08\x09 not a model")
+    file.path.write_bytes(b"\x08\x09 not a model")
     with pytest.raises(RuntimeFailedError, match=r"OpenVINO cannot load it\.onnx"):
-        open_openvino(made)
+        open_openvino(file)
 
 
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,19 +145,20 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @installed
-def test_nothing_is_reported_to_anyone() -> None:
+def test_no_telemetry_is_sent() -> None:
     code = (
-        "import sys; from edgenext.formats import openvino; openvino.preload(); "
+        "import sys; from edgenext.formats.openvino import session; session.preload(); "
         "print('openvino_telemetry' in sys.modules, 'multiprocessing.popen_fork' in sys.modules)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.split() == ["False", "False"]
+    command = [sys.executable, "-c", code]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert process.stdout.split() == ["False", "False"]
 
 
 @installed
 def test_a_worker_measures_it(tmp_path: Path) -> None:
-    made = artifact(tmp_path)
-    job = Job(str(made.path), made.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
+    file = artifact(tmp_path)
+    job = Job(str(file.path), file.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
     with Worker("it", job) as worker:
         worker.start()
         assert worker.ready.runtime == "openvino"
@@ -167,9 +168,9 @@ def test_a_worker_measures_it(tmp_path: Path) -> None:
 
 
 @installed
-def test_a_worker_passes_on_what_openvino_refuses(tmp_path: Path) -> None:
-    made = artifact(tmp_path)
-    made.path.write_bytes(b"\x08\x09 not a model")
-    job = Job(str(made.path), made.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
+def test_a_worker_passes_on_errors(tmp_path: Path) -> None:
+    file = artifact(tmp_path)
+    file.path.write_bytes(b"\x08\x09 not a model")
+    job = Job(str(file.path), file.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
     with Worker("it", job) as worker, pytest.raises(RuntimeFailedError, match="OpenVINO cannot"):
         worker.start()

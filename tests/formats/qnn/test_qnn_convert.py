@@ -1,4 +1,4 @@
-"""Contexts compiled for one SoC: what is inside, that they are the same each time, refusals."""
+"""Contexts compiled for one SoC: their content, reproducible bytes, refusals."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
 OPTIONS = ModelOptions(random_weights=True, num_classes=10, size=32)
 XXS = "edgenext_xx_small"
-HOW = ExportOptions(format="qnn-context")
+CONTEXT_OPTIONS = ExportOptions(format="qnn-context")
 INT8 = QuantizeOptions(target="htp", calib="digits", n=8)
 
 
-def made(folder: Path, soc: str = "", scheme: str = "w8a8-static") -> Artifact:
-    how = replace(HOW, format_options={"soc": soc} if soc else {})
+def quantized(folder: Path, soc: str = "", scheme: str = "w8a8-static") -> Artifact:
+    options = replace(CONTEXT_OPTIONS, format_options={"soc": soc} if soc else {})
     calib = "" if scheme == "fp16" else "digits"
-    return api.quantize(XXS, replace(INT8, scheme=scheme, calib=calib), OPTIONS, how, out=folder)
+    quantization = replace(INT8, scheme=scheme, calib=calib)
+    return api.quantize(XXS, quantization, OPTIONS, options, out=folder)
 
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return made(tmp_path_factory.mktemp("context"))
+    return quantized(tmp_path_factory.mktemp("context"))
 
 
 @qualcomm
-def test_a_file_holds_one_context_and_says_for_whom(context: Artifact) -> None:
+def test_a_file_has_one_context_and_names_its_soc(context: Artifact) -> None:
     (node,) = onnx.load(context.path).graph.node
     assert node.op_type == CONTEXT and compiled_for(context.path) == "SM8650"
-    seen = inspect(context.path)
-    assert (seen.input.name, seen.input.shape) == ("input", (1, 3, 32, 32))
-    assert [o.shape for o in seen.outputs] == [(1, 10)] and seen.partitions == 1
+    inspection = inspect(context.path)
+    assert (inspection.input.name, inspection.input.shape) == ("input", (1, 3, 32, 32))
+    assert [o.shape for o in inspection.outputs] == [(1, 10)] and inspection.partitions == 1
 
 
 @qualcomm
-def test_its_manifest_is_that_of_any_artifact(context: Artifact) -> None:
+def test_the_manifest(context: Artifact) -> None:
     m = open_artifact(context.path).manifest
     assert (m.format, m.target, m.scheme) == ("qnn-context", "htp", "w8a8-static")
     assert m.parity is not None and m.parity.sqnr_db > 15
@@ -55,41 +56,42 @@ def test_its_manifest_is_that_of_any_artifact(context: Artifact) -> None:
 @qualcomm
 @pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(context: Artifact, tmp_path: Path) -> None:
-    assert made(tmp_path).manifest.sha256 == context.manifest.sha256
+    assert quantized(tmp_path).manifest.sha256 == context.manifest.sha256
 
 
 @qualcomm
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["w8a16-static", "fp16"])
 def test_other_socs_and_schemes(context: Artifact, tmp_path: Path, scheme: str) -> None:
-    other = made(tmp_path, "sm8750", scheme)
+    other = quantized(tmp_path, "sm8750", scheme)
     assert other.path.name == f"edgenext_xx_small-32-qnn-context-SM8750-{scheme}.onnx"
     assert compiled_for(other.path) == "SM8750"
     assert other.manifest.sha256 != context.manifest.sha256
 
 
 def test_fp32_is_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the NPU computes in float16 what is not given"):
-        api.export(XXS, OPTIONS, HOW, out=tmp_path)
+    with pytest.raises(UsageError, match="the NPU computes floats in float16"):
+        api.export(XXS, OPTIONS, CONTEXT_OPTIONS, out=tmp_path)
+    dynamic = replace(INT8, scheme="w8a8-dynamic")
     with pytest.raises(UsageError, match="the NPU supports fixed scales only"):
-        api.quantize(XXS, replace(INT8, scheme="w8a8-dynamic"), OPTIONS, HOW, out=tmp_path)
+        api.quantize(XXS, dynamic, OPTIONS, CONTEXT_OPTIONS, out=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_soc_is_told_with_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_soc_is_refused_with_suggestions(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown SoC 'SM8560'. Did you mean .*SM8650"):
-        made(tmp_path, "SM8560")
+        quantized(tmp_path, "SM8560")
 
 
 @qualcomm
-def test_an_soc_that_does_not_take_the_graph(tmp_path: Path) -> None:
+def test_an_soc_that_refuses_the_graph(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="the NPU of QCM6490 does not take the graph"):
-        made(tmp_path, "QCM6490")
+        quantized(tmp_path, "QCM6490")
     assert not list(tmp_path.iterdir())
 
 
 @qualcomm
-def test_floats_for_an_npu_without_them(tmp_path: Path) -> None:
+def test_a_float_graph_for_an_npu_without_floats(tmp_path: Path) -> None:
     graph = api.export(XXS, OPTIONS, out=tmp_path).path
     job = {"graph": str(graph), "out": str(tmp_path / "it.onnx"), "soc": "SM8350"}
     with pytest.raises(RefusedError, match="Failed to finalize QNN graph"):
@@ -97,9 +99,9 @@ def test_floats_for_an_npu_without_them(tmp_path: Path) -> None:
     assert not (tmp_path / "it.onnx").exists()
 
 
-def test_a_missing_package_is_told_before_the_work(
+def test_a_missing_package_is_reported_before_the_conversion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime_qnn", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[vendors\]'"):
-        made(tmp_path)
+        quantized(tmp_path)

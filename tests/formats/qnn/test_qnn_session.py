@@ -1,4 +1,4 @@
-"""The simulated NPU as a runtime: chosen by target, marked as a simulator, never timed."""
+"""The simulated NPU as a runtime: selected by target, marked as a simulator, never timed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from vendored import artifact_of, qualcomm
 from edgenext import api
 from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError, UsageError
 from edgenext.formats.artifact import Artifact
-from edgenext.formats.qnn.session import HtpSession, inspect, one_line
+from edgenext.formats.qnn.session import HtpSession, error_message, inspect
 from edgenext.formats.runtimes import open_session
 from edgenext.metrics.fidelity import fidelity
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import DataOptions, ExportOptions, ModelOptions, QuantizeOptions
 
 OPTIONS = ModelOptions(random_weights=True, num_classes=10, size=32)
 XXS = "edgenext_xx_small"
+DIGITS = DataOptions("digits", limit=4)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +33,8 @@ def plain(folder: Path) -> Artifact:
 
 @pytest.fixture(scope="module")
 def artifact(folder: Path) -> Artifact:
-    how = QuantizeOptions(target="htp", calib="digits", n=8)
-    return api.quantize(XXS, how, OPTIONS, out=folder)
+    options = QuantizeOptions(target="htp", calib="digits", n=8)
+    return api.quantize(XXS, options, OPTIONS, out=folder)
 
 
 def images(n: int) -> np.ndarray:
@@ -46,7 +47,7 @@ def logits(artifact: Artifact, target: str) -> np.ndarray:
 
 
 @qualcomm
-def test_it_computes_what_the_cpu_does(artifact: Artifact) -> None:
+def test_it_computes_the_same_as_the_cpu(artifact: Artifact) -> None:
     npu, cpu = (logits(artifact, target) for target in ("htp", "cpu-onnxruntime"))
     assert npu.shape == cpu.shape == (3, 10)
     assert fidelity(cpu, npu).sqnr_db > 15
@@ -73,33 +74,31 @@ def test_by_default_an_npus_file_runs_on_the_cpu(artifact: Artifact) -> None:
 
 
 @pytest.mark.parametrize("target", ["jetson", "tflite", "ethos-u"])
-def test_nothing_stands_for_another_target(artifact: Artifact, target: str) -> None:
+def test_other_targets_have_no_runtime_for_it(artifact: Artifact, target: str) -> None:
     with pytest.raises(ArtifactError, match="Use --target cpu-onnxruntime or cpu-openvino or htp"):
         open_session(artifact, target=target)
 
 
 @qualcomm
-def test_results_say_that_they_are_a_simulators(artifact: Artifact) -> None:
-    (result,) = api.evaluate([str(artifact.path)], "digits", OPTIONS, limit=4, target="htp").results
+def test_results_are_marked_as_simulated(artifact: Artifact) -> None:
+    (result,) = api.evaluate([str(artifact.path)], DIGITS, OPTIONS, target="htp").results
     assert (result.evidence, result.runtime, result.n) == ("simulator", "htp-simulator", 4)
 
 
 @qualcomm
 def test_a_base_is_compared_in_its_own_runtime(plain: Artifact, artifact: Artifact) -> None:
-    report = api.compare(
-        str(plain.path), [str(artifact.path)], "digits", OPTIONS, limit=4, target="htp"
-    )
+    report = api.compare(str(plain.path), [str(artifact.path)], DIGITS, OPTIONS, target="htp")
     (other,) = report.others
     assert other.evidence == "simulator" and other.sqnr_db > 15
 
 
-def test_an_unknown_target_is_told_before_anything_runs(artifact: Artifact) -> None:
+def test_an_unknown_target_is_refused(artifact: Artifact) -> None:
     with pytest.raises(UsageError, match="unknown target 'hpt'"):
         api.evaluate([str(artifact.path)], "digits", OPTIONS, target="hpt")
 
 
 @qualcomm
-def test_a_part_for_the_cpu_is_refused(tmp_path: Path, artifact: Artifact) -> None:
+def test_a_file_that_needs_the_cpu_is_refused(tmp_path: Path, artifact: Artifact) -> None:
     with pytest.raises(RuntimeFailedError, match=r"cannot take .*`edgenext check --target htp`"):
         HtpSession(artifact.path, artifact.manifest, "QCM6490")
 
@@ -120,17 +119,17 @@ def test_an_input_of_another_shape(artifact: Artifact) -> None:
 
 
 @qualcomm
-def test_a_graph_is_no_context(plain: Artifact) -> None:
-    with pytest.raises(RuntimeFailedError, match="has nothing compiled in it"):
+def test_a_plain_graph_is_not_a_context(plain: Artifact) -> None:
+    with pytest.raises(RuntimeFailedError, match="has no compiled context"):
         inspect(plain.path)
 
 
 @qualcomm
 @pytest.mark.slow
-def test_its_time_is_nobodys(folder: Path) -> None:
-    how = ExportOptions(format="qnn-context")
-    quantizing = QuantizeOptions(target="htp", calib="digits", n=8)
-    compiled = api.quantize(XXS, quantizing, OPTIONS, how, out=folder)
+def test_a_simulator_is_not_timed(folder: Path) -> None:
+    options = ExportOptions(format="qnn-context")
+    quantization = QuantizeOptions(target="htp", calib="digits", n=8)
+    compiled = api.quantize(XXS, quantization, OPTIONS, options, out=folder)
     with pytest.raises(UsageError, match="which is simulator: its latency is not that of a device"):
         api.bench([compiled.path])
 
@@ -143,7 +142,7 @@ def test_a_missing_package_names_its_extra(
         open_session(artifact, target="htp")
 
 
-def test_what_onnxruntime_says_on_one_line() -> None:
-    said = "[ONNXRuntimeError] : 11 : EP_FAIL : Failed to finalize: Code\n 1002."
-    assert one_line(RuntimeError(said)) == "Failed to finalize: Code 1002"
-    assert one_line(RuntimeError("as it : is")) == "as it : is"
+def test_messages_of_onnxruntime_on_one_line() -> None:
+    text = "[ONNXRuntimeError] : 11 : EP_FAIL : Failed to finalize: Code\n 1002."
+    assert error_message(RuntimeError(text)) == "Failed to finalize: Code 1002"
+    assert error_message(RuntimeError("as it : is")) == "as it : is"

@@ -1,4 +1,4 @@
-"""What is made for each JetPack generation is what its TensorRT takes."""
+"""Files for each JetPack generation are such as its TensorRT takes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from vendored import artifact_of, nvidia
 
 from edgenext.export.onnx import onnx_graph
-from edgenext.formats.check import check
+from edgenext.formats.check import check_artifact
 from edgenext.formats.tensorrt.jetpack import JETPACKS, with_float_weights
 from edgenext.models import zoo
 from edgenext.quantize import half_precision
@@ -27,8 +27,8 @@ XXS = "edgenext_xx_small"
 
 
 @cache
-def made(arch: str, generation: str, scheme: str) -> onnx.ModelProto:
-    """A file for a generation, from what `jetpack.toml` says of it."""
+def exported(arch: str, generation: str, scheme: str) -> onnx.ModelProto:
+    """A file for a generation, by its row in `jetpack.toml`."""
     jetpack = JETPACKS[generation]
     network = zoo.create_model(arch)
     network.load_state_dict(golden.state(arch))
@@ -57,7 +57,7 @@ def zero_points(model: onnx.ModelProto, operator: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("generation", JETPACKS)
 def test_opset_and_operators_are_those_of_the_generation(generation: str, scheme: str) -> None:
     for arch in (XXS, "edgenext_xx_small_bn_hs"):
-        model = made(arch, generation, scheme)
+        model = exported(arch, generation, scheme)
         onnx.checker.check_model(model, full_check=True)
         (domain,) = model.opset_import
         assert (domain.domain, domain.version) == ("", JETPACKS[generation].opset)
@@ -67,7 +67,7 @@ def test_opset_and_operators_are_those_of_the_generation(generation: str, scheme
 
 @pytest.mark.parametrize("generation", JETPACKS)
 def test_integers_are_signed_and_centred_and_biases_float(generation: str) -> None:
-    model = made(XXS, generation, "w8a8-static")
+    model = exported(XXS, generation, "w8a8-static")
     activations = zero_points(model, "QuantizeLinear")
     both = zero_points(model, "DequantizeLinear")
     weights = 50 if JETPACKS[generation].float_weights else 0
@@ -95,18 +95,18 @@ def test_integers_are_signed_and_centred_and_biases_float(generation: str) -> No
 def test_nvidias_parser_and_builder_take_it(
     arch: str, generation: str, scheme: str, tmp_path: Path
 ) -> None:
-    model = made(arch, generation, scheme)
-    artifact = artifact_of(model, tmp_path / "it.onnx", scheme=scheme, format="tensorrt")
-    report = check(artifact, "jetson", jetpack=generation)
+    model = exported(arch, generation, scheme)
+    artifact = artifact_of(model, tmp_path / "it.onnx", scheme=scheme, file_format="tensorrt")
+    report = check_artifact(artifact, "jetson", jetpack=generation)
     assert report.accepted and report.delegated, report.errors or report.refusals
 
 
 @nvidia
 def test_nvidia_refuses_an_operator_that_it_does_not_have(tmp_path: Path) -> None:
     model = onnx.ModelProto()
-    model.CopyFrom(made(XXS, "6", "fp32"))
+    model.CopyFrom(exported(XXS, "6", "fp32"))
     next(n for n in model.graph.node if n.op_type == "Erf").op_type = "Bernoulli"
-    report = check(artifact_of(model, tmp_path / "it.onnx"), "jetson")
+    report = check_artifact(artifact_of(model, tmp_path / "it.onnx"), "jetson")
     assert not report.accepted
     (refusal,) = report.refusals
     assert (refusal.operator, refusal.reason) == ("Bernoulli", "unsupported node")

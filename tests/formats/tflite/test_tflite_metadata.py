@@ -1,4 +1,4 @@
-"""TFLite metadata, read by the classes that TensorFlow's own schema compiler made."""
+"""TFLite metadata, read by the classes generated from TensorFlow's schema."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def test_an_app_finds_labels_and_normalisation(tmp_path: Path, pixels: bool) -> 
     options = ModelOptions(
         random_weights=True, num_classes=10, size=32, labels=tmp_path / "labels.txt"
     )
-    how = ExportOptions(format="tflite", uint8_input=pixels)
-    artifact = api.export("edgenext_xx_small", options, how, out=tmp_path)
+    export_options = ExportOptions(format="tflite", uint8_input=pixels)
+    artifact = api.export("edgenext_xx_small", options, export_options, out=tmp_path)
     about = metadata(artifact.path)
     (graph,) = about.subgraphMetadata
-    (given,), (result,) = graph.inputTensorMetadata, graph.outputTensorMetadata
+    (source,), (result,) = graph.inputTensorMetadata, graph.outputTensorMetadata
     assert about.name == b"edgenext_xx_small"
-    assert (given.name, result.name) == (b"image", b"logits")
-    picture = given.content.contentProperties
+    assert (source.name, result.name) == (b"image", b"logits")
+    picture = source.content.contentProperties
     assert (picture.colorSpace, picture.defaultSize.width, picture.defaultSize.height) == (
         1,
         32,
         32,
     )
-    normalisation = given.processUnits[0].options
+    normalisation = source.processUnits[0].options
     mean, std = ([0.0], [1.0]) if pixels else (IMAGENET_MEAN, IMAGENET_STD)
     scale = 1 if pixels else 255
     np.testing.assert_allclose(normalisation.mean, np.multiply(mean, scale), rtol=1e-6)

@@ -1,4 +1,4 @@
-"""TFLite files: read back, run, traced, and refused when they are broken."""
+"""TFLite files: inspected, run, traced, and refused if they are damaged."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ pytest.importorskip("ai_edge_litert", reason="no LiteRT (pip install 'edgenext[t
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     private_python("tflite")
     options = ModelOptions(random_weights=True, num_classes=10, size=32)
-    how = ExportOptions(format="tflite", batch=2)
-    return api.export("edgenext_xx_small", options, how, out=tmp_path_factory.mktemp("tflite"))
+    export_options = ExportOptions(format="tflite", batch=2)
+    folder = tmp_path_factory.mktemp("tflite")
+    return api.export("edgenext_xx_small", options, export_options, out=folder)
 
 
 def images(n: int) -> np.ndarray:
@@ -34,12 +35,12 @@ def images(n: int) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_a_file_says_what_it_takes(artifact: Artifact) -> None:
-    seen = inspect(artifact.path)
-    assert seen.input.shape == (2, 32, 32, 3) and seen.input.channels_last
-    assert [o.shape for o in seen.outputs] == [(2, 10)]
-    assert seen.partitions == 1
-    assert seen.operators == artifact.manifest.conversion.operators  # type: ignore[union-attr]
+def test_inspect(artifact: Artifact) -> None:
+    inspection = inspect(artifact.path)
+    assert inspection.input.shape == (2, 32, 32, 3) and inspection.input.channels_last
+    assert [o.shape for o in inspection.outputs] == [(2, 10)]
+    assert inspection.partitions == 1
+    assert inspection.operators == artifact.manifest.conversion.operators  # type: ignore[union-attr]
 
 
 @pytest.mark.slow
@@ -62,14 +63,14 @@ def test_truncated_files(artifact: Artifact, tmp_path: Path, keep: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_file_from_elsewhere_wants_its_manifest(artifact: Artifact, tmp_path: Path) -> None:
+def test_a_file_without_a_manifest_is_refused(artifact: Artifact, tmp_path: Path) -> None:
     path = tmp_path / "other.tflite"
     shutil.copy(artifact.path, path)
     with pytest.raises(Exception, match="has no manifest"):
         open_artifact(path)
 
 
-def test_integers_stand_for_numbers() -> None:
+def test_inputs_are_quantized() -> None:
     spec = TensorSpec(name="x", shape=(4,), dtype="int8", scale=0.5, zero_point=-3)
     got = quantized(np.array([0.0, 1.0, 1000.0, -1000.0]), spec)
     assert got.dtype == np.int8 and got.tolist() == [-3, -1, 127, -128]

@@ -16,12 +16,13 @@ from private import private_python
 
 from edgenext.errors import DataError, InputError, UsageError
 from edgenext.formats.session import normalise
-from edgenext.formats.tflite.tensorflow import SCHEMES, STATIC, convert
+from edgenext.formats.tflite.tensorflow import SCHEMES, convert
 from edgenext.graph.forms import deployed_arrays
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
 from edgenext.schema import EvalTransform
+from edgenext.targets.scheme import CALIBRATED
 
 ROOT = Path(__file__).parents[2]
 SIZE = 64
@@ -75,7 +76,8 @@ def job(folder: Path, arch: str = XXS, scheme: str = "fp32", **options: Any) -> 
         "size": [SIZE, SIZE],
         "batch": 1,
         "scheme": scheme,
-        "samples": str(calibration) if scheme in STATIC else None,
+        "calibrated": scheme in CALIBRATED,
+        "samples": str(calibration) if scheme in CALIBRATED else None,
         "integer_io": False,
         "pixels": False,
         "out": str(folder / f"{arch}-{scheme}-{'-'.join(options)}.tflite"),
@@ -84,7 +86,7 @@ def job(folder: Path, arch: str = XXS, scheme: str = "fp32", **options: Any) -> 
 
 def run_jobs(python: str, *jobs: dict[str, Any]) -> list[Path]:
     env = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
+    process = subprocess.run(
         [python, "-c", WORK],
         input=json.dumps(jobs),
         env=env,
@@ -92,17 +94,17 @@ def run_jobs(python: str, *jobs: dict[str, Any]) -> list[Path]:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count('"tool": "tensorflow ') == len(jobs)
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert process.stdout.count('"tool": "tensorflow ') == len(jobs)
     return [Path(j["out"]) for j in jobs]
 
 
 def interpreter(file: Path, delegate: bool = True) -> Any:
     kinds = litert.OpResolverType
     kind = kinds.AUTO if delegate else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    made = litert.Interpreter(str(file), num_threads=1, experimental_op_resolver_type=kind)
-    made.allocate_tensors()
-    return made
+    result = litert.Interpreter(str(file), num_threads=1, experimental_op_resolver_type=kind)
+    result.allocate_tensors()
+    return result
 
 
 def operators(file: Path, delegate: bool = False) -> Counter[str]:
@@ -110,7 +112,7 @@ def operators(file: Path, delegate: bool = False) -> Counter[str]:
 
 
 def logits(file: Path, inputs: np.ndarray) -> np.ndarray:
-    """N×K, from a file that takes `inputs` in its own type, dequantized if it gives integers."""
+    """N×K logits of inputs, which are quantized, and dequantized, as the file requires."""
     runner = interpreter(file)
     (source,), (target,) = runner.get_input_details(), runner.get_output_details()
     scale, zero = source["quantization"]
@@ -135,7 +137,7 @@ def sqnr_db(file: Path, arch: str = XXS, n: int = 8) -> float:
 
 
 def mismatched_biases(file: Path) -> list[int]:
-    """Layers whose bias has another scale than input × kernel."""
+    """Layers whose bias has a scale other than input × kernel."""
     runner = interpreter(file, delegate=False)
     scales = {
         t["index"]: t["quantization_parameters"]["scales"] for t in runner.get_tensor_details()
@@ -191,8 +193,8 @@ def test_schemes(python: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_same_job_gives_the_same_bytes(python: str, tmp_path: Path) -> None:
     first = [job(tmp_path, scheme=s) for s in ("fp32", "w8a8-static")]
-    again = [j | {"out": j["out"].replace(".tflite", "-again.tflite")} for j in first]
-    before, after = run_jobs(python, *first, *first), run_jobs(python, *again)
+    second = [j | {"out": j["out"].replace(".tflite", "-again.tflite")} for j in first]
+    before, after = run_jobs(python, *first, *first), run_jobs(python, *second)
     assert [f.read_bytes() for f in before[:2]] == [f.read_bytes() for f in after]
 
 
@@ -225,11 +227,15 @@ def test_inputs_and_outputs(python: str, tmp_path: Path) -> None:
     ("change", "error", "message"),
     [
         ({"scheme": "w4"}, UsageError, "unknown scheme 'w4'"),
-        ({"scheme": "w8a8-static"}, UsageError, "needs calibration images"),
+        ({"scheme": "w8a8-static", "calibrated": True}, UsageError, "needs calibration images"),
         ({"integer_io": True}, UsageError, "fp32 has no integer input"),
         ({"num_classes": 7}, InputError, "no head of 7×168"),
         ({"weights": "absent.npz"}, InputError, "cannot read the weights absent.npz"),
-        ({"scheme": "w8a8-static", "samples": "small.npy"}, DataError, "are 2×32×32×3, not"),
+        (
+            {"scheme": "w8a8-static", "calibrated": True, "samples": "small.npy"},
+            DataError,
+            "are 2×32×32×3, not",
+        ),
     ],
 )
 def test_bad_jobs(
