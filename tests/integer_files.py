@@ -16,8 +16,8 @@ from edgenext.export.onnx import onnx_graph
 from edgenext.formats.ethos_u.convert import convert
 from edgenext.formats.onnx.session import inference_session
 from edgenext.models import zoo
-from edgenext.quantize.static import quantize_static
 from edgenext.quantize.recipe import Recipe, load_recipe
+from edgenext.quantize.static import quantize_static
 
 XXS = "edgenext_xx_small"
 SIZE = (64, 64)

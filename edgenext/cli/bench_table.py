@@ -71,8 +71,8 @@ def notes(report: BenchReport) -> Iterator[str]:
         if sustained := result.sustained:
             span = f"{sustained.first_third_ms:.2f} to {sustained.last_third_ms:.2f} ms"
             yield (
-                f"{result.artifact}: {sustained.drift:+.1%} in {sustained.seconds / 60:.1f} minutes "
-                f"({span}, first and last third)"
+                f"{result.artifact}: {sustained.drift:+.1%} in {sustained.seconds / 60:.1f} "
+                f"minutes ({span}, first and last third)"
             )
     for other in report.published:
         yield (

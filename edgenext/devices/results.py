@@ -17,7 +17,6 @@ from edgenext.benchmark.latency import (
 from edgenext.benchmark.machine import MachineConditions
 from edgenext.benchmark.published import published_latencies
 from edgenext.benchmark.validity import LatencyRequest
-from edgenext.benchmark.worker import TIMED
 from edgenext.devices.probes import tegrastats
 from edgenext.devices.protocol import ArtifactMeasurements, ReadyEvent, RunnerRecord
 from edgenext.devices.request import DeviceRequest
@@ -27,6 +26,7 @@ from edgenext.formats.artifact import Artifact
 from edgenext.formats.session import Logits
 from edgenext.metrics import accuracy
 from edgenext.schema import (
+    TIMED,
     BenchReport,
     BenchResult,
     CompareReport,

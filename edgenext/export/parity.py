@@ -124,7 +124,9 @@ def session_parity(
         return _parity(base, other, {}), {}
     first, traced = expected[0], session.trace(session.prepare(batches[0]))
     names = locate_tensors(first, traced)
-    stages = {n: sqnr_db(*signal_and_noise(first[n], traced[names[n]])) for n in STAGES if n in names}
+    stages = {
+        n: sqnr_db(*signal_and_noise(first[n], traced[names[n]])) for n in STAGES if n in names
+    }
     return _parity(base, other, stages), locate_tensors(sites, traced)
 
 

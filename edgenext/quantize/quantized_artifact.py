@@ -83,7 +83,7 @@ def write_quantized(
     needs_samples = settings.converter_quantizes or (
         settings.converter is not None and settings.converter.samples
     )
-    content = Content(reference=quantized.reference, kept=quantized.float_sites)
+    content = Content(reference=quantized.reference, kept_float=quantized.float_sites)
     if settings.engine == ENGINE:
         content = replace(content, recipe=recipe.model_dump(mode="json"))
     if settings.calibrated:

@@ -26,8 +26,8 @@ from edgenext.export.onnx import onnx_graph
 from edgenext.formats.session import dequantized, quantized
 from edgenext.models import zoo
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
-from edgenext.quantize.static import quantize_static
 from edgenext.quantize.recipe import load_recipe
+from edgenext.quantize.static import quantize_static
 from edgenext.targets.target import form_for
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from edgenext.formats.runtimes import open_session
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.quantize import half_precision
-from edgenext.quantize.static import quantize_static
 from edgenext.quantize.recipe import load_recipe
+from edgenext.quantize.static import quantize_static
 from edgenext.targets.target import form_for
 
 SIZE = (64, 64)

@@ -12,8 +12,8 @@ from edgenext.export.onnx import onnx_graph
 from edgenext.formats.torch_graph import torch_graph
 from edgenext.metrics.fidelity import sqnr_db
 from edgenext.models import zoo
-from edgenext.quantize.static import quantize_static
 from edgenext.quantize.recipe import load_recipe
+from edgenext.quantize.static import quantize_static
 
 
 def graph(arch: str, form: str, opset: int = 20) -> onnx.ModelProto:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from edgenext.formats.artifact import Artifact
     from edgenext.schema import CheckReport
-    from edgenext.system.isolation import Outcome
+    from edgenext.system.isolation import IsolatedCall
 
 PACKAGE = "ethos-u-vela"
 
@@ -119,7 +119,7 @@ def check(
     )
 
 
-def _call_vela(artifact: Artifact, config: str, folder: str) -> Outcome:
+def _call_vela(artifact: Artifact, config: str, folder: str) -> IsolatedCall:
     """Compile a file in a process of its own; see `build`."""
     try:
         return call_compiler(

@@ -18,8 +18,8 @@ from edgenext.formats.check import check_artifact
 from edgenext.formats.tensorrt.jetpack import JETPACKS, with_float_weights
 from edgenext.models import zoo
 from edgenext.quantize import half_precision
-from edgenext.quantize.static import quantize_static
 from edgenext.quantize.recipe import load_recipe
+from edgenext.quantize.static import quantize_static
 
 ARCHS = list(zoo.arch_table())
 SCHEMES = ["fp32", "fp16", "w8a8-static"]
