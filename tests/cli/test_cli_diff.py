@@ -81,7 +81,7 @@ def test_a_runtime_that_shows_no_tensors(
             inside = OnnxSession(str(artifact.path), artifact.manifest, threads)
             self.runtime, self.evidence, self.infer = inside.runtime, inside.evidence, inside.infer
 
-    monkeypatch.setattr("edgenext.formats.onnx.session.open_artifact", Closed)
+    monkeypatch.setattr("edgenext.formats.onnx.session.open_session", Closed)
     files = artifacts(FP32, INT8)
     lines = cli.ok("diff", *files, *DIGITS).out.splitlines()
     assert lines[0].endswith("can be compared by their logits alone.")

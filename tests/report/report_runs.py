@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.benchmark.latency import latency
+from edgenext.benchmark.latency import latency_percentiles
 from edgenext.metrics.accuracy import accuracy, paired_comparison, score
 from edgenext.metrics.statistics import bootstrap_median_interval, mcnemar_exact, tango_interval
 from edgenext.schema import (
@@ -125,7 +125,7 @@ def timed(
         evidence=evidence,
         threads=1,
         batch=1,
-        latency_ms=latency(samples),
+        latency_ms=latency_percentiles(samples),
         n=len(samples),
         load_ms=180.0,
         first_ms=2 * ms,

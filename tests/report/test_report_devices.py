@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from report_runs import ratios, save, summary, timed
 
-from edgenext.benchmark.published import published
+from edgenext.benchmark.published import published_latencies
 from edgenext.errors import InputError
 from edgenext.report import write_report
 from edgenext.schema import BenchReport, DeviceFacts, RunSummary, Sustained, Telemetry
@@ -34,7 +34,7 @@ def on_jetson(run: RunSummary) -> BenchReport:
         results=tuple(rows),
         ratios=ratios(rows),
         device=DeviceFacts(kind="jetson", model="Jetson Orin Nano", notes=("fan off",)),
-        published=published("jetson", [("edgenext_xx_small", "256×256")]),
+        published=published_latencies("jetson", [("edgenext_xx_small", "256×256")]),
     )
 
 

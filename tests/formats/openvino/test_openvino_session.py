@@ -12,8 +12,8 @@ import pytest
 from cpu import BF16
 from golden import weights as golden
 
-from edgenext.benchmark.executor import Worker
-from edgenext.benchmark.worker import Job
+from edgenext.benchmark.executor import WorkerProcess
+from edgenext.benchmark.worker import WorkerJob
 from edgenext.errors import MissingDependencyError, RuntimeFailedError
 from edgenext.export.onnx import onnx_graph, tensor_spec
 from edgenext.formats.artifact import Artifact, save_artifact
@@ -158,8 +158,8 @@ def test_no_telemetry_is_sent() -> None:
 @installed
 def test_a_worker_measures_it(tmp_path: Path) -> None:
     file = artifact(tmp_path)
-    job = Job(str(file.path), file.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
-    with Worker("it", job) as worker:
+    job = WorkerJob(str(file.path), file.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
+    with WorkerProcess("it", job) as worker:
         worker.start()
         assert worker.ready.runtime == "openvino"
         peak = worker.peak_rss_mb()
@@ -171,6 +171,9 @@ def test_a_worker_measures_it(tmp_path: Path) -> None:
 def test_a_worker_passes_on_errors(tmp_path: Path) -> None:
     file = artifact(tmp_path)
     file.path.write_bytes(b"\x08\x09 not a model")
-    job = Job(str(file.path), file.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
-    with Worker("it", job) as worker, pytest.raises(RuntimeFailedError, match="OpenVINO cannot"):
+    job = WorkerJob(str(file.path), file.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
+    with (
+        WorkerProcess("it", job) as worker,
+        pytest.raises(RuntimeFailedError, match="OpenVINO cannot"),
+    ):
         worker.start()
