@@ -5,19 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from edgenext.benchmark.latency import bench_artifacts
 from edgenext.commands.compare import compared
 from edgenext.commands.context import Context
 from edgenext.commands.evaluate import evaluate_subjects
 from edgenext.commands.images import labelled_images
 from edgenext.commands.subject import Subject
+from edgenext.data import ImageSet, require_disjoint
+from edgenext.devices.bench import bench_device
+from edgenext.devices.bundles.bench import bench_mac, make_bundle, results_report
+from edgenext.devices.registry import find_device, known_devices
 from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.metrics.accuracy import eval_report
 from edgenext.options import BENCH, BenchOptions, DataOptions
 from edgenext.schema import BenchReport, Device
-
-if TYPE_CHECKING:
-    from edgenext.data import ImageSet
 
 THIS_CPU = "cpu"
 """The device that is this machine's own CPU, each file in its own runtime."""
@@ -54,9 +56,6 @@ def bench(
     files = [open_artifact(path) for path in artifacts]
     if device == THIS_CPU:
         return _bench_here(files, data, bench_options, context)
-    from edgenext.devices.bench import bench_device
-    from edgenext.devices.bundles.bench import bench_mac
-    from edgenext.devices.registry import find_device
 
     known = find_device(device)
     images = _images(files, data, context)
@@ -75,7 +74,6 @@ def is_bundled(device: str) -> bool:
     """
     if device == THIS_CPU:
         return False
-    from edgenext.devices.registry import find_device
 
     return bool(find_device(device).bundle) and sys.platform != "darwin"
 
@@ -98,9 +96,6 @@ def bundle(
     Traceback (most recent call last):
     edgenext.errors.UsageError: unknown device 'my-iphone'. Did you mean iphone?
     """
-    from edgenext.devices.bundles.bench import make_bundle
-    from edgenext.devices.registry import find_device
-
     files = [open_artifact(path) for path in artifacts]
     images = _images(files, data, context or Context())
     return make_bundle(find_device(device), files, images, bench_options)
@@ -130,9 +125,6 @@ def import_results(
     Traceback (most recent call last):
     edgenext.errors.DeviceError: no results.jsonl at results. ...
     """
-    from edgenext.devices.bundles.bench import results_report
-    from edgenext.devices.registry import known_devices
-
     files = [open_artifact(path) for path in artifacts]
     images = _images(files, data, context or Context())
     unknown = Device(name=device, kind="iphone", bundle=str(results))
@@ -145,7 +137,6 @@ def _images(
     """The images that artifacts are scored on; none of them may have been calibrated on one."""
     if data is None:
         return None
-    from edgenext.data import require_disjoint
 
     subjects = [Subject(artifact=artifact) for artifact in artifacts]
     images = labelled_images(context, subjects[0], DataOptions.of(data))
@@ -160,8 +151,6 @@ def _bench_here(
     options: BenchOptions,
     context: Context,
 ) -> BenchReport:
-    from edgenext.benchmark.latency import bench_artifacts
-    from edgenext.metrics.accuracy import eval_report
 
     report = bench_artifacts(artifacts, options, context.progress)
     if data is None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from edgenext.schema import CheckReport
+from edgenext.formats.artifact import open_artifact
+from edgenext.formats.check import check_artifact
+from edgenext.schema import CheckReport
 
 
 def check(artifact: Path, target: str = "", **options: str) -> CheckReport:
@@ -27,7 +27,4 @@ def check(artifact: Path, target: str = "", **options: str) -> CheckReport:
     >>> report.accepted, report.compiler
     (True, 'onnxruntime')
     """
-    from edgenext.formats.artifact import open_artifact
-    from edgenext.formats.check import check_artifact
-
     return check_artifact(open_artifact(artifact), target, **options)

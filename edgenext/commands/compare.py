@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgenext.commands.context import Context
 from edgenext.commands.evaluate import Evaluation, evaluate_subjects
 from edgenext.errors import UsageError
+from edgenext.metrics.accuracy import compare_report
 from edgenext.options import MODEL, DataOptions
 from edgenext.options import ModelOptions as ModelOptions
-
-if TYPE_CHECKING:
-    from edgenext.schema import CompareReport
+from edgenext.schema import CompareReport
 
 
 def compare(
@@ -57,8 +55,6 @@ def compare(
 
 def compared(evaluation: Evaluation) -> CompareReport:
     """Everything that was evaluated against the first of it."""
-    from edgenext.metrics.accuracy import compare_report
-
     base, *others = evaluation.predictions
     if not others:
         raise UsageError("one artifact alone cannot be compared", "Name the base, then the others")

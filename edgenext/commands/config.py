@@ -11,6 +11,7 @@ from pydantic import Field
 
 from edgenext.errors import InputError
 from edgenext.options import DEFAULT_MAX_DROP, ModelOptions
+from edgenext.quantize.baselines import default_baselines
 from edgenext.schema import Record
 from edgenext.schema.validation import validated
 
@@ -43,8 +44,6 @@ class StressStage(Record):
 
 def _baselines(quantize: QuantizeStage) -> tuple[str, ...]:
     """The quantizer of onnxruntime, where it makes the scheme."""
-    from edgenext.quantize.baselines import default_baselines
-
     return default_baselines(quantize.scheme)
 
 

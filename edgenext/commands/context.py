@@ -7,19 +7,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from edgenext.commands.subject import Subject, load, open_subject
+from edgenext.data import ImageSet, count_classes, digits, load_images
+from edgenext.data.loading import open_indexed
+from edgenext.data.sources import IndexedSource
+from edgenext.export.artifacts import Graph, graph_of
+from edgenext.export.settings import ExportSettings
+from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET, DataOptions, ModelOptions
+from edgenext.schema import EvalTransform
 from edgenext.system.progress import Progress, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
     from pathlib import Path
 
-    from edgenext.data import ImageSet
-    from edgenext.data.sources import IndexedSource
-    from edgenext.export.artifacts import Graph
-    from edgenext.export.settings import ExportSettings
-    from edgenext.models.checkpoint import Checkpoint
-    from edgenext.schema import EvalTransform
 
 Role = Literal["train", "val"]
 
@@ -63,8 +64,6 @@ class Context:
         exclude: Sequence[str] = (),
     ) -> ImageSet:
         """Decoded images; see `data.load_images`."""
-        from edgenext.data import load_images
-
         names = None if labels is None else tuple(labels)
         key = (data, transform, role, num_classes, names, tuple(exclude))
         if key not in self._images:
@@ -84,14 +83,10 @@ class Context:
 
     def count_classes(self, data: str | Path, role: Role) -> int:
         """How many classes a data set has."""
-        from edgenext.data import count_classes
-
         return count_classes(data, role, self._source(data, role))
 
     def graph(self, checkpoint: Checkpoint, settings: ExportSettings) -> Graph:
         """The float graph of a checkpoint, for the settings' target; it is not to be changed."""
-        from edgenext.export.artifacts import graph_of
-
         key = (
             id(checkpoint),  # kept alive by its graph
             settings.form,
@@ -106,9 +101,6 @@ class Context:
 
     def _source(self, data: str | Path, role: Role) -> IndexedSource:
         """The data, opened; the embedded digits are another source for each role."""
-        from edgenext.data import digits
-        from edgenext.data.loading import open_indexed
-
         key = (str(data), role if str(data) == digits.NAME else "")
         if key not in self._sources:
             self._sources[key] = open_indexed(data, role)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from edgenext.schema import Device, DeviceFacts
+from edgenext.devices import add, registry
+from edgenext.devices.registry import find_device, known_devices, link_to
+from edgenext.schema import Device, DeviceFacts
 
 
 def add_device(name: str, **settings: Any) -> tuple[Device, DeviceFacts | None]:
@@ -27,8 +28,6 @@ def add_device(name: str, **settings: Any) -> tuple[Device, DeviceFacts | None]:
     >>> device.name, facts.cores > 0
     ('this-machine', True)
     """
-    from edgenext.devices import add
-
     return add.add_device(name, **settings)
 
 
@@ -41,8 +40,6 @@ def list_devices() -> list[Device]:
     >>> [device.name for device in list_devices()]
     ['this-machine']
     """
-    from edgenext.devices.registry import known_devices
-
     return list(known_devices().values())
 
 
@@ -57,8 +54,6 @@ def probe_device(name: str) -> tuple[Device, DeviceFacts]:
     >>> device.local, facts.kind
     (True, 'linux')
     """
-    from edgenext.devices.registry import find_device, link_to
-
     device = find_device(name)
     with link_to(device) as link:
         return device, link.probe(device.python)
@@ -74,8 +69,6 @@ def clean_device(name: str) -> str:
     >>> clean_device("this-machine").endswith("device")
     True
     """
-    from edgenext.devices.registry import find_device, link_to
-
     with link_to(find_device(name)) as link:
         link.clean()
         return link.root
@@ -90,6 +83,4 @@ def remove_device(name: str) -> Device:
     >>> remove_device("this-machine").name
     'this-machine'
     """
-    from edgenext.devices import registry
-
     return registry.remove_device(name)

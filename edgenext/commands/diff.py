@@ -65,7 +65,8 @@ def diff(
         raise UsageError(f"--threshold {threshold_db} is not a number of dB", "Use one such as 30")
     context = context or Context()
     options = DataOptions.of(data)
-    options = replace(options, limit=options.limit or SAMPLE_IMAGES)
+    if options.limit is None:
+        options = replace(options, limit=SAMPLE_IMAGES)
     subjects = (context.subject(a, model_options), context.subject(b, model_options))
     sides = open_sides(*subjects, context)
     images = [labelled_images(context, subject, options) for subject in subjects]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgenext.errors import UsageError
+from edgenext.formats.format import FORMATS
+from edgenext.system import environments
 
 
 def make_environment(name: str) -> Path:
@@ -21,9 +23,6 @@ def make_environment(name: str) -> Path:
     Traceback (most recent call last):
     edgenext.errors.UsageError: openvino needs no environment of its own. It takes pip install ...
     """
-    from edgenext.formats.format import FORMATS
-    from edgenext.system import environments
-
     if name in FORMATS and name not in environments.NAMES:
         row = FORMATS[name]
         needs = "It takes nothing more"

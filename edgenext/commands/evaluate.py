@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgenext.commands.context import Context
 from edgenext.commands.images import labelled_images
+from edgenext.commands.subject import Subject
+from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import DataError, UsageError
+from edgenext.formats.artifact import distinct_names
+from edgenext.formats.session import Logits, Session, logits
+from edgenext.metrics.accuracy import Predictions, eval_report
 from edgenext.options import MODEL, DataOptions
 from edgenext.options import ModelOptions as ModelOptions
+from edgenext.schema import EvalReport
 from edgenext.system.progress import Progress, quiet
-
-if TYPE_CHECKING:
-    from edgenext.commands.subject import Subject
-    from edgenext.data import ImageSet
-    from edgenext.formats.session import Logits, Session
-    from edgenext.metrics.accuracy import Predictions
-    from edgenext.schema import EvalReport
+from edgenext.targets.target import require_target
 
 
 def evaluate(
@@ -51,8 +50,6 @@ def evaluate(
     >>> [(result.artifact, result.n) for result in report.results]
     [('edgenext_xx_small', 20)]
     """
-    from edgenext.metrics.accuracy import eval_report
-
     context = context or Context()
     evaluation = evaluate_subjects(
         [context.subject(name, model_options) for name in subjects],
@@ -91,11 +88,6 @@ def evaluate_subjects(
         ArtifactError: nothing here runs an artifact as its target would.
         OverlapError: an artifact was calibrated on some of the images.
     """
-    from edgenext.data import require_disjoint
-    from edgenext.formats.artifact import distinct_names
-    from edgenext.metrics.accuracy import Predictions
-    from edgenext.targets.target import require_target
-
     for target in filter(None, targets):
         require_target(target)
     if not subjects:
@@ -135,8 +127,6 @@ def logits_of(
         DataError: there are no images.
         RuntimeFailedError: the runtime refused a batch.
     """
-    from edgenext.formats.session import logits
-
     total = len(images.images)
     if total == 0:
         raise DataError(f"{images.info.data} has no images to evaluate on")

@@ -6,19 +6,19 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
+from edgenext.commands.bench import bench
 from edgenext.commands.context import Context
 from edgenext.commands.images import sample_images
 from edgenext.commands.subject import Subject
 from edgenext.errors import UsageError
+from edgenext.export.artifacts import export_graph
+from edgenext.export.settings import ExportSettings, resolve
+from edgenext.formats.artifact import Artifact
+from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_FORMAT, EXPORT, MODEL, BenchOptions, ExportOptions
 from edgenext.options import ModelOptions as ModelOptions
-
-if TYPE_CHECKING:
-    from edgenext.export.settings import ExportSettings
-    from edgenext.formats.artifact import Artifact
-    from edgenext.models.checkpoint import Checkpoint
+from edgenext.targets.target import FORMS
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +56,6 @@ def export(
     >>> artifact.manifest.parity.agreement
     100.0
     """
-    from edgenext.export.settings import resolve
-
     context = context or Context()
     settings = resolve(export_options)
     return export_checkpoint(context.checkpoint(model, model_options), settings, out, data, context)
@@ -71,8 +69,6 @@ def export_checkpoint(
     context: Context,
 ) -> Artifact:
     """Export a checkpoint into a folder; see `export`."""
-    from edgenext.export.artifacts import export_graph
-
     images = sample_images(context, Subject(checkpoint=checkpoint), data).images
     path = out / settings.file_name(f"{checkpoint.name}-{checkpoint.eval.size}")
     return export_graph(context.graph(checkpoint, settings), settings, path, images)
@@ -102,9 +98,6 @@ def tuned(
     >>> tuned("edgenext_xx_small", EXPORT, model, rounds=1).form in ("convT", "convC")
     True
     """
-    from edgenext.commands.bench import bench
-    from edgenext.targets.target import FORMS
-
     if export_options.format != DEFAULT_FORMAT:
         raise UsageError(
             f"the form of {export_options.format} cannot be measured here", "Leave out --tune"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgenext.commands.context import Context
+from edgenext.models.fetch import fetch as download
 
 
 def fetch(name: str, *, context: Context | None = None) -> Path:
@@ -22,6 +23,4 @@ def fetch(name: str, *, context: Context | None = None) -> Path:
     Traceback (most recent call last):
     edgenext.errors.UsageError: unknown model 'edgenext_smal'. Did you mean edgenext_small ...
     """
-    from edgenext.models.fetch import fetch as download
-
     return download(name, progress=(context or Context()).progress)

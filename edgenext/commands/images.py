@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgenext.commands.context import Context, Role
 from edgenext.commands.subject import Subject
+from edgenext.data import ImageSet, digits
 from edgenext.options import DataOptions, QuantizeOptions
-
-if TYPE_CHECKING:
-    from edgenext.data import ImageSet
 
 SAMPLE_IMAGES = 16
 """Images an export is compared on."""
@@ -45,8 +42,6 @@ def calibration_images(context: Context, subject: Subject, options: QuantizeOpti
 
 def sample_images(context: Context, subject: Subject, data: str | Path | None) -> ImageSet:
     """A few real images to compare an export on: of `data`, else the embedded digits."""
-    from edgenext.data import digits
-
     if data is not None:
         return labelled_images(context, subject, DataOptions(data, SAMPLE_IMAGES))
     return context.images(

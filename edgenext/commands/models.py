@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from edgenext.schema import ModelCard
+from edgenext.models.zoo import cards
+from edgenext.schema import ModelCard
 
 
 def models() -> tuple[ModelCard, ...]:
@@ -14,6 +12,4 @@ def models() -> tuple[ModelCard, ...]:
     >>> [card.name for card in models()][:2]
     ['edgenext_xx_small', 'edgenext_x_small']
     """
-    from edgenext.models.zoo import cards
-
     return tuple(cards())

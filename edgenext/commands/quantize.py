@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgenext.commands.context import Context
 from edgenext.commands.images import calibration_images, sample_images
 from edgenext.commands.subject import Subject
+from edgenext.data import ImageSet
 from edgenext.errors import UsageError
+from edgenext.export.artifacts import Graph, read_graph
+from edgenext.export.settings import ExportSettings, resolve
+from edgenext.formats.artifact import Artifact
 from edgenext.options import EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
-
-if TYPE_CHECKING:
-    from edgenext.data import ImageSet
-    from edgenext.export.artifacts import Graph
-    from edgenext.export.settings import ExportSettings
-    from edgenext.formats.artifact import Artifact
-    from edgenext.quantize.recipe import Recipe
+from edgenext.quantize.baselines import form_of, require_engine
+from edgenext.quantize.quantized_artifact import quantize_graph
+from edgenext.quantize.recipe import Recipe, load_recipe, with_integer_io
 
 _log = logging.getLogger(__name__)
 
@@ -79,10 +78,6 @@ def resolve_quantization(
         UsageError: a target, scheme, engine or format that does not exist or does not go together.
         InputError: a recipe file that cannot be read.
     """
-    from edgenext.export.settings import resolve
-    from edgenext.quantize.baselines import form_of, require_engine
-    from edgenext.quantize.recipe import load_recipe, with_integer_io
-
     options = quantize_options
     recipe = load_recipe(options.target, options.scheme, options.recipe)
     require_engine(options.engine, recipe.scheme)
@@ -101,8 +96,6 @@ def quantize_subject(
     subject: Subject, settings: QuantizeSettings, out: Path, context: Context
 ) -> Artifact:
     """Quantize a model or artifact into a folder; see `quantize`."""
-    from edgenext.quantize.quantized_artifact import quantize_graph
-
     images = scheme_images(context, subject, settings)
     graph, stem = float_graph(context, subject, settings)
     export = replace(settings.export, form=graph.form)
@@ -140,8 +133,6 @@ def float_graph(
     context: Context, subject: Subject, settings: QuantizeSettings
 ) -> tuple[Graph, str]:
     """The float graph that a quantizer starts from, and the stem of its files' names."""
-    from edgenext.export.artifacts import read_graph
-
     if subject.artifact:
         graph = read_graph(subject.artifact)
         return replace(graph, target=settings.export.target), subject.name.replace("-fp32", "")

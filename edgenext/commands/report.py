@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgenext.errors import UsageError
 from edgenext.options import DEFAULT_MAX_DROP
+from edgenext.report import write_report
 
 
 def report(
@@ -37,8 +38,6 @@ def report(
     >>> [path.name for path in report(Path("run"), Path("again"))]
     ['report.html', 'report.md', 'report.json']
     """
-    from edgenext.report import write_report
-
     if not (math.isfinite(max_drop) and max_drop >= 0):
         raise UsageError(f"--max-drop {max_drop} is not a number of points", "Use 0 or more")
     folders = [run_dirs] if isinstance(run_dirs, Path) else list(run_dirs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgenext.benchmark.environment import environment
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.bench import bench
 from edgenext.commands.compare import compared
@@ -181,8 +182,6 @@ def _benchmark(
     plan: RunPlan, artifacts: Sequence[Path], accuracy: EvalReport, announce: Announce
 ) -> BenchReport:
     """Latency; measured again, a few times at most, while the machine is not quiet."""
-    from edgenext.benchmark.environment import environment
-
     stage = plan.config.bench
     # what only an interpreter runs here has no latency
     timed = [

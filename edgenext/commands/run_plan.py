@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
@@ -15,8 +15,10 @@ from edgenext.commands.quantize import QuantizeSettings, resolve_quantization
 from edgenext.commands.stages import Stages, digest
 from edgenext.commands.subject import Subject
 from edgenext.commands.train import prepare_training, train
+from edgenext.data import ImageSet
 from edgenext.errors import unknown_name
 from edgenext.export.settings import ExportSettings
+from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import (
     ENGINE,
     DataOptions,
@@ -29,10 +31,7 @@ from edgenext.quantize.recipe import load_recipe
 from edgenext.schema.validation import validated
 from edgenext.system.environments import python_for
 from edgenext.targets.target import require_target
-
-if TYPE_CHECKING:
-    from edgenext.data import ImageSet
-    from edgenext.models.checkpoint import Checkpoint
+from edgenext.train import TrainRecipe
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,6 @@ def _weights(
     """Where the weights are: those of the configuration, or those that this run has trained."""
     if config.train is None:
         return config.model_options, None
-    from edgenext.train import TrainRecipe
 
     recipe = validated(TrainRecipe, config.train, "[train]")
     training = prepare_training(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgenext.commands.context import Context
 from edgenext.commands.images import calibration_images, labelled_images
 from edgenext.commands.quantize import float_graph, resolve_quantization, scheme_images
 from edgenext.options import MODEL, DataOptions, ModelOptions, QuantizeOptions
-
-if TYPE_CHECKING:
-    from edgenext.schema import SensitivityReport
+from edgenext.quantize.batches import ImageBatches
+from edgenext.quantize.sensitivity import SensitivityInputs, require_sites, site_sensitivity
+from edgenext.schema import SensitivityReport
+from edgenext.system.files import cache_folder
 
 
 def sensitivity(
@@ -46,11 +46,6 @@ def sensitivity(
     >>> [row.site for row in report.rows][:2]
     ['stages.0.0.dwconv', 'stages.0.0.norm']
     """
-    from edgenext.quantize.batches import ImageBatches
-    from edgenext.quantize.sensitivity import SensitivityInputs, require_sites, site_sensitivity
-    from edgenext.schema import SensitivityReport
-    from edgenext.system.files import cache_folder
-
     context = context or Context()
     settings = resolve_quantization(quantize_options)
     recipe = settings.recipe

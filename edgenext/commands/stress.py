@@ -7,7 +7,10 @@ from pathlib import Path
 
 from edgenext.commands.context import Context
 from edgenext.errors import UsageError
+from edgenext.graph.stress import rescaled_twin
+from edgenext.models.sidecar import sidecar_path
 from edgenext.options import MODEL, ModelOptions
+from edgenext.system.files import atomic_path
 
 MAX_STRENGTH = 16
 """Beyond, float32 no longer computes the same function."""
@@ -41,10 +44,6 @@ def stress(
     PosixPath('twin.safetensors')
     """
     import safetensors.torch
-
-    from edgenext.graph.stress import rescaled_twin
-    from edgenext.models.sidecar import sidecar_path
-    from edgenext.system.files import atomic_path
 
     if out.suffix != ".safetensors":
         raise UsageError(f"a twin is written as .safetensors, not {out.name}", "Change -o")

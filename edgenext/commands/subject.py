@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgenext.errors import ArtifactError, UsageError
 from edgenext.formats.artifact import Artifact, is_artifact, open_artifact
 from edgenext.formats.format import FORMATS
+from edgenext.formats.pytorch.session import TorchSession
 from edgenext.formats.runtimes import open_session
+from edgenext.formats.session import Session
 from edgenext.models.checkpoint import Checkpoint, load_checkpoint
 from edgenext.options import ModelOptions
 from edgenext.schema import Calibration, EvalTransform
-
-if TYPE_CHECKING:
-    from edgenext.formats.session import Session
-
 
 ENDINGS = {row.ending for row in FORMATS.values()}
 
@@ -76,8 +73,6 @@ class Subject:
             RuntimeFailedError: the runtime refuses the file.
         """
         if self.artifact is None:
-            from edgenext.formats.pytorch.session import TorchSession
-
             return TorchSession(self._network.network(), self._network.eval)
         if self.artifact.manifest.outputs[0].name != "logits":
             raise ArtifactError(f"{self.artifact.path} is a backbone: it has no logits to score")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgenext.commands.context import Context
 from edgenext.commands.images import labelled_images
 from edgenext.commands.subject import Subject
+from edgenext.data import ImageSet
+from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import MODEL, DataOptions, ModelOptions
-
-if TYPE_CHECKING:
-    from edgenext.data import ImageSet
-    from edgenext.models.checkpoint import Checkpoint
-    from edgenext.train import TrainRecipe, TrainResult
+from edgenext.train import TrainRecipe, TrainResult
+from edgenext.train.loop import train_network
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,6 @@ def train(
     >>> train(training, Path("training")).epochs
     1
     """
-    from edgenext.train.loop import train_network
-
     progress = (context or Context()).progress
     return train_network(
         training.checkpoint.network(drop_path=training.recipe.drop_path),

@@ -112,7 +112,7 @@ def test_what_cannot_be_compared(cli: Cli, artifacts: Artifacts) -> None:
         ("diff", path, "nowhere.onnx", *DIGITS): (3, "no artifact at nowhere.onnx"),
         ("diff", path, f"{path}.json", *DIGITS): (3, "is no artifact"),
         ("diff", path, path, "--data", "nowhere"): (3, "nowhere"),
-        ("diff", path, path, *DIGITS, "--threshold", "nan"): (2, "no threshold"),
+        ("diff", path, path, *DIGITS, "--threshold", "nan"): (2, "is not a number of dB"),
         ("diff", path, path, *DIGITS, "--limit", "0"): (2, "0"),
         ("diff", path, *DIGITS): (2, "Missing argument"),
         ("diff", path, path): (2, "--data"),
