@@ -123,7 +123,7 @@ def test_a_stressed_twin_breaks_onnxruntimes_quantizer() -> None:
 
 
 MARGIN_DB = 0.3
-"""Below the gains that were measured, on a CPU without VNNI; ±64 weights saturate on no CPU."""
+"""Allowed below a measured gain; measured without VNNI, but weights in ±64 saturate on no CPU."""
 
 CHOICES: dict[str, tuple[dict[str, dict[str, object] | None], float]] = {
     "GPTQ": ({"weights": {"rounding": "nearest"}}, 0.68),
@@ -134,8 +134,8 @@ CHOICES: dict[str, tuple[dict[str, dict[str, object] | None], float]] = {
 }
 """Choice → the recipe without it, and what the choice gains in dB.
 
-Golden weights have no outliers, so equalised streams and clipped ranges cost a little here; what
-they gain on a trained network is measured in results/.
+Golden weights have no outliers, so equalised streams and clipped ranges cost a little here;
+results/ measures all choices on a trained network.
 """
 
 
