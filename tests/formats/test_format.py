@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+import edgenext
 from edgenext.errors import ArtifactError, UsageError
 from edgenext.formats.format import (
     FORMATS,
@@ -103,3 +109,85 @@ def test_commands_get_the_options_of_every_format() -> None:
     title, option = command_options("export")["converter"]
     assert (title, option.old_flag) == ("TFLite", "--engine")
     assert {"soc", "jetpack", "config", "out"} == set(command_options("check"))
+
+
+ROW = """\
+title = "Tarot"
+about = "a format of this test"
+ending = ".tarot"
+target = "cpu-onnxruntime"
+session = "onnx"
+rewrite = "tarot.cards:rewrite"
+
+[options.suit]
+default = "cups"
+help = "cups or swords"
+
+[refuses]
+w8a8-static = "it knows no integers"
+
+[check]
+target = "cpu-onnxruntime"
+formats = ["tarot"]
+make = "edgenext export --format tarot"
+
+[check.options.deck]
+default = ""
+help = "which deck"
+"""
+
+CARDS = """\
+def rewrite(model, options):
+    model.doc_string = options["suit"]
+    return model
+"""
+
+CHECK = """\
+from edgenext.formats.placement import check_report
+
+
+def check(artifact, deck=""):
+    fields = {"unit": "cpu", "compiler": deck, "version": "1", "accepted": True, "delegated": None}
+    return check_report(artifact, "cpu-onnxruntime", **fields)
+"""
+
+USE = """\
+import onnx
+from edgenext import api
+from edgenext.errors import UsageError
+
+model = api.ModelOptions(random_weights=True, num_classes=10, size=32)
+options = api.ExportOptions(format="tarot", format_options={"suit": "swords"})
+artifact = api.export("edgenext_xx_small", model, options)
+assert artifact.path.name == "edgenext_xx_small-32-swords-fp32.tarot", artifact.path
+assert onnx.load(artifact.path).doc_string == "swords"
+assert api.evaluate([str(artifact.path)], api.DataOptions("digits", 4)).results[0].n == 4
+assert api.check(artifact.path, deck="marseille").compiler == "marseille"
+try:
+    api.quantize("edgenext_xx_small", api.QuantizeOptions(calib="digits"), model, options)
+except UsageError as e:
+    assert "tarot does not support w8a8-static: it knows no integers" in str(e), e
+else:
+    raise AssertionError("not refused")
+"""
+
+
+@pytest.mark.slow
+def test_a_new_format_is_a_folder(tmp_path: Path) -> None:
+    package = tmp_path / "edgenext"
+    shutil.copytree(Path(edgenext.__file__).parent, package)
+    folder = package / "formats" / "tarot"
+    folder.mkdir()
+    for name, content in {"format.toml": ROW, "cards.py": CARDS, "check.py": CHECK}.items():
+        (folder / name).write_text(content)
+    variables = os.environ | {"PYTHONPATH": str(tmp_path)}
+
+    def call(*arguments: str) -> str:
+        command = [sys.executable, *arguments]
+        return subprocess.run(
+            command, env=variables, cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    call("-c", USE)
+    assert "--suit" in call("-m", "edgenext", "export", "--help")
+    assert "--deck" in call("-m", "edgenext", "check", "--help")
