@@ -176,15 +176,13 @@ def test_no_transposes_cancel(arch: str, form: str) -> None:
 def test_a_graph_that_simplification_changes_is_refused(
     pixels: EvalTransform | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def simplify(
-        model: onnx.ModelProto, check_n: int, input_data: dict[str, np.ndarray]
-    ) -> tuple[onnx.ModelProto, bool]:
-        assert check_n == 1
-        (noise,) = input_data.values()
-        assert noise.shape == ((2, 64, 64, 3) if pixels else (2, 3, 64, 64))
-        assert noise.dtype == (np.uint8 if pixels else np.float32) and noise.std() > 0.5
-        return model, False
+    def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+        changed = onnx.ModelProto.FromString(model.SerializeToString())
+        weight = next(t for t in changed.graph.initializer if "stages.3.1.pwconv1" in t.name)
+        array = onnx.numpy_helper.to_array(weight) * np.float32(1.01)
+        weight.CopyFrom(onnx.numpy_helper.from_array(array, weight.name))
+        return changed, True
 
     monkeypatch.setattr("onnxsim.simplify", simplify)
-    with pytest.raises(ParityError, match="onnxsim changed what the graph computes"):
+    with pytest.raises(ParityError, match="onnxsim changed logits"):
         onnx_graph(network(), "convT", (64, 64), batch=None, pixels=pixels)
