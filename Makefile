@@ -5,13 +5,19 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 WEIGHTS ?= ../shared/weights/edgenext_xx_small_tinyimagenet.safetensors
 
-.PHONY: demo test lint format bench clean
+# What needs no converter, no emulated device and no minutes.
+QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/system
+
+.PHONY: demo test quick lint format bench clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
 	$(BIN)/edgenext run demo.toml
 
 test: lint ## everything CI checks
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+quick: lint ## the short check, while working
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow' $(QUICK)
 
 lint: $(VENV)/testing
 	$(BIN)/ruff format --check .
