@@ -11,8 +11,10 @@ import onnx
 import torch
 from golden import weights as golden
 from numpy.typing import NDArray
+from vendored import artifact_of
 
 from edgenext.export.onnx import onnx_graph
+from edgenext.formats.artifact import Artifact
 from edgenext.formats.ethos_u.convert import convert
 from edgenext.formats.onnx.session import inference_session
 from edgenext.models import zoo
@@ -93,3 +95,10 @@ def file_logits(path: Path, images: Array, resolver: str = "AUTO") -> Array:
         scale, zero = result["quantization"]
         rows.append((loaded.get_tensor(result["index"]).astype(np.float32) - zero) * scale)
     return np.concatenate(rows)
+
+
+def artifact_from(path: Path) -> Artifact:
+    """The file with a manifest beside it."""
+    content = path.read_bytes()
+    copy = path.with_name(f"it-{path.name}")
+    return artifact_of(content, copy, scheme="w8a8-static", target="ethos-u", file_format="tflite")

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from integer_files import XXS, integer_file
+from integer_files import XXS, artifact_from, integer_file
 from private import private_python
 from vendored import artifact_of
 
@@ -22,7 +22,6 @@ from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.formats.check import check_artifact
 from edgenext.formats.ethos_u import check as ethos_u
 from edgenext.formats.ethos_u.check import ACCELERATORS, check
-from edgenext.models import zoo
 from edgenext.options import ExportOptions, ModelOptions
 from edgenext.schema import CheckReport
 
@@ -45,13 +44,6 @@ NPU operators = 2 (50.0%)
    NPU: Conv2D = x (outputs [1, 4, 4, 4])
    NPU: LUT = x (outputs [1, 4, 4, 4])
 """
-
-
-def artifact_from(path: Path) -> Artifact:
-    """The file with a manifest beside it."""
-    content = path.read_bytes()
-    copy = path.with_name(f"it-{path.name}")
-    return artifact_of(content, copy, scheme="w8a8-static", target="ethos-u", file_format="tflite")
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +71,6 @@ def test_the_npu_runs_every_operator(artifact: Artifact, config: str) -> None:
     assert report.compiler == f"Vela for {config}" and not report.compiled
     assert {"inferences_per_second", "cycles", "sram_kib", "macs"} <= set(report.estimates)
     assert all(value > 0 for value in report.estimates.values())
-
-
-@vela
-@pytest.mark.slow
-@pytest.mark.parametrize("arch", [a for a in zoo.arch_table() if a != XXS])
-def test_the_npu_runs_every_architecture(arch: str, tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
-    other = artifact_from(integer_file(tmp_path, arch).path)
-    for config in ("ethos-u55-256", "ethos-u65-512", "ethos-u85-512"):
-        assert check(other, config=config).delegated, config
 
 
 @vela

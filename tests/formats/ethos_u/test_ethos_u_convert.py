@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from integer_files import (
     SIZE,
     XXS,
     IntegerFile,
+    artifact_from,
     file_logits,
     float_graph,
     integer_file,
@@ -24,6 +26,7 @@ from onnx import helper, numpy_helper
 
 from edgenext import api
 from edgenext.errors import ArtifactError, DataError, UsageError
+from edgenext.formats.ethos_u.check import check
 from edgenext.formats.ethos_u.convert import convert
 from edgenext.formats.ethos_u.norms import INVERSE_ROOT, LEAST_SIZE, decompose_norms
 from edgenext.formats.ethos_u.ranges import float_ranges
@@ -120,6 +123,10 @@ def test_every_architecture(
     record_property("sqnr_db", comparison.sqnr_db)
     graphs = fidelity(exact, onnx_logits(other.quantized, images)).sqnr_db
     assert comparison.sqnr_db > max(graphs - 5, 12)
+    if find_spec("ethosu"):  # else test_ethos_u_check skips, and says what is missing
+        artifact = artifact_from(other.path)
+        for config in ("ethos-u55-256", "ethos-u65-512", "ethos-u85-512"):
+            assert check(artifact, config=config).delegated, config
 
 
 @pytest.mark.slow
