@@ -100,7 +100,7 @@ def read_config(path: Path, overrides: dict[str, Any]) -> RunConfig:
     r"""A run's configuration from a TOML file, with what the command line gave on top.
 
     Raises:
-        InputError: a file that is missing or is no TOML.
+        InputError: a file that is missing or is not TOML.
         UsageError: an unknown key (nearest names are suggested) or a value it does not take.
 
     >>> _ = Path("run.toml").write_text('model = "edgenext_xx_small"\ndata = "digits"')
@@ -112,7 +112,7 @@ def read_config(path: Path, overrides: dict[str, Any]) -> RunConfig:
     except (OSError, UnicodeDecodeError) as e:
         raise InputError(f"cannot read the configuration {path}: {e}") from e
     except tomllib.TOMLDecodeError as e:
-        raise InputError(f"{path} is no TOML: {e}") from e
+        raise InputError(f"{path} is not TOML: {e}") from e
 
 
 def make_config(values: dict[str, Any], source: str = "the configuration") -> RunConfig:

@@ -83,14 +83,14 @@ def open_subject(name: str) -> Subject | None:
     """The artifact at a path; None where it may be the name of a model.
 
     Raises:
-        ArtifactError: a path that does not exist or is no artifact.
+        ArtifactError: a path that does not exist or is not an artifact.
     """
     path = Path(name)
     if is_artifact(path):
         return Subject(artifact=open_artifact(path))
     if path.is_file():
         raise ArtifactError(
-            f"{name} is no artifact", "Weights are given as edgenext_… --weights FILE"
+            f"{name} is not an artifact", "Weights are given as edgenext_… --weights FILE"
         )
     if path.suffix in ENDINGS or os.sep in name:
         raise ArtifactError(f"no artifact at {name}")

@@ -110,7 +110,7 @@ def test_what_cannot_be_compared(cli: Cli, artifacts: Artifacts) -> None:
         ("diff", path, "edgenext_x_small", *MODEL[1:], *DIGITS): (2, "edgenext_xx_small and"),
         ("diff", path, features, *DIGITS): (3, "is a backbone"),
         ("diff", path, "nowhere.onnx", *DIGITS): (3, "no artifact at nowhere.onnx"),
-        ("diff", path, f"{path}.json", *DIGITS): (3, "is no artifact"),
+        ("diff", path, f"{path}.json", *DIGITS): (3, "is not an artifact"),
         ("diff", path, path, "--data", "nowhere"): (3, "nowhere"),
         ("diff", path, path, *DIGITS, "--threshold", "nan"): (2, "is not a number of dB"),
         ("diff", path, path, *DIGITS, "--limit", "0"): (2, "0"),

@@ -281,7 +281,7 @@ BAD: dict[str, tuple[int, str, str]] = {
     "value of another type": (2, CONFIG.format(n=8) + 'threads = "one"', "bench.threads"),
     "value that cannot be": (2, CONFIG.format(n=8) + "[train]\nepochs = 0", "epochs"),
     "no model": (2, 'data = "digits"', "model"),
-    "not TOML": (3, "model: edgenext_small", "no TOML"),
+    "not TOML": (3, "model: edgenext_small", "is not TOML"),
     "unknown model": (2, 'model = "edgenext_smal"\ndata = "digits"', "edgenext_small"),
     "unknown scheme": (2, CONFIG.format(n=8).replace("n = 8", 'scheme = "w8"'), "w8a8-static"),
     "unknown target": (2, CONFIG.format(n=8).replace("n = 8", 'target = "gpu"'), "cpu-onnx"),
