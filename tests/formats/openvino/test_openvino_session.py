@@ -161,7 +161,7 @@ def test_a_worker_measures_it(tmp_path: Path) -> None:
     job = WorkerJob(str(file.path), file.manifest.model_dump(mode="json"), 1, 1, 0, (0,))
     with WorkerProcess("it", job) as worker:
         worker.start()
-        assert worker.ready.runtime == "openvino"
+        assert worker.loaded.runtime == "openvino"
         peak = worker.peak_rss_mb()
     # Not the package's own 100 MiB: that was loaded before the artifact.
     assert 1 < peak < 90
