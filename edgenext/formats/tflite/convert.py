@@ -78,6 +78,9 @@ def _channels_last(graph: fx.GraphModule) -> torch.nn.Module:
             result: torch.Tensor = self.network(image.permute(0, 3, 1, 2))
             return result
 
+    # the file's tensors are named after the class: these names stay, wherever it is defined
+    ChannelsLast.__module__ = "edgenext.export.tflite"
+    ChannelsLast.__qualname__ = "_channels_last.<locals>.ChannelsLast"
     return ChannelsLast()
 
 
