@@ -169,8 +169,10 @@ def test_a_missing_environment_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyP
     said = cli.fails(8, "export", *MODEL, "--format", "tflite")
     assert "edgenext env tflite" in said
     assert "edgenext env tensorflow" in cli.fails(
-        8, "export", *MODEL, "--format", "tflite", "--engine", "tensorflow"
+        8, "export", *MODEL, "--format", "tflite", "--converter", "tensorflow"
     )
+    old = cli.run("export", *MODEL, "--format", "tflite", "--engine", "tensorflow")
+    assert old.code == 8 and "--engine is called --converter now" in old.err
 
 
 def test_environments_that_there_are_none_of(cli: Cli) -> None:

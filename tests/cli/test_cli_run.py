@@ -221,11 +221,11 @@ def test_a_missing_converter_is_told_before_anything_is_made(
     assert not Path("demo").exists()
 
 
-def test_no_rival_of_that_name(cli: Cli) -> None:
+def test_no_baseline_of_that_name(cli: Cli) -> None:
     Path("demo.toml").write_text(
         CONFIG.format(n=16).replace("baselines = []", 'baselines = ["ncf"]')
     )
-    assert "unknown rival 'ncf'. Did you mean nncf?" in cli.fails(2, "run", "demo.toml")
+    assert "unknown baseline 'ncf'. Did you mean nncf?" in cli.fails(2, "run", "demo.toml")
 
 
 TWIN = ["twin", "quantize twin, edgenext", "quantize twin, onnxruntime", "evaluate twin"]
