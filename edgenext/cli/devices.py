@@ -30,8 +30,8 @@ def takes_transport_options(command: Command) -> Command:
         added[transport.name] = (Annotated[kind, option], kind())
         for extra in transport.options:
             kind, default = (Path | None, None) if extra.is_path else (str, "")
-            flag = extra.flag or f"--{extra.name.replace('_', '-')}"
-            added[extra.name] = (Annotated[kind, typer.Option(flag, help=extra.help)], default)
+            option = typer.Option(extra.spelling, help=extra.help)
+            added[extra.name] = (Annotated[kind, option], default)
 
     def collect(values: dict[str, Any]) -> dict[str, str | bool]:
         texts = {n: str(v.resolve()) if isinstance(v, Path) else v for n, v in values.items()}

@@ -38,6 +38,7 @@ def add_device(
     """
     addresses, options = _split(settings)
     _check_addresses(name, addresses, bundle)
+    _check_options("bundle" if bundle else next(iter(addresses)), options)
     if kind and kind not in DEVICE_KINDS:
         raise unknown_name("kind of device", kind, DEVICE_KINDS)
     if bundle and kind not in ("", "iphone"):
@@ -95,4 +96,23 @@ def _check_addresses(name: str, addresses: Mapping[str, object], bundle: str) ->
         raise UsageError(
             f"{' and '.join(chosen) or 'no address'} given for {name}",
             f"Give one of {', '.join(flags)}",
+        )
+
+
+def _check_options(transport: str, options: Mapping[str, str]) -> None:
+    """Refuse options of another transport.
+
+    Raises:
+        UsageError: as above.
+    """
+    others = [
+        option.spelling
+        for name, other in sorted(transports().items())
+        for option in other.options
+        if option.name in options and name != transport
+    ]
+    if others:
+        raise UsageError(
+            f"a device reached by --{transport} takes no {' or '.join(others)}",
+            f"Leave {'them' if others[1:] else 'it'} out",
         )

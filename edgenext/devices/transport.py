@@ -72,6 +72,11 @@ class TransportOption:
     flag: str = ""
     is_path: bool = False
 
+    @property
+    def spelling(self) -> str:
+        """The option on the command line."""
+        return self.flag or f"--{self.name.replace('_', '-')}"
+
 
 @dataclass(frozen=True)
 class Transport:

@@ -110,6 +110,8 @@ def test_a_device_is_picked_by_name_or_kind(
         ((), "no address given for x"),
         (("--local", "--adb", "1"), "--adb and --local given for x"),
         (("--local", "--kind", "jetsn"), "Did you mean jetson?"),
+        (("--local", "--host-key", "SHA256:x"), "reached by --local takes no --host-key"),
+        (("--bundle", "x", "--identity", "k"), "reached by --bundle takes no --identity"),
         (("--local", "--root", "here"), "--root here is not absolute"),
         (("--ssh", "-oProxyCommand=id"), "is not an address"),
         (("--ssh", "me@host:99999"), "is not an address"),
