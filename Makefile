@@ -8,7 +8,7 @@ WEIGHTS ?= ../shared/weights/edgenext_xx_small_tinyimagenet.safetensors
 # What needs no converter, no emulated device and no minutes.
 QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/system
 
-.PHONY: demo test quick lint format bench clean
+.PHONY: demo test quick peers lint format bench clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
 	$(BIN)/edgenext run demo.toml
@@ -17,7 +17,10 @@ test: lint ## everything CI checks
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: lint ## the short check, while working
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow' $(QUICK)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not campaign' $(QUICK)
+
+peers: $(VENV)/testing ## every bench on the emulated devices; `make test` runs one of each kind
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m campaign tests/devices
 
 lint: $(VENV)/testing
 	$(BIN)/ruff format --check .

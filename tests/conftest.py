@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from conversions import SharedConversions, share_conversions
 
 from edgenext.system.files import cache_folder
 
@@ -42,6 +43,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Use a temporary cache, except for the converters' environments, which take gigabytes."""
     os.environ.setdefault("EDGENEXT_ENVIRONMENTS", str(cache_folder("environments")))
     os.environ["EDGENEXT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def conversions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedConversions]:
+    """Converters run once for the same input; `conversions.fresh()` runs them each time."""
+    folder = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = folder.parent  # that of all workers
+    yield from share_conversions(folder / "conversions")
 
 
 @pytest.fixture

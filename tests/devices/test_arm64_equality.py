@@ -151,6 +151,7 @@ def rms(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
 
 
+@pytest.mark.campaign
 def test_pieces_of_an_onnx_file(jetson: SshPeer, tmp_path: Path) -> None:
     model, images = int8_graph(), pictures()[8:]
     complete, pieces = tmp_path / "whole.onnx", tmp_path / "pieces.onnx"
@@ -190,6 +191,7 @@ def test_an_onnx_file(jetson: SshPeer, tmp_path: Path) -> None:
     assert rms(logits - others) < rms(logits - true) / 2
 
 
+@pytest.mark.campaign
 def test_a_tflite_file(jetson: SshPeer, tmp_path: Path) -> None:
     private_python("tflite")
     pytest.importorskip("ai_edge_litert")

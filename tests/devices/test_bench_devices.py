@@ -1,4 +1,7 @@
-"""`edgenext bench --device` on emulated boards and phones: their own features and their errors."""
+"""`edgenext bench --device` on emulated boards and phones: their own features and their errors.
+
+Emulation is slow: `make peers` runs what is marked as a campaign.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ def bench(cli: Cli, files: list[Artifact], device: str, *options: str) -> Outcom
     return cli.run("bench", *paths, "--device", device, *options)
 
 
+@pytest.mark.campaign
 def test_a_jetson_without_a_gpu_runtime_is_not_valid_for_the_gpu(
     board: AddedDevice, files: list[Artifact], cli: Cli
 ) -> None:
@@ -98,7 +102,7 @@ def test_benchmark_model_measures_and_scores(
     assert handset.leftovers() == []
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_delegate_that_runs_nothing_is_detected(
     handset: AddedDevice, tflite: list[Artifact], cli: Cli
 ) -> None:
@@ -158,6 +162,7 @@ def record_locks(board: AddedDevice, states: list[bool], end: threading.Event) -
         time.sleep(0.2)
 
 
+@pytest.mark.campaign
 def test_locked_clocks_are_restored(board: AddedDevice, files: list[Artifact], cli: Cli) -> None:
     states: list[bool] = []
     end = threading.Event()
@@ -172,6 +177,7 @@ def test_locked_clocks_are_restored(board: AddedDevice, files: list[Artifact], c
     assert not locked(board)
 
 
+@pytest.mark.campaign
 def test_wheels_for_another_processor_are_an_error(
     board: AddedDevice, files: list[Artifact], cli: Cli
 ) -> None:
@@ -198,6 +204,7 @@ def test_wheels_for_another_processor_are_an_error(
     assert board.leftovers() == []
 
 
+@pytest.mark.campaign
 def test_a_worker_that_is_killed_is_an_error(
     board: AddedDevice, files: list[Artifact], cli: Cli
 ) -> None:
@@ -253,6 +260,7 @@ def test_a_key_that_is_not_authorized_is_refused(
     assert result.code == 10 and "refuses the login" in result.err
 
 
+@pytest.mark.campaign
 def test_ctrl_c_leaves_nothing_and_restores_the_clocks(
     board: AddedDevice, files: list[Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,6 +317,7 @@ def test_clocks_are_restored_when_the_link_is_gone_for_good(board: AddedDevice) 
     board.peer.mend()
 
 
+@pytest.mark.campaign
 def test_hostile_names_reach_no_shell(
     board: AddedDevice, files: list[Artifact], cli: Cli, tmp_path: Path
 ) -> None:

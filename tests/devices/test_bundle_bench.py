@@ -23,7 +23,7 @@ DEVICES = (
     "this_machine",
     "bundle",
     pytest.param("board", marks=PEERS),
-    pytest.param("handset", marks=PEERS),
+    pytest.param("handset", marks=(PEERS, pytest.mark.campaign)),
 )
 """Fixtures of devices that were added, and a device that is reached by bundles."""
 BUNDLED = "mine"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from conversions import SharedConversions
 from golden import weights as golden
 
 from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError
@@ -31,6 +33,13 @@ def coreml_job(needs: str = "coremltools", **options: object) -> ConversionJob:
     """A conversion to Core ML by a converter that needs a package, with some options changed."""
     row = require_format("coreml")
     return ConversionJob(row, Converter(needs=needs), OPTIONS | options)
+
+
+@pytest.fixture(autouse=True)
+def fresh(conversions: SharedConversions) -> Iterator[None]:
+    """These tests look at what a converter does, not at its file."""
+    with conversions.fresh():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ Apple's own quantizer of activations, this does not need a Mac.
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     import torch
 
 
+UNUSED = ("executorch", "torchao")
+"""Packages that coremltools imports where they are installed, for 8 seconds, and that are not
+needed here."""
+
+
 def convert(job: dict[str, Any]) -> dict[str, Any]:
     """Write an .mlpackage.
 
@@ -29,6 +35,8 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
             package takes an image and gives labels; `arch`, `eval`, `labels` and `num_classes` of
             the network.
     """
+    for name in UNUSED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     package = _converted(job)
     if job["scheme"] in COMPRESSIONS:
         package = COMPRESSIONS[job["scheme"]](package)

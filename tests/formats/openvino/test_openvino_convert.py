@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conversions import SharedConversions
 from cpu import BF16
 
 from edgenext import api
@@ -50,8 +51,11 @@ def test_it_agrees_and_has_a_manifest(plain: Artifact) -> None:
     assert not {"Constant", "Parameter", "Result", "ShapeOf"} & m.conversion.operators.keys()
 
 
-def test_exports_are_reproducible_and_without_paths(plain: Artifact, tmp_path: Path) -> None:
-    second = api.export(XXS, RANDOM, IR, out=tmp_path)
+def test_exports_are_reproducible_and_without_paths(
+    plain: Artifact, tmp_path: Path, conversions: SharedConversions
+) -> None:
+    with conversions.fresh():
+        second = api.export(XXS, RANDOM, IR, out=tmp_path)
     assert both_files(second) == both_files(plain)
     xml = plain.path.read_text()
     assert "onnxsim" not in xml and str(plain.path.parent) not in xml and "/tmp" not in xml  # noqa: S108
