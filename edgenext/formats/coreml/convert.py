@@ -135,11 +135,18 @@ def _classifier(graph: torch.nn.Module) -> torch.nn.Module:
 
 
 def _palettized(package: Any, bits: int) -> Any:
-    """Weights as indices into a table for each layer, from k-means."""
+    """Weights as indices into a table for each layer, from k-means.
+
+    scikit-learn's k-means depends on the number of threads: with one, files are the same anywhere.
+    """
     from coremltools.optimize import coreml as optimize
+    from threadpoolctl import threadpool_limits
 
     config = optimize.OpPalettizerConfig(mode="kmeans", nbits=bits)
-    return optimize.palettize_weights(package, optimize.OptimizationConfig(global_config=config))
+    with threadpool_limits(1):
+        return optimize.palettize_weights(
+            package, optimize.OptimizationConfig(global_config=config)
+        )
 
 
 def _int8_weights(package: Any) -> Any:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from edgenext.formats.coreml import program as mil_program
 from edgenext.formats.coreml import session as coreml
+from edgenext.formats.coreml.convert import COMPRESSIONS
 from edgenext.formats.coreml.session import MilProgram
 
 with mil_program.warnings_hidden():
@@ -29,10 +31,13 @@ from mil_packages import (
     normal,
     package,
     run,
+    save,
     weighted,
 )
 
 pytestmark = IGNORED_WARNINGS
+
+WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 
 
 def test_results_are_rounded_to_half_precision(tmp_path: Path) -> None:
@@ -162,6 +167,24 @@ def test_compressed_weights(
     for (_, actual, expected), original in zip(result, (WEIGHT, MATRIX), strict=True):
         assert np.array_equal(actual, expected)
         assert np.std(actual - original) < error * np.std(original)
+
+
+def test_palettes_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    # one thread and two give these weights other palettes in scikit-learn's k-means
+    weight = np.random.default_rng(17).normal(size=(96, 96)).astype(np.float16)
+
+    def build(x: Any) -> Any:
+        return mb.linear(x=x, weight=weight, bias=np.zeros(96, np.float16))
+
+    path = package(tmp_path, build, np.zeros((1, 96), np.float16), target="iOS16")
+    files = []
+    for threads in (1, 2):
+        with mil_program.warnings_hidden(), threadpool_limits(threads):
+            small = COMPRESSIONS["w6-palettized"](
+                ct.models.MLModel(str(path), skip_model_load=True)
+            )
+        files.append((save(small, tmp_path, str(threads)) / WEIGHTS).read_bytes())
+    assert files[0] == files[1]
 
 
 def test_palettes_of_vectors(tmp_path: Path) -> None:

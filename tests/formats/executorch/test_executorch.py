@@ -25,7 +25,7 @@ from edgenext.schema import EvalTransform, Manifest, TensorSpec
 pytestmark = pytest.mark.skipif(find_spec("executorch") is None, reason="no executorch")
 
 XXS = "edgenext_xx_small"
-RANDOM = ModelOptions(random_weights=True, size=64)
+RANDOM = ModelOptions(random_weights=True, num_classes=10, size=32)
 PROGRAM = ExportOptions(format="executorch")
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
 
