@@ -12,13 +12,15 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import lock_descriptor
-
 NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 """Names of temporary files: `.<name>.<8 hex digits>.tmp`."""
+
+SCRATCH = "edgenext"
+"""What folders in the system's temporary folder are named after."""
 
 LOCKS = sys.platform != "win32"
 """Whether a locked file can be written by its own process, and a folder be locked."""
@@ -48,13 +50,27 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         yield temporary
 
 
-def remove_leftovers(folder: Path, *, below: bool = False) -> None:
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A new empty folder in the system's temporary folder; see `temporary_folder`.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    path = Path(tempfile.gettempdir(), SCRATCH)
+    remove_leftovers(path.parent, name=SCRATCH)
+    with _owned(path, folder=True) as temporary:
+        yield temporary
+
+
+def remove_leftovers(folder: Path, *, name: str = "", below: bool = False) -> None:
     """Remove the temporary files of processes that have ended from a folder.
 
     Those of living processes stay; so do those that this one must not remove.
 
     Args:
         folder: may not exist.
+        name: only those for a file of this name.
         below: also from the folders in it.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -62,7 +78,7 @@ def remove_leftovers(folder: Path, *, below: bool = False) -> None:
             is_folder = entry.is_dir(follow_symlinks=False)
             if not is_folder and not entry.is_file(follow_symlinks=False):
                 continue
-            if NAME.fullmatch(entry.name):
+            if NAME.fullmatch(entry.name) and entry.name.startswith(f".{name}"):
                 _remove_unowned(Path(entry.path), is_folder)
             elif is_folder and below:
                 remove_leftovers(Path(entry.path), below=True)
@@ -85,7 +101,7 @@ def _create(path: Path, folder: bool) -> tuple[Path, int | None]:
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         if folder:
-            temporary.mkdir()
+            temporary.mkdir(mode=0o700)
         else:
             temporary.touch(exist_ok=False)
         if not LOCKS:
@@ -93,7 +109,7 @@ def _create(path: Path, folder: bool) -> tuple[Path, int | None]:
         with contextlib.suppress(FileNotFoundError):  # another process took it for a leftover
             descriptor = os.open(temporary, os.O_RDONLY)
             with contextlib.suppress(OSError):  # a file system without locks
-                lock_descriptor(descriptor)
+                _lock(descriptor, wait=True)
             if temporary.exists():
                 return temporary, descriptor
             os.close(descriptor)
@@ -106,10 +122,17 @@ def _remove_unowned(temporary: Path, folder: bool) -> None:
     with contextlib.suppress(OSError):
         descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
         try:
-            if lock_descriptor(descriptor, blocking=False):
+            if _lock(descriptor, wait=False):
                 _remove(temporary, folder)
         finally:
             os.close(descriptor)
+
+
+def _lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file or folder; whether it is locked."""
+    from filelock import lock_descriptor  # a converter's own environment may not have it
+
+    return lock_descriptor(descriptor, blocking=wait)
 
 
 def _remove(temporary: Path, folder: bool) -> None:
