@@ -7,6 +7,17 @@ import pytest
 from edgenext.commands.config import StressStage, make_config, read_config
 from edgenext.commands.stages import Stages
 from edgenext.errors import UsageError
+from edgenext.schema.key import Inputs
+
+
+class StageInputs(Inputs):
+    """What a test's stage is made from."""
+
+    a: int
+
+
+def inputs(a: int) -> StageInputs:
+    return StageInputs(versions={}, a=a)
 
 
 def write(path: Path) -> list[Path]:
@@ -17,14 +28,14 @@ def write(path: Path) -> list[Path]:
 def test_a_stage_is_done_once_and_a_forgotten_one_again(tmp_path: Path) -> None:
     said: list[tuple[str, bool]] = []
     file = tmp_path / "file"
-    for inputs in ({"a": 1}, {"a": 1}, {"a": 2}):
-        Stages(tmp_path, lambda *s: said.append(s)).stage("make", inputs, lambda: write(file))
+    for a in (1, 1, 2):
+        Stages(tmp_path, lambda *s: said.append(s)).stage("make", inputs(a), lambda: write(file))
     assert [needed for _, needed in said] == [True, False, True]
     run = Stages(tmp_path, lambda *s: said.append(s))
-    run.stage("make", {"a": 2}, lambda: write(file))
+    run.stage("make", inputs(2), lambda: write(file))
     assert run.seconds.keys() == {"make"}
     run.forget("make")
-    Stages(tmp_path, lambda *s: said.append(s)).stage("make", {"a": 2}, lambda: write(file))
+    Stages(tmp_path, lambda *s: said.append(s)).stage("make", inputs(2), lambda: write(file))
     assert [needed for _, needed in said[3:]] == [False, True]
 
 
