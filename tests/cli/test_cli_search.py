@@ -61,7 +61,7 @@ def test_a_search_finds_resumes_and_reports(cli: Cli, short: None) -> None:
     assert (manifest["input"]["dtype"], manifest["input"]["shape"][0]) == ("uint8", -1)
     hashes = [{c["comparison"]["sha256"] for c in r["candidates"]} for r in (report, pixels)]
     assert not hashes[0] & hashes[1]
-    other = cli.run(*SEARCH, "--max-drop", "90", "--seed", "1")
+    other = cli.run(*SEARCH, "--max-drop", "90", "--weight-seed", "1")
     assert other.code == 6 and "holds another network's work: weights" in other.err
 
     table = cli.ok(*SEARCH, "--max-drop", "0").out
