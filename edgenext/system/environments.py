@@ -20,6 +20,7 @@ from pathlib import Path
 
 from edgenext.errors import MissingDependencyError, OutputError, unknown_name
 from edgenext.system.files import cache_folder
+from edgenext.system.locks import hold_file
 from edgenext.system.temporary import scratch_folder
 
 LOCKS = {
@@ -68,14 +69,27 @@ def make(name: str) -> Path:
 
     Raises:
         UsageError: no such environment.
-        OutputError: it cannot be installed; nothing is left behind.
+        OutputError: it cannot be installed, and nothing is left behind; or another process is
+            installing it.
     """
     environment = folder(name)
     if (environment / COMPLETE).is_file():
         return _python(environment)
-    shutil.rmtree(environment, ignore_errors=True)
     try:
         environment.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OutputError(f"cannot create the environment {environment}: {e.strerror or e}") from e
+    lock = environment.with_name(f".{environment.name}.lock")
+    with hold_file(lock, f"the environment {name} is being created"):
+        if not (environment / COMPLETE).is_file():  # nor by another process meanwhile
+            _make(name, environment)
+    return _python(environment)
+
+
+def _make(name: str, environment: Path) -> None:
+    """Create an environment that this process holds."""
+    shutil.rmtree(environment, ignore_errors=True)
+    try:
         _run(sys.executable, "-m", "venv", str(environment))
         with resources.as_file(LOCKS[name]) as lock:
             _run(str(_python(environment)), "-m", "pip", "install", "--quiet", "-r", str(lock))
@@ -85,7 +99,6 @@ def make(name: str) -> Path:
     finally:
         if not (environment / COMPLETE).is_file():
             shutil.rmtree(environment, ignore_errors=True)
-    return _python(environment)
 
 
 def python_for(package: str, name: str) -> str:

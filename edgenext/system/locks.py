@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from edgenext.errors import EdgenextError, OutputError
 
 NAME = ".lock"
@@ -49,6 +47,9 @@ def hold_file(lock: Path, busy: str, error: type[EdgenextError] = OutputError) -
         busy: the message where another process holds it, up to "by process …".
         error: the error's class.
     """
+    # here, not above: a converter's own environment may not have it
+    from filelock import FileLock, SoftFileLock, Timeout
+
     # a new object each time, so that two threads of one process exclude each other too
     guard = FileLock(lock, timeout=PATIENCE_S, thread_local=False)
     try:
@@ -59,13 +60,17 @@ def hold_file(lock: Path, busy: str, error: type[EdgenextError] = OutputError) -
         ) from e
     except OSError as e:
         raise OutputError(f"cannot write {lock}: {e.strerror or e}", "Choose another folder") from e
+    # on a file system without locks the file's own content is the lock
+    is_soft = isinstance(guard, SoftFileLock)
     try:
         with contextlib.suppress(OSError):
-            lock.write_text(_own_name())
+            if not is_soft:
+                lock.write_text(_own_name())
         yield
     finally:
-        with contextlib.suppress(OSError):  # while it is held: nobody else has locked it
-            lock.unlink()
+        with contextlib.suppress(OSError):
+            if not is_soft:  # while it is held: nobody else has locked it
+                lock.unlink()
         guard.release()
 
 
