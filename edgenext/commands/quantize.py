@@ -138,16 +138,21 @@ def scheme_images(context: Context, subject: Subject, settings: QuantizeSettings
         UsageError: a scheme that needs calibration images, and none given.
     """
     scheme, calib = settings.recipe.scheme, settings.options.calib
-    if not settings.export.calibrated:
-        if calib:
-            _log.warning("%s needs no calibration: the images are only compared on", scheme)
-        return sample_images(context, subject, calib or None)
-    if not calib:
+    if calib and not settings.export.calibrated:
+        _log.warning("%s needs no calibration: the images are only compared on", scheme)
+    if not calib and settings.export.calibrated:
         raise UsageError(
             f"{scheme} needs calibration images",
             "Give --calib a folder or zip of images like those the model will see",
         )
-    return calibration_images(context, subject, settings.options)
+    return settings_images(context, subject, settings)
+
+
+def settings_images(context: Context, subject: Subject, settings: QuantizeSettings) -> ImageSet:
+    """The images that settings mean; see `scheme_images`."""
+    if settings.export.calibrated:
+        return calibration_images(context, subject, settings.options)
+    return sample_images(context, subject, settings.options.calib or None)
 
 
 def float_graph(

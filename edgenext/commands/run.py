@@ -22,7 +22,7 @@ from edgenext.commands.inputs import (
     ExportInputs,
     QuantizeInputs,
 )
-from edgenext.commands.quantize import QuantizeSettings, quantize_subject
+from edgenext.commands.quantize import QuantizeSettings, quantize_subject, settings_images
 from edgenext.commands.report import report
 from edgenext.commands.run_plan import RunPlan, planned_run
 from edgenext.commands.run_twin import quantize_twin
@@ -131,7 +131,8 @@ def _quantize(plan: RunPlan) -> dict[str, Path]:
     subject, folder = plan.subject, plan.config.out / "artifacts"
     paths: dict[str, Path] = {}
     for engine, settings in plan.settings.items():
-        inputs = QuantizeInputs.of(subject, settings, plan.calibration, settings.recipe)
+        images = settings_images(plan.context, subject, settings)
+        inputs = QuantizeInputs.of(subject, settings, images, settings.recipe)
 
         def produce(settings: QuantizeSettings = settings) -> list[Path]:
             return quantize_subject(subject, settings, folder, plan.context).files

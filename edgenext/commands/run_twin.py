@@ -9,7 +9,7 @@ from pathlib import Path
 from edgenext.commands.compare import compared
 from edgenext.commands.evaluate import evaluate_subjects
 from edgenext.commands.inputs import EvaluateInputs, QuantizeInputs, TwinInputs
-from edgenext.commands.quantize import QuantizeSettings, quantize_subject
+from edgenext.commands.quantize import QuantizeSettings, quantize_subject, settings_images
 from edgenext.commands.run_plan import RunPlan
 from edgenext.commands.stress import stress
 from edgenext.commands.subject import Subject
@@ -78,7 +78,8 @@ def _quantize(plan: RunPlan, twin: Path) -> dict[str, Path]:
         def produce(settings: QuantizeSettings = settings) -> list[Path]:
             return quantize_subject(subject, settings, twin.parent, plan.context).files
 
-        inputs = QuantizeInputs.of(subject, settings, plan.calibration, settings.recipe)
+        images = settings_images(plan.context, subject, settings)
+        inputs = QuantizeInputs.of(subject, settings, images, settings.recipe)
         paths[engine] = plan.stages.stage(f"quantize twin, {engine}", inputs, produce)[0]
     return paths
 
