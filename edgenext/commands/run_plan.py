@@ -11,9 +11,9 @@ from pathlib import Path
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
 from edgenext.commands.folder import WorkOwner, work_folder
-from edgenext.commands.images import calibration_images, labelled_images
+from edgenext.commands.images import labelled_images
 from edgenext.commands.inputs import TrainInputs
-from edgenext.commands.quantize import QuantizeSettings, resolve_quantization
+from edgenext.commands.quantize import QuantizeSettings, resolve_quantization, settings_images
 from edgenext.commands.stages import Announce, Stages, key
 from edgenext.commands.subject import Subject
 from edgenext.commands.train import Training, prepare_training, train
@@ -49,7 +49,6 @@ class RunPlan:
     model_options: ModelOptions
     checkpoint: Checkpoint
     evaluation: ImageSet
-    calibration: ImageSet
     settings: Mapping[str, QuantizeSettings]
     trained: dict[str, float] | None
 
@@ -106,7 +105,8 @@ def _load(
         engine: replace(one, options=replace(one.options, exclude=evaluation.hashes))
         for engine, one in settings.items()
     }
-    calibration = calibration_images(context, subject, settings[ENGINE].options)
+    for one in settings.values():
+        settings_images(context, subject, one)  # whatever is wrong with them is found now
     return RunPlan(
         config,
         context,
@@ -114,7 +114,6 @@ def _load(
         options,
         checkpoint,
         evaluation,
-        calibration,
         settings,
         trained,
     )

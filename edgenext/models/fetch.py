@@ -84,9 +84,9 @@ def fetch(
     url = url or download_url(name)
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"{url} is not an http or https address")
-    output_path(path)  # refuse what is no file before it is downloaded
     part = path.with_name(f"{path.name}.part")
     with _disk_errors(part), _locked(part) as file:
+        target = output_path(path)  # refused before it is downloaded, if it is no file
         Download(url, part, file, progress, timeout_s).run(backoff_s)
         file.flush()
         sha256 = sha256_file(part)
@@ -96,7 +96,7 @@ def fetch(
             part.unlink()
             resume_path(part).unlink(missing_ok=True)
             raise _wrong_file(name, url, sha256, known, cache_dir)
-        move_to(part, output_path(path), linked=path.is_symlink())
+        move_to(part, target, linked=path.is_symlink())
         resume_path(part).unlink(missing_ok=True)
     return path
 

@@ -144,14 +144,13 @@ def output_path(path: Path) -> Path:
     """Where writing to `path` writes: `path` itself, or what it names as a symbolic link.
 
     Raises:
-        OutputError: something that is no file and no folder is there, or links that lead nowhere.
+        OutputError: something that is no file and no folder is there.
+        OSError: it cannot be known, as of links that lead in a circle.
     """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG
-    except OSError as e:
-        raise OutputError(f"cannot write {path}: {e.strerror}", "Choose another path") from e
     kind = _KINDS.get(stat.S_IFMT(mode), "")
     if _is_descriptor(path):
         kind = kind or "an open file of a process"
