@@ -96,11 +96,14 @@ class TwinInputs(Inputs):
 
 
 class ExportInputs(Inputs):
-    """What decides a float file and its manifest; `samples` are the images it is compared on."""
+    """What decides a float file and its manifest.
+
+    `samples` is the hash of the images it is compared on.
+    """
 
     subject: NetworkFacts
     settings: ExportSettings
-    samples: ImageFacts
+    samples: str
 
     @staticmethod
     def of(checkpoint: Checkpoint, settings: ExportSettings, samples: ImageSet) -> ExportInputs:
@@ -109,7 +112,7 @@ class ExportInputs(Inputs):
             versions=_makers(settings),
             subject=NetworkFacts.of(checkpoint),
             settings=settings,
-            samples=ImageFacts.of(samples),
+            samples=samples.info.sha256,
         )
 
 
@@ -229,11 +232,11 @@ def _subject(subject: Subject) -> NetworkFacts | Manifest:
 
 
 def _described(artifact: Artifact) -> Manifest:
-    """An artifact's manifest, which has its hash, without what another conversion takes."""
+    """An artifact's manifest, which has its hash, without what was measured when it was made."""
     conversion = artifact.manifest.conversion
     if conversion:
         conversion = conversion.model_copy(update={"seconds": 0.0, "peak_mb": 0.0})
-    return artifact.manifest.model_copy(update={"conversion": conversion})
+    return artifact.manifest.model_copy(update={"conversion": conversion, "parity": None})
 
 
 def _makers(settings: ExportSettings) -> dict[str, str]:
