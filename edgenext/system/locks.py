@@ -65,7 +65,7 @@ def hold_file(lock: Path, busy: str, error: type[EdgenextError] = OutputError) -
     try:
         with contextlib.suppress(OSError):
             if not is_soft:
-                lock.write_text(_own_name())
+                lock.write_bytes(_own_name().encode(errors="replace"))
         yield
     finally:
         with contextlib.suppress(OSError):

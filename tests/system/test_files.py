@@ -238,8 +238,9 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next(
             pass
         process.kill()
     assert temporaries() == [".mine.tmp"]
+    monkeypatch.setattr(sys, "argv", ["edgenext", "\udcff"])  # no text: a file name may be that
     with hold(folder):
-        assert (folder / ".lock").is_file()
+        assert (folder / ".lock").read_text() == f"process {os.getpid()} (edgenext '?')"
     assert not (folder / ".lock").exists()
     with hold(tmp_path / "new" / "empty"):
         pass
