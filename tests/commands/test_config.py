@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_artifacts import tiny_artifact
 
 from edgenext.commands.config import StressStage, make_config, read_config
 from edgenext.commands.stages import Stages
@@ -37,6 +39,26 @@ def test_a_stage_is_done_once_and_a_forgotten_one_again(tmp_path: Path) -> None:
     run.forget("make")
     Stages(tmp_path, lambda *s: said.append(s)).stage("make", inputs(2), lambda: write(file))
     assert [needed for _, needed in said[3:]] == [False, True]
+
+
+def test_an_ir_whose_second_file_has_changed_is_made_again(tmp_path: Path) -> None:
+    said: list[tuple[str, bool]] = []
+    artifact = tiny_artifact(tmp_path)
+    ir = replace(artifact, path=tmp_path / "it.xml")
+
+    def produce() -> list[Path]:
+        for file in ir.files:
+            file.write_text("made")
+        return ir.files
+
+    def stage() -> Path:
+        return Stages(tmp_path, lambda *s: said.append(s)).stage("make", inputs(1), produce)[0]
+
+    assert stage() == stage() == tmp_path / "it.xml"
+    (tmp_path / "it.bin").write_text("damaged")
+    stage()
+    assert (tmp_path / "it.bin").read_text() == "made"
+    assert [needed for _, needed in said] == [True, False, True]
 
 
 def test_a_twin_is_made_only_where_it_is_asked_for() -> None:
