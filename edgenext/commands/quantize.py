@@ -82,7 +82,7 @@ def resolve_quantization(
     recipe = load_recipe(options.target, options.scheme, options.recipe)
     require_engine(options.engine, recipe.scheme)
     export_options = replace(export_options, target=recipe.target)
-    settings = resolve(export_options, recipe.scheme, options.engine)
+    settings = resolve(export_options, recipe.scheme, options.engine, default_opset=recipe.opset)
     if settings.integer_io:
         recipe = with_integer_io(recipe)
     if settings.opset_limit and settings.opset:
@@ -98,7 +98,7 @@ def quantize_subject(
     """Quantize a model or artifact into a folder; see `quantize`."""
     images = scheme_images(context, subject, settings)
     graph, stem = float_graph(context, subject, settings)
-    export = replace(settings.export, form=graph.form)
+    export = export_settings(subject, graph, settings)
     return quantize_graph(
         graph,
         export,
@@ -110,6 +110,27 @@ def quantize_subject(
     )
 
 
+def export_settings(subject: Subject, graph: Graph, settings: QuantizeSettings) -> ExportSettings:
+    """The settings of a file that is made from a graph; an artifact's graph is as it is.
+
+    Raises:
+        UsageError: options of a graph that the artifact's graph does not have.
+    """
+    export = replace(settings.export, form=graph.form)
+    if subject.artifact is None:
+        return export
+    batch, name = graph.input.shape[0], subject.artifact.path
+    if export.pixels and not graph.pixels:
+        raise UsageError(f"{name} takes no pixels", "Export it with --uint8-input")
+    if export.batch != 1 and (export.batch or -1) != batch:
+        raise UsageError(
+            f"{name} has a batch of {batch if batch > 0 else 'any size'}, not of "
+            f"{export.batch or 'any size'}",
+            f"Export it with --batch {export.batch or 'dynamic'}",
+        )
+    return replace(export, variant=())  # the artifact's own name says it
+
+
 def scheme_images(context: Context, subject: Subject, settings: QuantizeSettings) -> ImageSet:
     """The images that a scheme is calibrated on; a few to compare on where it needs none.
 
@@ -117,16 +138,21 @@ def scheme_images(context: Context, subject: Subject, settings: QuantizeSettings
         UsageError: a scheme that needs calibration images, and none given.
     """
     scheme, calib = settings.recipe.scheme, settings.options.calib
-    if not settings.export.calibrated:
-        if calib:
-            _log.warning("%s needs no calibration: the images are only compared on", scheme)
-        return sample_images(context, subject, calib or None)
-    if not calib:
+    if calib and not settings.export.calibrated:
+        _log.warning("%s needs no calibration: the images are only compared on", scheme)
+    if not calib and settings.export.calibrated:
         raise UsageError(
             f"{scheme} needs calibration images",
             "Give --calib a folder or zip of images like those the model will see",
         )
-    return calibration_images(context, subject, settings.options)
+    return settings_images(context, subject, settings)
+
+
+def settings_images(context: Context, subject: Subject, settings: QuantizeSettings) -> ImageSet:
+    """The images that settings mean; see `scheme_images`."""
+    if settings.export.calibrated:
+        return calibration_images(context, subject, settings.options)
+    return sample_images(context, subject, settings.options.calib or None)
 
 
 def float_graph(

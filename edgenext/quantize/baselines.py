@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from edgenext.errors import MissingDependencyError, UsageError, unknown_name
 from edgenext.formats.openvino.session import telemetry_hidden
 from edgenext.options import ENGINE
+from edgenext.system.temporary import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,9 @@ def onnxruntime_static(
     level = root.level
     root.setLevel(logging.ERROR)  # it recommends its preprocessing, which runs below
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             original, preprocessed, quantized = (
-                Path(folder) / f"{name}.onnx" for name in ("original", "preprocessed", "quantized")
+                folder / f"{name}.onnx" for name in ("original", "preprocessed", "quantized")
             )
             onnx.save(model, original)
             quant_pre_process(str(original), str(preprocessed), skip_symbolic_shape=True)

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from edgenext.errors import MissingDependencyError, OutputError, unknown_name
 from edgenext.system.files import cache_folder
+from edgenext.system.locks import hold_file
+from edgenext.system.temporary import scratch_folder
 
 LOCKS = {
     lock.name.removesuffix(".lock"): lock
@@ -68,14 +69,27 @@ def make(name: str) -> Path:
 
     Raises:
         UsageError: no such environment.
-        OutputError: it cannot be installed; nothing is left behind.
+        OutputError: it cannot be installed, and nothing is left behind; or another process is
+            installing it.
     """
     environment = folder(name)
     if (environment / COMPLETE).is_file():
         return _python(environment)
-    shutil.rmtree(environment, ignore_errors=True)
     try:
         environment.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OutputError(f"cannot create the environment {environment}: {e.strerror or e}") from e
+    lock = environment.with_name(f".{environment.name}.lock")
+    with hold_file(lock, f"the environment {name} is being created"):
+        if not (environment / COMPLETE).is_file():  # nor by another process meanwhile
+            _make(name, environment)
+    return _python(environment)
+
+
+def _make(name: str, environment: Path) -> None:
+    """Create an environment that this process holds."""
+    shutil.rmtree(environment, ignore_errors=True)
+    try:
         _run(sys.executable, "-m", "venv", str(environment))
         with resources.as_file(LOCKS[name]) as lock:
             _run(str(_python(environment)), "-m", "pip", "install", "--quiet", "-r", str(lock))
@@ -85,7 +99,6 @@ def make(name: str) -> Path:
     finally:
         if not (environment / COMPLETE).is_file():
             shutil.rmtree(environment, ignore_errors=True)
-    return _python(environment)
 
 
 def python_for(package: str, name: str) -> str:
@@ -115,9 +128,9 @@ def python_for(package: str, name: str) -> str:
 def importable_package() -> Iterator[dict[str, str]]:
     """Environment variables that let another interpreter import this package, and only this one."""
     package = Path(str(resources.files("edgenext")))
-    with TemporaryDirectory(prefix="edgenext-") as path:
-        Path(path, "edgenext").symlink_to(package, target_is_directory=True)
-        yield os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    with scratch_folder() as path:
+        (path / "edgenext").symlink_to(package, target_is_directory=True)
+        yield os.environ | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _python(environment: Path) -> Path:

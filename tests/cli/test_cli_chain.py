@@ -11,16 +11,19 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from cli_calls import FEATURES, FP32, INT8, MODEL, PLAIN, Cli
+from cli_calls import FEATURES, FP32, INT8, MODEL, NAME, PLAIN, Cli
 from numpy.typing import NDArray
 
 Artifacts = Callable[..., list[Path]]
 
 VARIANTS = {
     "plain": (["--no-fold"], PLAIN),
-    "pixels, any batch": (["--uint8-input", "--batch", "dynamic"], FP32),
-    "any batch": (["--batch", "dynamic"], FP32),
-    "opset 17, batch 4": (["--opset", "17", "--batch", "4"], FP32),
+    "pixels, any batch": (
+        ["--uint8-input", "--batch", "dynamic"],
+        f"{NAME}-batch-dynamic-uint8-fp32.onnx",
+    ),
+    "any batch": (["--batch", "dynamic"], f"{NAME}-batch-dynamic-fp32.onnx"),
+    "opset 17, batch 4": (["--opset", "17", "--batch", "4"], f"{NAME}-batch4-opset17-fp32.onnx"),
 }
 
 
@@ -75,12 +78,19 @@ def test_a_model_and_its_artifact_quantize_to_the_same_file(cli: Cli, artifacts:
     assert Path(of_model["artifact"]).name == Path(of_file["artifact"]).name == INT8
     again = cli.ok("quantize", path, *how, "--seed", "1", "-o", "other").json
     assert again["sha256"] != of_file["sha256"]
+    # a file's input was decided when it was exported; its name says so
+    for option, text in (("--uint8-input", "takes no pixels"), ("--batch=4", "a batch of 1")):
+        assert text in cli.fails(2, "quantize", path, option, *how)
+    cli.ok("export", *MODEL, "--uint8-input")
+    pixels = cli.ok("quantize", f"{NAME}-uint8-fp32.onnx", "--uint8-input", *how).json
+    assert pixels["artifact"] == f"{NAME}-uint8-w8a8-static.onnx"
 
 
 def test_int8_takes_pixels_and_batches(cli: Cli) -> None:
     options = ("--uint8-input", "--batch", "4")
     cli.ok("quantize", *MODEL, *options, "--calib", "digits", "-n", "16")
-    report = cli.ok("compare", "edgenext_xx_small", INT8, *MODEL[1:], "--data", "digits", "--json")
+    name = f"{NAME}-batch4-uint8-w8a8-static.onnx"
+    report = cli.ok("compare", "edgenext_xx_small", name, *MODEL[1:], "--data", "digits", "--json")
     (row,) = report.json["others"]
     assert row["sqnr_db"] > 15
 

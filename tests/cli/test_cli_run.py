@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +26,10 @@ from cli_calls import (
 from PIL import Image
 from private import private_python
 
+from edgenext.commands.folder import WorkOwner, work_folder
 from edgenext.commands.stages import Stages
+from edgenext.schema.key import Inputs
+from edgenext.system.locks import hold
 
 RIVAL = "quantize, onnxruntime"
 
@@ -118,7 +124,7 @@ def test_a_damaged_record_costs_time_only(tmp_path: Path, damage: str) -> None:
             (tmp_path / "file").write_text("content")
             return [tmp_path / "file"]
 
-        Stages(tmp_path, lambda *_: None).stage("made", {"of": "this"}, produce)
+        Stages(tmp_path, lambda *_: None).stage("made", Inputs(versions={}), produce)
 
     stage()
     stage()
@@ -137,6 +143,80 @@ def test_a_changed_calibration_image_is_noticed(
     assert done_again(cli.ok(*how).err) == STAGES[2:]
     Image.new("RGB", (40, 40), "red").save(folder / "3" / "1.png")
     assert done_again(cli.ok(*how).err) == STAGES[2:]
+
+
+def test_another_normalisation_is_evaluated_again(cli: Cli, weights: Path) -> None:
+    shutil.copy(weights, "ten.safetensors")
+    text = CONFIG.format(n=16).replace("random_weights = true\n", 'weights = "ten.safetensors"\n')
+    text = text.replace("limit = 120", "limit = 40")
+    text = text.replace("[quantize]\nn = 16", '[quantize]\nscheme = "w8-weight-only"')
+    Path("demo.toml").write_text(text)
+    reports = []
+    for mean in (0.0, 0.9):
+        sidecar = {"eval": {"mean": [mean] * 3, "std": [0.1] * 3}}
+        Path("ten.json").write_text(json.dumps(sidecar))
+        # the same weights rounded the same way: only the manifests differ
+        lines = cli.ok("run", "demo.toml").err.splitlines()
+        announced = [line for line in lines if "needs no calibration" not in line]
+        assert done_again("\n".join(announced)) == STAGES
+        reports.append(json.loads(Path("demo/run.json").read_text()))
+    first, second = ([a["sha256"] for a in r["artifacts"]] for r in reports)
+    assert first == second
+    rows = [{r["artifact"]: r["loss"] for r in report["eval"]["results"]} for report in reports]
+    files = [Path("demo/artifacts", Path(a["artifact"]).name) for a in reports[1]["artifacts"]]
+    direct = cli.ok("eval", *files, "--data", "digits", "--limit", "40", "--json").json
+    for row in direct["results"]:
+        assert rows[1][row["artifact"]] == row["loss"] != rows[0][row["artifact"]]
+
+
+def test_an_upgraded_runtime_is_measured_again(
+    cli: Cli, ran: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = cli.folder / "upgrade" / "openvino-2099.0.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: openvino\nVersion: 2099.0\n")
+    monkeypatch.syspath_prepend(installed.parent)
+    assert done_again(cli.ok("run", config()).err) == STAGES[3:]
+
+
+def test_the_folder_of_another_network_is_refused(cli: Cli, ran: Path) -> None:
+    text = config().read_text()
+    for change, says in (
+        ("weight_seed = 1\n", r"weights random [0-9a-f]{12}…, not random [0-9a-f]{12}…"),
+        ("size = 64\n", "size 32 px, not 64 px"),
+        ("num_classes = 11\n", "classes 10, not 11, weights"),
+        ('model = "edgenext_x_small"\n', "architecture edgenext_xx_small, not edgenext_x_small"),
+    ):
+        kept = [line for line in text.splitlines() if line.split(" =")[0] not in change]
+        Path("demo.toml").write_text(change + "\n".join(kept))
+        error = cli.fails(6, "run", "demo.toml")
+        assert re.search(f"demo holds another network's work: .*{says}", error), error
+        assert error.endswith("Choose another folder with --out, or remove this one")
+
+
+def test_the_training_of_another_network_is_refused(cli: Cli) -> None:
+    other = WorkOwner(arch="edgenext_xx_small", num_classes=10, size=128, weights="")
+    folder, train = Path("training"), ("train", "edgenext_xx_small", "--data", "digits")
+    with work_folder(folder, other):
+        (folder / "checkpoint.pth").write_text("of hours")
+    error = cli.fails(6, *train, "--size", "64")
+    assert "training holds another network's work: size 128 px, not 64 px" in error
+    with hold(folder):
+        assert "training is in use by process" in cli.run(*train, "--size", "128").err
+    # a folder in which nothing was made is nobody's
+    with work_folder(Path("empty"), other):
+        pass
+    assert not Path("empty").exists()
+
+
+def test_two_runs_of_one_folder_do_not_mix(cli: Cli, ran: Path) -> None:
+    (ran / "artifacts" / ".half.0123abcd.tmp").write_text("left behind by a killed run")
+    with hold(ran):
+        error = cli.run("run", config())
+        assert (error.code, error.out) == (6, "")
+        assert f"demo is in use by process {os.getpid()} (" in error.err
+    assert done_again(cli.ok("run", config()).err) == []
+    assert not temporaries(ran) and not (ran / ".lock").exists()
 
 
 def test_the_report_alone(cli: Cli, ran: Path) -> None:
@@ -265,9 +345,13 @@ def test_a_run_stresses_the_network_with_every_engine(
     assert "The same network, badly scaled" in Path("demo/report.html").read_text()
 
     assert done_again(cli.ok("run", "demo.toml").err, stages) == []
-    # Another image to judge on makes no new file; both are judged again.
+    # Another image to judge on makes no new file; both are judged again. The float files are made
+    # again because it is one of those that they are compared on; their bytes are the same.
     Image.new("RGB", (36, 40), "red").save(folder / "3" / "1.png")
-    assert done_again(cli.ok("run", "demo.toml").err, stages) == ["evaluate", "evaluate twin"]
+    again = ["export plain", "export", "evaluate", "evaluate twin"]
+    assert done_again(cli.ok("run", "demo.toml").err, stages) == again
+    summary = json.loads(Path("demo/run.json").read_text())
+    assert made == {a["engine"]: a["sha256"] for a in summary["artifacts"]}
     stronger = Path("demo.toml").read_text().replace("seed = 1", "strength = 5")
     Path("demo.toml").write_text(stronger)
     again = done_again(cli.ok("run", "demo.toml").err, stages)

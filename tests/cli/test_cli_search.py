@@ -54,6 +54,16 @@ def test_a_search_finds_resumes_and_reports(cli: Cli, short: None) -> None:
     assert json.loads((folder / "search.json").read_text()) == again.json
     assert again.json == report
 
+    # another graph is searched in a folder of its own, and its files are other ones
+    pixels = cli.ok(*SEARCH, "--max-drop", "90", "--json", "--uint8-input", "--batch=dynamic").json
+    assert Path(pixels["path"]).parent == Path(f"{NAME}-batch-dynamic-uint8-search")
+    manifest = json.loads(Path(f"{pixels['path']}.json").read_text())
+    assert (manifest["input"]["dtype"], manifest["input"]["shape"][0]) == ("uint8", -1)
+    hashes = [{c["comparison"]["sha256"] for c in r["candidates"]} for r in (report, pixels)]
+    assert not hashes[0] & hashes[1]
+    other = cli.run(*SEARCH, "--max-drop", "90", "--weight-seed", "1")
+    assert other.code == 6 and "holds another network's work: weights" in other.err
+
     table = cli.ok(*SEARCH, "--max-drop", "0").out
     assert "No candidate is shown to stay under the budget of 0 points" in table
     assert "images would" in table or "no number of images" in table

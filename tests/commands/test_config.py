@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_artifacts import tiny_artifact
 
 from edgenext.commands.config import StressStage, make_config, read_config
 from edgenext.commands.stages import Stages
 from edgenext.errors import UsageError
+from edgenext.schema.key import Inputs
+
+
+class StageInputs(Inputs):
+    """What a test's stage is made from."""
+
+    a: int
+
+
+def inputs(a: int) -> StageInputs:
+    return StageInputs(versions={}, a=a)
 
 
 def write(path: Path) -> list[Path]:
@@ -17,15 +30,35 @@ def write(path: Path) -> list[Path]:
 def test_a_stage_is_done_once_and_a_forgotten_one_again(tmp_path: Path) -> None:
     said: list[tuple[str, bool]] = []
     file = tmp_path / "file"
-    for inputs in ({"a": 1}, {"a": 1}, {"a": 2}):
-        Stages(tmp_path, lambda *s: said.append(s)).stage("make", inputs, lambda: write(file))
+    for a in (1, 1, 2):
+        Stages(tmp_path, lambda *s: said.append(s)).stage("make", inputs(a), lambda: write(file))
     assert [needed for _, needed in said] == [True, False, True]
     run = Stages(tmp_path, lambda *s: said.append(s))
-    run.stage("make", {"a": 2}, lambda: write(file))
+    run.stage("make", inputs(2), lambda: write(file))
     assert run.seconds.keys() == {"make"}
     run.forget("make")
-    Stages(tmp_path, lambda *s: said.append(s)).stage("make", {"a": 2}, lambda: write(file))
+    Stages(tmp_path, lambda *s: said.append(s)).stage("make", inputs(2), lambda: write(file))
     assert [needed for _, needed in said[3:]] == [False, True]
+
+
+def test_an_ir_whose_second_file_has_changed_is_made_again(tmp_path: Path) -> None:
+    said: list[tuple[str, bool]] = []
+    artifact = tiny_artifact(tmp_path)
+    ir = replace(artifact, path=tmp_path / "it.xml")
+
+    def produce() -> list[Path]:
+        for file in ir.files:
+            file.write_text("made")
+        return ir.files
+
+    def stage() -> Path:
+        return Stages(tmp_path, lambda *s: said.append(s)).stage("make", inputs(1), produce)[0]
+
+    assert stage() == stage() == tmp_path / "it.xml"
+    (tmp_path / "it.bin").write_text("damaged")
+    stage()
+    assert (tmp_path / "it.bin").read_text() == "made"
+    assert [needed for _, needed in said] == [True, False, True]
 
 
 def test_a_twin_is_made_only_where_it_is_asked_for() -> None:

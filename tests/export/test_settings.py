@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgenext.errors import UsageError
 from edgenext.export.settings import own_format, resolve
+from edgenext.formats.format import ROWS
 from edgenext.formats.tensorrt.jetpack import JETPACKS
 from edgenext.options import ExportOptions
 from edgenext.targets.target import FORMS
@@ -84,6 +87,53 @@ def test_file_names_have_what_is_not_the_default() -> None:
     assert resolve(ExportOptions(form="naive")).file_name("it") == "it-fp32-plain.onnx"
     baseline = resolve(ExportOptions(), "w8a8-static", "onnxruntime")
     assert baseline.file_name("it") == "it-w8a8-static-onnxruntime.onnx"
+
+
+VARIANTS = [
+    ExportOptions(batch=None),
+    ExportOptions(batch=2),
+    ExportOptions(uint8_input=True),
+    ExportOptions(opset=17),
+    ExportOptions(form="convC"),
+    ExportOptions(form="naive"),
+    ExportOptions(features_only=True),
+    ExportOptions(target="htp"),
+]
+OWN_OPTIONS: dict[str, dict[str, str | bool]] = {
+    "ios": {"ios": "17"},
+    "image": {"image": True},
+    "backend": {"backend": "coreml"},
+    "soc": {"soc": "SM8750"},
+    "integer_io": {"integer_io": True},
+    "converter": {"converter": "tensorflow"},
+    "jetpack": {"jetpack": "5"},
+}
+
+
+def test_every_option_has_a_file_name_of_its_own() -> None:
+    plain = resolve(ExportOptions()).file_name("it")
+    assert plain == resolve(ExportOptions(opset=20, batch=1, form="convT")).file_name("it")
+    names = {resolve(options).file_name("it") for options in VARIANTS}
+    assert len({plain, *names}) == len(VARIANTS) + 1
+    together = replace(VARIANTS[0], uint8_input=True, opset=17)
+    assert resolve(together).file_name("it") == "it-batch-dynamic-uint8-opset17-fp32.onnx"
+    rows = [(row.name, option) for row in ROWS for option in row.options]
+    assert {option for _, option in rows} == OWN_OPTIONS.keys()
+    for name, option in rows:
+        changed = ExportOptions(format=name, format_options=OWN_OPTIONS[option])
+        pixels = ExportOptions(format=name, uint8_input=True)
+        files = [
+            resolve(options, "w8a8-static", "edgenext").file_name("it")
+            for options in (ExportOptions(format=name), changed, pixels)
+        ]
+        assert len(set(files)) == 3, files
+
+
+def test_an_opset_is_told_where_it_is_not_the_recipes() -> None:
+    for opset, name in ((20, "it-opset20-w8a16-static.onnx"), (21, "it-w8a16-static.onnx")):
+        chosen = ExportOptions(target="jetson", opset=opset)
+        settings = resolve(chosen, "w8a16-static", "edgenext", default_opset=21)
+        assert settings.file_name("it").replace("jetson-", "") == name
 
 
 def test_a_target_whose_format_refuses_a_scheme_gets_onnx() -> None:
