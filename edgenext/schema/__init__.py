@@ -11,6 +11,7 @@ from edgenext.schema.accuracy import Comparison as Comparison
 from edgenext.schema.accuracy import Drop as Drop
 from edgenext.schema.accuracy import EvalReport as EvalReport
 from edgenext.schema.accuracy import EvalResult as EvalResult
+from edgenext.schema.artifact import PYTORCH as PYTORCH
 from edgenext.schema.artifact import Conversion as Conversion
 from edgenext.schema.artifact import ExportResult as ExportResult
 from edgenext.schema.artifact import Manifest as Manifest
