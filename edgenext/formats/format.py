@@ -103,9 +103,9 @@ class Format(Record):
     `folder` is not written in the file; `name`, the folder's unless set, is what `--format` and
     manifests say. A folder with `variant_of` writes files of that format for its own `target`.
     `session` is the folder whose `session.py` runs the files, this one unless set. With
-    `any_target` the graph may be exported for every target. `companion` is the ending of a second
-    file, `package` a file by which a folder is recognised. `refuses` maps unsupported schemes to
-    the reason.
+    `any_target` the graph may be exported for every target. `graph` says that a file is an ONNX
+    graph with nothing compiled in it. `companion` is the ending of a second file, `package` a file
+    by which a folder is recognised. `refuses` maps unsupported schemes to the reason.
 
     Three entries name functions, as `folder.module:function`: `resolve` completes the options
     (`Choices` in and out), `rewrite` changes the graph of a format without a converter, `finish`
@@ -122,6 +122,7 @@ class Format(Record):
     variant_of: str = ""
     session: str = ""
     any_target: bool = False
+    graph: bool = False
     companion: str = ""
     package: str = ""
     magic: tuple[Magic, ...] = ()

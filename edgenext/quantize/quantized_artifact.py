@@ -14,6 +14,7 @@ from edgenext.export.artifacts import Content, Graph, network_reference, write_a
 from edgenext.export.parity import in_units_of
 from edgenext.export.settings import ExportSettings
 from edgenext.formats.artifact import Artifact
+from edgenext.graph.ranges import input_range
 from edgenext.options import ENGINE
 from edgenext.quantize.batches import ImageBatches
 from edgenext.quantize.calibration_checks import calibration_warnings, clipping_warnings
@@ -67,7 +68,10 @@ def quantize_graph(
         quantized = QuantizedGraph(graph.model, graph.model)
     else:
         batches = ImageBatches(graph, images.images)
-        quantized = quantize_model(graph.model, batches, recipe, settings.engine, seed, progress)
+        inputs = input_range(graph.transform, pixels=graph.pixels)
+        quantized = quantize_model(
+            graph.model, batches, recipe, settings.engine, inputs, seed, progress
+        )
     return write_quantized(graph, settings, quantized, images, path, recipe)
 
 
@@ -84,7 +88,11 @@ def write_quantized(
     needs_samples = settings.converter_quantizes or (
         settings.converter is not None and settings.converter.samples
     )
-    content = Content(reference=quantized.reference, kept_float=quantized.float_sites)
+    content = Content(
+        reference=quantized.reference,
+        kept_float=quantized.float_sites,
+        warnings=quantized.doubts,
+    )
     if settings.engine == ENGINE:
         content = replace(content, recipe=recipe.model_dump(mode="json"))
     if settings.calibrated:
@@ -92,7 +100,11 @@ def write_quantized(
             content,
             samples=images.images if needs_samples else None,
             calibration=images.calibration(),
-            warnings=[*calibration_warnings(images), *clipping_warnings(quantized.clipped)],
+            warnings=[
+                *quantized.doubts,
+                *calibration_warnings(images),
+                *clipping_warnings(quantized.clipped),
+            ],
         )
     sample = images.images[:PARITY_IMAGES]
     reference = network_reference(graph, features_only=settings.features_only)

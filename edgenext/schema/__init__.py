@@ -42,6 +42,8 @@ from edgenext.schema.latency import Latency as Latency
 from edgenext.schema.latency import Published as Published
 from edgenext.schema.latency import Ratio as Ratio
 from edgenext.schema.latency import Sustained as Sustained
+from edgenext.schema.range import RangeReport as RangeReport
+from edgenext.schema.range import RangeRow as RangeRow
 from edgenext.schema.run import Candidate as Candidate
 from edgenext.schema.run import RunSummary as RunSummary
 from edgenext.schema.run import SearchReport as SearchReport

@@ -130,18 +130,26 @@ def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
     )
 
 
-def tracer(model: onnx.ModelProto) -> Tracer:
-    """A function from a prepared batch to every float tensor that the graph computes, by name."""
+def tracer(model: onnx.ModelProto, *, every_type: bool = False) -> Tracer:
+    """A function from a prepared batch to every float tensor that the graph computes, by name.
+
+    Args:
+        model: any graph.
+        every_type: float16 and int32 tensors too, in their own types.
+    """
     import onnx
 
+    kinds = {onnx.TensorProto.FLOAT}
+    if every_type:
+        kinds |= {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT32}
     inferred = onnx.shape_inference.infer_shapes(model)
     computed = {name for node in inferred.graph.node for name in node.output}
-    floats = [
+    shown = [
         value
         for value in inferred.graph.value_info
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.name in computed
+        if value.type.tensor_type.elem_type in kinds and value.name in computed
     ]
-    inferred.graph.output.extend(floats)
+    inferred.graph.output.extend(shown)
     session = inference_session(inferred.SerializeToString(), 0)
     names = [o.name for o in session.get_outputs()]
     input_name = model.graph.input[0].name

@@ -189,7 +189,7 @@ class Bounds:
 def constant(name: str, value: NDArray[Any], dtype: int) -> Bounds:
     """A tensor that is known."""
     exact = np.asarray(value)
-    numbers = exact.astype(np.float64) if exact.dtype.kind in "fiub" else np.zeros(exact.shape)
+    numbers = np.zeros(exact.shape) if exact.dtype.kind in "OSU" else exact.astype(np.float64)
     if not np.isfinite(numbers).all():
         numbers = np.where(np.isnan(numbers), np.inf, numbers)
     low, high = shared(numbers, numbers)

@@ -104,7 +104,7 @@ def _apply(step: Step, layer: _Layer) -> list[Bounds]:
         sums = _smaller(sums, _in_ball(matrix, ball, layer.padded))
     magnitude = sums.magnitude + np.abs(layer.bias)
     if not _integer(step, layer):
-        step.accumulates(float(magnitude.max(initial=0)), terms)
+        step.accumulates(float(magnitude.max(initial=0)), terms, factor=np.ones(1))
     rank = len(x.shape)
     place = [1] * rank
     place[layer.axis] = -1
@@ -127,7 +127,7 @@ def _integer(step: Step, layer: _Layer) -> bool:
         return False
     unit = float(x.scale.max()) * np.broadcast_to(w.scale.reshape(-1), (len(sizes),))
     most = float(x.size.max()) * sizes.reshape(len(sizes), -1).sum(1)
-    step.accumulates_levels(most + np.abs(layer.bias) / unit, unit)
+    step.accumulates_levels(most + np.abs(layer.bias) / unit, unit, layer.axis)
     return True
 
 
@@ -227,7 +227,7 @@ def _product(step: Step, a: Bounds, b: Bounds) -> list[Bounds]:
         low = np.minimum(joined(b.low, (second,), True), 0) * slack
         high = np.maximum(joined(b.high, (second,), False), 0) * slack
         magnitude = np.maximum(np.abs(low), np.abs(high))
-    step.accumulates(float(magnitude.max(initial=0)), terms)
+    step.accumulates(float(magnitude.max(initial=0)), terms, factor=np.ones(1))
     columns = b.transposed or ""
     facts = {"product": (a.root, columns)} if columns else {}
     return step.computed(low, high, magnitude, terms, **facts)

@@ -132,9 +132,10 @@ def _integer_layer(step: Step, axis: int) -> list[Bounds]:
     sums = _integer_sums(x, step.get(2), w, axis)
     if sums is None:
         return step.nothing()
-    step.accumulates_levels(sums, np.ones(1))
+    channels = 1 if step.node.op_type == "ConvInteger" else len(x.shape) - 1
+    step.accumulates_levels(sums, np.ones(1), channels)
     place = [1] * len(x.shape)
-    place[1 if step.node.op_type == "ConvInteger" else len(x.shape) - 1] = -1
+    place[channels] = -1
     low, high = -sums.reshape(place), sums.reshape(place)
     return [step.out(low, high)]
 
@@ -158,11 +159,7 @@ def _qlinear(step: Step, axis: int, bias: Bounds | None) -> list[Bounds]:
         return step.nothing()
     if bias is not None:
         sums = sums + np.broadcast_to(joined(bias.size, (0,), False), sums.shape)
-    scales = [step.need(i).value for i in (1, 4)]
-    unit = np.ones(1)
-    if all(s is not None for s in scales):
-        unit = np.asarray(scales[0], np.float64).reshape(-1) * np.asarray(scales[1], np.float64)
-    step.accumulates_levels(sums, np.asarray(unit).reshape(-1))
+    step.accumulates_levels(sums, None, 1)
     first, last = RANGES[output.dtype]
     ones = (1,) * len(x.shape)
     return [step.out(np.full(ones, float(first)), np.full(ones, float(last)))]

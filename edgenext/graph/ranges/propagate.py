@@ -25,6 +25,20 @@ TRANSFERS: dict[str, Transfer] = {
 """Operator → how its outputs are bounded."""
 
 
+BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What goes wrong with an operator of an odd kind: nothing is known of its output then."""
+
+
 @dataclass(frozen=True)
 class Ranges:
     """Bounds of every tensor, and everything with a limit.
@@ -48,25 +62,33 @@ def propagate(model: onnx.ModelProto, low: Array, high: Array, *, half: bool = F
         low: the input's least values, of its rank or broadcasting to it.
         high: its greatest values.
         half: float32 tensors are computed in float16, as some targets do.
+
+    Raises:
+        ValueError: the input has free dimensions besides the batch, or shapes contradict.
     """
     fixed = _with_one_image(model)
     types = _types(fixed, half)
     known = {tensor.name: _stored(tensor, half) for tensor in fixed.graph.initializer}
     source = fixed.graph.input[0]
     shape = tuple(d.dim_value for d in source.type.tensor_type.shape.dim)
+    if not all(n > 0 for n in shape):
+        raise ValueError(f"{source.name} has free dimensions")
     dtype = types[source.name][0]
     ends = (np.asarray(v, np.float64).reshape((1,) * (len(shape) - np.ndim(v)) + np.shape(v))
             for v in (low, high))  # fmt: skip
     known[source.name] = Bounds(source.name, shape, dtype, *shared(*ends))
     items: list[Item] = []
     unbounded: list[str] = []
+    shapeless: set[str] = set()
     for node in fixed.graph.node:
         step = _step(node, known, types)
         results = _constants(step, half)
         if results is None:
-            results, is_known = _bounded(step)
+            lost = not shapeless.isdisjoint(node.input)
+            results, is_known = (step.nothing(), True) if lost else _bounded(step)
             if not is_known:
                 unbounded.append(node.op_type)
+            shapeless |= {o.name for o in step.outputs if o.shape is None}
             items += step.items
             items += [_value(step, r) for r in results if r.dtype in UNIT]
         known |= {r.name: r for r in results}
@@ -81,11 +103,11 @@ def _value(step: Step, result: Bounds) -> Item:
 def _bounded(step: Step) -> tuple[list[Bounds], bool]:
     """The outputs' bounds, and whether the operator is known."""
     transfer = TRANSFERS.get(step.node.op_type)
-    if transfer is None or not step.inputs:
+    if transfer is None or any(o.shape is None for o in step.outputs):
         return step.nothing(), False
     try:
         return transfer(step), True
-    except MemoryError:
+    except BROKEN:
         return step.nothing(), False
 
 
@@ -167,7 +189,7 @@ def _constants(step: Step, half: bool) -> list[Bounds] | None:
     graph = helper.make_graph([node], "constant", inputs, outputs)
     try:
         values = ReferenceEvaluator(helper.make_model(graph)).run(None, feeds)
-    except Exception:  # whatever cannot be evaluated is unknown
+    except BROKEN:
         return None
     return [
         _known(name, np.asarray(value), _dtype(np.asarray(value)), half)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from edgenext.graph.ranges.bounds import UNIT, Array, Axes, Bounds, rounded, shared, unknown
@@ -17,9 +18,10 @@ from edgenext.graph.ranges.bounds import UNIT, Array, Axes, Bounds, rounded, sha
 class Item:
     """Something that a runtime holds in a type with a limit.
 
-    `kind` is `value` for a tensor, `accumulator` for the sums inside an operator. `bound` is the
-    largest absolute value, infinite if there is no bound; `scale` the value of one unit of an
-    integer accumulator, by output channel.
+    `kind` is `value` for a tensor, `accumulator` for the sums inside an operator. `name` is the
+    tensor, or the operator's output. `bound` is the largest absolute value, infinite if there is no
+    bound. A complete sum is (|output| · factor)^power; `factor` has a value for each channel of the
+    output, along `axis`, or one; it is None if the sum does not follow from the output.
     """
 
     name: str
@@ -28,7 +30,20 @@ class Item:
     kind: str
     dtype: int
     bound: float
-    scale: Array | None = None
+    factor: Array | None = None
+    power: int = 1
+    axis: int = 1
+
+    def measured(self, output: NDArray[Any]) -> float | None:
+        """The largest value that an output shows: NaN or infinite if it overflowed."""
+        if self.factor is None:
+            return None
+        factor = self.factor
+        if factor.size > 1:
+            place = [1] * output.ndim
+            place[self.axis] = -1
+            factor = factor.reshape(place)
+        return float((np.abs(output.astype(np.float64)) * factor).max(initial=0.0) ** self.power)
 
 
 @dataclass(frozen=True)
@@ -115,29 +130,35 @@ class Step:
             unknown(o.name, shape if o.shape is None else o.shape, o.dtype) for o in self.outputs
         ]
 
-    def accumulates(self, bound: float, terms: int, dtype: int | None = None) -> None:
-        """Note a sum inside the operator: in the type of its input, or in another.
+    def accumulates(self, bound: float, terms: int, dtype: int | None = None, **seen: Any) -> None:
+        """Note a sum inside the operator, in the type of its first input unless given.
 
         Args:
             bound: the largest absolute value of any part of the sum, in exact arithmetic.
             terms: how many values are added: each addition rounds.
-            dtype: of the sum, the first input's unless given.
+            dtype: of the sum.
+            seen: how the sum follows from the output: `factor`, `power` of `Item`.
         """
         dtype = self.x.dtype if dtype is None else dtype
         if dtype in UNIT:
             bound *= float(np.exp(terms * UNIT[dtype]))
-        name = self.node.output[0]
-        self.items.append(
-            Item(name, self.node.name, self.node.op_type, "accumulator", dtype, bound)
-        )
+        self._note(dtype, bound, **seen)
 
-    def accumulates_levels(self, levels: Array, scale: Array) -> None:
-        """Note an int32 sum of products of levels, with the value of one unit."""
-        bound = float(levels.max(initial=0.0))
-        name, operator = self.node.output[0], self.node.op_type
-        self.items.append(
-            Item(name, self.node.name, operator, "accumulator", TensorProto.INT32, bound, scale)
-        )
+    def accumulates_levels(self, levels: Array, unit: Array | None, axis: int) -> None:
+        """Note an int32 sum of products of levels.
+
+        Args:
+            levels: the largest absolute value of each output channel.
+            unit: the value of one level of the sum, of each channel; None if it is not known.
+            axis: of the output's channels.
+        """
+        factor = None if unit is None else 1 / unit
+        self._note(TensorProto.INT32, float(levels.max(initial=0.0)), factor=factor, axis=axis)
+
+    def _note(self, dtype: int, bound: float, **seen: Any) -> None:
+        node = self.node
+        item = Item(node.output[0], node.name, node.op_type, "accumulator", dtype, bound, **seen)
+        self.items.append(item)
 
 
 Transfer = Callable[[Step], list[Bounds]]
