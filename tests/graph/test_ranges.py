@@ -124,7 +124,7 @@ def sought(module: torch.nn.Module, steps: int = 12) -> float:
         x.requires_grad_(True)
         y = module(x)
         value = y.abs().max()
-        most = max(most, float(value))
+        most = max(most, float(value.detach()))
         (gradient,) = torch.autograd.grad(value, x)
         with torch.no_grad():
             x = torch.clamp(x + 0.25 * (high - low) * gradient.sign(), low, high)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import math
-import pkgutil
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import pytest
@@ -21,9 +21,10 @@ BAD = (math.nan, math.inf, -math.inf)
 
 def all_records() -> list[type[Record]]:
     """Every record of the package."""
-    for module in pkgutil.walk_packages(edgenext.__path__, "edgenext."):
-        if not module.name.endswith("__main__") and ".runners" not in module.name:
-            importlib.import_module(module.name)
+    root = Path(edgenext.__path__[0])
+    for path in root.rglob("*.py"):
+        if "(Record)" in path.read_text():
+            importlib.import_module(".".join(path.relative_to(root.parent).with_suffix("").parts))
     found: set[type[Record]] = set()
     rest = [Record]
     while rest:
@@ -36,8 +37,6 @@ def all_records() -> list[type[Record]]:
 
 def example(kind: Any) -> Any:
     """Some value of a type; numbers are 0.5 where they may be floats."""
-    if isinstance(kind, typing.TypeAliasType):
-        kind = kind.__value__
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is typing.Annotated:
         return example(arguments[0])
@@ -82,9 +81,12 @@ def test_every_float_of_every_record() -> None:
             for bad in BAD:
                 with pytest.raises(ValidationError) as caught:
                     kind.model_validate(changed(values, path, bad))
-                places_named = {error["loc"][: len(path)] for error in caught.value.errors()}
-                top = {place[0] for place in places_named}
-                assert path[0] in top, f"{kind.__name__}: {path} holds {bad}"
+                refused = {
+                    error["loc"][0]
+                    for error in caught.value.errors()
+                    if error["type"] in ("finite_number", "value_error")
+                }
+                assert path[0] in refused, f"{kind.__name__}: {path} holds {bad}"
                 checked += 1
     assert checked > 300
 
