@@ -59,11 +59,11 @@ def scaled(model: onnx.ModelProto, part: str, factor: float) -> onnx.ModelProto:
     return copy
 
 
-@pytest.mark.parametrize(("part", "named"), [("head.weight", "logits"), ("stages.2.", "stage3")])
+@pytest.mark.parametrize(("part", "named"), [("head.weight", "logits"), ("stages.2.5.pwconv2.w", "stage3")])
 def test_what_overflows_is_refused_and_named(part: str, named: str) -> None:
     model = onnx_graph(network(), "convT", (64, 64))
     with pytest.raises(ParityError, match=f"the file's {named} has .* NaN or infinite"):
-        measure_parity(scaled(model, part, 3e38), torch_reference(network()), images(), TRANSFORM)
+        measure_parity(scaled(model, part, 1e38), torch_reference(network()), images(), TRANSFORM)
 
 
 def test_a_graph_can_be_the_reference() -> None:

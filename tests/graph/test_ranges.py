@@ -100,7 +100,7 @@ def test_no_image_leaves_the_bounds(case: str) -> None:
     bounds = ranges(model)
     assert bounds.unbounded == ()
     trace = tracer(model, every_type=True)
-    for image in pixels(8):
+    for image in pixels(4):
         tensors = trace(normalise(image[None], TRANSFORM))
         assert len(tensors) > 100
         assert exceeded(bounds, tensors) == []
@@ -133,7 +133,7 @@ def sought(module: torch.nn.Module, steps: int = 12) -> float:
 
 def test_no_sought_image_leaves_the_bounds() -> None:
     """Ascent reaches a good part of the bounds, and never beyond."""
-    model = graph()
+    model = graph(opset=20)
     bounds = ranges(model)
     kinds: dict[str, list[str]] = {}
     for node in model.graph.node:
@@ -149,7 +149,7 @@ def test_no_sought_image_leaves_the_bounds() -> None:
 
 
 def test_structure_gives_its_bounds() -> None:
-    for form in ("naive", "convT", "convC"):
+    for form in ("naive", "convT"):
         model, bounds = graph(form=form), ranges(graph(form=form))
         softmax = [bounds.bounds[n.output[0]] for n in model.graph.node if n.op_type == "Softmax"]
         assert len(softmax) == 3 and all(b.most < 1.001 for b in softmax)
@@ -166,7 +166,7 @@ def test_structure_gives_its_bounds() -> None:
 
 def test_a_planted_overflow_is_found_where_it_is() -> None:
     model = onnx.ModelProto.FromString(graph(form="convT").SerializeToString())
-    weight = next(t for t in model.graph.initializer if "stages.1.1.dwconv.weight" in t.name)
+    weight = next(t for t in model.graph.initializer if "stages.2.1.dwconv.weight" in t.name)
     values = numpy_helper.to_array(weight) * np.float32(3e4)
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
     before, after = (
@@ -174,7 +174,7 @@ def test_a_planted_overflow_is_found_where_it_is() -> None:
         for m in (graph(form="convT"), model)
     )
     new = [i for i in after if i.name not in {j.name for j in before}]
-    assert new and "stages.1.1/dwconv" in new[0].node
+    assert new and "stages.2.1/dwconv" in new[0].node
     output = new[0].name
     tensors = tracer(model)(normalise(pixels(1), TRANSFORM))
     assert np.abs(tensors[output]).max() > 65504  # it does overflow

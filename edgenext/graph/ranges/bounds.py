@@ -12,7 +12,7 @@ from onnx import TensorProto
 Array = NDArray[np.float64]
 Axes = tuple[int, ...]
 
-UNIT = {
+UNIT: dict[int, float] = {
     TensorProto.FLOAT: 2.0**-24,
     TensorProto.FLOAT16: 2.0**-11,
     TensorProto.BFLOAT16: 2.0**-8,
@@ -20,7 +20,7 @@ UNIT = {
 }
 """Type → the largest relative error of rounding to it."""
 
-TINY = {
+TINY: dict[int, float] = {
     TensorProto.FLOAT: 2.0**-149,
     TensorProto.FLOAT16: 2.0**-24,
     TensorProto.BFLOAT16: 2.0**-133,
@@ -28,7 +28,7 @@ TINY = {
 }
 """Type → its least positive value: what is smaller may become zero."""
 
-LIMITS = {
+LIMITS: dict[int, float] = {
     TensorProto.FLOAT: float(np.finfo(np.float32).max),
     TensorProto.FLOAT16: 65504.0,
     TensorProto.BFLOAT16: 3.3895313892515355e38,
@@ -247,4 +247,5 @@ def rounded(bounds: Bounds, magnitude: Array | float | None = None, terms: int =
     if magnitude is None and terms == 1:
         low = np.where(bounds.low >= 0, np.maximum(low, 0), low)
         high = np.where(bounds.high <= 0, np.minimum(high, 0), high)
-    return replace(bounds, **dict(zip(("low", "high"), shared(low, high), strict=True)))
+    low, high = shared(low, high)
+    return replace(bounds, low=low, high=high)

@@ -12,7 +12,7 @@ from onnx import TensorProto
 from edgenext.graph.ranges.bounds import Array, Ball, Bounds, Levels, joined
 from edgenext.graph.ranges.step import Step, Transfer
 
-RANGES = {
+RANGES: dict[int, tuple[int, int]] = {
     TensorProto.UINT8: (0, 255),
     TensorProto.INT8: (-128, 127),
     TensorProto.UINT16: (0, 65535),
@@ -23,7 +23,7 @@ RANGES = {
 }
 """Integer type → its first and last level."""
 
-BITS = {TensorProto.UINT16: 16, TensorProto.INT16: 16}
+BITS: dict[int, int] = {TensorProto.UINT16: 16, TensorProto.INT16: 16}
 """Bits of the types that have more than 8."""
 
 
