@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgenext.commands.context import Context
 from edgenext.commands.images import calibration_images
@@ -130,7 +130,7 @@ def _row(i: int, item: Item, measured: dict[int, float]) -> RangeRow:
 
     from edgenext.graph.ranges import limit_of
 
-    names = {
+    names: dict[int, Literal["float16", "bfloat16", "float32", "float64", "int32"]] = {
         TensorProto.FLOAT: "float32",
         TensorProto.FLOAT16: "float16",
         TensorProto.BFLOAT16: "bfloat16",

@@ -59,7 +59,9 @@ def scaled(model: onnx.ModelProto, part: str, factor: float) -> onnx.ModelProto:
     return copy
 
 
-@pytest.mark.parametrize(("part", "named"), [("head.weight", "logits"), ("stages.2.5.pwconv2.w", "stage3")])
+@pytest.mark.parametrize(
+    ("part", "named"), [("head.weight", "logits"), ("stages.2.5.pwconv2.w", "stage3")]
+)
 def test_what_overflows_is_refused_and_named(part: str, named: str) -> None:
     model = onnx_graph(network(), "convT", (64, 64))
     with pytest.raises(ParityError, match=f"the file's {named} has .* NaN or infinite"):

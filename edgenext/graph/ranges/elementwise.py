@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -64,8 +65,8 @@ def _products(a: Bounds, b: Bounds) -> tuple[Array, Array]:
     with np.errstate(invalid="ignore"):
         corners = [np.nan_to_num(x * y, nan=0.0, posinf=np.inf, neginf=-np.inf)
                    for x in (a.low, a.high) for y in (b.low, b.high)]  # fmt: skip
-    corners = np.broadcast_arrays(*corners)
-    return np.minimum.reduce(corners), np.maximum.reduce(corners)
+    same = np.broadcast_arrays(*corners)
+    return np.minimum.reduce(same), np.maximum.reduce(same)
 
 
 def add(step: Step, sign: float = 1.0) -> list[Bounds]:
@@ -129,9 +130,9 @@ def mul(step: Step) -> list[Bounds]:
     return [result]
 
 
-def _multiples(factor: Bounds, x: Bounds, result: Bounds, *, reciprocal: bool) -> dict[str, object]:
+def _multiples(factor: Bounds, x: Bounds, result: Bounds, *, reciprocal: bool) -> dict[str, Any]:
     """The facts that survive a product with a constant, or a division by it."""
-    facts: dict[str, object] = {}
+    facts: dict[str, Any] = {}
     if x.ball is not None and len(result.shape) == len(x.shape):
         values = vector(factor, x.ball.axis, len(x.shape))
         if values is not None and values.all():

@@ -158,11 +158,7 @@ def _step(node: onnx.NodeProto, known: Mapping[str, Bounds], types: Types) -> St
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     inputs = [known.get(name) for name in node.input]
     default = next((b.dtype for b in inputs if b is not None), TensorProto.FLOAT)
-    outputs = [
-        Output(name, *reversed(types[name])) if name in types else Output(name, None, default)
-        for name in node.output
-        if name
-    ]
+    outputs = [Output(name, *types.get(name, (default, None))) for name in node.output if name]
     return Step(node, inputs, outputs, attributes)
 
 
@@ -183,7 +179,7 @@ def _constants(step: Step, half: bool) -> list[Bounds] | None:
     from onnx.reference import ReferenceEvaluator
 
     names = [n for n in node.input if n]
-    feeds = {b.name: b.value for b in step.inputs if b is not None}
+    feeds = {b.name: b.value for b in step.inputs if b is not None and b.value is not None}
     inputs = [helper.make_tensor_value_info(n, _dtype(feeds[n]), feeds[n].shape) for n in names]
     outputs = [helper.make_value_info(n, onnx.TypeProto()) for n in node.output]
     graph = helper.make_graph([node], "constant", inputs, outputs)
@@ -197,8 +193,7 @@ def _constants(step: Step, half: bool) -> list[Bounds] | None:
     ]
 
 
-def _dtype(value: NDArray[Any] | None) -> int:
-    assert value is not None  # noqa: S101 - constants have values
+def _dtype(value: NDArray[Any]) -> int:
     return int(helper.np_dtype_to_tensor_dtype(value.dtype))
 
 

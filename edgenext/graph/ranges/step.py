@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -27,7 +27,7 @@ class Item:
     name: str
     node: str
     operator: str
-    kind: str
+    kind: Literal["value", "accumulator"]
     dtype: int
     bound: float
     factor: Array | None = None
@@ -48,11 +48,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Output:
-    """Name, shape and type of a node's output; the shape is None if it is not known."""
+    """Name, type and shape of a node's output; the shape is None if it is not known."""
 
     name: str
-    shape: tuple[int, ...] | None
     dtype: int
+    shape: tuple[int, ...] | None
 
 
 @dataclass
