@@ -101,8 +101,12 @@ def onnx_reference(model: onnx.ModelProto, label: str) -> Reference:
 
 def graph_label(model: onnx.ModelProto) -> str:
     """What a graph is called as the reference of the file that is made from it."""
-    quantized = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
-    return "its Q/DQ graph" if quantized else "its float graph"
+    from onnx import TensorProto
+
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        return "its Q/DQ graph"
+    half = any(t.data_type == TensorProto.FLOAT16 for t in model.graph.initializer)
+    return "its float16 graph" if half else "its float graph"
 
 
 def in_units_of(

@@ -128,8 +128,8 @@ def test_every_bound_is_of_a_scheme_and_says_what_was_measured() -> None:
         for bounds in (row.parity, *(c.parity for c in converters if c)):
             assert bounds.keys() <= SCHEME_ROWS.keys() - set(row.refuses)
             assert all("dB" in bound.measured for bound in bounds.values())
-    converted = [row for row in FORMATS.values() if row.converter]
-    assert all(row.converter and row.converter.parity for row in converted)
+    bounded = {row.name for row in FORMATS.values() if row.converter and row.converter.parity}
+    assert bounded >= {"openvino", "coreml", "tflite", "executorch"}
 
 
 def test_the_gate_of_onnx_files() -> None:
