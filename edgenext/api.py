@@ -16,6 +16,7 @@ from edgenext.commands.bench import bundle as bundle
 from edgenext.commands.bench import import_results as import_results
 from edgenext.commands.bench import is_bundled as is_bundled
 from edgenext.commands.check import check as check
+from edgenext.commands.check_range import check_range as check_range
 from edgenext.commands.compare import compare as compare
 from edgenext.commands.config import RunConfig as RunConfig
 from edgenext.commands.config import make_config as make_config

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from edgenext.cli import console
 from edgenext.cli.app import app
 from edgenext.cli.options import Json, takes_format_options
-from edgenext.errors import RefusedError
+from edgenext.errors import RefusedError, UsageError
 from edgenext.options import OptionValues
-from edgenext.schema import CheckReport
+from edgenext.schema import CheckReport, RangeReport, RangeRow
 
 WIDEST = 60
 """Characters of a name that are shown: converters write whole module paths into it."""
+
+NEAREST = 12
+"""Rows of ranges that are shown beside those without a proof."""
 
 
 @app.command()
@@ -26,15 +30,37 @@ def check(
     target: Annotated[
         str, typer.Option(help="Whose compiler is asked; default: the file's own target.")
     ] = "",
+    range_: Annotated[
+        bool,
+        typer.Option(
+            "--range", help="Prove that no value overflows, for any image, or say which might."
+        ),
+    ] = False,
+    calib: Annotated[
+        str, typer.Option(help="With --range: images whose largest values are shown, too.")
+    ] = "",
+    n: Annotated[int, typer.Option("-n", min=1, help="How many of these images.")] = 32,
     format_options: OptionValues,
     json: Json = False,
 ) -> None:
     """Say without a device whether a vendor takes a file, and where every operator lands.
 
-    Ends with 11 if the compiler does not take it, or leaves a part of it to another unit.
+    Ends with 11 if the compiler does not take it, or leaves a part of it to another unit. With
+    --range no compiler is asked: it ends with 11 if a float16 value or an int32 sum may overflow.
     """
     from edgenext import api
 
+    if range_:
+        if format_options:
+            raise UsageError("--range asks no compiler", f"Leave out {', '.join(format_options)}")
+        with console.working() as context:
+            ranges = api.check_range(artifact, target, calib=calib or None, n=n, context=context)
+        console.print_json(ranges.model_dump(mode="json")) if json else show_ranges(ranges)
+        if not ranges.proven:
+            raise typer.Exit(RefusedError.exit_code)
+        return
+    if calib:
+        raise UsageError("--calib measures ranges", "Add --range")
     options = {name: str(value) for name, value in format_options.items()}
     with console.busy("asking the compiler"):
         report = api.check(artifact, target, **options)
@@ -68,7 +94,41 @@ def show(report: CheckReport) -> None:
         line(f"note: {note}")
 
 
+def show_ranges(report: RangeReport) -> None:
+    """Whether all fits, and what is nearest to its limit."""
+    sums = sum(row.kind == "accumulator" for row in report.rows)
+    counted = f"{len(report.rows) - sums} tensors and {sums} sums"
+    floats = ", floats in float16" if report.half else ""
+    verdict = (
+        f"no value of any image overflows in {counted}"
+        if report.proven
+        else f"NOT proven for {len(report.unproven)} of {counted}"
+    )
+    line(f"{report.artifact} for {report.target}{floats}: {verdict}")
+    head = ["tensor", "operator", "kind", "type", "bound", "of the limit"]
+    rows = [_range_cells(row) for row in report.rows[: len(report.unproven) + NEAREST]]
+    if report.n:
+        head.append(f"measured on {report.n} images")
+    console.table("", head, [cells[: len(head)] for cells in rows])
+    for operator in report.unknown:
+        line(f"note: nothing is known of what {operator} computes")
+
+
+def _range_cells(row: RangeRow) -> list[str]:
+    """A row of the table of ranges."""
+    name = row.tensor if len(row.tensor) <= WIDEST else f"…{row.tensor[-WIDEST:]}"
+    name = escape(_printable(name))
+    bound = "none" if row.bound is None else f"{row.bound:.3g}"
+    share = "" if row.share is None else f"{100 * row.share:.2g} %"
+    measured = "" if row.measured is None else f"{row.measured:.3g}"
+    measured = "overflows" if row.overflowed else measured
+    return [name, escape(_printable(row.operator)), row.kind, row.type, bound, share, measured]
+
+
 def line(text: str) -> None:
     """One line on stdout; what a file or a compiler says cannot move the cursor or colour it."""
-    shown = "".join(c if c.isprintable() else " " for c in text)
-    console.out.print(shown, markup=False, soft_wrap=True)
+    console.out.print(_printable(text), markup=False, soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)

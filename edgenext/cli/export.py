@@ -21,7 +21,7 @@ from edgenext.cli.options import (
 )
 from edgenext.formats.format import FORMATS
 from edgenext.options import ExportOptions, ModelOptions, OptionValues, QuantizeOptions
-from edgenext.schema import ExportResult
+from edgenext.schema import ExportResult, Parity
 from edgenext.targets.scheme import FLOAT
 
 
@@ -106,18 +106,26 @@ def export(
         console.print_json(rows[0] if len(rows) == 1 else rows)
 
 
+def agreement(p: Parity) -> str:
+    """A parity, with its reference."""
+    against = f"against {p.against} on {p.n} images"
+    if p.identical:
+        return f"{against}: every logit is equal"
+    return (
+        f"{against}: logits {p.sqnr_db:.1f} dB SQNR, largest difference {p.max_abs:.2g}, "
+        f"same top-1 {p.agreement:.1f} %"
+    )
+
+
 def show_export(result: ExportResult) -> None:
     """A file that was written."""
     mib = result.size_bytes / 2**20
     console.out.print(
         f"{result.artifact}  {mib:.2f} MiB  {result.scheme}  sha256 {result.sha256[:12]}…"
     )
-    if result.parity:
-        p = result.parity
-        console.out.print(
-            f"agrees with its float network on {p.n} images: logits {p.sqnr_db:.1f} dB SQNR, "
-            f"largest difference {p.max_abs:.2g}, same top-1 {p.agreement:.1f} %"
-        )
+    for parity in (result.parity, result.conversion_parity):
+        if parity:
+            console.out.print(agreement(parity))
     if result.conversion:
         c = result.conversion
         pieces = "" if c.partitions is None else f", {c.partitions} accelerated pieces"

@@ -35,8 +35,7 @@ from edgenext.commands.stages import Announce, Stages, silent
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import UsageError, unknown_name
-from edgenext.export.artifacts import Graph, write_artifact
-from edgenext.export.parity import onnx_reference
+from edgenext.export.artifacts import Graph, export_graph
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import Logits
@@ -225,10 +224,9 @@ def _artifacts(task: SearchTask, noise: dict[str, float]) -> list[Artifact]:
     base = task.folder / f"{task.stem}-fp32.onnx"
 
     def export() -> list[Path]:
-        model = task.graph.model
         images = task.calibration.images[:PARITY_IMAGES]
         settings = replace(task.settings.export, scheme=FLOAT, engine="")
-        return write_artifact(task.graph, settings, base, images, onnx_reference(model)).files
+        return export_graph(task.graph, settings, base, images).files
 
     paths = [task.stages.stage("float", inputs(None), export)[0]]
     prepared: list[PreparedGraph] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -14,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import ArtifactError, UsageError
+from edgenext.export.gate import Gate
 from edgenext.export.onnx import call_size, onnx_graph, tensor_spec
 from edgenext.export.parity import (
     Reference,
+    file_parity,
+    graph_label,
     measure_parity,
-    require_parity,
-    session_parity,
+    onnx_reference,
+    run_file,
     torch_reference,
 )
 from edgenext.export.settings import ExportSettings
@@ -28,7 +30,7 @@ from edgenext.formats.conversion import ConversionJob, convert
 from edgenext.formats.format import PACKAGE, Converter, function_of
 from edgenext.formats.onnx.session import tracer
 from edgenext.formats.runtimes import open_session
-from edgenext.formats.session import Images, filled, normalise
+from edgenext.formats.session import Images, Session, filled, normalise
 from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET
@@ -119,6 +121,13 @@ def read_graph(artifact: Artifact) -> Graph:
     return Graph(model, m.arch, m.num_classes, m.labels, m.eval, m.form, m.target, source)
 
 
+def network_reference(graph: Graph, *, features_only: bool = False) -> Reference:
+    """What every file of a graph is compared with: its PyTorch network, or the file it is from."""
+    if graph.checkpoint:
+        return torch_reference(graph.checkpoint.network(features_only=features_only))
+    return onnx_reference(graph.model, graph.source["artifact"])
+
+
 @dataclass(frozen=True)
 class Content:
     """What a quantizer adds to the manifest of a file, and the graph that it is compared with.
@@ -153,11 +162,12 @@ def write_artifact(
         settings: the format, its options and the scheme.
         path: of the file or folder.
         images: N×H×W×3 uint8, to compare on.
-        reference: what the file should agree with.
+        reference: the network that the file should agree with, its stages in the graph's units.
         content: how it was quantized.
 
     Raises:
-        ParityError: the file does not agree; nothing is written.
+        ParityError: the file does not agree with the network, or not with the graph that it was
+            converted from, or computes NaN or infinity; nothing is written.
         MissingDependencyError: a converter or runtime that is not installed.
         RuntimeFailedError: the converter failed, or the runtime cannot load its file.
         OutputError: the folder cannot be written; nothing is left behind.
@@ -184,14 +194,18 @@ class _Writer:
         return self.content.reference or self.graph.model
 
     def write_graph(self, path: Path) -> Artifact:
-        """Write the ONNX graph itself."""
-        settings, graph = self.settings, self.graph
-        model = graph.model
+        """Write the ONNX graph itself, or what its format rewrites it to."""
+        settings, graph, images = self.settings, self.graph, self.images
+        model, conversion_parity = graph.model, None
         if settings.format.rewrite:
             model = function_of(settings.format.rewrite)(model, settings.options)
-        parity = measure_parity(model, self.reference, self.images, graph.transform)
-        if settings.is_checked and settings.scheme == FLOAT:
-            require_parity(parity, settings.scheme, path.name)
+            origin = onnx_reference(graph.model, graph_label(graph.model))
+            conversion_parity = measure_parity(model, origin, images, graph.transform)
+        parity = measure_parity(model, self.reference, images, graph.transform)
+        gate = Gate(settings, settings.format.parity, path.name)
+        warnings = gate.require_graph(parity)
+        if conversion_parity:
+            gate.require_conversion(conversion_parity, parity)
         tensors = {name for node in model.graph.node for name in node.output}
         sites = site_tensors(self.content.reference or model)
         fields = self._manifest_fields() | {
@@ -199,13 +213,15 @@ class _Writer:
             "outputs": tuple(tensor_spec(o) for o in model.graph.output),
             "opset": model.opset_import[0].version,
             "parity": parity,
+            "conversion_parity": conversion_parity,
             "sites": {site: name for site, name in sites.items() if name in tensors},
+            "warnings": (*self.content.warnings, *warnings),
         }
         return save_artifact(path, model.SerializeToString(deterministic=True), fields)
 
     def write_converted(self, path: Path, converter: Converter) -> Artifact:
         """Convert the graph, then read the file back, run and compare it."""
-        settings, row = self.settings, self.settings.format
+        row = self.settings.format
         if self.graph.input.shape[0] != call_size(self.graph.model):
             raise UsageError(f"{row.name} takes a fixed batch", "Give --batch a number")
         runtime = import_module(f"{PACKAGE}.{row.session or row.folder}.session")
@@ -224,17 +240,32 @@ class _Writer:
                 "conversion": conversion.model_copy(update=counts),
                 "labels": result.get("labels", fields["labels"]),
             }
-            session = open_session(describe(fields), os.cpu_count() or 1)
-            parity, sites = session_parity(
-                session,
-                self.reference,
-                self.images,
-                self.graph.transform,
-                self._float_sites(),
-            )
-            require_parity(parity, settings.scheme, path.name)
-            artifact = describe(fields | {"parity": parity, "sites": sites})
+            session = open_session(describe(fields), 1)
+            gate = Gate(self.settings, converter.parity, path.name)
+            artifact = describe(fields | self._compare(session, gate))
         return Artifact(path, artifact.manifest)
+
+    def _compare(self, session: Session, gate: Gate) -> dict[str, Any]:
+        """Both parities of a converted file, and its tensors by site.
+
+        Raises:
+            ParityError: it does not agree with the network, or not with its graph.
+        """
+        model, images, transform = self.graph.model, self.images, self.graph.transform
+        origin = onnx_reference(model, graph_label(model))
+        outputs = run_file(session, self.reference, images, transform, self._float_sites())
+        size = session.batch or 1
+        parity = file_parity(outputs, self.reference, images, transform, size)
+        conversion_parity = file_parity(outputs, origin, images, transform, size)
+        gate.require_file(parity)
+        gate.require_conversion(
+            conversion_parity, measure_parity(model, self.reference, images, transform)
+        )
+        return {
+            "parity": parity,
+            "conversion_parity": conversion_parity,
+            "sites": outputs.sites,
+        }
 
     def _manifest_fields(self) -> dict[str, Any]:
         """The fields of the manifest that do not depend on the file."""
@@ -294,10 +325,10 @@ def _channels_last(inputs: NDArray[Any]) -> NDArray[Any]:
 
 
 def export_graph(graph: Graph, settings: ExportSettings, path: Path, images: Images) -> Artifact:
-    """Write the float graph of a checkpoint as an artifact that agrees with PyTorch.
+    """Write a float graph as an artifact that agrees with its network.
 
     Args:
-        graph: of a checkpoint, exported with the settings.
+        graph: of a checkpoint, exported with the settings; or of a float file.
         settings: the format and its options.
         path: of the file to write.
         images: N×H×W×3 uint8 images of the transform's size, to compare on.
@@ -306,6 +337,5 @@ def export_graph(graph: Graph, settings: ExportSettings, path: Path, images: Ima
         ParityError: the file does not agree; nothing is written.
         OutputError: the folder cannot be written.
     """
-    assert graph.checkpoint  # noqa: S101 - graphs of files are not exported
-    network = graph.checkpoint.network(features_only=settings.features_only)
-    return write_artifact(graph, settings, path, images, torch_reference(network))
+    reference = network_reference(graph, features_only=settings.features_only)
+    return write_artifact(graph, settings, path, images, reference)

@@ -1,8 +1,9 @@
-"""Parity: whether an exported file agrees with its network, stage by stage, on real images."""
+"""Parity: whether a file agrees with its references, stage by stage, on real images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,8 @@ from edgenext.formats.onnx.session import inference_session
 from edgenext.formats.session import Images, Session, Traceable, filled, logits, normalise
 from edgenext.graph.tensors import locate_tensors, signal_and_noise
 from edgenext.metrics.fidelity import fidelity, sqnr_db
-from edgenext.schema import EvalTransform, Parity
-from edgenext.targets.scheme import ROWS
+from edgenext.schema import PYTORCH, EvalTransform, Parity
+from edgenext.targets.scheme import FLOAT, ROWS
 
 if TYPE_CHECKING:
     import onnx
@@ -24,11 +25,39 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
-Reference = Callable[[Images, Array], dict[str, Array]]
-"""From images, and the same normalised to N×3×H×W, to the tensors `STAGES` and `logits`."""
+RESULT = "logits"
+"""What a file's output is called in messages."""
 
-MIN_SQNR_DB = {name: scheme.least_db for name, scheme in ROWS.items()}
-"""Scheme → least SQNR of any stage in dB, from targets/schemes.toml."""
+ROUNDING_DB = 3.0
+"""How much better than its file a graph may agree with the network.
+
+A file that rounds the same values at other places has a rounding noise of its own, as large as that
+of its graph. The two noises add up to twice the power: 3 dB.
+"""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a file is compared with.
+
+    `label` names it in manifests and messages. `run` maps images, and the same normalised to
+    N×3×H×W, to the tensors `STAGES` and `logits`.
+    """
+
+    label: str
+    run: Callable[[Images, Array], dict[str, Array]]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a file computes of N images: its result, and its stages where it shows tensors.
+
+    `sites` maps the sites of its float graph to its tensors.
+    """
+
+    result: Array
+    stages: dict[str, Array]
+    sites: dict[str, str]
 
 
 def torch_reference(network: EdgeNeXt) -> Reference:
@@ -43,33 +72,87 @@ def torch_reference(network: EdgeNeXt) -> Reference:
                 named["logits"] = network.classify(features[-1])
         return {name: value.numpy() for name, value in named.items()}
 
-    return run
+    return Reference(PYTORCH, run)
 
 
 class _StageReader:
-    """A graph with its stages as outputs; its input is normalised images or pixels."""
+    """A graph with its stages as outputs; its input is normalised images or pixels.
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    A graph that is a reference is run as it is written: optimised, some integer kernels saturate.
+    """
+
+    def __init__(self, model: onnx.ModelProto, *, optimised: bool) -> None:
         self.pixels = tensor_spec(model.graph.input[0]).dtype == "uint8"
         self.batch = call_size(model)
         self.outputs = [o.name for o in model.graph.output]
-        self._session = inference_session(with_stage_outputs(model).SerializeToString(), 0)
+        content = with_stage_outputs(model).SerializeToString()
+        self._session = inference_session(content, 0, optimised=optimised)
         self.names = [o.name for o in self._session.get_outputs()]
 
     def run(self, images: Images, inputs: Array) -> dict[str, Array]:
         values = self._session.run(self.names, {"input": images if self.pixels else inputs})
-        return dict(zip(self.names, values, strict=True))
+        return {n: v.astype(np.float32) for n, v in zip(self.names, values, strict=True)}
 
 
-def onnx_reference(model: onnx.ModelProto) -> Reference:
-    """The stages and logits of a float graph."""
-    return _StageReader(model).run
+def onnx_reference(model: onnx.ModelProto, label: str) -> Reference:
+    """The stages and logits of a graph, float or Q/DQ, as it is written."""
+    return Reference(label, _StageReader(model, optimised=False).run)
+
+
+def graph_label(model: onnx.ModelProto) -> str:
+    """What a graph is called as the reference of the file that is made from it."""
+    from onnx import TensorProto
+
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        return "its Q/DQ graph"
+    half = any(t.data_type == TensorProto.FLOAT16 for t in model.graph.initializer)
+    return "its float16 graph" if half else "its float graph"
+
+
+def in_units_of(
+    model: onnx.ModelProto, reference: Reference, images: Images, transform: EvalTransform
+) -> Reference:
+    """A reference whose stages have the channel scales of a graph that computes the same.
+
+    Equalising divides the channels of a graph's inner tensors. The factor of each channel is
+    measured on the images; up to these factors the graph must agree with the reference.
+
+    Args:
+        model: the float graph of a quantized file, equalised or not.
+        reference: what it was made from.
+        images: N×H×W×3 uint8.
+        transform: the normalisation.
+
+    Raises:
+        ParityError: the graph does not compute what the reference does.
+    """
+    reader = _StageReader(model, optimised=False)
+    expected, actual = _both(reader, reference, images, transform)
+    factors = {name: _channel_factors(expected[name], actual[name]) for name in _stages(actual)}
+
+    def run(images: Images, inputs: Array) -> dict[str, Array]:
+        values = reference.run(images, inputs)
+        return {name: value * factors.get(name, 1.0) for name, value in values.items()}
+
+    rescaled = {name: value * factors.get(name, 1.0) for name, value in expected.items()}
+    parity = _parity(reference.label, rescaled, actual, reader.outputs[-1])
+    require_parity(parity, ROWS[FLOAT].least_db, "the equalised graph")
+    return Reference(reference.label, run)
+
+
+def _channel_factors(value: Array, other: Array) -> Array:
+    """For each channel, axis 1, the factor by which `value` comes nearest to `other`."""
+    a, b = value.astype(np.float64), other.astype(np.float64)
+    axes = tuple(axis for axis in range(a.ndim) if axis != 1)
+    products, squares = (np.sum(x, axes, keepdims=True) for x in (a * b, a * a))
+    ratio = np.divide(products, squares, out=np.ones_like(squares), where=squares > 0)
+    return np.asarray(ratio, np.float32)
 
 
 def measure_parity(
     model: onnx.ModelProto, reference: Reference, images: Images, transform: EvalTransform
 ) -> Parity:
-    """Run a graph and its reference on the same images.
+    """Run a graph and a reference on the same images.
 
     The last output is compared as the result: logits, or the last stage of a backbone.
 
@@ -78,56 +161,86 @@ def measure_parity(
         reference: what it should agree with.
         images: N×H×W×3 uint8.
         transform: the normalisation.
+
+    Raises:
+        ParityError: a value of either is NaN or infinite.
     """
-    reader = _StageReader(model)
+    reader = _StageReader(model, optimised=True)
+    return _parity(
+        reference.label, *_both(reader, reference, images, transform), reader.outputs[-1]
+    )
+
+
+def _both(
+    reader: _StageReader, reference: Reference, images: Images, transform: EvalTransform
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The tensors of a reference and of a graph, for all images."""
     expected: dict[str, list[Array]] = {n: [] for n in reader.names}
     actual: dict[str, list[Array]] = {n: [] for n in reader.names}
     for batch in _batches(images, reader.batch):
         inputs = normalise(batch, transform)
-        reference_values = reference(batch, inputs)
+        reference_values = reference.run(batch, inputs)
         for name, value in reader.run(batch, inputs).items():
             expected[name].append(reference_values[name])
             actual[name].append(value)
-    pairs = {n: (np.concatenate(expected[n]), np.concatenate(actual[n])) for n in reader.names}
-    stages = {n: sqnr_db(*signal_and_noise(*pairs[n])) for n in STAGES if n in pairs}
-    return _parity(*pairs[reader.outputs[-1]], stages)
+    return (
+        {name: np.concatenate(values) for name, values in expected.items()},
+        {name: np.concatenate(values) for name, values in actual.items()},
+    )
 
 
-def session_parity(
+def run_file(
     session: Session,
     reference: Reference,
     images: Images,
     transform: EvalTransform,
     sites: Mapping[str, Array],
-) -> tuple[Parity, dict[str, str]]:
-    """Run a file of any format and its reference on the same images.
+) -> Outputs:
+    """Run a file of any format.
 
     Its tensors may have other names and layouts: stages and sites are located by their values, on
-    the first batch. If the runtime gives no access to tensors, only the logits are compared.
+    the first batch. If the runtime gives no access to tensors, there is only the result.
 
     Args:
         session: the file, loaded.
-        reference: what it should agree with.
+        reference: with the stages that are to be located, in the file's units.
         images: N×H×W×3 uint8.
         transform: the normalisation.
         sites: the reference's tensors for the first batch, by site.
-
-    Returns:
-        The parity, and the file's tensor for every site.
     """
     size = session.batch or 1
-    batches = list(_batches(images, size))
-    expected = [reference(batch, normalise(batch, transform)) for batch in batches]
-    base = np.concatenate([values["logits"] for values in expected])[: len(images)]
-    other = np.concatenate(list(logits(session, images, size)))
+    result = np.concatenate(list(logits(session, images, size)))
     if not isinstance(session, Traceable):
-        return _parity(base, other, {}), {}
-    first, traced = expected[0], session.trace(session.prepare(batches[0]))
-    names = locate_tensors(first, traced)
-    stages = {
-        n: sqnr_db(*signal_and_noise(first[n], traced[names[n]])) for n in STAGES if n in names
-    }
-    return _parity(base, other, stages), locate_tensors(sites, traced)
+        return Outputs(result, {}, {})
+    first = filled(images, size)
+    expected = reference.run(first, normalise(first, transform))
+    traced = session.trace(session.prepare(first))
+    names = locate_tensors(expected, traced)
+    stages = {name: traced[names[name]] for name in STAGES if name in names}
+    return Outputs(result, stages, locate_tensors(sites, traced))
+
+
+def file_parity(
+    outputs: Outputs, reference: Reference, images: Images, transform: EvalTransform, size: int
+) -> Parity:
+    """The agreement of a file's outputs with a reference; stages are compared on the first batch.
+
+    Args:
+        outputs: of the file.
+        reference: what it should agree with.
+        images: those that the file was run on, N×H×W×3 uint8.
+        transform: the normalisation.
+        size: the file's batch.
+
+    Raises:
+        ParityError: a value of either is NaN or infinite.
+    """
+    expected = [reference.run(b, normalise(b, transform)) for b in _batches(images, size)]
+    base = np.concatenate([values[RESULT] for values in expected])[: len(images)]
+    first = {name: expected[0][name] for name in outputs.stages}
+    return _parity(
+        reference.label, first | {RESULT: base}, outputs.stages | {RESULT: outputs.result}, RESULT
+    )
 
 
 def _batches(images: Images, size: int) -> Iterator[Images]:
@@ -136,27 +249,65 @@ def _batches(images: Images, size: int) -> Iterator[Images]:
         yield filled(images[start : start + size], size)
 
 
-def _parity(base: Array, other: Array, stages: dict[str, float]) -> Parity:
-    comparison = fidelity(base.reshape(len(base), -1), other.reshape(len(other), -1))
+def _stages(tensors: Mapping[str, Array]) -> Sequence[str]:
+    return [name for name in STAGES if name in tensors]
+
+
+def _parity(
+    label: str, expected: Mapping[str, Array], actual: Mapping[str, Array], result: str
+) -> Parity:
+    """Agreement of named tensors, of which one is the result."""
+    stages = _stages(actual)
+    for name in (*stages, result):
+        _require_finite(expected[name], f"{name} of {label}")
+        _require_finite(actual[name], f"the file's {name}")
+    base, other = (tensors[result].astype(np.float64) for tensors in (expected, actual))
+    comparison = fidelity(
+        expected[result].reshape(len(base), -1), actual[result].reshape(len(other), -1)
+    )
+    pairs = {name: signal_and_noise(expected[name], actual[name]) for name in stages}
     return Parity(
+        reference=label,
         n=len(base),
         max_abs=float(np.abs(base - other).max()),
         sqnr_db=round(comparison.sqnr_db, 2),
         agreement=comparison.agreement,
-        stages={name: round(value, 2) for name, value in stages.items()},
+        stages={name: round(sqnr_db(*pair), 2) for name, pair in pairs.items()},
     )
 
 
-def require_parity(parity: Parity, scheme: str, name: str) -> None:
+def _require_finite(values: Array, name: str) -> None:
+    """Refuse tensors from which nothing can be concluded.
+
+    Raises:
+        ParityError: values that are NaN or infinite.
+    """
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise ParityError(
+            f"{name} has {bad} of {values.size} values that are NaN or infinite",
+            "Its arithmetic overflows: `edgenext check FILE --range` on its float file names where",
+        )
+
+
+def require_parity(parity: Parity, least_db: float, name: str, graph: Parity | None = None) -> None:
     """Refuse a file that does not agree with its reference.
+
+    Args:
+        parity: as measured.
+        least_db: the least SQNR of any stage and of the logits, in dB.
+        name: of the file.
+        graph: where the reference is a graph, its own parity with the network; `ROUNDING_DB` below
+            it is enough.
 
     Raises:
         ParityError: with the name of the first stage that diverges.
     """
-    least = MIN_SQNR_DB[scheme]
-    for stage, value in (*parity.stages.items(), ("logits", parity.sqnr_db)):
-        if not value >= least:  # NaN is a failure too
+    own = graph.stages | {RESULT: graph.sqnr_db} if graph else {}
+    for stage, value in (parity.stages | {RESULT: parity.sqnr_db}).items():
+        least = min(least_db, own[stage] - ROUNDING_DB) if own else least_db
+        if value < least:
             raise ParityError(
-                f"{name} does not agree with its float network: {stage} is the first to diverge, "
-                f"at {value:.1f} dB SQNR (at least {least:.0f} dB are needed for {scheme})"
+                f"{name} does not agree with {parity.against}: {stage} is the first to diverge, "
+                f"at {value:.1f} dB SQNR (at least {least:.3g} dB are needed)"
             )

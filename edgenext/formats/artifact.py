@@ -48,6 +48,7 @@ class Artifact:
             sha256=m.sha256,
             size_bytes=m.size_bytes,
             parity=m.parity,
+            conversion_parity=m.conversion_parity,
             target=m.target,
             form=m.form,
             engine=m.engine,

@@ -70,6 +70,13 @@ class Compiler(Record):
     options: dict[str, Option] = Field(default_factory=dict)
 
 
+class ParityBound(Record):
+    """The least SQNR in dB of a file against the graph it was made from, and what was measured."""
+
+    least_db: float
+    measured: str
+
+
 class Converter(Record):
     """What writes the files of a format, in a process of its own.
 
@@ -77,7 +84,8 @@ class Converter(Record):
     `needs`, which the extra or private environment `extra` installs (the folder's name unless
     set). It quantizes the float graph itself for the schemes in `converts`; for other schemes the
     graph comes with Q/DQ. With `samples` it gets calibration images beside a quantized graph.
-    `arguments` names a function that returns further input for it.
+    `arguments` names a function that returns further input for it. `parity` has the bounds of its
+    files against the graphs they were made from, by scheme.
     """
 
     module: str = "convert"
@@ -86,6 +94,7 @@ class Converter(Record):
     converts: tuple[str, ...] = ()
     samples: bool = False
     arguments: str = ""
+    parity: dict[str, ParityBound] = Field(default_factory=dict)
 
 
 class Format(Record):
@@ -94,13 +103,14 @@ class Format(Record):
     `folder` is not written in the file; `name`, the folder's unless set, is what `--format` and
     manifests say. A folder with `variant_of` writes files of that format for its own `target`.
     `session` is the folder whose `session.py` runs the files, this one unless set. With
-    `any_target` the graph may be exported for every target. `companion` is the ending of a second
-    file, `package` a file by which a folder is recognised. `refuses` maps unsupported schemes to
-    the reason.
+    `any_target` the graph may be exported for every target. `graph` says that a file is an ONNX
+    graph with nothing compiled in it. `companion` is the ending of a second file, `package` a file
+    by which a folder is recognised. `refuses` maps unsupported schemes to the reason.
 
     Three entries name functions, as `folder.module:function`: `resolve` completes the options
     (`Choices` in and out), `rewrite` changes the graph of a format without a converter, `finish`
-    changes a converted file before it is read back.
+    changes a converted file before it is read back. `parity` is that of a converter, for files that
+    `rewrite` makes.
     """
 
     folder: str
@@ -112,6 +122,7 @@ class Format(Record):
     variant_of: str = ""
     session: str = ""
     any_target: bool = False
+    graph: bool = False
     companion: str = ""
     package: str = ""
     magic: tuple[Magic, ...] = ()
@@ -124,6 +135,7 @@ class Format(Record):
     resolve: str = ""
     rewrite: str = ""
     finish: str = ""
+    parity: dict[str, ParityBound] = Field(default_factory=dict)
 
     def converter_for(self, options: OptionValues) -> Converter | None:
         """The converter that the options select; None if the ONNX graph itself is the file.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import onnx
 
 from edgenext.errors import UsageError
+from edgenext.graph.ranges import InputRange
 from edgenext.quantize.baselines import BASELINES
 from edgenext.quantize.batches import Batches
 from edgenext.quantize.dynamic import quantize_dynamic
@@ -17,16 +18,46 @@ from edgenext.quantize.weight_only import quantize_weights
 from edgenext.system.progress import Progress
 from edgenext.targets.scheme import SCHEMES
 
+LISTED = 5
+"""Values of which no proof was found that are named in a warning."""
+
 STATIC = "static"
 """The method that needs calibration."""
 
-METHODS: dict[str, Callable[[onnx.ModelProto, Recipe], onnx.ModelProto]] = {
-    "dynamic": quantize_dynamic,
-    "weight-only": quantize_weights,
-    "fp16": to_fp16,
-    "bf16": to_bf16,
+
+def _dynamic(model: onnx.ModelProto, recipe: Recipe, inputs: InputRange) -> QuantizedGraph:
+    del inputs  # ranges are computed at run time
+    return QuantizedGraph(quantize_dynamic(model, recipe), model)
+
+
+def _weight_only(model: onnx.ModelProto, recipe: Recipe, inputs: InputRange) -> QuantizedGraph:
+    del inputs  # only weights are rounded
+    return QuantizedGraph(quantize_weights(model, recipe), model)
+
+
+def _fp16(model: onnx.ModelProto, recipe: Recipe, inputs: InputRange) -> QuantizedGraph:
+    del recipe  # it has no options
+    half = to_fp16(model, inputs)
+    doubts: tuple[str, ...] = ()
+    if half.doubts:
+        more = len(half.doubts) - LISTED
+        named = ", ".join(half.doubts[:LISTED]) + (f" and {more} more" if more > 0 else "")
+        doubts = (f"not proven to stay below float16's 65504 for every image: {named}",)
+    return QuantizedGraph(half.model, model, half.kept, doubts=doubts)
+
+
+def _bf16(model: onnx.ModelProto, recipe: Recipe, inputs: InputRange) -> QuantizedGraph:
+    del recipe, inputs  # it has no options, and float32's range
+    return QuantizedGraph(to_bf16(model), model)
+
+
+METHODS: dict[str, Callable[[onnx.ModelProto, Recipe, InputRange], QuantizedGraph]] = {
+    "dynamic": _dynamic,
+    "weight-only": _weight_only,
+    "fp16": _fp16,
+    "bf16": _bf16,
 }
-"""Methods without calibration: from a float graph to a quantized one."""
+"""Methods without calibration: from a float graph and the range of its input."""
 
 
 def quantize_model(
@@ -34,10 +65,20 @@ def quantize_model(
     batches: Batches,
     recipe: Recipe,
     engine: str,
+    inputs: InputRange,
     seed: int,
     progress: Progress,
 ) -> QuantizedGraph:
     """Quantize a float graph by the method of the recipe's scheme, or by a baseline.
+
+    Args:
+        model: a float graph.
+        batches: calibration images as its inputs.
+        recipe: what is quantized, and how.
+        engine: the quantizer.
+        inputs: the range of the graph's input, for all images.
+        seed: of the values sampled for the range search.
+        progress: called during calibration and rounding.
 
     Raises:
         UsageError: a scheme that only a format's converter makes.
@@ -52,4 +93,4 @@ def quantize_model(
             f"{recipe.scheme} does not exist in ONNX",
             f"Leave --format out: {recipe.target} has its own format",
         )
-    return QuantizedGraph(METHODS[method](model, recipe), model)
+    return METHODS[method](model, recipe, inputs)

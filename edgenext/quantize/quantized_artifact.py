@@ -10,10 +10,11 @@ import onnx
 
 from edgenext.data import ImageSet
 from edgenext.errors import ArtifactError
-from edgenext.export.artifacts import Content, Graph, write_artifact
-from edgenext.export.parity import onnx_reference
+from edgenext.export.artifacts import Content, Graph, network_reference, write_artifact
+from edgenext.export.parity import in_units_of
 from edgenext.export.settings import ExportSettings
 from edgenext.formats.artifact import Artifact
+from edgenext.graph.ranges import input_range
 from edgenext.options import ENGINE
 from edgenext.quantize.batches import ImageBatches
 from edgenext.quantize.calibration_checks import calibration_warnings, clipping_warnings
@@ -23,7 +24,7 @@ from edgenext.quantize.static import QuantizedGraph
 from edgenext.system.progress import Progress, quiet
 
 PARITY_IMAGES = 32
-"""Images on which the written file is compared with its float graph."""
+"""Images on which the written file is compared with its network."""
 
 
 def quantize_graph(
@@ -53,7 +54,8 @@ def quantize_graph(
     Raises:
         ArtifactError: a graph that cannot be quantized, or weights that are not finite.
         DataError: a tensor takes values that are not finite on the calibration images.
-        ParityError: the file does not agree with its reference; it is not written.
+        ParityError: the file does not agree with the network or with the graph that it was
+            converted from; it is not written.
         OutputError: the folder cannot be written.
     """
     require_finite(graph.model)
@@ -66,7 +68,10 @@ def quantize_graph(
         quantized = QuantizedGraph(graph.model, graph.model)
     else:
         batches = ImageBatches(graph, images.images)
-        quantized = quantize_model(graph.model, batches, recipe, settings.engine, seed, progress)
+        inputs = input_range(graph.transform, pixels=graph.pixels)
+        quantized = quantize_model(
+            graph.model, batches, recipe, settings.engine, inputs, seed, progress
+        )
     return write_quantized(graph, settings, quantized, images, path, recipe)
 
 
@@ -83,7 +88,11 @@ def write_quantized(
     needs_samples = settings.converter_quantizes or (
         settings.converter is not None and settings.converter.samples
     )
-    content = Content(reference=quantized.reference, kept_float=quantized.float_sites)
+    content = Content(
+        reference=quantized.reference,
+        kept_float=quantized.float_sites,
+        warnings=quantized.doubts,
+    )
     if settings.engine == ENGINE:
         content = replace(content, recipe=recipe.model_dump(mode="json"))
     if settings.calibrated:
@@ -91,16 +100,18 @@ def write_quantized(
             content,
             samples=images.images if needs_samples else None,
             calibration=images.calibration(),
-            warnings=[*calibration_warnings(images), *clipping_warnings(quantized.clipped)],
+            warnings=[
+                *quantized.doubts,
+                *calibration_warnings(images),
+                *clipping_warnings(quantized.clipped),
+            ],
         )
-    return write_artifact(
-        replace(graph, model=quantized.model),
-        settings,
-        path,
-        images.images[:PARITY_IMAGES],
-        onnx_reference(quantized.reference),
-        content,
-    )
+    sample = images.images[:PARITY_IMAGES]
+    reference = network_reference(graph, features_only=settings.features_only)
+    if quantized.reference is not graph.model:
+        reference = in_units_of(quantized.reference, reference, sample, graph.transform)
+    graph = replace(graph, model=quantized.model)
+    return write_artifact(graph, settings, path, sample, reference, content)
 
 
 def require_finite(model: onnx.ModelProto) -> None:

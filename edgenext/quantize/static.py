@@ -33,13 +33,14 @@ class QuantizedGraph:
 
     `reference` is the float graph that it approximates: the original one, equalised. `float_sites`
     maps the sites that stay float to the reason, `clipped` each tensor to the share of its
-    calibration values outside its range.
+    calibration values outside its range. `doubts` are for the manifest's warnings.
     """
 
     model: onnx.ModelProto
     reference: onnx.ModelProto
     float_sites: dict[str, str] = field(default_factory=dict)
     clipped: dict[str, float] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

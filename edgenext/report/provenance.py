@@ -115,13 +115,13 @@ def _file(file: ExportResult) -> Iterator[Fact]:
     yield Fact("Scheme", f"{file.scheme} for {file.target}{form}, {file.format}")
     if file.manifest:
         yield Fact("Recipe and tools", f"in the manifest {PurePath(file.manifest).name}")
-    if file.parity:
-        p = file.parity
-        yield Fact(
-            "Against PyTorch",
-            f"{count(p.n, 'image')}: largest logit difference {p.max_abs:.2g}, SQNR "
-            f"{decibels(p.sqnr_db)} dB, same answer {number(p.agreement, 2)} %",
-        )
+    for p in (file.parity, file.conversion_parity):
+        if p:
+            yield Fact(
+                f"Against {p.against}",
+                f"{count(p.n, 'image')}: largest logit difference {p.max_abs:.2g}, SQNR "
+                f"{decibels(p.sqnr_db)} dB, same answer {number(p.agreement, 2)} %",
+            )
 
 
 def _machine(env: Environment) -> Iterator[Fact]:

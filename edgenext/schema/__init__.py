@@ -11,6 +11,7 @@ from edgenext.schema.accuracy import Comparison as Comparison
 from edgenext.schema.accuracy import Drop as Drop
 from edgenext.schema.accuracy import EvalReport as EvalReport
 from edgenext.schema.accuracy import EvalResult as EvalResult
+from edgenext.schema.artifact import PYTORCH as PYTORCH
 from edgenext.schema.artifact import Conversion as Conversion
 from edgenext.schema.artifact import ExportResult as ExportResult
 from edgenext.schema.artifact import Manifest as Manifest
@@ -41,6 +42,8 @@ from edgenext.schema.latency import Latency as Latency
 from edgenext.schema.latency import Published as Published
 from edgenext.schema.latency import Ratio as Ratio
 from edgenext.schema.latency import Sustained as Sustained
+from edgenext.schema.range import RangeReport as RangeReport
+from edgenext.schema.range import RangeRow as RangeRow
 from edgenext.schema.run import Candidate as Candidate
 from edgenext.schema.run import RunSummary as RunSummary
 from edgenext.schema.run import SearchReport as SearchReport

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edgenext.schema.base import Calibration, EvalTransform, Record, TensorSpec
+from edgenext.schema.base import Calibration, EvalTransform, Finite, Record, TensorSpec
+
+PYTORCH = "PyTorch"
+"""The label of parities against the PyTorch network."""
 
 
 class Parity(Record):
-    """Agreement of an exported file with the PyTorch network on n images.
+    """Agreement of a file with a reference on n images.
 
-    `max_abs` is the largest difference of a logit, `sqnr_db` the SQNR of the centred logits in dB,
-    `agreement` the percentage of equal top-1, `stages` the SQNR after the stem and each stage in
-    dB.
+    `reference` is what it is compared with: `PyTorch`, the name of the float file that was
+    quantized, or the ONNX graph that was converted (`its float graph`, `its Q/DQ graph`); empty in
+    files made before references were recorded. `max_abs` is the largest difference of a logit,
+    `sqnr_db` the SQNR of the centred logits in dB, `agreement` the percentage of equal top-1,
+    `stages` the SQNR after the stem and each stage in dB. An SQNR of 200 dB means equal: it is the
+    most that is recorded.
     """
 
+    reference: str = ""
     n: int
     max_abs: float
     sqnr_db: float
     agreement: float
     stages: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def identical(self) -> bool:
+        """Whether every logit is the reference's."""
+        return self.max_abs == 0
+
+    @property
+    def against(self) -> str:
+        """The reference, in a sentence."""
+        return self.reference or "its float network"
 
 
 class Conversion(Record):
@@ -66,9 +83,12 @@ class Manifest(Record):
     size_bytes: int
     source: dict[str, str]
     """Name and sha256 of the source: `weights`, `artifact`."""
-    recipe: dict[str, object] | None = None
+    recipe: dict[str, Finite] | None = None
     calibration: Calibration | None = None
     parity: Parity | None = None
+    """Against the network: in PyTorch, or as the float file that was quantized."""
+    conversion_parity: Parity | None = None
+    """Of a file that was made from an ONNX graph: against that graph."""
     tools: dict[str, str]
     engine: str = ""
     """The quantizer; empty for a float file."""
@@ -92,6 +112,7 @@ class ExportResult(Record):
     sha256: str
     size_bytes: int
     parity: Parity | None
+    conversion_parity: Parity | None = None
     target: str = "cpu-onnxruntime"
     form: str = ""
     engine: str = ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -16,10 +18,43 @@ TIMED: tuple[Evidence, ...] = ("host", "device")
 """Evidence of latencies that were measured on the machine or device named."""
 
 
-class Record(BaseModel):
-    """Base of all models: unknown keys are errors, records are immutable."""
+def _finite(value: object) -> object:
+    """The value, if no number in it is NaN or infinite.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Raises:
+        ValueError: one is.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number is NaN or infinite")
+    parts = value.values() if isinstance(value, Mapping) else value
+    if isinstance(parts, Record | str | bytes) or not hasattr(parts, "__iter__"):
+        return value
+    for part in parts:
+        _finite(part)
+    return value
+
+
+Finite = Annotated[object, AfterValidator(_finite)]
+"""Any value without NaN or infinity in it: for fields that hold a record of unknown shape."""
+
+
+class Record(BaseModel):
+    """Base of all models: unknown keys are errors, records are immutable, numbers are finite.
+
+    JSON has no NaN and no infinity. Whatever can be missing or without limit is None or a value
+    that its docstring names.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values, which are not validated but must be finite.
+
+        Raises:
+            ValueError: a new value holds NaN or infinity.
+        """
+        _finite(update or {})
+        return super().model_copy(update=update, deep=deep)
 
 
 class EvalTransform(Record):

@@ -22,6 +22,7 @@ class Target:
     `form` is the fastest float form on the target (docs/forms.md), `format` that of its files.
     `device` is the kind of device that its files are measured on, on the unit `unit` if that is not
     the device's default; `place` names the target where a CPU's latency says nothing about it.
+    `half` says that floats may be computed in float16 there, whatever their type in the file.
     `refuses` maps schemes that it cannot run to the reason, where that says more than the scheme's
     own.
     """
@@ -32,6 +33,7 @@ class Target:
     device: str = ""
     unit: str = ""
     place: str = ""
+    half: bool = False
     refuses: dict[str, str] = field(default_factory=dict)
 
 

@@ -204,8 +204,8 @@ def test_a_package_takes_the_place_of_an_older_one(cli: Cli) -> None:
 
 
 def test_a_file_that_does_not_agree_is_not_left(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgenext.export import parity
+    from edgenext.export.gate import Gate
 
-    monkeypatch.setitem(parity.MIN_SQNR_DB, "fp32", 1000.0)
+    monkeypatch.setattr(Gate, "least_db", 1000.0)
     said = cli.fails(5, "export", *MODEL, "--format", "coreml")
     assert "stem is the first to diverge" in said

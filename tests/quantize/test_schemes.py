@@ -8,10 +8,12 @@ import pytest
 from quantized_graphs import SIZE, batches, float_graph, logits, network, pictures, recipe
 
 from edgenext.export.onnx import onnx_graph
+from edgenext.graph.ranges import input_range
 from edgenext.metrics.fidelity import fidelity
 from edgenext.quantize.methods import METHODS
 from edgenext.quantize.static import quantize_static
 from edgenext.quantize.weight_only import quantize_weights
+from edgenext.schema import EvalTransform
 from edgenext.targets.scheme import CALIBRATED, SCHEMES
 from edgenext.targets.target import TARGETS, form_for, schemes
 
@@ -51,7 +53,8 @@ def test_a_scheme_of_a_target(target: str, scheme: str) -> None:
     if scheme in CALIBRATED:
         model = quantize_static(graph, batches(12), scheme_recipe).model
     else:
-        model = METHODS[SCHEMES[scheme].method](graph, scheme_recipe)
+        inputs = input_range(EvalTransform())
+        model = METHODS[SCHEMES[scheme].method](graph, scheme_recipe, inputs).model
     onnx.checker.check_model(model, full_check=True)
     assert fidelity(logits(graph), as_written(model)).sqnr_db > LEAST_DB[scheme]
     assert {n.domain for n in model.graph.node} <= {"", "ai.onnx"}

@@ -33,14 +33,18 @@ def preload() -> Any:
     return onnxruntime
 
 
-def inference_session(model: bytes | str, threads: int, written: Path | None = None) -> Any:
-    """An onnxruntime session on the CPU with every graph optimisation.
+def inference_session(
+    model: bytes | str, threads: int, written: Path | None = None, *, optimised: bool = True
+) -> Any:
+    """An onnxruntime session on the CPU.
 
     Args:
         model: a serialised model, or the path of one.
         threads: inside an operator; operators run one after the other. 0 means all cores, for work
             that is not timed: idle threads then sleep, because other processes need the cores.
         written: where to write the optimised graph.
+        optimised: with every graph optimisation, or as the graph is written: Q/DQ then round
+            floats, and no integer kernel is used, of which some saturate.
 
     Raises:
         onnxruntime's own exceptions if the model does not load.
@@ -50,6 +54,8 @@ def inference_session(model: bytes | str, threads: int, written: Path | None = N
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if not optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if written is not None:
         options.optimized_model_filepath = str(written)
     if threads == 0:
@@ -124,18 +130,26 @@ def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
     )
 
 
-def tracer(model: onnx.ModelProto) -> Tracer:
-    """A function from a prepared batch to every float tensor that the graph computes, by name."""
+def tracer(model: onnx.ModelProto, *, every_type: bool = False) -> Tracer:
+    """A function from a prepared batch to every float tensor that the graph computes, by name.
+
+    Args:
+        model: any graph.
+        every_type: float16 and int32 tensors too, in their own types.
+    """
     import onnx
 
+    kinds = {onnx.TensorProto.FLOAT}
+    if every_type:
+        kinds |= {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT32}
     inferred = onnx.shape_inference.infer_shapes(model)
     computed = {name for node in inferred.graph.node for name in node.output}
-    floats = [
+    shown = [
         value
         for value in inferred.graph.value_info
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.name in computed
+        if value.type.tensor_type.elem_type in kinds and value.name in computed
     ]
-    inferred.graph.output.extend(floats)
+    inferred.graph.output.extend(shown)
     session = inference_session(inferred.SerializeToString(), 0)
     names = [o.name for o in session.get_outputs()]
     input_name = model.graph.input[0].name

@@ -18,7 +18,7 @@ EXACT_DB = 100.0
 
 
 def stages(study: Study) -> Plot | None:
-    """SQNR of each quantized file against PyTorch, from the stem to the logits."""
+    """SQNR of each quantized file against its network, from the stem to the logits."""
     series: list[tuple[Entry, Parity]] = []
     for entry in study.int8:
         parity = entry.artifact.parity if entry.artifact else None
@@ -27,6 +27,7 @@ def stages(study: Study) -> Plot | None:
     if not series:
         return None
     names = list(dict.fromkeys(name for _, parity in series for name in parity.stages))
+    against = " and ".join(dict.fromkeys(parity.against for _, parity in series))
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -67,9 +68,10 @@ def stages(study: Study) -> Plot | None:
         name="stages",
         title="Where is precision lost?",
         svg=render("stages", draw),
-        alt="SQNR against PyTorch. " + " ".join(_words(e, p) for e, p in series),
+        alt=f"SQNR against {against}. " + " ".join(_words(e, p) for e, p in series),
         caption=(
-            "Signal-to-quantization-noise ratio after the stem and every stage, against PyTorch. "
+            "Signal-to-quantization-noise ratio after the stem and every stage, against "
+            f"{against}. "
             "Every 6 dB less doubles the error; a sudden fall shows the stage to look at. Hollow "
             "marks at the top, if any, are exact up to float32 rounding."
         ),

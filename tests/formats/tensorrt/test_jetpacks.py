@@ -16,10 +16,12 @@ from vendored import artifact_of, nvidia
 from edgenext.export.onnx import onnx_graph
 from edgenext.formats.check import check_artifact
 from edgenext.formats.tensorrt.jetpack import JETPACKS, with_float_weights
+from edgenext.graph.ranges import input_range
 from edgenext.models import zoo
 from edgenext.quantize import half_precision
 from edgenext.quantize.recipe import load_recipe
 from edgenext.quantize.static import quantize_static
+from edgenext.schema import EvalTransform
 
 ARCHS = list(zoo.arch_table())
 SCHEMES = ["fp32", "fp16", "w8a8-static"]
@@ -38,7 +40,7 @@ def exported(arch: str, generation: str, scheme: str) -> onnx.ModelProto:
     recipe = load_recipe("jetson", scheme)
     recipe = recipe.model_copy(update={"opset": min(recipe.opset, jetpack.opset)})
     if scheme == "fp16":
-        return half_precision.to_fp16(graph, recipe)
+        return half_precision.to_fp16(graph, input_range(EvalTransform())).model
     nearest = recipe.weights.model_copy(update={"rounding": "nearest", "fit": 0.0})
     recipe = recipe.model_copy(update={"weights": nearest})
     generator = torch.Generator().manual_seed(0)
