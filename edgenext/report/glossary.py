@@ -40,7 +40,14 @@ def glossary(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[t
         "x as fast",
         "the other file’s latency divided by this file’s: at 2x an inference takes half the time. "
         "The files take turns, round by round, so that a disturbance affects all of them. The "
-        "figure is the median of the per-round ratios; the interval is a bootstrap interval.",
+        "figure is the median of the per-round ratios; the interval is a bootstrap interval over "
+        "the rounds, widened by the noise floor.",
+    )
+    yield (
+        "Noise floor",
+        "the same file runs at slightly different speeds in different processes. The first file "
+        "is therefore measured again, in a second process that takes turns with the others: "
+        "what the two differ by, at least 1 %, is added to every interval of a speed.",
     )
     yield (
         "Drop",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from edgenext.options import ENGINE
+from edgenext.quantize.baseline_rows import quantizer_title
+from edgenext.report.findings import Findings
 from edgenext.report.study import Study
 from edgenext.report.text import count, decibels, number, span
 from edgenext.schema import TwinReport, TwinRow
@@ -14,25 +15,14 @@ TITLE = "The same network, badly scaled"
 COLUMNS = ("Quantizer", "INT8 of", "Top-1, %", "Drop, points", "Same answer, %", "SQNR, dB")
 
 
-@dataclass(frozen=True)
-class TwinTable:
-    """What a twin is, what the rows show, the rows under `COLUMNS`, and how they were measured.
-
-    Backticks mark code.
-    """
-
-    about: str
-    findings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str
-
-
-def twin_table(study: Study) -> TwinTable | None:
+def twin_table(study: Study) -> Findings | None:
     """The section on the twin; None if the run did not stress its network."""
     report = study.summary.twin
     if report is None:
         return None
-    return TwinTable(
+    return Findings(
+        title=TITLE,
+        columns=COLUMNS,
         about=(
             "A twin computes the same function with badly scaled channels: `edgenext stress` "
             f"multiplies them by powers of two, here up to 2^{number(report.strength)} (seed "
@@ -60,7 +50,7 @@ def _findings(report: TwinReport) -> Iterator[str]:
 
 
 def _finding(network: TwinRow, twin: TwinRow, same_file: bool) -> str:
-    name = _quantizer(twin.engine)
+    name = quantizer_title(twin.engine)
     if same_file:
         return (
             f"{name} writes the same file for the twin as for the network, byte for byte (sha256 "
@@ -73,10 +63,6 @@ def _finding(network: TwinRow, twin: TwinRow, same_file: bool) -> str:
     )
 
 
-def _quantizer(engine: str) -> str:
-    return engine if engine == ENGINE else f"{engine} with its defaults"
-
-
 def _drop(row: TwinRow) -> str:
     drop = row.comparison.drop
     return f"{number(drop.points, 2)} ({span(*drop.ci95, 2)})"
@@ -84,7 +70,7 @@ def _drop(row: TwinRow) -> str:
 
 def _row(row: TwinRow) -> tuple[str, ...]:
     return (
-        _quantizer(row.engine),
+        quantizer_title(row.engine),
         f"the {row.on}",
         number(row.comparison.top1, 2),
         _drop(row),

@@ -10,7 +10,7 @@ from edgenext.report.twin import TITLE, twin_table
 from edgenext.report.verdict import judge
 from edgenext.schema import TwinReport, TwinRow
 
-OWN, BASELINE = "edgenext", "onnxruntime with its defaults"
+OWN, BASELINE = "edgenext", "onnxruntime, its defaults"
 
 
 def twin(same_file: bool = True, lost: int = 90) -> TwinReport:
