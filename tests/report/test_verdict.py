@@ -90,7 +90,7 @@ def test_a_speed_within_the_noise_floor_is_no_win() -> None:
     verdict = verdict_on(close)
     assert (verdict.pays, verdict.recommended) == (None, None)
     assert "cannot be told apart on this machine" in verdict.sentence
-    assert "1.010x as fast as the folded FP32 export (0.99" in verdict.sentence
+    assert "1.01x as fast as the folded FP32 export (0.99" in verdict.sentence
     assert "within the noise floor, so more rounds would not help" in verdict.reasons[0]
     assert "the noise floor is 2.0 %" in verdict.reasons[0]
     clear = summary(ms=(12.8, 10.6, 10.0), noise=0.0, second_ms=12.8 * 1.02)
