@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgenext.benchmark.noise import LEAST_FLOOR
 from edgenext.report.provenance import lacks_dot_product
 from edgenext.report.study import Study
-from edgenext.report.text import points
+from edgenext.report.text import number, points
 from edgenext.schema import Evidence, Verdict
 
 EVIDENCE: dict[Evidence, str] = {
@@ -47,7 +48,8 @@ def glossary(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[t
         "Noise floor",
         "the same file runs at slightly different speeds in different processes. The first file "
         "is therefore measured again, in a second process that takes turns with the others: "
-        "what the two differ by, at least 1 %, is added to every interval of a speed.",
+        f"what the two differ by, at least {number(100 * LEAST_FLOOR)} %, is added to every "
+        "interval of a speed.",
     )
     yield (
         "Drop",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgenext.options import ENGINE
-from edgenext.quantize.baseline_rows import quantizer_title
+from edgenext.quantize.baseline_rows import BASELINES, quantizer_title
 from edgenext.report.findings import Findings
 from edgenext.report.study import Study
 from edgenext.report.text import count, decibels, number, span
@@ -43,23 +43,44 @@ def twin_table(study: Study) -> Findings | None:
 def _findings(report: TwinReport) -> Iterator[str]:
     """What each quantizer loses on the twin, in a sentence."""
     rows = {(row.engine, row.on): row for row in report.rows}
+    outcomes: dict[str, str] = {}
     for engine in dict.fromkeys(row.engine for row in report.rows):
         network, twin = rows.get((engine, "network")), rows.get((engine, "twin"))
         if network and twin:
-            yield _finding(network, twin, report.same_file and engine == ENGINE)
+            same_file = (report.same_file and engine == ENGINE) or _same_file(network, twin)
+            outcomes[engine] = "same" if same_file else _outcome(network, twin)
+            yield _finding(network, twin, outcomes[engine])
+    of_others = {engine: o for engine, o in outcomes.items() if engine in BASELINES}
+    folded = {o for engine, o in of_others.items() if BASELINES[engine].is_folded}
+    plain = {o for engine, o in of_others.items() if not BASELINES[engine].is_folded}
+    if folded and "collapses" in plain and "collapses" not in folded:
+        yield (
+            "Other quantizers hold too on the folded graph: what helps on the twin is folding, not "
+            "the quantizer."
+        )
 
 
-def _finding(network: TwinRow, twin: TwinRow, same_file: bool) -> str:
+def _same_file(network: TwinRow, twin: TwinRow) -> bool:
+    sha256 = network.comparison.sha256
+    return bool(sha256) and sha256 == twin.comparison.sha256
+
+
+def _outcome(network: TwinRow, twin: TwinRow) -> str:
+    """`collapses` if the whole interval of the twin's drop is above that of the network's."""
+    worse = twin.comparison.drop.ci95[0] > network.comparison.drop.ci95[1]
+    return "collapses" if worse else "holds"
+
+
+def _finding(network: TwinRow, twin: TwinRow, outcome: str) -> str:
     name = quantizer_title(twin.engine)
-    if same_file:
+    if outcome == "same":
         return (
             f"{name} writes the same file for the twin as for the network, byte for byte (sha256 "
             f"{twin.comparison.sha256[:12]}…)."
         )
-    collapses = twin.comparison.drop.ci95[0] > network.comparison.drop.ci95[1]
     return (
-        f"{name} {'collapses' if collapses else 'holds'}: it loses {_drop(twin)} points on the "
-        f"twin and {_drop(network)} points on the network."
+        f"{name} {outcome}: it loses {_drop(twin)} points on the twin and {_drop(network)} points "
+        "on the network."
     )
 
 

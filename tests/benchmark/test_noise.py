@@ -79,6 +79,22 @@ def test_a_base_that_was_measured_once_has_an_assumed_floor(measure: Measure) ->
     assert floor_of(report.model_copy(update={"noise": None})) == ASSUMED_FLOOR
 
 
+def test_equal_files_are_seldom_told_apart() -> None:
+    """Three processes of one file: the first two give the floor, the third a ratio.
+
+    The processes have a standard deviation of 0.8 %, the intervals of the rounds reach 0.3 %.
+    """
+    first, second, third = np.random.default_rng(0).normal(0, 0.008, (3, 20_000))
+    measured = np.abs(second - first)
+    different = np.abs(third - first)
+    assert np.mean(measured < 0.03) > 0.99, "files given several times came out within 3 %"
+    floors = measured + 0.003
+    alone = np.mean(different - 0.003 > floors)
+    limited = np.mean(different - 0.003 > np.maximum(floors, LEAST_FLOOR))
+    assert alone == pytest.approx(0.23, abs=0.01), "a pair is often nearer than another"
+    assert limited == pytest.approx(0.03, abs=0.005)
+
+
 @pytest.mark.parametrize("floor", [0.0, 0.01, 0.2])
 @pytest.mark.parametrize("ratio", [0.8, 0.97, 1.0, 1.009, 1.05, 1.3])
 def test_a_ratio_within_the_floor_is_never_told_apart(floor: float, ratio: float) -> None:

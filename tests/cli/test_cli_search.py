@@ -33,6 +33,11 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def one_line(text: str) -> str:
+    """Text without the line breaks of a terminal."""
+    return " ".join(text.split())
+
+
 @pytest.mark.slow
 def test_a_search_finds_resumes_and_reports(
     cli: Cli, short: None, monkeypatch: pytest.MonkeyPatch
@@ -40,7 +45,7 @@ def test_a_search_finds_resumes_and_reports(
     done = cli.ok(*SEARCH, "--max-drop", "90", "--json")
     report = done.json
     assert "too few" not in done.err, "a hundred images can show a budget of 90 points"
-    assert report["noise_floor"] >= 0.01 and report["least_images"] == 1
+    assert report["noise_floor"] >= 0.02 and report["least_images"] == 1
     base = report["candidates"][0]
     assert base["meets"] and base["comparison"]["drop"]["points"] == 0
     names = [c["comparison"]["artifact"] for c in report["candidates"]]
@@ -63,16 +68,18 @@ def test_a_search_finds_resumes_and_reports(
     assert again.json == report
 
     zero = cli.ok(*SEARCH, "--max-drop", "0", "--json")
-    assert "no number of images can show a budget of 0 points" in zero.err
+    assert "no number of images can show a budget of 0 points" in one_line(zero.err)
     assert zero.json["candidates"][0]["meets"], "the base has no drop"
     half = cli.ok(*SEARCH, "--max-drop", "0.5")
-    assert "100 images choose and 100 report, which is too few for a budget of 0.5" in half.err
-    assert "At least 1,530 labelled images can show it" in half.err
+    told = one_line(half.err)
+    assert "100 images choose and 100 report, which is too few for a budget of 0.5" in told
+    assert "At least 1,530 labelled images can show it" in told
     first = next(line for line in half.out.splitlines() if f"{NAME}-fp32 " in line)
     assert "base" in first and " no" not in first
     final = json.loads((folder / "search.json").read_text())["final"]["drop"]
     low, high = final["ci95"]
-    assert ("cannot tell" in half.out or "would tell" in half.out) == (low <= 0.5 <= high)
+    undecided = "cannot tell" in half.out or "would tell" in half.out
+    assert undecided == (low <= 0.5 <= high)
     small = cli.ok(*SEARCH, "--max-drop", "90", "--objective", "size", "--json").json
     sizes = {c["comparison"]["artifact"]: c["size_bytes"] for c in small["candidates"][1:]}
     assert sizes[small["chosen"]] == min(sizes.values())

@@ -49,23 +49,21 @@ def test_each_step_is_attributed() -> None:
     assert [row[:2] for row in table.rows] == [
         ("none (FP32)", "plain"),
         ("none (FP32)", "folded"),
-        ("onnxruntime, its defaults", "plain"),
-        ("onnxruntime, tuned", "plain"),
-        ("onnxruntime, tuned, on the folded graph", "folded"),
-        ("NNCF, on the folded graph", "folded"),
+        ("onnxruntime (defaults)", "plain"),
+        ("onnxruntime (tuned)", "plain"),
+        ("onnxruntime (tuned, folded graph)", "folded"),
+        ("NNCF (folded graph)", "folded"),
         ("edgenext", "folded"),
     ]
     assert [row[4] for row in table.rows[2:]] == ["22.0", "23.6", "24.8", "25.8", "25.1"]
     alone, configuration, folding, quantizer, nncf = table.findings
     assert alone.startswith("Folding alone, in FP32: the file runs 1.1")
     assert configuration.startswith(
-        "Configuration: from onnxruntime, its defaults to onnxruntime, "
+        "Configuration: from onnxruntime (defaults) to onnxruntime (tuned), "
     )
     assert "+1.6 dB" in configuration
     assert folding.startswith("Folding: ") and "+1.2 dB" in folding and "runs 1.5" in folding
-    assert quantizer.startswith(
-        "Quantizer: from onnxruntime, tuned, on the folded graph to edgenext"
-    )
+    assert quantizer.startswith("Quantizer: from onnxruntime (tuned, folded graph) to edgenext")
     assert "+0.3 dB" in quantizer and "which cannot be told apart" in quantizer
     assert "−0.7 dB" in nncf and "in onnxruntime instead of openvino" in nncf
     html, text = page(study, judge(study), []), markdown(study, judge(study))
@@ -80,7 +78,7 @@ def test_what_is_missing_is_said() -> None:
     assert not any(f.startswith("Quantizer") for f in table.findings)
     two = attribution_table(study_of(with_baselines("onnxruntime", "onnxruntime-folded")))
     assert two is not None
-    assert two.findings[1].startswith("Configuration and folding: from onnxruntime, its defaults")
+    assert two.findings[1].startswith("Configuration and folding: from onnxruntime (defaults)")
     assert not any("cannot be told apart: add" in finding for finding in two.findings)
 
 

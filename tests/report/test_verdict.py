@@ -103,14 +103,14 @@ def test_a_speed_within_the_noise_floor_is_no_win() -> None:
 
 def test_without_a_second_process_a_floor_is_assumed() -> None:
     """Results of an earlier version, and of runners that measure each file once."""
-    run = summary(ms=(12.8, 10.2, 10.0), noise=0.0)
+    run = summary(ms=(12.8, 10.25, 10.0), noise=0.0)
     old = [r.model_copy(update={"rounds_ci95": None, "distinguishable": None})
            for r in run.bench.ratios]  # fmt: skip
     bench = run.bench.model_copy(update={"ratios": tuple(old), "noise": None})
     verdict = verdict_on(run.model_copy(update={"bench": bench}))
     assert verdict.pays is None
     assert "no noise floor was measured, 3.0 % is assumed" in verdict.reasons[0]
-    assert verdict_on(run).pays is True, "a floor of 1 % was measured"
+    assert verdict_on(run).pays is True, "a floor of 2 % was measured"
 
 
 def test_of_files_that_cannot_be_told_apart_the_nearer_one_is_judged() -> None:
