@@ -16,6 +16,8 @@ SEEDS = (0, 1, 2, 3, 4)
 FILES = (
     ("w8a8-static", "cpu-onnxruntime", "edgenext"),
     ("w8a8-static", "cpu-onnxruntime", "onnxruntime"),
+    ("w8a8-static", "cpu-onnxruntime", "onnxruntime-tuned"),
+    ("w8a8-static", "cpu-onnxruntime", "onnxruntime-folded"),
     ("w8a8-dynamic", "cpu-onnxruntime", "edgenext"),
     ("w8-weight-only", "cpu-onnxruntime", "edgenext"),
     ("w8a8-static", OPENVINO, "edgenext"),
@@ -24,7 +26,7 @@ FILES = (
 )
 """Scheme, target and engine of every file that is compared."""
 
-ON_TWINS = FILES[:2] + FILES[4:6]
+ON_TWINS = tuple(file for file in FILES if file[0] == "w8a8-static")
 FIDELITY_IMAGES = 500
 
 

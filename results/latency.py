@@ -14,6 +14,7 @@ from accuracy import FILES
 from inputs import OPENVINO, SIZE, SMALL, train_images
 
 from edgenext import api
+from edgenext.benchmark.noise import floor_of
 from edgenext.benchmark.retry import quietest
 from edgenext.formats.artifact import Artifact
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
@@ -56,6 +57,7 @@ def latency(model: str, folder: Path) -> dict[str, Any]:
         )
     return {
         "model": model,
+        "noise_floor": floor_of(report),
         "rows": rows,
         "profile": {n: profile(f) for n, f in zip(names, files, strict=True) if _profiled(f)},
     }

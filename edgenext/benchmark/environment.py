@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 from edgenext.schema import Environment
+from edgenext.system.cpu import cpu_flags, cpuinfo, cpuinfo_fields
 
-CPUINFO = Path("/proc/cpuinfo")
 CPUS = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
@@ -54,7 +54,7 @@ def environment() -> Environment:
     Instruction sets are read from /proc/cpuinfo; on other systems `isa` is empty. Packages that
     are not installed are left out.
     """
-    text = CPUINFO.read_text(errors="replace") if CPUINFO.is_file() else ""
+    text = cpuinfo()
     return Environment(
         cpu=cpu_model(text) or platform.processor() or platform.machine(),
         isa=isa(text),
@@ -71,16 +71,15 @@ def isa_label(env: Environment) -> str:
     return next((label for name, label in ISA_LABELS.items() if name in env.isa), "unknown ISA")
 
 
-def cpu_model(cpuinfo: str) -> str:
+def cpu_model(text: str) -> str:
     """The CPU's name in the text of /proc/cpuinfo; empty where it has none."""
-    fields = _fields(cpuinfo)
+    fields = cpuinfo_fields(text)
     return next((fields[k] for k in ("model name", "Model", "Hardware") if fields.get(k)), "")
 
 
-def isa(cpuinfo: str) -> tuple[str, ...]:
+def isa(text: str) -> tuple[str, ...]:
     """The instruction sets in the text of /proc/cpuinfo that matter to INT8, best last."""
-    fields = _fields(cpuinfo)
-    flags = set(f"{fields.get('flags', '')} {fields.get('Features', '')}".split())
+    flags = cpu_flags(text)
     return tuple(name for flag, name in ISA_FLAGS.items() if flag in flags)
 
 
@@ -143,15 +142,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _fields(cpuinfo: str) -> dict[str, str]:
-    """The first value of each key: that of the first core."""
-    fields: dict[str, str] = {}
-    for line in cpuinfo.splitlines():
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip(), value.strip())
-    return fields
 
 
 def _number(path: Path) -> int | None:

@@ -15,6 +15,7 @@ from edgenext.benchmark.environment import choose_cpus, environment
 from edgenext.benchmark.executor import WorkerProcess
 from edgenext.benchmark.interleave import Rounds, interleave
 from edgenext.benchmark.machine import MachineConditions, MachineMonitor
+from edgenext.benchmark.noise import latency_ratio, noise_floor
 from edgenext.benchmark.validity import (
     DRIFTED,
     LatencyRequest,
@@ -24,9 +25,8 @@ from edgenext.benchmark.validity import (
 from edgenext.benchmark.worker import LoadedArtifact, WorkerJob, input_size
 from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, distinct_names
-from edgenext.metrics.statistics import bootstrap_median_interval
 from edgenext.options import BENCH, BenchOptions
-from edgenext.schema import BenchReport, BenchResult, Latency, Ratio, Sustained
+from edgenext.schema import BenchReport, BenchResult, Environment, Latency, Ratio, Sustained
 from edgenext.system.progress import Progress, quiet
 
 
@@ -48,6 +48,8 @@ def bench_artifacts(
 ) -> BenchReport:
     """Latency of artifacts, interleaved, each in a process of its own, with ratios to the first.
 
+    The first is measured twice, in two processes: what the two differ by is the noise floor.
+
     Args:
         artifacts: the first is the base of the ratios.
         options: threads, which is also how many cores each process stays on; batch, where an
@@ -60,7 +62,8 @@ def bench_artifacts(
     """
     check_options(artifacts, options)
     request = LatencyRequest(options.rounds, options.threads, options.batch)
-    steps = len(artifacts) + options.rounds
+    measured = (*artifacts, artifacts[0])
+    steps = len(measured) + options.rounds
     with contextlib.ExitStack() as stack:
         workers = []
         for done, worker in enumerate(_workers(artifacts, options), 1):
@@ -87,25 +90,47 @@ def bench_artifacts(
 
     results = [
         bench_result(artifact, measurement, request, conditions)
-        for artifact, measurement in zip(artifacts, measurements, strict=True)
+        for artifact, measurement in zip(measured, measurements, strict=True)
     ]
     if options.sustained_s:
         results = [
             sustained_result(result, rounds, ends_s)
             for result, rounds in zip(results, samples, strict=True)
         ]
+    return report_of(results, samples, options.seed, environment())
+
+
+def report_of(
+    results: Sequence[BenchResult],
+    samples: Sequence[Rounds],
+    seed: int,
+    machine: Environment | None,
+) -> BenchReport:
+    """The report of a benchmark whose last result is the second process of the first artifact.
+
+    Args:
+        results: of all processes.
+        samples: theirs, in ms by round.
+        seed: of the intervals.
+        machine: that was measured on.
+    """
+    *results, second = results
+    *samples, second_samples = samples
+    noise = noise_floor(results[0], second, (samples[0], second_samples), seed)
     return BenchReport(
         results=tuple(results),
-        ratios=latency_ratios(results, samples, options.seed),
-        environment=environment(),
+        ratios=latency_ratios(results, samples, seed, noise.floor),
+        noise=noise,
+        environment=machine,
     )
 
 
 def _workers(artifacts: Sequence[Artifact], options: BenchOptions) -> Iterator[WorkerProcess]:
-    """A process for each artifact, made when it is needed."""
+    """A process for each artifact and a second one for the first, made when it is needed."""
     names = distinct_names([a.path for a in artifacts])
     cpus = choose_cpus(options.threads, _allowed_cpus())
-    for name, artifact in zip(names, artifacts, strict=True):
+    pairs = list(zip(names, artifacts, strict=True))
+    for name, artifact in (*pairs, pairs[0]):
         job = WorkerJob(
             path=str(artifact.path.resolve()),
             manifest=artifact.manifest.model_dump(mode="json"),
@@ -160,6 +185,9 @@ def bench_result(
         rounds=tuple(map(len, rounds)),
         affinity=loaded.cpus,
         warmup=loaded.warmup,
+        precision_asked=loaded.precision_asked,
+        precision=loaded.precision,
+        precision_emulated=loaded.precision_emulated,
     )
 
 
@@ -205,24 +233,23 @@ def latency_percentiles(samples: Sequence[float]) -> Latency:
 
 
 def latency_ratios(
-    results: Sequence[BenchResult], samples: Sequence[Rounds], seed: int
+    results: Sequence[BenchResult], samples: Sequence[Rounds], seed: int, floor: float
 ) -> tuple[Ratio, ...]:
-    """Each artifact against the first, then the first against it, from medians of equal rounds."""
-    medians = [np.array([statistics.median(r) for r in rounds]) for rounds in samples]
-    ratios = []
-    for other in range(1, len(results)):
-        for a, b in ((other, 0), (0, other)):
-            by_round = medians[a] / medians[b]
-            ratios.append(
-                Ratio(
-                    a=results[a].artifact,
-                    b=results[b].artifact,
-                    median=float(np.median(by_round)),
-                    ci95=bootstrap_median_interval(by_round, seed),
-                    valid=results[a].valid and results[b].valid,
-                )
-            )
-    return tuple(ratios)
+    """Each artifact against the first, then the first against it, from medians of equal rounds.
+
+    Their intervals contain the noise floor `floor`.
+    """
+    return tuple(
+        latency_ratio(
+            (results[a].artifact, results[b].artifact),
+            (samples[a], samples[b]),
+            floor=floor,
+            seed=seed,
+            valid=results[a].valid and results[b].valid,
+        )
+        for other in range(1, len(results))
+        for a, b in ((other, 0), (0, other))
+    )
 
 
 def _allowed_cpus() -> list[int]:

@@ -26,7 +26,7 @@ def quietest(
     """
 
     def valid_count(report: BenchReport) -> int:
-        return sum(r.valid for r in report.results)
+        return sum(r.valid for r in report.results) + bool(report.noise and report.noise.valid)
 
     best = measure()
     for _ in range(tries - 1):
@@ -39,4 +39,4 @@ def quietest(
 
 def noisy(report: BenchReport) -> bool:
     """Whether another try may make more of its latencies valid."""
-    return any(r.noisy for r in report.results)
+    return any(r.noisy for r in report.results) or bool(report.noise and report.noise.noisy)

@@ -69,7 +69,7 @@ class LoadedArtifact:
     `batch` is the batch it runs, `burst` the inferences in each burst, `cpus` the logical CPUs it
     is pinned to, `warmup` the number of inferences of the warm-up and `settled` whether their
     times settled. `fallback` says what the runtime computes instead of what the file specifies;
-    empty where it follows the file.
+    empty where it follows the file. The three fields of the precision are those of `BenchResult`.
     """
 
     runtime: str
@@ -82,6 +82,9 @@ class LoadedArtifact:
     warmup: int
     settled: bool
     fallback: str = ""
+    precision_asked: str = ""
+    precision: str = ""
+    precision_emulated: bool | None = None
 
 
 def settled(samples: Sequence[float]) -> bool:
@@ -161,6 +164,9 @@ class WarmSession:
             warmup=len(warm),
             settled=settled(warm),
             fallback=session.fallback,
+            precision_asked=session.precision_asked,
+            precision=session.precision,
+            precision_emulated=session.precision_emulated,
         )
 
     def burst(self, n: int) -> list[float]:

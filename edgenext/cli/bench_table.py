@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgenext.schema import BenchReport, BenchResult
+from edgenext.schema import BenchReport, BenchResult, Ratio
 
 TIMES = ("p50 ms", "p90", "p99", "n", "load ms", "first ms")
 """Columns that are left out where nothing was timed."""
@@ -60,12 +60,19 @@ def notes(report: BenchReport) -> Iterator[str]:
         for reason in result.reasons:
             yield f"not valid: {result.artifact}: {reason}"
     first = report.results[0].artifact
+    if noise := report.noise:
+        low, high = noise.ci95
+        yield (
+            f"noise floor {100 * noise.floor:.1f} %: {first} in a second process had "
+            f"{noise.ratio:.3f}x its latency (95 % interval {low:.3f} to {high:.3f}), which the "
+            "intervals below include"
+        )
     for ratio in report.ratios:
         if ratio.b != first:  # each pair once: how much faster than the first
             low, high = ratio.ci95
             yield (
                 f"{ratio.b} runs {ratio.median:.3f}x as fast as {ratio.a} "
-                f"(95 % interval {low:.3f} to {high:.3f}){'' if ratio.valid else ', not valid'}"
+                f"(95 % interval {low:.3f} to {high:.3f}){_doubts(ratio)}"
             )
     for result in report.results:
         if sustained := result.sustained:
@@ -81,6 +88,12 @@ def notes(report: BenchReport) -> Iterator[str]:
         )
     if report.device:
         yield from (f"note: {note}" for note in report.device.notes)
+
+
+def _doubts(ratio: Ratio) -> str:
+    """What speaks against a ratio: it cannot be told apart from 1, or is not valid."""
+    apart = ": they cannot be told apart on this machine" if ratio.distinguishable is False else ""
+    return f"{apart}{'' if ratio.valid else ', not valid'}"
 
 
 def _energy(result: BenchResult) -> float | None:

@@ -32,10 +32,12 @@ from edgenext.options import (
     ModelOptions,
     QuantizeOptions,
 )
+from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.schema import (
+    Candidate,
     SearchReport,
 )
-from edgenext.targets.scheme import SCHEMES
+from edgenext.targets.scheme import FLOAT, SCHEMES
 
 
 @app.command()
@@ -57,7 +59,7 @@ def quantize(
         str | None, typer.Option(help="Format of the file; default: the target's own.")
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="`edgenext`, or a baseline: `onnxruntime` or `nncf`.")
+        str, typer.Option(help=f"`edgenext`, or a baseline: {', '.join(BASELINES)}.")
     ] = ENGINE,
     recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own.")] = None,
     max_drop: Annotated[
@@ -120,16 +122,14 @@ def quantize(
 
 def show_search(report: SearchReport) -> None:
     """What a search has tried, and what it chose."""
+    base_valid = report.candidates[0].valid
     rows = [
         (
             f"{'> ' if c.comparison.artifact == report.chosen else '  '}{c.comparison.artifact}",
             f"{c.p50_ms:.2f}",
-            f"{c.speed:.2f}x{'' if c.valid else ' (not valid)'}",
+            f"{c.speed:.2f}x{'' if c.valid and base_valid else ' (not valid)'}",
             f"{c.size_bytes / 2**20:.2f}",
-            f"{c.comparison.sqnr_db:.1f}",
-            f"{c.comparison.drop.points:+.2f}",
-            f"{c.comparison.drop.ci95[0]:+.2f} to {c.comparison.drop.ci95[1]:+.2f}",
-            "yes" if c.meets else "no",
+            *_accuracy_cells(c),
             "yes" if c.front else "",
         )
         for c in report.candidates
@@ -154,6 +154,20 @@ def show_search(report: SearchReport) -> None:
         if reason.startswith("search:"):
             console.out.print(f"float: {site}: {reason.removeprefix('search: ')}", soft_wrap=True)
     console.out.print(report.path)
+
+
+def _accuracy_cells(candidate: Candidate) -> tuple[str, ...]:
+    """SQNR, drop, its interval, and whether the budget is met; the float file is the base."""
+    comparison = candidate.comparison
+    if comparison.scheme == FLOAT:
+        return "", "base", "", ""
+    drop = comparison.drop
+    return (
+        f"{comparison.sqnr_db:.1f}",
+        f"{drop.points:+.2f}",
+        f"{drop.ci95[0]:+.2f} to {drop.ci95[1]:+.2f}",
+        "yes" if candidate.meets else "no",
+    )
 
 
 def show_advice() -> None:

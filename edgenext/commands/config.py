@@ -11,7 +11,7 @@ from pydantic import Field
 
 from edgenext.errors import InputError
 from edgenext.options import DEFAULT_MAX_DROP, ModelOptions
-from edgenext.quantize.baselines import default_baselines
+from edgenext.quantize.baseline_rows import default_baselines
 from edgenext.schema import Record
 from edgenext.schema.validation import validated
 
@@ -43,7 +43,7 @@ class StressStage(Record):
 
 
 def _baselines(quantize: QuantizeStage) -> tuple[str, ...]:
-    """The quantizer of onnxruntime, where it makes the scheme."""
+    """The quantizer of onnxruntime, as it is and on the folded graph, where it makes the scheme."""
     return default_baselines(quantize.scheme)
 
 
@@ -123,7 +123,7 @@ def make_config(values: dict[str, Any], source: str = "the configuration") -> Ru
 
     >>> config = make_config({"model": "edgenext_xx_small", "data": "digits", "size": 32})
     >>> config.quantize.scheme, config.baselines
-    ('w8a8-static', ('onnxruntime',))
+    ('w8a8-static', ('onnxruntime', 'onnxruntime-folded'))
     """
     for old, new in RENAMED.items():
         if old in values and new not in values:

@@ -106,7 +106,13 @@ def evaluate_subjects(
         values = logits_of(session, images, context.progress, name)
         predictions.append(
             Predictions(
-                name, values, subject.sha256, subject.scheme, session.runtime, session.evidence
+                name,
+                values,
+                subject.sha256,
+                subject.scheme,
+                session.runtime,
+                session.evidence,
+                session.fallback,
             )
         )
     return Evaluation(tuple(predictions), images)

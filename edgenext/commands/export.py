@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from edgenext.benchmark.retry import quietest
 from edgenext.commands.bench import bench
 from edgenext.commands.context import Context
 from edgenext.commands.images import sample_images
@@ -15,10 +18,18 @@ from edgenext.export.artifacts import export_graph
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact
 from edgenext.models.checkpoint import Checkpoint
-from edgenext.options import DEFAULT_FORMAT, EXPORT, MODEL, BenchOptions, ExportOptions
+from edgenext.options import (
+    DEFAULT_FORMAT,
+    DEFAULT_TARGET,
+    EXPORT,
+    MODEL,
+    BenchOptions,
+    ExportOptions,
+)
 from edgenext.options import ModelOptions as ModelOptions
+from edgenext.schema import BenchReport
 from edgenext.system.temporary import scratch_folder
-from edgenext.targets.target import FORMS
+from edgenext.targets.target import FORMS, form_for
 
 _log = logging.getLogger(__name__)
 
@@ -79,10 +90,13 @@ def tuned(
     export_options: ExportOptions,
     model_options: ModelOptions = MODEL,
     *,
-    rounds: int = 10,
+    rounds: int = 30,
     context: Context | None = None,
 ) -> ExportOptions:
     """The same options with the form that is fastest on this machine.
+
+    It is the target's own form, unless another is faster by more than the noise floor in a valid
+    benchmark.
 
     Args:
         model: as in `export`.
@@ -103,7 +117,8 @@ def tuned(
             f"the form of {export_options.format} cannot be measured here", "Leave out --tune"
         )
     context = context or Context()
-    forms = [form for form in FORMS if form != "naive"]
+    own = form_for(export_options.target or DEFAULT_TARGET)
+    forms = [own, *(form for form in FORMS if form not in ("naive", own))]
     with scratch_folder() as folder:
         files = [
             export(
@@ -115,9 +130,28 @@ def tuned(
             ).path
             for form in forms
         ]
-        report = bench(files, bench_options=BenchOptions(rounds=rounds), context=context)
+        options = BenchOptions(rounds=rounds)
+        report = quietest(partial(bench, files, bench_options=options, context=context))
     times = [result.p50_ms for result in report.results]
-    fastest = forms[times.index(min(times))]
     measured = ", ".join(f"{form} {ms:.2f} ms" for form, ms in zip(forms, times, strict=True))
-    _log.warning("%s: %s is taken", measured, fastest)
+    fastest, reason = _fastest_form(forms, report)
+    _log.warning("%s: %s is taken, %s", measured, fastest, reason)
     return replace(export_options, form=fastest)
+
+
+def _fastest_form(forms: Sequence[str], report: BenchReport) -> tuple[str, str]:
+    """The form to take of a benchmark of all forms, the target's own first, and the reason."""
+    own = report.results[0].artifact
+    to_own = [next(r for r in report.ratios if r.a == own and r.b == x.artifact)
+              for x in report.results[1:]]  # fmt: skip
+    faster = [
+        (ratio.median, form)
+        for form, ratio in zip(forms[1:], to_own, strict=True)
+        if ratio.valid and ratio.distinguishable and ratio.median > 1
+    ]
+    if faster:
+        speed, form = max(faster)
+        return form, f"{speed:.2f}x as fast as {forms[0]}"
+    if all(ratio.valid for ratio in to_own):
+        return forms[0], "the target's own: no other is faster by more than the noise floor"
+    return forms[0], "the target's own: the timings are not valid"

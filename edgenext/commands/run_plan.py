@@ -28,7 +28,7 @@ from edgenext.options import (
     ModelOptions,
     QuantizeOptions,
 )
-from edgenext.quantize.baselines import BASELINES
+from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.quantize.recipe import load_recipe
 from edgenext.schema.validation import validated
 from edgenext.system.environments import python_for

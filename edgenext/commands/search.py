@@ -8,6 +8,7 @@ which order sites are given back to float.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from edgenext.benchmark.latency import bench_artifacts
-from edgenext.benchmark.retry import quietest
+from edgenext.benchmark.noise import floor_of
+from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.context import Context
 from edgenext.commands.evaluate import logits_of
 from edgenext.commands.folder import WorkOwner, work_folder
@@ -29,7 +31,14 @@ from edgenext.commands.quantize import (
     resolve_quantization,
     scheme_images,
 )
-from edgenext.commands.search_choice import choose, halves, sentence, with_front
+from edgenext.commands.search_choice import (
+    EXPECTED_FLIPS,
+    choose,
+    halves,
+    sentence,
+    shortage,
+    with_front,
+)
 from edgenext.commands.sensitivity import sensitivity
 from edgenext.commands.stages import Announce, Stages, silent
 from edgenext.commands.subject import Subject
@@ -40,7 +49,7 @@ from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import Logits
 from edgenext.metrics.accuracy import paired_comparison
-from edgenext.metrics.statistics import images_needed
+from edgenext.metrics.statistics import images_needed, images_without_drop
 from edgenext.options import (
     BENCH,
     DEFAULT_FORMAT,
@@ -61,6 +70,8 @@ from edgenext.schema import BenchReport, Candidate, Comparison, SearchReport
 from edgenext.system.files import atomic_path, write_text
 from edgenext.targets.scheme import CALIBRATED, FLOAT
 from edgenext.targets.target import require_target
+
+_log = logging.getLogger(__name__)
 
 OBJECTIVES = ("latency", "size")
 MAX_DROP = 100.0
@@ -143,6 +154,8 @@ def search(
         context, network, replace(DataOptions.of(data), seed=quantize_options.seed)
     )
     choosing, reporting = halves(labelled, quantize_options.seed)
+    if warning := shortage(len(choosing), len(reporting), max_drop):
+        _log.warning("%s", warning)
     calibration = scheme_images(context, network, settings)
     for images in (choosing, reporting):
         require_disjoint(images, calibration.calibration())
@@ -169,8 +182,13 @@ def search(
         effects = sensitivity(subject, quantize_options, model_options, context=context)
         # the share of the logits' energy that each site's rounding adds when it is alone
         noise = {row.site: 10 ** (-row.only.sqnr_db / 10) for row in effects.rows}
-        report = _report(task, _artifacts(task, noise))
+        artifacts = _artifacts(task, noise)
+        latency = _latency(task, artifacts)
+        report = _report(task, artifacts, latency)
         write_text(folder / "search.json", report.model_dump_json(indent=2) + "\n")
+        if noisy(latency):
+            # the next search in this folder may find a quiet machine
+            task.stages.forget("benchmark")
         return report
 
 
@@ -254,9 +272,8 @@ def _quantize(
     ).files
 
 
-def _report(task: SearchTask, artifacts: Sequence[Artifact]) -> SearchReport:
-    """Measure every candidate, choose one, and judge it on the images kept for that."""
-    latency = _latency(task, artifacts)
+def _report(task: SearchTask, artifacts: Sequence[Artifact], latency: BenchReport) -> SearchReport:
+    """Score every candidate, choose one, and judge it on the images kept for that."""
     comparisons = [
         _comparison(task, artifact, artifacts[0], task.choosing, "choosing")
         for artifact in artifacts
@@ -268,7 +285,7 @@ def _report(task: SearchTask, artifacts: Sequence[Artifact]) -> SearchReport:
         ],
         task.objective,
     )
-    chosen = choose(candidates, task.objective)
+    chosen = choose(candidates, task.objective, floor_of(latency))
     winner = artifacts[candidates.index(chosen)]
     final = _comparison(task, winner, artifacts[0], task.reporting, "reporting")
     drop, n = final.drop, len(task.reporting)
@@ -286,6 +303,9 @@ def _report(task: SearchTask, artifacts: Sequence[Artifact]) -> SearchReport:
         choosing=task.choosing.info,
         reporting=task.reporting.info,
         environment=latency.environment,
+        noise_floor=floor_of(latency),
+        least_images=images_without_drop(0, task.budget),
+        expected_images=images_without_drop(EXPECTED_FLIPS, task.budget),
         sentence=sentence(
             candidates[0],
             chosen,
@@ -322,8 +342,9 @@ def _candidate(
         size_bytes=artifact.manifest.size_bytes,
         p50_ms=row.p50_ms,
         speed=ratio.median if ratio else 1.0,
+        speed_ci95=ratio.ci95 if ratio else None,
         valid=row.valid,
-        meets=comparison.drop.ci95[1] < budget,
+        meets=row.artifact == first or comparison.drop.ci95[1] < budget,
         kept_float=artifact.manifest.kept_float,
     )
 

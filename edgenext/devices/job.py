@@ -80,6 +80,8 @@ class DeviceJob(Message):
     rounds: Annotated[int, Field(gt=0)] = 30
     sustained_s: Annotated[float, Field(ge=0)] = 0.0
     """Rounds go on for at least this long."""
+    repeat_base: bool = False
+    """Whether the first artifact is measured again in a second process, for the noise floor."""
     sensor: tuple[str, ...] = ()
     """A program that prints lines of the device's sensors until it is ended."""
     sensor_s: Annotated[float, Field(ge=0)] = 0.0

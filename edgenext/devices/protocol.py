@@ -75,7 +75,8 @@ class ReadyEvent(Message):
     """An artifact is loaded and warm.
 
     `unit` is the compute unit that most of it runs on, empty where unknown; `units` counts the
-    operators by unit and type; `partitions` is the number of parts the accelerator runs.
+    operators by unit and type; `partitions` is the number of parts the accelerator runs. `second`
+    marks the second process of the first artifact, of which there are no other events but rounds.
     """
 
     event: Literal["ready"] = "ready"
@@ -84,16 +85,21 @@ class ReadyEvent(Message):
     unit: str = ""
     units: dict[str, dict[str, Count]] = Field(default_factory=dict)
     partitions: Count | None = None
+    second: bool = False
 
 
 class RoundEvent(Message):
-    """One burst of one artifact: wall times in ms. Rounds count from 0, `at_s` from the first."""
+    """One burst of one artifact: wall times in ms. Rounds count from 0, `at_s` from the first.
+
+    `second` as in `ReadyEvent`.
+    """
 
     event: Literal["round"] = "round"
     artifact: Sha256
     round: Count
     at_s: Annotated[float, Field(ge=0)] | None = None
     samples_ms: Annotated[tuple[Milliseconds, ...], Field(min_length=1)]
+    second: bool = False
 
 
 class StateEvent(Message):
@@ -256,6 +262,8 @@ class RunnerRecord:
     environment: Environment
     facts: DeviceFacts | None = None
     artifacts: dict[str, ArtifactMeasurements] = field(default_factory=dict)
+    second: ArtifactMeasurements | None = None
+    """Of the second process of the first artifact, if there was one."""
     states: tuple[StateEvent, ...] = ()
     conditions: ConditionsEvent | None = None
     errors: tuple[ErrorEvent, ...] = ()
@@ -312,6 +320,8 @@ def _updated(record: RunnerRecord, event: Event) -> RunnerRecord:
         return replace(record, errors=(*record.errors, event))
     if isinstance(event, DoneEvent):
         return replace(record, done=True, sha256=event.sha256)
+    if isinstance(event, ReadyEvent | RoundEvent) and event.second:
+        return replace(record, second=_with_event(record.second or ArtifactMeasurements(), event))
     if isinstance(event, ArtifactEvent):
         former = record.artifacts.get(event.artifact, ArtifactMeasurements())
         artifacts = record.artifacts | {event.artifact: _with_event(former, event)}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from edgenext.benchmark.interleave import Rounds
 from edgenext.benchmark.latency import (
     LatencyMeasurement,
     bench_result,
@@ -15,6 +16,7 @@ from edgenext.benchmark.latency import (
     sustained_result,
 )
 from edgenext.benchmark.machine import MachineConditions
+from edgenext.benchmark.noise import ASSUMED_FLOOR, noise_floor
 from edgenext.benchmark.published import published_latencies
 from edgenext.benchmark.validity import LatencyRequest
 from edgenext.devices.probes import tegrastats
@@ -33,6 +35,7 @@ from edgenext.schema import (
     DeviceFacts,
     EvalReport,
     Evidence,
+    NoiseFloor,
     Telemetry,
 )
 
@@ -69,15 +72,19 @@ def device_report(
         rounds = [list(one_round) for one_round in measurements.rounds]
         loaded = measurements.ready.ready.as_loaded(evidence)
         measurement = LatencyMeasurement(name, loaded, rounds, measurements.peak_rss_mb or 0.0)
-        result = _timed_result(request, record, artifact, measurement)
+        result = _timed_result(request, record, artifact, measurement, measurements.at_s)
         telemetry = telemetry_of(request, measurements, sha256, folder)
         result = _device_result(request, result, measurements, after)
         results.append(result.model_copy(update={"telemetry": telemetry}))
         samples.append(rounds)
-    seed = request.options.seed
+    seed, noise = request.options.seed, None
+    if evidence in TIMED:
+        noise = _noise(request, record, results[0], samples[0])
+    floor = noise.floor if noise else ASSUMED_FLOOR
     report = BenchReport(
         results=tuple(results),
-        ratios=latency_ratios(results, samples, seed) if evidence in TIMED else (),
+        ratios=latency_ratios(results, samples, seed, floor) if evidence in TIMED else (),
+        noise=noise,
         environment=record.environment,
         device=request.facts,
         after=after,
@@ -93,11 +100,26 @@ def evidence_of(request: DeviceRequest) -> Evidence:
     return "host" if request.device.local else "device"
 
 
+def _noise(
+    request: DeviceRequest, record: RunnerRecord, base: BenchResult, samples: Rounds
+) -> NoiseFloor | None:
+    """The noise floor, if the runner measured the first artifact in a second process too."""
+    second = record.second
+    if second is None or second.ready is None or len(second.rounds) != len(samples):
+        return None
+    rounds = [list(one_round) for one_round in second.rounds]
+    loaded = second.ready.ready.as_loaded(base.evidence)
+    measurement = LatencyMeasurement(base.artifact, loaded, rounds, 0.0)
+    result = _timed_result(request, record, request.artifacts[0], measurement, second.at_s)
+    return noise_floor(base, result, (samples, rounds), request.options.seed)
+
+
 def _timed_result(
     request: DeviceRequest,
     record: RunnerRecord,
     artifact: Artifact,
     measurement: LatencyMeasurement,
+    ends_s: Sequence[float],
 ) -> BenchResult:
     """An artifact's result as it would be on this machine."""
     options = request.options
@@ -112,7 +134,6 @@ def _timed_result(
     )
     if not options.sustained_s:
         return result
-    ends_s = record.artifacts[artifact.manifest.sha256].at_s
     return sustained_result(result, measurement.rounds, ends_s)
 
 

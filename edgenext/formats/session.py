@@ -28,6 +28,12 @@ class Session(Protocol):
     """The only batch size that it takes; None for any."""
     fallback: str
     """Where it deviates from the file, for example in another precision; usually empty."""
+    precision_asked: str
+    """The precision that the file asks for in its float operators; empty if it is not known."""
+    precision: str
+    """The precision in which the runtime says that it computes them; empty if it does not."""
+    precision_emulated: bool | None
+    """Whether the CPU lacks instructions for that precision; None if it is not known."""
 
     def prepare(self, images: Images) -> NDArray[Any]:
         """The input tensor of a batch of images, in the layout and type of the artifact."""
@@ -79,6 +85,9 @@ class ArtifactSession:
     """The base of sessions of artifacts: inputs are prepared as the manifest says."""
 
     fallback = ""
+    precision_asked = ""
+    precision = ""
+    precision_emulated: bool | None = None
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest

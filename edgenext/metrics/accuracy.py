@@ -41,6 +41,8 @@ class Predictions:
     scheme: str
     runtime: str
     evidence: Evidence
+    fallback: str = ""
+    """What the runtime computed instead of what the file asks for."""
 
 
 def eval_report(predictions: Sequence[Predictions], images: ImageSet) -> EvalReport:
@@ -61,7 +63,7 @@ def eval_report(predictions: Sequence[Predictions], images: ImageSet) -> EvalRep
                 runtime=p.runtime,
                 evidence=p.evidence,
                 data=images.info,
-            )
+            ).model_copy(update={"fallback": p.fallback})
             for p in predictions
         )
     )
@@ -88,7 +90,13 @@ def compare_report(
                 base_name=base.name,
                 sha256=other.sha256,
                 scheme=other.scheme,
-            ).model_copy(update={"runtime": other.runtime, "evidence": other.evidence})
+            ).model_copy(
+                update={
+                    "runtime": other.runtime,
+                    "evidence": other.evidence,
+                    "fallback": other.fallback,
+                }
+            )
             for other in others
         ),
         data=images.info,

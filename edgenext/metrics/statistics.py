@@ -80,12 +80,13 @@ def mcnemar_exact(lost: int, gained: int) -> float:
 
 
 def images_needed(
-    lost: int, gained: int, n: int, budget: float, confidence: float = 0.95
+    lost: float, gained: float, n: int, budget: float, confidence: float = 0.95
 ) -> int | None:
     """How many images would put the interval's upper end under a budget in points.
 
     Assumes that the shares of lost and gained images stay as observed. None if the observed drop
-    is not below the budget, or if it would take more than `MOST_IMAGES`.
+    is not below the budget, or if it would take more than `MOST_IMAGES`. None does not mean that
+    the true drop is over the budget: the interval says whether it may be below.
 
     Raises:
         ValueError: the counts are negative or exceed n.
@@ -108,6 +109,21 @@ def images_needed(
         middle = (few + enough) // 2
         few, enough = (few, middle) if met(middle) else (middle, enough)
     return enough
+
+
+def images_without_drop(flipped: float, budget: float, confidence: float = 0.95) -> int | None:
+    """How many images can show that a file without a drop is under a budget in points.
+
+    Args:
+        flipped: the share of images that it loses or gains, half of them each. With 0 it is the
+            least number that can show the budget, unless more images are gained than lost.
+        budget: points of top-1.
+        confidence: of the interval.
+
+    Returns:
+        None for a budget of 0, or if it would take more than `MOST_IMAGES`.
+    """
+    return images_needed(flipped / 2, flipped / 2, 1, budget, confidence)
 
 
 def bootstrap_median_interval(

@@ -1,4 +1,4 @@
-"""Baselines: other quantizers to compare with, each in its recommended configuration."""
+"""The methods of baselines: other quantizers to compare with, as `baselines.toml` names them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,31 +15,40 @@ from numpy.typing import NDArray
 
 from edgenext.errors import MissingDependencyError, UsageError, unknown_name
 from edgenext.formats.openvino.session import telemetry_hidden
-from edgenext.options import ENGINE
+from edgenext.quantize.baseline_rows import BASELINES, ENGINES
 from edgenext.system.temporary import scratch_folder
 
-
-@dataclass(frozen=True)
-class Baseline:
-    """Another quantizer: the target of its files, the form of its input graph, and its schemes.
-
-    An empty form stands for the target's own.
-    """
-
-    quantize: Callable[[onnx.ModelProto, Sequence[NDArray[np.generic]]], onnx.ModelProto]
-    target: str
-    form: str = ""
-    schemes: tuple[str, ...] = ("w8a8-static",)
-
+Batches = Sequence[NDArray[np.generic]]
 
 SIGNED_TO_UNSIGNED = 128
 """Added to an int8 zero point when its tensor is stored as uint8."""
 
 
-def onnxruntime_static(
-    model: onnx.ModelProto, batches: Sequence[NDArray[np.generic]]
+def onnxruntime_defaults(model: onnx.ModelProto, batches: Batches) -> onnx.ModelProto:
+    """`onnxruntime.quantization.quantize_static` without options."""
+    return _onnxruntime_static(model, batches, {})
+
+
+def onnxruntime_tuned(model: onnx.ModelProto, batches: Batches) -> onnx.ModelProto:
+    """`quantize_static` as onnxruntime's documentation recommends it for x86.
+
+    Weights are signed and per channel, with `reduce_range`: in 7 bits, since CPUs without VNNI add
+    pairs of products in 16 bits and saturate. Activations are unsigned.
+    """
+    from onnxruntime.quantization import QuantType
+
+    options = {
+        "activation_type": QuantType.QUInt8,
+        "weight_type": QuantType.QInt8,
+        "per_channel": True,
+        "reduce_range": True,
+    }
+    return _onnxruntime_static(model, batches, options)
+
+
+def _onnxruntime_static(
+    model: onnx.ModelProto, batches: Batches, options: Mapping[str, Any]
 ) -> onnx.ModelProto:
-    """`onnxruntime.quantization.quantize_static` with its defaults, on the naive form."""
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -62,13 +70,13 @@ def onnxruntime_static(
             )
             onnx.save(model, original)
             quant_pre_process(str(original), str(preprocessed), skip_symbolic_shape=True)
-            quantize_static(str(preprocessed), str(quantized), BatchReader())
+            quantize_static(str(preprocessed), str(quantized), BatchReader(), **options)
             return onnx.load(quantized)
     finally:
         root.setLevel(level)
 
 
-def nncf_static(model: onnx.ModelProto, batches: Sequence[NDArray[np.generic]]) -> onnx.ModelProto:
+def nncf_static(model: onnx.ModelProto, batches: Batches) -> onnx.ModelProto:
     """`nncf.quantize` with its settings for transformers, as a Q/DQ graph for OpenVINO.
 
     Depth-wise convolutions and the products of attention stay float, because OpenVINO's CPU plugin
@@ -141,13 +149,21 @@ def _unsigned(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-BASELINES = {
-    "onnxruntime": Baseline(onnxruntime_static, "cpu-onnxruntime", form="naive"),
-    "nncf": Baseline(nncf_static, "cpu-openvino"),
+METHODS: dict[str, Callable[[onnx.ModelProto, Batches], onnx.ModelProto]] = {
+    "onnxruntime-defaults": onnxruntime_defaults,
+    "onnxruntime-tuned": onnxruntime_tuned,
+    "nncf": nncf_static,
 }
-"""Baselines by the name that `--engine` takes."""
+"""The function behind each `method` of `baselines.toml`."""
 
-ENGINES = (ENGINE, *BASELINES)
+
+def quantize_with(name: str, model: onnx.ModelProto, batches: Batches) -> onnx.ModelProto:
+    """Quantize a float graph with a baseline.
+
+    Raises:
+        MissingDependencyError: the baseline's package is not installed.
+    """
+    return METHODS[BASELINES[name].method](model, batches)
 
 
 def require_engine(name: str, scheme: str) -> None:
@@ -169,8 +185,3 @@ def require_engine(name: str, scheme: str) -> None:
 def form_of(engine: str, form: str) -> str:
     """The form of an engine's input graph, where this package's own engine reads `form`."""
     return (BASELINES[engine].form if engine in BASELINES else "") or form
-
-
-def default_baselines(scheme: str) -> tuple[str, ...]:
-    """The baselines of a run that names none: onnxruntime's quantizer, if it makes the scheme."""
-    return ("onnxruntime",) if scheme in BASELINES["onnxruntime"].schemes else ()

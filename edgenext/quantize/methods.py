@@ -8,7 +8,8 @@ import onnx
 
 from edgenext.errors import UsageError
 from edgenext.graph.ranges import InputRange
-from edgenext.quantize.baselines import BASELINES
+from edgenext.quantize.baseline_rows import BASELINES
+from edgenext.quantize.baselines import quantize_with
 from edgenext.quantize.batches import Batches
 from edgenext.quantize.dynamic import quantize_dynamic
 from edgenext.quantize.half_precision import to_bf16, to_fp16
@@ -84,7 +85,7 @@ def quantize_model(
         UsageError: a scheme that only a format's converter makes.
     """
     if engine in BASELINES:
-        return QuantizedGraph(BASELINES[engine].quantize(model, batches), model)
+        return QuantizedGraph(quantize_with(engine, model, batches), model)
     method = SCHEMES[recipe.scheme].method
     if method == STATIC:
         return quantize_static(model, batches, recipe, seed, progress)

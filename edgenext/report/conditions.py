@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgenext.report.speed import fastest, speed
+from edgenext.benchmark.noise import floor_of
+from edgenext.report.speed import Speed, fastest, speed
 from edgenext.report.study import Entry, Study
 from edgenext.report.text import count, number, points, round_up, span, times
 from edgenext.schema import TIMED
@@ -67,22 +68,48 @@ def is_faster(entry: Entry, floats: Sequence[Entry], study: Study) -> Condition:
         f"{entry.label} runs {value} as fast as {fastest_float.phrase}{best} "
         f"(95 % interval {interval})"
     )
-    if measured.high <= 1:
+    if measured.high < 1:
         return Condition(
             False,
             f"{reason}: it is not faster",
             f"it is not faster than {fastest_float.phrase}",
         )
-    if measured.low <= 1:
+    if not measured.distinguishable:
         return Condition(
             None,
-            f"{reason}: the interval includes 1; more rounds would narrow it",
-            f"its speed and that of {fastest_float.phrase} cannot be told apart",
+            f"{reason}: {_too_close(measured, study)}",
+            f"its speed and that of {fastest_float.phrase} cannot be told apart{_where(study)}",
         )
     # A file whose timing is not valid may be the fastest: being faster than the others proves
     # nothing.
     invalid = next((e for e in floats if e.bench and not e.timed), None)
     return _invalid_timing(invalid) if invalid else Condition(True, reason, "it is faster")
+
+
+def _too_close(measured: Speed, study: Study) -> str:
+    """Why a speed cannot be told apart from 1, and whether more rounds would help."""
+    floor = noise_sentence(study)
+    if max(measured.times, 1 / measured.times) <= 1 + floor_of(study.bench):
+        return f"it is within the noise floor, so more rounds would not help; {floor}"
+    return f"the interval includes 1; more rounds may narrow it; {floor}"
+
+
+def noise_sentence(study: Study) -> str:
+    """The noise floor of the latencies that count, in a clause."""
+    noise = study.bench.noise
+    percent = number(100 * floor_of(study.bench), 1)
+    if noise is None:
+        return f"no noise floor was measured, {percent} % is assumed"
+    base = next((e.phrase for e in study.entries if e.name == noise.artifact), noise.artifact)
+    value, limits = times(1 / noise.ratio, 1 / noise.ci95[1], 1 / noise.ci95[0])
+    return (
+        f"{base} ran {value} as fast as itself in a second process ({limits}): the noise floor "
+        f"is {percent} %"
+    )
+
+
+def _where(study: Study) -> str:
+    return " there" if study.on_device else " on this machine"
 
 
 def is_accurate(entry: Entry, study: Study, budget: float) -> Condition:
@@ -104,12 +131,16 @@ def is_accurate(entry: Entry, study: Study, budget: float) -> Condition:
         return Condition(True, f"{counts}: within {limit}", f"its drop is within {limit}")
     if low > budget:
         return Condition(False, f"{counts}: over {limit}", f"its top-1 drop is over {limit}")
-    from edgenext.metrics.statistics import images_needed
+    from edgenext.metrics.statistics import images_needed, images_without_drop
 
     needed = images_needed(drop.lost, drop.gained, n, budget)
     if needed is None:
-        advice = "the measured drop is not below it, so more images are unlikely to help"
-        brief = advice
+        advice = brief = "the measured drop is not below it, so these images cannot tell"
+        if without_drop := images_without_drop((drop.lost + drop.gained) / n, budget):
+            advice += (
+                f"; if the file has no drop, about {round_up(without_drop):,} images that flip as "
+                "often would show it"
+            )
     else:
         about = f"about {round_up(needed):,}"
         advice = f"{about} images would settle it, if they flip as often as these"

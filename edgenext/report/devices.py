@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edgenext.report.speed import interval
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell
 from edgenext.report.text import milliseconds, number, span, times
@@ -51,7 +52,7 @@ def _result_row(result: BenchResult, report: BenchReport) -> tuple[Cell, ...]:
     )
     speed = Cell("1") if result is first and report.ratios else Cell()
     if ratio:
-        speed = Cell(*times(ratio.median, *ratio.ci95), struck=not ratio.valid)
+        speed = Cell(*times(ratio.median, *interval(ratio, report)), struck=not ratio.valid)
     latency = (
         Cell(milliseconds(result.p50_ms), struck=not result.valid) if result.latency_ms else Cell()
     )

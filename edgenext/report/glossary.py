@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgenext.benchmark.noise import LEAST_FLOOR
 from edgenext.report.provenance import lacks_dot_product
 from edgenext.report.study import Study
-from edgenext.report.text import points
+from edgenext.report.text import number, points
 from edgenext.schema import Evidence, Verdict
 
 EVIDENCE: dict[Evidence, str] = {
@@ -40,7 +41,15 @@ def glossary(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[t
         "x as fast",
         "the other file’s latency divided by this file’s: at 2x an inference takes half the time. "
         "The files take turns, round by round, so that a disturbance affects all of them. The "
-        "figure is the median of the per-round ratios; the interval is a bootstrap interval.",
+        "figure is the median of the per-round ratios; the interval is a bootstrap interval over "
+        "the rounds, widened by the noise floor.",
+    )
+    yield (
+        "Noise floor",
+        "the same file runs at slightly different speeds in different processes. The first file "
+        "is therefore measured again, in a second process that takes turns with the others: "
+        f"what the two differ by, at least {number(100 * LEAST_FLOOR)} %, is added to every "
+        "interval of a speed.",
     )
     yield (
         "Drop",

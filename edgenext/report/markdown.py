@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterable, Iterator
 
 from edgenext.report import kept_float
+from edgenext.report.attribution import attribution_table
 from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
 from edgenext.report.devices import DeviceTable, device_tables
 from edgenext.report.expected import expectation_text
+from edgenext.report.findings import Findings
 from edgenext.report.glossary import glossary
 from edgenext.report.provenance import Section, provenance
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell, FigureRow, ResultTable, result_table
 from edgenext.report.text import clean, prose
-from edgenext.report.twin import COLUMNS, TITLE, TwinTable, twin_table
+from edgenext.report.twin import twin_table
 from edgenext.schema import Verdict
 
 
@@ -26,7 +28,8 @@ def markdown(study: Study, verdict: Verdict) -> str:
         "",
         *_verdict(study, verdict),
         *_results(table),
-        *_twin(twin_table(study)),
+        *_findings(attribution_table(study)),
+        *_findings(twin_table(study)),
     ]
     for device in device_tables(study):
         lines += _device(device)
@@ -57,14 +60,14 @@ def _results(table: ResultTable) -> Iterator[str]:
         yield from _items(table.notes)
 
 
-def _twin(table: TwinTable | None) -> Iterator[str]:
+def _findings(table: Findings | None) -> Iterator[str]:
     if table is None:
         return
-    yield from ("", f"## {TITLE}", "", _prose(table.about), "")
+    yield from ("", f"## {_text(table.title)}", "", _prose(table.about), "")
     yield from (f"- {_prose(finding)}" for finding in table.findings)
     yield ""
-    yield _joined(COLUMNS)
-    yield _joined(("---", "---", *("---:" for _ in COLUMNS[2:])))
+    yield _joined(table.columns)
+    yield _joined(("---", "---", *("---:" for _ in table.columns[2:])))
     yield from (_joined(map(_text, row)) for row in table.rows)
     yield from ("", _prose(table.note))
 

@@ -8,9 +8,11 @@ from importlib import resources
 from string import Template
 
 from edgenext.report import kept_float
+from edgenext.report.attribution import attribution_table
 from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
 from edgenext.report.devices import DeviceTable, device_tables
 from edgenext.report.expected import expectation_text
+from edgenext.report.findings import Findings
 from edgenext.report.glossary import glossary
 from edgenext.report.plots.canvas import Plot
 from edgenext.report.provenance import Section, provenance
@@ -18,7 +20,7 @@ from edgenext.report.study import Study
 from edgenext.report.tables import Cell, FigureRow, ResultTable, result_table
 from edgenext.report.text import clean, prose
 from edgenext.report.tiles import Tile, tiles
-from edgenext.report.twin import COLUMNS, TITLE, TwinTable, twin_table
+from edgenext.report.twin import twin_table
 from edgenext.schema import Verdict
 
 OUTCOMES = {
@@ -47,7 +49,8 @@ def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
         expected=_expected(expectation_text(study, verdict)),
         tiles=_tiles(tiles(study, judged)),
         results=_table(table, judged.label if judged else ""),
-        twin=_twin(twin_table(study)),
+        attribution=_findings(attribution_table(study)),
+        twin=_findings(twin_table(study)),
         devices=_lines(map(_device, device_tables(study))),
         warnings=_warnings(kept_float.warnings(study)),
         float_sites=_float_sites(kept_float.float_sites(study)),
@@ -111,13 +114,14 @@ def _expected(text: str) -> str:
     return f'<p class="expected">{_prose(text)}</p>' if text else ""
 
 
-def _twin(table: TwinTable | None) -> str:
+def _findings(table: Findings | None) -> str:
     if table is None:
         return ""
     findings = _lines(f"<li>{_prose(sentence)}</li>" for sentence in table.findings)
     return (
-        f'<section class="twin">\n<h2>{TITLE}</h2>\n<p>{_prose(table.about)}</p>\n'
-        f"<ul>\n{findings}\n</ul>\n{_grid(COLUMNS, [map(_text, row) for row in table.rows])}\n"
+        f'<section class="findings">\n<h2>{_text(table.title)}</h2>\n'
+        f"<p>{_prose(table.about)}</p>\n<ul>\n{findings}\n</ul>\n"
+        f"{_grid(table.columns, [map(_text, row) for row in table.rows])}\n"
         f'<p class="about">{_prose(table.note)}</p>\n</section>'
     )
 

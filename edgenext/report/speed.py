@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.report.study import Entry, Study
-from edgenext.schema import TIMED, BenchResult, Ratio
+from edgenext.schema import TIMED, BenchReport, BenchResult, Ratio
 
 SEED = 0
 """Of the bootstrap: the same run gives the same interval."""
@@ -17,12 +17,20 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Speed:
-    """The other's latency divided by this one's, with its 95 % interval: 2 is twice as fast."""
+    """The other's latency divided by this one's, with its 95 % interval: 2 is twice as fast.
+
+    The interval includes the noise floor of the benchmark.
+    """
 
     times: float
     low: float
     high: float
     valid: bool
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the two can be told apart on the machine that they were measured on."""
+        return self.low > 1 or self.high < 1
 
 
 def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
@@ -38,17 +46,29 @@ def speed(of: Entry, over: Entry, study: Study) -> Speed | None:
     declared = {(r.a, r.b): r for r in study.bench.ratios}
     ratio, inverse = declared.get((over.name, of.name)), declared.get((of.name, over.name))
     if ratio and _positive(ratio):
-        return Speed(ratio.median, *ratio.ci95, valid and ratio.valid)
+        return Speed(ratio.median, *interval(ratio, study.bench), valid and ratio.valid)
     of_rounds, over_rounds = round_medians(a), round_medians(b)
     if of_rounds is not None and over_rounds is not None and len(of_rounds) == len(over_rounds):
+        from edgenext.benchmark.noise import floor_of, widened
         from edgenext.metrics.statistics import bootstrap_median_interval
 
         ratios = over_rounds / of_rounds
-        return Speed(float(np.median(ratios)), *bootstrap_median_interval(ratios, SEED), valid)
+        limits = bootstrap_median_interval(ratios, SEED)
+        return Speed(float(np.median(ratios)), *widened(limits, floor_of(study.bench)), valid)
     if inverse and _positive(inverse):
-        low, high = inverse.ci95
+        low, high = interval(inverse, study.bench)
         return Speed(1 / inverse.median, 1 / high, 1 / low, valid and inverse.valid)
     return None
+
+
+def interval(ratio: Ratio, report: BenchReport) -> tuple[float, float]:
+    """The 95 % interval of a ratio of a benchmark with the noise floor in it.
+
+    A ratio of an earlier version has no floor in its own interval.
+    """
+    from edgenext.benchmark.noise import floor_of, widened
+
+    return widened(ratio.ci95, floor_of(report)) if ratio.rounds_ci95 is None else ratio.ci95
 
 
 def fastest(entries: Sequence[Entry]) -> Entry | None:

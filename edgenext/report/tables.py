@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from edgenext.report.conditions import noise_sentence
 from edgenext.report.speed import Speed, fastest, speed
 from edgenext.report.study import UNTIMED, Entry, Study
 from edgenext.report.text import (
@@ -266,9 +267,16 @@ def _notes(study: Study) -> Iterable[str]:
             f"The files are for {study.away}: the verdict does not use their latency on this "
             "machine’s CPU."
         )
+    if any(e.timed for e in study.entries) and len(study.bench.results) > 1:
+        yield (
+            f"Noise floor: {noise_sentence(study)}. The intervals of speeds include it; a speed "
+            "whose interval includes 1 cannot be told apart from 1."
+        )
     for e in study.entries:
         if e.bench and not e.bench.valid and _shown(e):
             reasons = "; ".join(e.bench.reasons) or "no reason was recorded"
             yield f"The timing of {e.label} is not valid: {reasons}."
+        if e.scores and e.scores.fallback:
+            yield f"The accuracy of {e.label} is not that of its scheme: {e.scores.fallback}."
         if e.bench and not _shown(e):
             yield f"The latency of {e.label} is not shown: its evidence is {e.bench.evidence}."

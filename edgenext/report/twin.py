@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from edgenext.options import ENGINE
+from edgenext.quantize.baseline_rows import BASELINES, quantizer_title
+from edgenext.report.findings import Findings
 from edgenext.report.study import Study
 from edgenext.report.text import count, decibels, number, span
 from edgenext.schema import TwinReport, TwinRow
@@ -14,25 +15,14 @@ TITLE = "The same network, badly scaled"
 COLUMNS = ("Quantizer", "INT8 of", "Top-1, %", "Drop, points", "Same answer, %", "SQNR, dB")
 
 
-@dataclass(frozen=True)
-class TwinTable:
-    """What a twin is, what the rows show, the rows under `COLUMNS`, and how they were measured.
-
-    Backticks mark code.
-    """
-
-    about: str
-    findings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str
-
-
-def twin_table(study: Study) -> TwinTable | None:
+def twin_table(study: Study) -> Findings | None:
     """The section on the twin; None if the run did not stress its network."""
     report = study.summary.twin
     if report is None:
         return None
-    return TwinTable(
+    return Findings(
+        title=TITLE,
+        columns=COLUMNS,
         about=(
             "A twin computes the same function with badly scaled channels: `edgenext stress` "
             f"multiplies them by powers of two, here up to 2^{number(report.strength)} (seed "
@@ -53,28 +43,45 @@ def twin_table(study: Study) -> TwinTable | None:
 def _findings(report: TwinReport) -> Iterator[str]:
     """What each quantizer loses on the twin, in a sentence."""
     rows = {(row.engine, row.on): row for row in report.rows}
+    outcomes: dict[str, str] = {}
     for engine in dict.fromkeys(row.engine for row in report.rows):
         network, twin = rows.get((engine, "network")), rows.get((engine, "twin"))
         if network and twin:
-            yield _finding(network, twin, report.same_file and engine == ENGINE)
+            same_file = (report.same_file and engine == ENGINE) or _same_file(network, twin)
+            outcomes[engine] = "same" if same_file else _outcome(network, twin)
+            yield _finding(network, twin, outcomes[engine])
+    of_others = {engine: o for engine, o in outcomes.items() if engine in BASELINES}
+    folded = {o for engine, o in of_others.items() if BASELINES[engine].is_folded}
+    plain = {o for engine, o in of_others.items() if not BASELINES[engine].is_folded}
+    if folded and "collapses" in plain and "collapses" not in folded:
+        yield (
+            "Other quantizers hold too on the folded graph: what helps on the twin is folding, not "
+            "the quantizer."
+        )
 
 
-def _finding(network: TwinRow, twin: TwinRow, same_file: bool) -> str:
-    name = _quantizer(twin.engine)
-    if same_file:
+def _same_file(network: TwinRow, twin: TwinRow) -> bool:
+    sha256 = network.comparison.sha256
+    return bool(sha256) and sha256 == twin.comparison.sha256
+
+
+def _outcome(network: TwinRow, twin: TwinRow) -> str:
+    """`collapses` if the whole interval of the twin's drop is above that of the network's."""
+    worse = twin.comparison.drop.ci95[0] > network.comparison.drop.ci95[1]
+    return "collapses" if worse else "holds"
+
+
+def _finding(network: TwinRow, twin: TwinRow, outcome: str) -> str:
+    name = quantizer_title(twin.engine)
+    if outcome == "same":
         return (
             f"{name} writes the same file for the twin as for the network, byte for byte (sha256 "
             f"{twin.comparison.sha256[:12]}…)."
         )
-    collapses = twin.comparison.drop.ci95[0] > network.comparison.drop.ci95[1]
     return (
-        f"{name} {'collapses' if collapses else 'holds'}: it loses {_drop(twin)} points on the "
-        f"twin and {_drop(network)} points on the network."
+        f"{name} {outcome}: it loses {_drop(twin)} points on the twin and {_drop(network)} points "
+        "on the network."
     )
-
-
-def _quantizer(engine: str) -> str:
-    return engine if engine == ENGINE else f"{engine} with its defaults"
 
 
 def _drop(row: TwinRow) -> str:
@@ -84,7 +91,7 @@ def _drop(row: TwinRow) -> str:
 
 def _row(row: TwinRow) -> tuple[str, ...]:
     return (
-        _quantizer(row.engine),
+        quantizer_title(row.engine),
         f"the {row.on}",
         number(row.comparison.top1, 2),
         _drop(row),

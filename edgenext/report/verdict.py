@@ -22,8 +22,9 @@ from edgenext.schema import Verdict
 def judge(study: Study, budget: float = DEFAULT_MAX_DROP) -> Verdict:
     """The verdict on the best INT8 file of a run.
 
-    INT8 pays when the interval of its speed relative to the fastest floating-point file is above 1
-    and the interval of its drop ends within the budget. A timing that is not valid proves nothing.
+    INT8 pays when the interval of its speed relative to the fastest floating-point file, which
+    includes the noise floor, is above 1 and the interval of its drop ends within the budget. A
+    timing that is not valid proves nothing.
 
     Args:
         study: the run.
@@ -63,7 +64,10 @@ def judge(study: Study, budget: float = DEFAULT_MAX_DROP) -> Verdict:
 def _best_int8(
     study: Study, floats: Sequence[Entry], budget: float
 ) -> tuple[Entry | None, dict[str, Condition]]:
-    """The INT8 file that is judged, with its conditions: one that pays, else the fastest."""
+    """The INT8 file that is judged, with its conditions: one that pays, else the fastest.
+
+    Of files that cannot be told apart from the fastest, it is the one nearest to the base.
+    """
     candidates = [
         (e, {"Speed": is_faster(e, floats, study), "Accuracy": is_accurate(e, study, budget)})
         for e in study.int8
@@ -73,13 +77,26 @@ def _best_int8(
         return None, {"INT8": Condition(None, reason, reason)}
     fastest_float = fastest(floats)
 
-    def merit(candidate: tuple[Entry, dict[str, Condition]]) -> tuple[int, float]:
-        entry, conditions = candidate
-        pays = all_hold(conditions.values())
-        measured = speed(entry, fastest_float, study) if fastest_float else None
-        return (0 if pays is False else 2 if pays else 1), measured.times if measured else 0.0
+    def outcome(candidate: tuple[Entry, dict[str, Condition]]) -> int:
+        pays = all_hold(candidate[1].values())
+        return 0 if pays is False else 2 if pays else 1
 
-    return max(candidates, key=merit)
+    def times_as_fast(candidate: tuple[Entry, dict[str, Condition]]) -> float:
+        measured = speed(candidate[0], fastest_float, study) if fastest_float else None
+        return measured.times if measured else 0.0
+
+    best = max(map(outcome, candidates))
+    candidates = [c for c in candidates if outcome(c) == best]
+    first = max(candidates, key=times_as_fast)
+
+    def as_fast(entry: Entry) -> bool:
+        measured = speed(entry, first[0], study)
+        return measured is not None and measured.valid and not measured.distinguishable
+
+    return max(
+        (c for c in candidates if c is first or as_fast(c[0])),
+        key=lambda c: c[0].comparison.sqnr_db if c[0].comparison else 0.0,
+    )
 
 
 def _sentence(
@@ -141,5 +158,6 @@ def _speeds(entry: Entry, fastest_float: Entry | None, study: Study) -> str:
         if not parts and entry.artifact and other.artifact and other.artifact.size_bytes:
             ratio = entry.artifact.size_bytes / other.artifact.size_bytes
             size = f" at {number(ratio, 2)}x its size"
-        parts.append(f"{value} as fast as {other.phrase} ({level}{interval}){size}")
+        doubt = "" if measured.distinguishable else ", which cannot be told apart"
+        parts.append(f"{value} as fast as {other.phrase} ({level}{interval}{doubt}){size}")
     return ", and ".join(parts)

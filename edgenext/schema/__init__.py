@@ -39,6 +39,7 @@ from edgenext.schema.latency import BenchReport as BenchReport
 from edgenext.schema.latency import BenchResult as BenchResult
 from edgenext.schema.latency import Environment as Environment
 from edgenext.schema.latency import Latency as Latency
+from edgenext.schema.latency import NoiseFloor as NoiseFloor
 from edgenext.schema.latency import Published as Published
 from edgenext.schema.latency import Ratio as Ratio
 from edgenext.schema.latency import Sustained as Sustained

@@ -18,6 +18,8 @@ class EvalResult(Record):
     runtime: str = ""
     evidence: Evidence = "host"
     data: SubsetInfo | None = None
+    fallback: str = ""
+    """What the runtime computed instead of what the file asks for, such as bf16 as f32."""
 
 
 class EvalReport(Record):
@@ -67,6 +69,8 @@ class Comparison(Record):
     scheme: str = ""
     runtime: str = ""
     evidence: Evidence = "host"
+    fallback: str = ""
+    """As in `EvalResult`."""
 
 
 class CompareReport(Record):

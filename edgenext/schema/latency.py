@@ -60,6 +60,13 @@ class BenchResult(Record):
     unit_asked: str = ""
     units: dict[str, dict[str, int]] = Field(default_factory=dict)
     partitions: int | None = None
+    precision_asked: str = ""
+    """The precision that the file asks for in its float operators, such as `bf16`; empty if its
+    runtime does not tell."""
+    precision: str = ""
+    """The precision in which the runtime says that it computes them."""
+    precision_emulated: bool | None = None
+    """Whether the CPU has no instructions for that precision; None if unknown."""
     telemetry: Telemetry | None = None
     round_ends_s: tuple[float, ...] = ()
     """When each round ended, in seconds from the first: the time axis of a sustained run."""
@@ -84,13 +91,40 @@ class Sustained(Record):
 
 
 class Ratio(Record):
-    """Latency of `a` / latency of `b`: the median of per-round ratios with a bootstrap interval."""
+    """Latency of `a` / latency of `b`: the median of per-round ratios with its 95 % interval.
+
+    `ci95` is the bootstrap interval over the rounds (`rounds_ci95`) widened by the noise floor of
+    the benchmark. `distinguishable` is whether `ci95` excludes 1. Both are None in results of
+    earlier versions, whose `ci95` is over the rounds alone.
+    """
 
     a: str
     b: str
     median: float
     ci95: tuple[float, float]
     valid: bool = True
+    rounds_ci95: tuple[float, float] | None = None
+    distinguishable: bool | None = None
+
+
+class NoiseFloor(Record):
+    """The first artifact against itself (A/A): a second process took turns with all the others.
+
+    `ratio` is the latency of the second process / that of the first, the median of per-round
+    ratios, `ci95` its bootstrap interval. `floor` is how far `ci95` reaches from 1, as a factor
+    less one: 0.02 means that a ratio from 1/1.02 to 1.02 says nothing. `valid` and `reasons` are
+    those of the second process's latency.
+    """
+
+    artifact: str
+    ratio: float
+    ci95: tuple[float, float]
+    floor: float
+    valid: bool
+    reasons: tuple[str, ...] = ()
+    noisy: bool = False
+    samples_ms: tuple[float, ...] = ()
+    rounds: tuple[int, ...] = ()
 
 
 class Published(Record):
@@ -127,6 +161,8 @@ class BenchReport(Record):
 
     results: tuple[BenchResult, ...]
     ratios: tuple[Ratio, ...]
+    noise: NoiseFloor | None = None
+    """None if the base was not measured twice, as in results of earlier versions."""
     environment: Environment | None = None
     device: DeviceFacts | None = None
     after: DeviceFacts | None = None

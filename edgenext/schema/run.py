@@ -89,9 +89,11 @@ class Verdict(Record):
 class Candidate(Record):
     """An artifact that a search tried, measured on the images used for choosing.
 
-    `speed` is relative to the float file of the same search, from interleaved rounds; `meets` is
-    whether the upper end of the drop's interval is below the budget; `front` whether no other
-    candidate is both cheaper and closer to the float network.
+    `speed` is relative to the float file of the same search, from interleaved rounds, `speed_ci95`
+    its interval, which includes the noise floor; `valid` is whether its timing is. `meets` is
+    whether the upper end of the drop's interval is below the budget: the float file itself has no
+    drop, and meets every budget. `front` is whether no other candidate is both cheaper and closer
+    to the float network; where the objective is latency, only valid timings count.
     """
 
     comparison: Comparison
@@ -101,6 +103,7 @@ class Candidate(Record):
     valid: bool
     meets: bool
     front: bool = False
+    speed_ci95: tuple[float, float] | None = None
     kept_float: dict[str, str] = Field(default_factory=dict)
 
 
@@ -108,7 +111,11 @@ class SearchReport(Record):
     """`quantize --max-drop --json`: every candidate, the chosen one, and its drop on new images.
 
     `final` is measured on images not used for choosing; `met` is about it. `images_needed` is how
-    many such images would show that the budget is met, None if no number would.
+    many such images would show that the budget is met if lost and gained images keep their shares,
+    None if the measured drop itself is not below the budget. `least_images` is how many images in
+    each half can show the budget for a file that changes no answer, None if no number can;
+    `expected_images` the same for one that loses and gains 0.5 % each. `noise_floor` is that of the
+    latencies, as in `NoiseFloor`.
     """
 
     model: str
@@ -124,4 +131,7 @@ class SearchReport(Record):
     choosing: SubsetInfo
     reporting: SubsetInfo
     environment: Environment | None = None
+    noise_floor: float | None = None
+    least_images: int | None = None
+    expected_images: int | None = None
     sentence: str

@@ -113,21 +113,25 @@ def measured(
 
 def test_ratios_stand_both_ways_beside_the_first(make_artifact: Callable[..., Artifact]) -> None:
     results, samples = measured(make_artifact, 10.0, 5.0, 20.0)
-    four = latency_ratios(results, samples, seed=0)
+    four = latency_ratios(results, samples, seed=0, floor=0.02)
     assert [(r.a, r.b) for r in four] == [("x1", "x0"), ("x0", "x1"), ("x2", "x0"), ("x0", "x2")]
     for ratio, truth in zip(four, (0.5, 2.0, 2.0, 0.5), strict=True):
         assert ratio.median == pytest.approx(truth, rel=0.005)
         assert ratio.ci95[0] <= ratio.median <= ratio.ci95[1]
-        # The rounds vary by 4 %, their ratios by far less.
-        assert ratio.ci95[1] - ratio.ci95[0] < 0.01 * truth
-        assert ratio.valid
-    assert four == latency_ratios(results, samples, seed=0)
+        # The rounds vary by 4 %, their ratios by far less; the floor adds 2 % at both ends.
+        low, high = ratio.rounds_ci95
+        assert high - low < 0.01 * truth
+        assert ratio.ci95 == pytest.approx((low / 1.02, high * 1.02))
+        assert ratio.valid and ratio.distinguishable
+    assert four == latency_ratios(results, samples, seed=0, floor=0.02)
+    assert not any(r.distinguishable for r in latency_ratios(results, samples, seed=0, floor=1.1))
 
 
 def test_a_ratio_with_an_invalid_side_is_invalid(make_artifact: Callable[..., Artifact]) -> None:
     results, samples = measured(make_artifact, 10.0, 5.0, 20.0)
     results[1] = results[1].model_copy(update={"valid": False})
-    assert [r.valid for r in latency_ratios(results, samples, seed=0)] == [False, False, True, True]
+    ratios = latency_ratios(results, samples, seed=0, floor=0.01)
+    assert [r.valid for r in ratios] == [False, False, True, True]
 
 
 def test_artifacts_that_share_a_name_are_told_apart(make_artifact: Callable[..., Artifact]) -> None:

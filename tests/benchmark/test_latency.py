@@ -25,7 +25,7 @@ def test_bench_measures_and_compares(make_artifact: Callable[..., Artifact]) -> 
     steps: list[tuple[str, int, int]] = []
     report = bench_artifacts([one, two], BenchOptions(rounds=6), lambda *step: steps.append(step))
     assert children() == before
-    assert steps == [("benchmarking", i, 8) for i in range(1, 9)]
+    assert steps == [("benchmarking", i, 9) for i in range(1, 10)]
     assert [r.artifact for r in report.results] == ["one", "two"]
     for row, artifact in zip(report.results, (one, two), strict=True):
         assert (row.runtime, row.device, row.evidence) == ("onnxruntime", "cpu", "host")
@@ -45,6 +45,13 @@ def test_bench_measures_and_compares(make_artifact: Callable[..., Artifact]) -> 
     # Eight layers of sixteen channels are more work than one of eight on any machine.
     assert back.median > 1
     assert not back.valid
+    noise = report.noise
+    assert noise and noise.artifact == "one"
+    assert noise.rounds == report.results[0].rounds, "it took turns with the others"
+    assert noise.samples_ms != report.results[0].samples_ms
+    assert noise.floor >= max(noise.ratio - 1, 1 / noise.ratio - 1)
+    assert back.rounds_ci95 and back.ci95[0] < back.rounds_ci95[0] <= back.median
+    assert back.ci95[1] == pytest.approx(back.rounds_ci95[1] * (1 + noise.floor))
     assert report.environment is not None
     assert report.environment.packages["onnxruntime"]
     assert BenchReport.model_validate_json(report.model_dump_json()) == report
@@ -63,7 +70,9 @@ def test_an_artifact_with_another_batch_is_measured_and_marked(
 
 def test_a_sustained_run_goes_on_for_its_time(make_artifact: Callable[..., Artifact]) -> None:
     options = BenchOptions(rounds=1, sustained_s=0.5)
-    (row,) = bench_artifacts([make_artifact()], options).results
+    report = bench_artifacts([make_artifact()], options)
+    (row,) = report.results
+    assert report.ratios == () and report.noise and report.noise.rounds == row.rounds
     assert len(row.rounds) > 1 and len(row.round_ends_s) == len(row.rounds)
     assert row.sustained and row.sustained.seconds >= 0.5
 
@@ -80,10 +89,14 @@ def test_a_refused_file_ends_the_other_workers(make_artifact: Callable[..., Arti
 def test_what_the_progress_raises_ends_the_workers(make_artifact: Callable[..., Artifact]) -> None:
     before = children()
 
+    started: set[int] = set()
+
     def stop(task: str, done: int, total: int, /) -> None:
         if done > 2:
+            started.update(children() - before)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         bench_artifacts([make_artifact()], BenchOptions(rounds=5), stop)
+    assert len(started) == 2, "the base has two processes"
     assert children() == before

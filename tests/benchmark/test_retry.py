@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgenext.benchmark.retry import noisy, quietest
-from edgenext.schema import BenchReport, BenchResult, Latency
+from edgenext.schema import BenchReport, BenchResult, Latency, NoiseFloor
 
 QUIET, NOISY, IMPOSSIBLE = "quiet", "noisy", "impossible"
 
@@ -52,6 +52,24 @@ def test_the_one_with_most_valid_latencies_is_kept_whatever_they_are() -> None:
     some = report(QUIET, NOISY, ms=9)
     assert choose([report(NOISY, NOISY), some, report(NOISY, NOISY, ms=2)], 3) == (1, 3, 2)
     assert choose([some, report(QUIET, NOISY, ms=2)], 2) == (0, 2, 1)
+
+
+def second(state: str) -> BenchReport:
+    """A benchmark whose base has a second process that was disturbed, or not."""
+    noise = NoiseFloor(
+        artifact="0",
+        ratio=1,
+        ci95=(0.99, 1.01),
+        floor=0.01,
+        valid=state == QUIET,
+        noisy=state == NOISY,
+    )
+    return report(QUIET, QUIET).model_copy(update={"noise": noise})
+
+
+def test_a_noise_floor_that_was_disturbed_is_measured_again() -> None:
+    assert choose([second(NOISY), second(QUIET)], 3) == (1, 2, 1)
+    assert not noisy(second(QUIET)) and not noisy(second(IMPOSSIBLE))
 
 
 def test_what_no_try_can_mend_is_not_tried_again() -> None:

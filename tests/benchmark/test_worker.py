@@ -281,7 +281,7 @@ def test_no_worker_outlives_its_parent(
         while int(parent.stdout.readline()) < 4:
             pass
         workers = [p.pid for p in psutil.Process(parent.pid).children(recursive=True)]
-        assert len(workers) == 2
+        assert len(workers) == 3
         parent.send_signal(ending)
         parent.communicate(timeout=20)
         assert parent.returncode != 0

@@ -54,7 +54,16 @@ BENCH = {
             "valid": bool, "reasons": [str],
         }
     ],
-    "ratios": [{"a": str, "b": str, "median": float, "ci95": (float, float)}],
+    "ratios": [
+        {
+            "a": str, "b": str, "median": float, "ci95": (float, float), "valid": bool,
+            "rounds_ci95": (float, float), "distinguishable": bool,
+        }
+    ],
+    "noise": {
+        "artifact": str, "ratio": float, "ci95": (float, float), "floor": float, "valid": bool,
+        "reasons": [str], "samples_ms": [float], "rounds": [int],
+    },
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from tiny_artifacts import tiny_artifact
 from edgenext.commands.config import StressStage, make_config, read_config
 from edgenext.commands.stages import Stages
 from edgenext.errors import UsageError
+from edgenext.quantize.baseline_rows import DEFAULT_BASELINES
 from edgenext.schema.key import Inputs
 
 
@@ -70,11 +71,12 @@ def test_a_twin_is_made_only_where_it_is_asked_for() -> None:
 
 def test_the_demo_is_a_configuration_and_stresses_its_network() -> None:
     config = read_config(Path(__file__).parents[2] / "demo.toml", {})
-    assert config.stress is not None and config.baselines == ("onnxruntime",)
+    assert config.stress is not None and config.baselines == DEFAULT_BASELINES
 
 
 def test_the_usual_baseline_is_there_where_it_makes_the_scheme() -> None:
-    assert make_config({"model": "m", "data": "d"}).baselines == ("onnxruntime",)
+    usual = make_config({"model": "m", "data": "d"}).baselines
+    assert usual == DEFAULT_BASELINES == ("onnxruntime", "onnxruntime-folded")
     other = {"model": "m", "data": "d", "quantize": {"scheme": "fp16", "target": "jetson"}}
     assert make_config(other).baselines == ()
     assert make_config(other | {"baselines": ["nncf"]}).baselines == ("nncf",)

@@ -52,6 +52,25 @@ def test_a_complete_run() -> None:
     assert (loaded.evidence, loaded.burst, loaded.first_ms) == ("device", 2, 2.0)
 
 
+def test_the_second_process_of_the_base_is_apart() -> None:
+    second = {"second": True}
+    lines = (
+        start("j"),
+        ready(A),
+        ready(A) | second,
+        *(burst(A, n, 1.0) for n in range(2)),
+        *(burst(A, n, 1.5) | second for n in range(2)),
+    )
+    record = record_events(events(*lines))
+    assert record.artifacts.keys() == {A} and record.artifacts[A].rounds == ((1.0,), (1.0,))
+    assert record.second and record.second.ready
+    assert record.second.rounds == ((1.5,), (1.5,))
+    again = record_events(events(*lines, start("j"), ready(A) | second, burst(A, 0, 2.0) | second))
+    assert again.second and again.second.rounds == ((2.0,),), "measured anew after a restart"
+    with pytest.raises(DeviceError, match="round 1 after 0 rounds"):
+        record_events(events(start("j"), ready(A) | second, burst(A, 1, 1.0) | second))
+
+
 def test_unknown_keys_and_events_of_a_newer_runner_are_ignored() -> None:
     newer = start("j") | {"colour": "blue"}
     newer["environment"]["colour"] = newer["facts"]["colour"] = "blue"

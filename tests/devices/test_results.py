@@ -76,6 +76,21 @@ def test_a_quiet_run_on_the_unit_asked_for_is_valid(tmp_path: Path) -> None:
     assert report.environment == MACHINE and report.eval is None
 
 
+def test_the_noise_floor_is_the_devices_own(tmp_path: Path) -> None:
+    request = orin_request("fp32", "w8a8-static")
+    record = recorded(request, measured(4.0), measured(3.9))
+    floors, apart = [], []
+    for second in (measured(4.2), measured(4.01), None):
+        report = device_report(request, replace(record, second=second), FACTS, tmp_path)
+        floors.append(report.noise and report.noise.floor)
+        apart.append({r.distinguishable for r in report.ratios})
+    assert floors == [pytest.approx(0.05), pytest.approx(0.02), None]
+    assert apart == [{False}, {True}, {False}], "2.5 % faster; without a floor 3 % are assumed"
+    emulated = orin_request("fp32", "w8a8-static", emulator="qemu")
+    quiet = device_report(emulated, replace(record, second=measured(4.2)), FACTS, tmp_path)
+    assert quiet.noise is None and quiet.ratios == ()
+
+
 def test_a_fallback_is_not_valid_for_the_unit(tmp_path: Path) -> None:
     fallback = row(orin_request("fp32"), measured(4.0, "cpu"), tmp_path)
     assert not fallback.valid and (fallback.unit_asked, fallback.unit) == ("tensorrt", "cpu")

@@ -116,10 +116,16 @@ def test_it_is_one_file_and_the_same_each_time(tmp_path: Path) -> None:
 def test_it_measures_and_computes_the_same_logits_as_here(
     tmp_path: Path, artifacts: list[Artifact], images: np.ndarray
 ) -> None:
-    job = PreparedJob(tmp_path, artifacts, images)
+    job = PreparedJob(tmp_path, artifacts, images, repeat_base=True)
     done = job.run()
     assert (done.returncode, done.stderr) == (0, "")
     record = job.record
+    lines = (job.folder / "results.jsonl").read_text().splitlines()
+    turns = [e for e in map(json.loads, lines) if e["event"] == "round"]
+    one, two = (f.manifest.sha256 for f in artifacts)
+    assert [e["artifact"] for e in turns] == [one, two, one] * 2, "the base takes two turns"
+    assert [bool(e.get("second")) for e in turns] == [False, False, True] * 2
+    assert record.second and len(record.second.rounds) == 2
     assert record.done and record.conditions and record.environment.packages["onnxruntime"]
     for file, batch in zip(artifacts, (2, 1), strict=True):
         measurements = record.artifacts[file.manifest.sha256]

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.benchmark.latency import latency_percentiles
+from edgenext.benchmark.noise import LEAST_FLOOR, latency_ratio, noise_floor
 from edgenext.metrics.accuracy import accuracy, paired_comparison, score
-from edgenext.metrics.statistics import bootstrap_median_interval, mcnemar_exact, tango_interval
+from edgenext.metrics.statistics import mcnemar_exact, tango_interval
 from edgenext.schema import (
     Accuracy,
     BenchReport,
@@ -141,23 +142,41 @@ def timed(
     )
 
 
-def ratios(results: Sequence[BenchResult]) -> tuple[Ratio, ...]:
+def samples_of(result: BenchResult) -> list[list[float]]:
+    """A result's samples in ms by round."""
+    return np.reshape(result.samples_ms, (len(result.rounds), -1)).tolist()
+
+
+def ratios(results: Sequence[BenchResult], floor: float = LEAST_FLOOR) -> tuple[Ratio, ...]:
     """Every artifact against the first and the first against it, as a benchmark gives them."""
-    medians = [np.median(np.reshape(r.samples_ms, (len(r.rounds), -1)), axis=1) for r in results]
-    pairs = []
-    for other in range(1, len(results)):
-        for a, b in ((other, 0), (0, other)):
-            each = medians[a] / medians[b]
-            pairs.append(
-                Ratio(
-                    a=results[a].artifact,
-                    b=results[b].artifact,
-                    median=float(np.median(each)),
-                    ci95=bootstrap_median_interval(each, 0),
-                    valid=results[a].valid and results[b].valid,
-                )
-            )
-    return tuple(pairs)
+    return tuple(
+        latency_ratio(
+            (results[a].artifact, results[b].artifact),
+            (samples_of(results[a]), samples_of(results[b])),
+            floor=floor,
+            seed=0,
+            valid=results[a].valid and results[b].valid,
+        )
+        for other in range(1, len(results))
+        for a, b in ((other, 0), (0, other))
+    )
+
+
+def benchmark(
+    results: Sequence[BenchResult],
+    second: BenchResult | None = None,
+    environment: Environment | None = ENVIRONMENT,
+) -> BenchReport:
+    """A benchmark whose first file took `second` in another process; the same time if not given."""
+    first = results[0]
+    second = second or first.model_copy()
+    noise = noise_floor(first, second, (samples_of(first), samples_of(second)), 0)
+    return BenchReport(
+        results=tuple(results),
+        ratios=ratios(results, noise.floor),
+        noise=noise,
+        environment=environment,
+    )
 
 
 def summary(
@@ -174,6 +193,7 @@ def summary(
     corrupt: tuple[str, ...] = (),
     environment: Environment | None = ENVIRONMENT,
     stages: dict[str, float] | None = None,
+    second_ms: float | None = None,
 ) -> RunSummary:
     """A run of three artifacts; keywords name what is unusual about it."""
     data = SubsetInfo(
@@ -213,7 +233,9 @@ def summary(
             others=(compared(FOLDED, 0, 0, n), pair),
             data=data,
         ),
-        bench=BenchReport(results=tuple(timings), ratios=ratios(timings), environment=environment),
+        bench=benchmark(
+            timings, timed(PLAIN, second_ms, noise=noise) if second_ms else None, environment
+        ),
         calibration=SubsetInfo(
             data="tiny-imagenet-train.zip",
             split="train",

@@ -10,7 +10,7 @@ from edgenext.report.twin import TITLE, twin_table
 from edgenext.report.verdict import judge
 from edgenext.schema import TwinReport, TwinRow
 
-OWN, BASELINE = "edgenext", "onnxruntime with its defaults"
+OWN, BASELINE = "edgenext", "onnxruntime (defaults)"
 
 
 def twin(same_file: bool = True, lost: int = 90) -> TwinReport:
@@ -47,6 +47,24 @@ def test_the_collapse_and_the_cure_stand_in_the_report() -> None:
         assert TITLE in document and "8.50" in document and "not timed" in document
     assert "<code>edgenext stress</code>" in html
     assert "`edgenext stress`" in text
+
+
+def test_what_holds_on_the_folded_graph_is_due_to_folding() -> None:
+    report = twin()
+    pair = compared("folded", 7, 5, 1000, 30.0)
+    rows = [
+        *report.rows,
+        *(TwinRow(engine="nncf", on=on, comparison=pair) for on in ("network", "twin")),
+    ]
+    table = twin_table(
+        study_of(
+            summary().model_copy(update={"twin": report.model_copy(update={"rows": tuple(rows)})})
+        )
+    )
+    assert table is not None
+    *_, nncf, cause = table.findings
+    assert nncf.startswith("NNCF (folded graph) writes the same file for the twin as for the netw")
+    assert cause.endswith("what helps on the twin is folding, not the quantizer.")
 
 
 def test_nothing_is_said_that_the_rows_do_not_show() -> None:

@@ -8,9 +8,9 @@ from report_runs import (
     INT8,
     PLAIN,
     SCHEMES,
+    benchmark,
     compared,
     exported,
-    ratios,
     summary,
     timed,
 )
@@ -76,9 +76,50 @@ def test_speeds_that_cannot_be_told_apart_give_no_verdict() -> None:
     verdict = verdict_on(summary(ms=(12.8, 10.0, 10.0), noise=0.03))
     assert verdict.pays is None
     assert "its speed and that of the folded FP32 export cannot be told apart" in verdict.sentence
-    assert "more rounds would narrow it" in verdict.reasons[0]
+    assert "more rounds would not help" in verdict.reasons[0]
     assert verdict.recommended is None
     assert "hip net" not in " ".join((verdict.sentence, *verdict.reasons))
+
+
+def test_a_speed_within_the_noise_floor_is_no_win() -> None:
+    """The second process of the plain file is 2 % slower: 1.01 says nothing, 1.06 does."""
+    close = summary(ms=(12.8, 10.1, 10.0), noise=0.0, second_ms=12.8 * 1.02)
+    ratio = next(r for r in close.bench.ratios if (r.a, r.b) == (INT8, PLAIN))
+    assert close.bench.noise and close.bench.noise.floor == pytest.approx(0.02, abs=1e-3)
+    assert ratio.rounds_ci95 and ratio.ci95[0] < ratio.rounds_ci95[0]
+    verdict = verdict_on(close)
+    assert (verdict.pays, verdict.recommended) == (None, None)
+    assert "cannot be told apart on this machine" in verdict.sentence
+    assert "1.01x as fast as the folded FP32 export (0.99" in verdict.sentence
+    assert "within the noise floor, so more rounds would not help" in verdict.reasons[0]
+    assert "the noise floor is 2.0 %" in verdict.reasons[0]
+    clear = summary(ms=(12.8, 10.6, 10.0), noise=0.0, second_ms=12.8 * 1.02)
+    assert verdict_on(clear).pays is True
+    noisier = summary(ms=(12.8, 10.6, 10.0), noise=0.0, second_ms=12.8 / 1.08)
+    assert verdict_on(noisier).pays is None
+    slower = summary(ms=(12.8, 10.0, 10.1), noise=0.0, second_ms=12.8 * 1.02)
+    assert verdict_on(slower).pays is None, "nor is it a loss"
+
+
+def test_without_a_second_process_a_floor_is_assumed() -> None:
+    """Results of an earlier version, and of runners that measure each file once."""
+    run = summary(ms=(12.8, 10.25, 10.0), noise=0.0)
+    old = [r.model_copy(update={"rounds_ci95": None, "distinguishable": None})
+           for r in run.bench.ratios]  # fmt: skip
+    bench = run.bench.model_copy(update={"ratios": tuple(old), "noise": None})
+    verdict = verdict_on(run.model_copy(update={"bench": bench}))
+    assert verdict.pays is None
+    assert "no noise floor was measured, 3.0 % is assumed" in verdict.reasons[0]
+    assert verdict_on(run).pays is True, "a floor of 2 % was measured"
+
+
+def test_of_files_that_cannot_be_told_apart_the_nearer_one_is_judged() -> None:
+    run = two_int8(ms=8.2, lost=41)
+    *others, extra = run.compare.others
+    for db, name in ((40.0, "other"), (20.0, INT8)):
+        nearer = (*others, extra.model_copy(update={"sqnr_db": db}))
+        compare = run.compare.model_copy(update={"others": nearer})
+        assert verdict_on(run.model_copy(update={"compare": compare})).artifact == name
 
 
 def test_a_drop_over_the_budget_does_not_pay_however_fast() -> None:
@@ -114,7 +155,9 @@ def test_no_number_of_images_is_promised_for_a_drop_over_the_budget() -> None:
     verdict = verdict_on(summary(n=200, lost=5, gained=2))
     assert verdict.pays is None
     assert verdict.images_needed is None
-    assert "more images are unlikely to help" in verdict.sentence
+    assert "so these images cannot tell" in verdict.sentence
+    # the interval contains the budget: that no number of images would do is not known
+    assert "images that flip as often would show it" in verdict.reasons[1]
 
 
 def test_a_gain_is_called_one() -> None:
@@ -174,7 +217,7 @@ def test_a_drop_on_the_calibration_images_gives_no_verdict() -> None:
 def without(run: RunSummary, name: str) -> RunSummary:
     """The run without one artifact's timing."""
     results = [r for r in run.bench.results if r.artifact != name]
-    bench = BenchReport(results=tuple(results), ratios=ratios(results) if results else ())
+    bench = benchmark(results)
     return run.model_copy(update={"bench": bench})
 
 
@@ -233,7 +276,7 @@ def two_int8(ms: float, lost: int) -> RunSummary:
         update={
             "artifacts": (*run.artifacts, exported("other")),
             "compare": run.compare.model_copy(update={"others": (*run.compare.others, extra)}),
-            "bench": BenchReport(results=tuple(results), ratios=ratios(results)),
+            "bench": benchmark(results),
         }
     )
 
@@ -256,7 +299,7 @@ def with_bf16(ms: float, lost: int, gained: int = 38) -> RunSummary:
         update={
             "artifacts": (*run.artifacts, exported("net-bf16").model_copy(update=bf16)),
             "compare": run.compare.model_copy(update={"others": (*run.compare.others, extra)}),
-            "bench": BenchReport(results=tuple(results), ratios=ratios(results)),
+            "bench": benchmark(results),
         }
     )
 

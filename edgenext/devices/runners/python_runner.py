@@ -35,7 +35,7 @@ SENSOR_S = 3.0
 """How long each artifact runs without a pause while its power is read."""
 MAIN = "import sys; from runner.run import main; sys.exit(main(sys.argv[1:]))"
 """The `__main__` of the runner's file."""
-EMULATED = {"rounds": 1, "min_warmup": 1, "max_warmup": 1}
+EMULATED = {"rounds": 1, "min_warmup": 1, "max_warmup": 1, "repeat_base": False}
 """Settings under emulation, where times are not reported and all is a hundred times slower."""
 
 
@@ -147,6 +147,7 @@ def job_of(request: DeviceRequest, pixels: Path) -> DeviceJob:
         rounds=options.rounds,
         seed=options.seed,
         sustained_s=options.sustained_s,
+        repeat_base=True,
         sensor=(tegrastats, "--interval", "200") if tegrastats else (),
         sensor_s=SENSOR_S if tegrastats and not request.facts.emulator else 0.0,
     )
@@ -169,7 +170,7 @@ def with_progress(
     for event in events:
         if isinstance(event, ErrorEvent) and event.artifact is None:
             raise DeviceError(f"{device}: {event.message}")
-        if isinstance(event, RoundEvent) and event.artifact == last:
+        if isinstance(event, RoundEvent) and event.artifact == last and not event.second:
             total = max(request.options.rounds, event.round + 1)
             progress(f"benchmarking on {device}", event.round + 1, total)
         elif isinstance(event, LogitsEvent) and event.artifact in names:

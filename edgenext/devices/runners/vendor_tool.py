@@ -96,15 +96,22 @@ def measure_with_tool(
     job = hashlib.sha256(script_path.encode()).hexdigest()[:16]
     task = DeviceTask(job, ("sh", script_path), "out", request.options.limit_s, request.clocks)
     rounds: dict[str, list[ToolRound]] = {a.manifest.sha256: [] for a in request.artifacts}
+    second: list[ToolRound] = []
     done = False
     for step in read_steps(link.run(task), nonce):
         done |= step.words[0] == "done"
-        _read_step(step, request, tool, rounds, progress)
+        _read_step(step, request, tool, rounds, second, progress)
     for artifact in request.artifacts if request.images else ():
         _fetch_logits(link, job, request, artifact, tool, folder)
     link.remove(job)
     measurements = {sha256: _measurements(sha256, of_one) for sha256, of_one in rounds.items()}
-    return RunnerRecord(job, environment_of(request.facts), artifacts=measurements, done=done)
+    return RunnerRecord(
+        job,
+        environment_of(request.facts),
+        artifacts=measurements,
+        second=_measurements(request.artifacts[0].manifest.sha256, second),
+        done=done,
+    )
 
 
 def job_script(
@@ -135,9 +142,10 @@ def job_script(
         "round=0 start=$(date +%s)",
         f"while [ $round -lt {request.options.rounds} ] || {time_left}; do",
     ]
-    for artifact, model in zip(request.artifacts, models, strict=True):
+    turns = [("round", a, m) for a, m in zip(request.artifacts, models, strict=True)]
+    for word, artifact, model in (*turns, ("second", request.artifacts[0], models[0])):
         sha256 = artifact.manifest.sha256
-        lines += [f"say round {sha256} $round"]
+        lines += [f"say {word} {sha256} $round"]
         lines += [f"{{ {tool.time(model)}; }} 2>&1", f"must $? {sha256}"]
     lines += ["round=$((round + 1))", "done"]
     if request.images:
@@ -220,12 +228,16 @@ def _read_step(
     request: DeviceRequest,
     tool: VendorTool,
     rounds: dict[str, list[ToolRound]],
+    second: list[ToolRound],
     progress: Progress,
 ) -> None:
-    """Add the results of a step to the rounds by sha256, and report progress."""
+    """Add the results of a step to the rounds by sha256, and report progress.
+
+    `second` are the rounds of the first artifact's second turn.
+    """
     word, *arguments = step.words
     if word == "begin":  # the rounds of an earlier attempt do not count
-        for of_one in rounds.values():
+        for of_one in (*rounds.values(), second):
             of_one.clear()
     names = dict(zip((a.manifest.sha256 for a in request.artifacts), request.names, strict=True))
     if not arguments or arguments[0] not in names:
@@ -236,6 +248,10 @@ def _read_step(
         of_one.append(tool.read_round(artifact, step.text))
         total = max(len(of_one), request.options.rounds)
         progress(f"benchmarking on {device}", len(of_one), total)
+    elif word == "second":
+        second.append(tool.read_round(artifact, step.text))
+    elif word == "end" and second and second[-1].ended_s is None:
+        second[-1] = replace(second[-1], ended_s=float(arguments[1]))
     elif word == "end" and of_one and of_one[-1].ended_s is None:
         of_one[-1] = replace(of_one[-1], ended_s=float(arguments[1]))
     elif word == "logits" and request.images:

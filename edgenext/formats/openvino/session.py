@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgenext.errors import RuntimeFailedError
 from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed, one_line
 from edgenext.schema import Evidence, Manifest, TensorSpec
+from edgenext.system.cpu import cpuinfo, multiplies_bf16
 from edgenext.system.native_output import native_output_hidden
 
 if TYPE_CHECKING:
@@ -58,6 +59,23 @@ def precision(manifest: Manifest) -> str:
     """The precision of operators that are not in 8 bits: `bf16` or `f32`."""
     rest = (manifest.recipe or {}).get("rest")
     return "bf16" if "bf16" in (manifest.scheme, rest) else "f32"
+
+
+def precision_fallback(requested: str, actual: str, has_bf16: bool | None) -> str:
+    """What is computed instead of the requested precision; empty where nothing is.
+
+    Args:
+        requested: `f32` or `bf16`.
+        actual: the precision in which OpenVINO says that it computes.
+        has_bf16: whether the CPU multiplies bfloat16; None if that is not known. OpenVINO accepts
+            bf16 on every CPU with AVX-512, and emulates it where the CPU has no such instruction.
+    """
+    if requested == "bf16" and has_bf16 is False:
+        computed = f"as {actual}" if actual != requested else "by emulation"
+        return f"bf16 was computed {computed} (this CPU has no bf16 instructions)"
+    if actual != requested:
+        return f"{requested} was computed as {actual} (OpenVINO chose that for this CPU)"
+    return ""
 
 
 PLUMBING = ("Constant", "Parameter", "Result")
@@ -104,12 +122,15 @@ class OpenVinoSession(ArtifactSession):
         super().__init__(manifest)
         self._model = model
         try:
-            requested = precision(manifest)
+            self.precision_asked = precision(manifest)
             with native_output_hidden():  # OpenVINO's readers of other formats print warnings
-                compiled = compiled_model(model, threads, requested)
-            actual = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-            if actual != requested:
-                self.fallback = f"OpenVINO computes in {actual} here, not {requested}, for this CPU"
+                compiled = compiled_model(model, threads, self.precision_asked)
+            self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+            has_bf16 = multiplies_bf16(cpuinfo())
+            lacks_bf16 = None if has_bf16 is None else not has_bf16
+            self.precision_emulated = lacks_bf16 if self.precision == "bf16" else False
+            self.fallback = precision_fallback(self.precision_asked, self.precision, has_bf16)
+            if self.fallback:
                 _log.warning("%s: %s", manifest.file, self.fallback)
             self._output = compiled.output(manifest.outputs[0].name)
             self._request = compiled.create_infer_request()

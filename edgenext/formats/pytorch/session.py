@@ -21,6 +21,8 @@ class TorchSession:
     evidence: Evidence = "host"
     batch: int | None = None
     fallback = ""
+    precision_asked, precision = "f32", "f32"
+    precision_emulated: bool | None = False
 
     def __init__(self, network: EdgeNeXt, transform: EvalTransform) -> None:
         self.network, self.transform = network.eval(), transform

@@ -25,6 +25,7 @@ from edgenext.formats.session import Session, logits
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
 from edgenext.schema import EvalTransform
+from edgenext.system.cpu import cpuinfo, multiplies_bf16
 
 TRANSFORM = EvalTransform(size=64, crop_pct=1.0)
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
@@ -98,14 +99,44 @@ def test_bfloat16_is_close_or_reported_as_a_fallback(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = artifact(tmp_path, scheme="bf16")
-    fallback = open_openvino(file).fallback
+    session = open_openvino(file)
+    native = multiplies_bf16(cpuinfo())
+    assert session.precision_asked == "bf16"
+    assert session.precision == ("bf16" if BF16 else "f32")
     if BF16:
         assert 25 < sqnr(file) < 60
-        assert fallback == "" and caplog.text == ""
     else:
         assert sqnr(file) > 100
-        assert fallback == "OpenVINO computes in f32 here, not bf16, for this CPU"
-        assert fallback in caplog.text
+    if native:
+        assert (session.fallback, session.precision_emulated, caplog.text) == ("", False, "")
+    else:
+        assert session.precision_emulated is BF16
+        computed = "by emulation" if BF16 else "as f32"
+        expected = f"bf16 was computed {computed} (this CPU has no bf16 instructions)"
+        assert session.fallback == expected
+        assert expected in caplog.text
+    plain = open_openvino(artifact(tmp_path, form="naive"))
+    assert (plain.precision_asked, plain.precision, plain.fallback) == ("f32", "f32", "")
+
+
+@pytest.mark.parametrize(
+    ("requested", "actual", "has_bf16", "fallback"),
+    [
+        ("bf16", "bf16", True, ""),
+        ("bf16", "bf16", None, ""),
+        ("bf16", "bf16", False, "bf16 was computed by emulation (this CPU has no bf16 instruc"),
+        ("bf16", "f32", False, "bf16 was computed as f32 (this CPU has no bf16 instructions)"),
+        ("bf16", "f32", None, "bf16 was computed as f32 (OpenVINO chose that for this CPU)"),
+        ("bf16", "f16", True, "bf16 was computed as f16 (OpenVINO chose that for this CPU)"),
+        ("f32", "f32", False, ""),
+        ("f32", "f16", True, "f32 was computed as f16 (OpenVINO chose that for this CPU)"),
+    ],
+)
+def test_what_computed_a_precision_is_told(
+    requested: str, actual: str, has_bf16: bool | None, fallback: str
+) -> None:
+    told = openvino.precision_fallback(requested, actual, has_bf16)
+    assert told.startswith(fallback) and bool(told) == bool(fallback)
 
 
 def test_the_manifest_gives_the_precision_of_float_operators(tmp_path: Path) -> None:

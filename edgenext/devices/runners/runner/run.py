@@ -53,7 +53,12 @@ class JobRun:
                 environment=environment(packages),
             )
             if not os.path.exists(LATENCY_DONE):
-                self.latencies(processes)
+                second = self.start(0) if self.job.get("repeat_base") else None
+                if second:
+                    stack.callback(second.close)
+                self.latencies(processes, second)
+                if second:
+                    second.close()
                 open(LATENCY_DONE, "w").close()
             if self.job.get("images"):
                 for process in processes:
@@ -61,8 +66,11 @@ class JobRun:
                     process.close()
         self.emit("done")
 
-    def latencies(self, processes):
-        """Load all artifacts, then run rounds in turn; the processes are then suspended."""
+    def latencies(self, processes, second):
+        """Load all artifacts, then run rounds in turn; the processes are then suspended.
+
+        `second` is a second process of the first artifact, or None.
+        """
         placements = [self.placement(index) for index in range(len(processes))]
         sensors = Sensors(self.job.get("sensor"))
         try:
@@ -75,7 +83,14 @@ class JobRun:
                 self.emit("ready", artifact=sha256, units=units, **answer)
                 loaded.append((process, sha256, answer["ready"]["burst"]))
                 process.suspend(True)
-            self.rounds(loaded, sensors)
+            turns = [(process, sha256, burst, {}) for process, sha256, burst in loaded]
+            if second:
+                answer, sha256 = second.call("load"), second.artifact["sha256"]
+                self.emit("ready", artifact=sha256, second=True, **answer)
+                turns.append((second, sha256, answer["ready"]["burst"], {"second": True}))
+                second.suspend(True)
+            self.rounds(turns, sensors)
+            self.sensor_load(loaded, sensors)
             for process, sha256, _ in loaded:
                 process.suspend(False)
                 self.emit("peak", artifact=sha256, **process.call("peak"))
@@ -93,21 +108,21 @@ class JobRun:
         finally:
             process.close()
 
-    def rounds(self, processes, sensors):
+    def rounds(self, turns, sensors):
         """Bursts in the order A B C A B C …, and the conditions of the machine during them."""
-        pids = [os.getpid()] + [process.process.pid for process, _, _ in processes]
+        pids = [os.getpid()] + [process.process.pid for process, _, _, _ in turns]
         start = time.monotonic()
         (busy, stolen), own = busy_seconds(self.cpus), process_seconds(pids)
         clocks, done = [], 0
         while done < self.job["rounds"] or time.monotonic() - start < self.job["sustained_s"]:
-            for process, sha256, burst in processes:
+            for process, sha256, burst, mark in turns:
                 process.suspend(False)
                 sensors.label = sha256
                 answer = process.call("burst", burst)
                 sensors.label = "between"
                 process.suspend(True)
                 at_s = time.monotonic() - start
-                self.emit("round", artifact=sha256, round=done, at_s=at_s, **answer)
+                self.emit("round", artifact=sha256, round=done, at_s=at_s, **answer, **mark)
             clock = clock_mhz(self.cpus)
             if clock:
                 clocks.append(clock)
@@ -122,8 +137,11 @@ class JobRun:
             stolen=max(stolen2 - stolen, 0.0) / (wall * (len(self.cpus) or cores)),
             clocks_mhz=clocks,
         )
+
+    def sensor_load(self, loaded, sensors):
+        """Run each artifact without a pause while the sensors are read."""
         if sensors.process and self.job["sensor_s"]:
-            for process, sha256, _ in processes:
+            for process, sha256, _ in loaded:
                 process.suspend(False)
                 sensors.label = "load " + sha256
                 answer = process.call("run_for", self.job["sensor_s"])
