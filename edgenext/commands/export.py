@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from edgenext.commands.bench import bench
 from edgenext.commands.context import Context
 from edgenext.commands.images import sample_images
@@ -69,7 +71,7 @@ def export_checkpoint(
     context: Context,
 ) -> Artifact:
     """Export a checkpoint into a folder; see `export`."""
-    images = sample_images(context, Subject(checkpoint=checkpoint), data).images
+    images = np.asarray(sample_images(context, Subject(checkpoint=checkpoint), data).images)
     path = out / settings.file_name(f"{checkpoint.name}-{checkpoint.eval.size}")
     return export_graph(context.graph(checkpoint, settings), settings, path, images)
 

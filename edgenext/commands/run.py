@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgenext.benchmark.environment import environment
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.bench import bench
@@ -20,6 +18,7 @@ from edgenext.commands.export import export_checkpoint
 from edgenext.commands.quantize import QuantizeSettings, quantize_subject
 from edgenext.commands.report import report
 from edgenext.commands.run_plan import RunPlan, resolve_run
+from edgenext.commands.run_predictions import keep_logits, keep_predictions
 from edgenext.commands.run_twin import quantize_twin
 from edgenext.commands.stages import Announce, Stages, silent
 from edgenext.commands.subject import Subject
@@ -42,7 +41,7 @@ from edgenext.schema import (
     RunSummary,
     TwinReport,
 )
-from edgenext.system.files import atomic_path, write_text
+from edgenext.system.files import write_text
 from edgenext.targets.target import form_for, require_target
 
 if TYPE_CHECKING:
@@ -159,19 +158,20 @@ def _evaluate(plan: RunPlan, artifacts: Sequence[Path]) -> tuple[EvalReport, Com
         subjects = [Subject(artifact=open_artifact(path)) for path in artifacts]
         subjects.append(Subject(checkpoint=plan.checkpoint))
         evaluation = evaluate_subjects(subjects, plan.data, plan.context)
-        arrays = {row.name: row.logits for row in evaluation.predictions}
-        path = out / "logits.npz"
-        with atomic_path(path) as temporary, temporary.open("wb") as f:
-            np.savez_compressed(f, allow_pickle=False, labels=evaluation.images.labels, **arrays)
         scores = eval_report(evaluation.predictions, evaluation.images)
         return [
-            path,
             _write(out / "eval.json", scores),
             _write(out / "compare.json", compared(evaluation)),
+            keep_predictions(out, evaluation),
+            *(keep_logits(out, evaluation) if plan.config.keep_logits else ()),
         ]
 
-    inputs = {"artifacts": _hashes(artifacts), "data": plan.evaluation.info.sha256}
-    _, scores, drops = plan.stages.stage("evaluate", inputs, produce)
+    inputs = {
+        "artifacts": _hashes(artifacts),
+        "data": plan.evaluation.info.sha256,
+        "keep_logits": plan.config.keep_logits,
+    }
+    scores, drops, *_ = plan.stages.stage("evaluate", inputs, produce)
     return (
         EvalReport.model_validate_json(scores.read_bytes()),
         CompareReport.model_validate_json(drops.read_bytes()),
