@@ -89,7 +89,7 @@ def show_data(info: object) -> None:
             images = "1 image" if count == 1 else f"{count} images"
             out.print(f"{images} could not be decoded: {listed(info.corrupt)}", soft_wrap=True)
         for note in notes(info):
-            out.print(note, soft_wrap=True)
+            out.print(note, soft_wrap=True, markup=False)
 
 
 def listed(names: Sequence[str], most: int = 10, of: int = 0) -> str:

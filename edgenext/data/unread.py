@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 
 from edgenext.data import heif, kinds
 from edgenext.data.sources import IndexedSource, ending
@@ -12,16 +11,27 @@ from edgenext.schema import SubsetInfo, UnreadFiles
 
 EXAMPLES = 5
 """Files of an ending that are named."""
+ENDINGS, OTHER = 10, ".*"
+"""Endings that are told apart, and how all others are called."""
 
 
 def unread_files(source: IndexedSource, root: str) -> tuple[UnreadFiles, ...]:
-    """The files in the class folders of `root` that are not read as images, by ending."""
+    """The files in the class folders of `root` that are not read as images, the most first."""
     prefix = f"{root}/" if root else ""
-    others = (file for file in source.files(root) if not source.is_image(file))
-    inside = sorted((f for f in others if "/" in f.removeprefix(prefix)), key=ending)
-    groups = ((_printable(name), list(files)) for name, files in groupby(inside, ending))
+    by_ending: dict[str, list[str]] = {}
+    for file in source.files(root):
+        if not source.is_image(file) and "/" in file.removeprefix(prefix):
+            by_ending.setdefault(ending(file), []).append(file)
+    groups = sorted(by_ending.items(), key=lambda group: (-len(group[1]), group[0]))
+    if len(groups) > ENDINGS:
+        rest = [file for _, files in groups[ENDINGS - 1 :] for file in files]
+        groups = [*groups[: ENDINGS - 1], (OTHER, rest)]
     return tuple(
-        UnreadFiles(ending=name, n=len(files), examples=tuple(map(_printable, files[:EXAMPLES])))
+        UnreadFiles(
+            ending=_printable(name),
+            n=len(files),
+            examples=tuple(map(_printable, files[:EXAMPLES])),
+        )
         for name, files in groups
     )
 

@@ -16,8 +16,8 @@ Doubles = NDArray[np.float64]
 
 MOST_DB = 200.0
 """SQNR of equal logits: JSON has no infinity, and float32 does not exceed about 150 dB."""
-CHUNK = 1 << 20
-"""Numbers converted to float64 at a time: 8 MiB, of which a dozen are needed at once."""
+CHUNK = 1 << 18
+"""Numbers converted to float64 at a time: 2 MiB, of which a dozen are needed at once."""
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ class TensorSpec(Record):
 class UnreadFiles(Record):
     """Files in the class folders of a data set that are not read as images.
 
-    `ending` is in lower case, empty for files without one; `n` counts them all; `examples` are
-    the paths of the first few.
+    `ending` is in lower case, empty for files without one, `.*` for all rarer ones; `n` counts
+    them all; `examples` are the paths of the first few.
     """
 
     ending: str

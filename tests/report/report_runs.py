@@ -1,4 +1,4 @@
-"""Runs to report on: summaries and logits that belong together."""
+"""Runs to report on: summaries and predictions that belong together."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.benchmark.latency import latency_percentiles
-from edgenext.metrics.accuracy import accuracy, paired_comparison, score
+from edgenext.metrics.accuracy import accuracy, paired_comparison, score, top_two
 from edgenext.metrics.statistics import bootstrap_median_interval, mcnemar_exact, tango_interval
+from edgenext.report.predictions import RunPredictions, save_predictions
 from edgenext.schema import (
     Accuracy,
     BenchReport,
@@ -279,11 +280,18 @@ def measured(**unusual: object) -> tuple[RunSummary, dict[str, NDArray[np.generi
     )
 
 
+def predictions_of(arrays: dict[str, NDArray[np.generic]]) -> RunPredictions:
+    """The predictions of logits and their labels."""
+    values = {k: v.astype(np.float32) for k, v in arrays.items() if k != "labels"}
+    labels = arrays["labels"].astype(np.int64)
+    return RunPredictions({name: top_two(v) for name, v in values.items()}, labels)
+
+
 def save(
     folder: Path, run: RunSummary, arrays: dict[str, NDArray[np.generic]] | None = None
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(run.model_dump_json(), encoding="utf-8")
     if arrays is not None:
-        np.savez(folder / "logits.npz", **arrays)  # type: ignore[arg-type]
+        save_predictions(folder, predictions_of(arrays))
     return folder
