@@ -34,7 +34,8 @@ from edgenext.options import DataOptions
 
 folder, data, extra = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) << 20
 subjects = [
-    Subject(artifact=tiny_artifact(folder, f"seed{seed}", classes=1000, seed=seed)) for seed in (0, 1)
+    Subject(artifact=tiny_artifact(folder, f"seed{seed}", classes=1000, seed=seed))
+    for seed in (0, 1)
 ]
 context = Context()
 compared(evaluate_subjects(subjects, DataOptions(data, 64), context))  # loads every library
