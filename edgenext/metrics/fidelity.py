@@ -38,8 +38,10 @@ class Fidelity:
 def fidelity(base: Logits, other: Logits) -> Fidelity:
     """Fidelity of `other` to `base`, both N×K and finite."""
     signal = noise = cosine = kl = 0.0
+    agreeing = 0
     for at, a in chunks(base):
         b = other[at].astype(np.float64)
+        agreeing += int((a.argmax(1) == b.argmax(1)).sum())
         centred = a - a.mean(1, keepdims=True)
         error = centred - (b - b.mean(1, keepdims=True))
         signal += float((centred**2).sum())
@@ -49,7 +51,7 @@ def fidelity(base: Logits, other: Logits) -> Fidelity:
         # Each image's divergence is ≥ 0, but rounding can make it negative.
         kl += float((np.exp(log_p) * (log_p - log_q)).sum(1).clip(min=0).sum())
     return Fidelity(
-        agreement=100 * float(np.mean(base.argmax(1) == other.argmax(1))),
+        agreement=100 * agreeing / len(base),
         sqnr_db=sqnr_db(signal, noise),
         cosine=cosine / len(base),
         kl=kl / len(base),

@@ -15,8 +15,8 @@ from edgenext.models import zoo
 
 IMAGES = 20_000
 EXTRA_MB = 48
-"""What the process may allocate once the images are loaded. Their pixels are 59 MiB, the logits of
-one file 76 MiB: with either of them in memory it fails. It needs about 30."""
+"""What the process may allocate once the images are loaded; it needs less than 24. Their pixels are
+59 MiB, the logits of one file 76 MiB: with either of them in memory it fails."""
 
 WORK = """
 import resource, sys
@@ -26,6 +26,7 @@ from tiny_artifacts import tiny_artifact
 from edgenext.commands.compare import compared
 from edgenext.commands.context import Context
 from edgenext.commands.evaluate import evaluate_subjects, logits_of
+from edgenext.commands.images import labelled_images
 from edgenext.commands.run_predictions import keep_logits, keep_predictions
 from edgenext.commands.search_choice import halves
 from edgenext.commands.subject import Subject
@@ -39,7 +40,7 @@ subjects = [
 ]
 context = Context()
 compared(evaluate_subjects(subjects, DataOptions(data, 64), context))  # loads every library
-images = evaluate_subjects(subjects[:1], DataOptions(data), context).images
+images = labelled_images(context, subjects[0], DataOptions(data))
 
 def allocated():
     lines = Path("/proc/self/status").read_text().splitlines()
