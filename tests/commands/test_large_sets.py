@@ -35,7 +35,7 @@ from edgenext.options import DataOptions
 
 folder, data, extra = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) << 20
 subjects = [
-    Subject(artifact=tiny_artifact(folder, f"seed{seed}", classes=1000, seed=seed))
+    Subject(artifact=tiny_artifact(folder, f"seed{seed}", channels=1, classes=1000, seed=seed))
     for seed in (0, 1)
 ]
 context = Context()
