@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import InputError
-from edgenext.metrics.accuracy import TopTwo
+from edgenext.metrics.top_two import TopTwo
 from edgenext.system.files import atomic_path
 
 PREDICTIONS = "predictions.npz"
