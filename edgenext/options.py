@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
+
+from edgenext.errors import unknown_name
+from edgenext.schema import EvalTransform, Exif
 
 DEFAULT_TARGET = "cpu-onnxruntime"
 DEFAULT_SCHEME = "w8a8-static"
@@ -32,6 +36,7 @@ class ModelOptions:
     reset_head: bool = False
     size: int | None = None
     crop_pct: float | None = None
+    exif: Exif | None = None
     labels: Path | None = None
 
 
@@ -39,12 +44,14 @@ class ModelOptions:
 class DataOptions:
     """Images to measure on: a folder or zip of class folders, or `digits`.
 
-    `limit` takes a class-stratified subset of so many images, drawn with `seed`.
+    `limit` takes a class-stratified subset of so many images, drawn with `seed`. `exif` says
+    whether images are turned as their EXIF orientation says; None: as the network was trained.
     """
 
     data: str | Path
     limit: int | None = None
     seed: int = 0
+    exif: Exif | None = None
 
     @staticmethod
     def of(data: DataOptions | str | Path) -> DataOptions:
@@ -111,6 +118,19 @@ class BenchOptions:
     sustained_s: float = 0.0
     limit_s: float = 7200.0
     seed: int = 0
+
+
+def with_exif(transform: EvalTransform, exif: Exif | None) -> EvalTransform:
+    """A transform that treats EXIF orientations so; unchanged for None.
+
+    Raises:
+        UsageError: neither `ignore` nor `apply`.
+    """
+    if exif is None:
+        return transform
+    if exif not in get_args(Exif):
+        raise unknown_name("value of --exif", exif, get_args(Exif))
+    return transform.model_copy(update={"exif": exif})
 
 
 MODEL, EXPORT, BENCH = ModelOptions(), ExportOptions(), BenchOptions()

@@ -15,17 +15,24 @@ CLASSES = 10
 
 
 def tiny_artifact(
-    folder: Path, name: str = "tiny", *, channels: int = 8, batch: int = -1, layers: int = 1
+    folder: Path,
+    name: str = "tiny",
+    *,
+    channels: int = 8,
+    batch: int = -1,
+    layers: int = 1,
+    classes: int = CLASSES,
+    seed: int = 0,
 ) -> Artifact:
     """Convolutions, a mean over the image and a linear layer, with a manifest beside the file."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     nodes, weights, last, width = [], [], "input", 3
     for i in range(layers):
         w = rng.normal(0, 1 / np.sqrt(width * 9), (channels, width, 3, 3)).astype(np.float32)
         weights.append(numpy_helper.from_array(w, f"w{i}"))
         nodes.append(helper.make_node("Conv", [last, f"w{i}"], [f"c{i}"], pads=[1, 1, 1, 1]))
         last, width = f"c{i}", channels
-    head = rng.normal(0, 1, (channels, CLASSES)).astype(np.float32)
+    head = rng.normal(0, 1, (channels, classes)).astype(np.float32)
     weights.append(numpy_helper.from_array(head, "head"))
     nodes += [
         helper.make_node("GlobalAveragePool", [last], ["pooled"]),
@@ -37,7 +44,7 @@ def tiny_artifact(
         nodes,
         name,
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, [n, 3, SIZE, SIZE])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [n, CLASSES])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [n, classes])],
         weights,
     )
     model = helper.make_model(
@@ -49,10 +56,10 @@ def tiny_artifact(
         "form": "naive",
         "target": "cpu-onnxruntime",
         "arch": "tiny",
-        "num_classes": CLASSES,
+        "num_classes": classes,
         "eval": EvalTransform(size=SIZE),
         "input": TensorSpec(name="input", shape=(batch, 3, SIZE, SIZE), dtype="float32"),
-        "outputs": (TensorSpec(name="logits", shape=(batch, CLASSES), dtype="float32"),),
+        "outputs": (TensorSpec(name="logits", shape=(batch, classes), dtype="float32"),),
         "opset": 17,
         "source": {},
         "tools": {},

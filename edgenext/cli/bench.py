@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from edgenext.cli.app import app
 from edgenext.cli.compare import show_compare
 from edgenext.cli.evaluate import show_eval
 from edgenext.cli.options import (
+    Exif,
     Json,
     Limit,
     Seed,
@@ -39,6 +40,7 @@ def bench(
         str | None, typer.Option(help="Score the same files there on these images.")
     ] = None,
     limit: Limit = None,
+    exif: Exif = None,
     unit: Annotated[
         str, typer.Option(help="On a device: cpu, gpu, tensorrt, npu or nnapi; default: its own.")
     ] = "",
@@ -92,7 +94,7 @@ def bench(
         limit_s=60 * time_limit,
         seed=seed,
     )
-    images = None if data is None else DataOptions(data, limit, seed)
+    images = None if data is None else DataOptions(data, limit, seed, cast(Any, exif))
     with console.working() as context:
         if results:
             name = "iphone" if device == "cpu" else device

@@ -77,7 +77,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def show_data(info: object) -> None:
-    """What stands under a table when the images were a subset or some were broken."""
+    """What stands under a table when the images were a subset, or some were broken or unusual."""
+    from edgenext.data.unread import notes
     from edgenext.schema import SubsetInfo
 
     if isinstance(info, SubsetInfo):
@@ -87,6 +88,8 @@ def show_data(info: object) -> None:
             count = len(info.corrupt)
             images = "1 image" if count == 1 else f"{count} images"
             out.print(f"{images} could not be decoded: {listed(info.corrupt)}", soft_wrap=True)
+        for note in notes(info):
+            out.print(note, soft_wrap=True, markup=False)
 
 
 def listed(names: Sequence[str], most: int = 10, of: int = 0) -> str:

@@ -35,7 +35,15 @@ def show_models(cards: Sequence[ModelCard]) -> None:
             f"{c.macs_256 / 1e6:.0f} M",
             f"{c.top1:.2f}",
             f"{c.eval.size} px, crop {c.eval.crop_pct}, {c.eval.interpolation}",
+            "" if c.timm_crop_pct is None else f"{c.timm_crop_pct}",
         )
         for c in cards
     ]
-    console.table("", ("model", "parameters", "multiply-adds", "top-1 %", "evaluated at"), rows)
+    columns = ("model", "parameters", "multiply-adds", "top-1 %", "evaluated at", "timm's crop")
+    console.table("", columns, rows)
+    console.out.print(
+        "Top-1 and its transform are those of the published evaluation (main.py of "
+        "github.com/mmaaz60/EdgeNeXt). timm lists the same weights with its own crop "
+        "(timm/models/edgenext.py), which gives another accuracy: --crop-pct.",
+        soft_wrap=True,
+    )

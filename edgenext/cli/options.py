@@ -31,7 +31,11 @@ NumClasses = Annotated[
 ResetHead = Annotated[bool, typer.Option("--reset-head", help="Re-initialise the head.")]
 Size = Annotated[int | None, typer.Option(help="Input size in pixels.")]
 CropPct = Annotated[float | None, typer.Option(help="Share of the resized image that is kept.")]
-Labels = Annotated[Path | None, typer.Option(help="Class names, one a line, wnid first.")]
+Exif = Annotated[
+    str | None,
+    typer.Option(help="EXIF orientations: `ignore` or `apply`; default: as trained, or `ignore`."),
+]
+Labels = Annotated[Path | None, typer.Option(help="Class names, one a line; or synset_words.txt.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Data = Annotated[str, typer.Option(help="Folder or zip of class folders, or `digits`.")]
@@ -54,6 +58,7 @@ MODEL_OPTIONS: dict[str, tuple[str, Any]] = {
     "reset_head": ("reset_head", ResetHead),
     "size": ("size", Size),
     "crop_pct": ("crop_pct", CropPct),
+    "exif": ("exif", Exif),
     "labels": ("labels", Labels),
 }
 """Each option of a command that takes a MODEL: its field of `ModelOptions` and its declaration."""

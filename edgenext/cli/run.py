@@ -34,6 +34,9 @@ def run(
     ] = None,
     model_options: ModelOptions,
     limit: Limit = None,
+    keep_logits: Annotated[
+        bool, typer.Option("--keep-logits", help="Also keep all logits, in float16.")
+    ] = False,
     max_drop: Annotated[
         float | None, typer.Option(help="Points of top-1 that INT8 may cost.")
     ] = None,
@@ -46,6 +49,7 @@ def run(
     from edgenext import api
 
     chosen = {"data": data, "calib": calib, "limit": limit, "max_drop": max_drop, "out": out}
+    chosen |= {"keep_logits": keep_logits or None}
     overrides = {k: v for k, v in chosen.items() if v is not None} | changed(model_options)
     if subject.endswith(".toml"):
         config = api.read_config(Path(subject), overrides)

@@ -12,7 +12,7 @@ from pydantic import Field
 from edgenext.errors import InputError
 from edgenext.options import DEFAULT_MAX_DROP, ModelOptions
 from edgenext.quantize.baseline_rows import default_baselines
-from edgenext.schema import Record
+from edgenext.schema import Exif, Record
 from edgenext.schema.validation import validated
 
 _log = logging.getLogger(__name__)
@@ -61,8 +61,11 @@ class RunConfig(Record):
     reset_head: bool = False
     size: int | None = None
     crop_pct: float | None = None
+    exif: Exif | None = None
     labels: Path | None = None
     limit: int | None = Field(None, ge=1)
+    keep_logits: bool = False
+    """Also keep every artifact's logits, in float16; the report needs none of them."""
     out: Path = Path("runs/edgenext")
     max_drop: float = Field(DEFAULT_MAX_DROP, ge=0, allow_inf_nan=False)
     """Points of top-1 that INT8 may cost before the report says that it does not pay."""
@@ -88,6 +91,7 @@ class RunConfig(Record):
             reset_head=self.reset_head,
             size=self.size,
             crop_pct=self.crop_pct,
+            exif=self.exif,
             labels=self.labels,
         )
 

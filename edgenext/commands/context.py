@@ -51,7 +51,9 @@ class Context:
     def subject(self, name: str | None, options: ModelOptions) -> Subject:
         """An artifact, or the model of a name; see `subject.open_subject`."""
         artifact = open_subject(name) if name else None
-        return artifact or Subject(checkpoint=self.checkpoint(name, options))
+        if artifact is None:
+            return Subject(checkpoint=self.checkpoint(name, options))
+        return artifact.with_exif(options.exif)
 
     def images(
         self,

@@ -123,7 +123,8 @@ def compare_sites(
     tallies: dict[str, Tally] = {}
     lone: tuple[set[str], set[str]] = (set(), set())
     if not untraced:
-        tallies, lone = _compare(a, b, (images[0].images, images[1].images), fit, progress)
+        pixels = np.asarray(images[0].images), np.asarray(images[1].images)
+        tallies, lone = _compare(a, b, pixels, fit, progress)
     like = {site: tally for site, tally in tallies.items() if not tally.unlike}
     rows = _rows(
         {site: like[site].sqnr_db() for site in a.sites if site in like}, {**b.kinds, **a.kinds}

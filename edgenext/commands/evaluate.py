@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from edgenext.commands.context import Context
 from edgenext.commands.images import labelled_images
@@ -16,10 +14,11 @@ from edgenext.errors import DataError, UsageError
 from edgenext.formats.artifact import distinct_names
 from edgenext.formats.session import Logits, Session, logits
 from edgenext.metrics.accuracy import Predictions, eval_report
-from edgenext.options import MODEL, DataOptions
+from edgenext.options import MODEL, DataOptions, with_exif
 from edgenext.options import ModelOptions as ModelOptions
 from edgenext.schema import EvalReport
 from edgenext.system.progress import Progress, quiet
+from edgenext.system.scratch import stack_rows
 from edgenext.targets.target import require_target
 
 
@@ -96,7 +95,7 @@ def evaluate_subjects(
     predictions: list[Predictions] = []
     images = labelled_images(context, subjects[0], data)
     for name, subject, target in zip(names, subjects, targets or [""] * len(subjects), strict=True):
-        if images.transform != subject.transform:
+        if images.transform != with_exif(subject.transform, data.exif):
             others = labelled_images(context, subject, data)
             if others.hashes != images.hashes:
                 raise DataError(f"{name} does not see the same images of {data.data} as {names[0]}")
@@ -121,7 +120,7 @@ def evaluate_subjects(
 def logits_of(
     session: Session, images: ImageSet, progress: Progress = quiet, name: str = ""
 ) -> Logits:
-    """Logits of every image, N×K float32, in order.
+    """Logits of every image, N×K float32, in order; read-only, on disk if they are many.
 
     Args:
         session: what computes them.
@@ -132,14 +131,17 @@ def logits_of(
     Raises:
         DataError: there are no images.
         RuntimeFailedError: the runtime refused a batch.
+        OutputError: large logits cannot be written to the cache.
     """
     total = len(images.images)
     if total == 0:
         raise DataError(f"{images.info.data} has no images to evaluate on")
-    parts: list[Logits] = []
-    done = 0
-    for part in logits(session, images.images):
-        parts.append(part)
-        done += len(part)
-        progress(f"evaluating {name}".strip(), done, total)
-    return np.concatenate(parts).astype(np.float32, copy=False)
+
+    def parts() -> Iterator[Logits]:
+        done = 0
+        for part in logits(session, images.images):
+            yield part
+            done += len(part)
+            progress(f"evaluating {name}".strip(), done, total)
+
+    return stack_rows(parts(), total)

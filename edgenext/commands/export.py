@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from edgenext.benchmark.retry import quietest
 from edgenext.commands.bench import bench
 from edgenext.commands.context import Context
@@ -80,7 +82,7 @@ def export_checkpoint(
     context: Context,
 ) -> Artifact:
     """Export a checkpoint into a folder; see `export`."""
-    images = sample_images(context, Subject(checkpoint=checkpoint), data).images
+    images = np.asarray(sample_images(context, Subject(checkpoint=checkpoint), data).images)
     path = out / settings.file_name(f"{checkpoint.name}-{checkpoint.eval.size}")
     return export_graph(context.graph(checkpoint, settings), settings, path, images)
 

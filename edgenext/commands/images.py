@@ -8,7 +8,7 @@ from pathlib import Path
 from edgenext.commands.context import Context, Role
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet, digits
-from edgenext.options import DataOptions, QuantizeOptions
+from edgenext.options import DataOptions, QuantizeOptions, with_exif
 
 SAMPLE_IMAGES = 16
 """Images an export is compared on."""
@@ -25,7 +25,12 @@ def labelled_images(
     """The images of a data set as a network or artifact sees them, labelled with its classes."""
     num_classes, labels = subject.classes
     return context.images(
-        data, subject.transform, role, num_classes=num_classes, labels=labels, exclude=exclude
+        data,
+        with_exif(subject.transform, data.exif),
+        role,
+        num_classes=num_classes,
+        labels=labels,
+        exclude=exclude,
     )
 
 

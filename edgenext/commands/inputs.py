@@ -182,9 +182,16 @@ class EvaluateInputs(Inputs):
     names: tuple[str, ...]
     images: ImageFacts
     machine: Environment
+    keep_logits: bool
 
     @staticmethod
-    def of(subjects: Sequence[Subject], names: Sequence[str], images: ImageSet) -> EvaluateInputs:
+    def of(
+        subjects: Sequence[Subject],
+        names: Sequence[str],
+        images: ImageSet,
+        *,
+        keep_logits: bool = False,
+    ) -> EvaluateInputs:
         """The record of an evaluation; `names` are what results call the subjects."""
         return EvaluateInputs(
             versions=all_versions(),
@@ -192,6 +199,7 @@ class EvaluateInputs(Inputs):
             names=tuple(names),
             images=ImageFacts.of(images),
             machine=_arithmetic(),
+            keep_logits=keep_logits,
         )
 
 
@@ -236,7 +244,8 @@ def _described(artifact: Artifact) -> Manifest:
     conversion = artifact.manifest.conversion
     if conversion:
         conversion = conversion.model_copy(update={"seconds": 0.0, "peak_mb": 0.0})
-    return artifact.manifest.model_copy(update={"conversion": conversion, "parity": None})
+    measured = {"conversion": conversion, "parity": None, "conversion_parity": None}
+    return artifact.manifest.model_copy(update=measured)
 
 
 def _makers(settings: ExportSettings) -> dict[str, str]:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.bench import bench
 from edgenext.commands.compare import compared
@@ -25,6 +23,7 @@ from edgenext.commands.inputs import (
 from edgenext.commands.quantize import QuantizeSettings, quantize_subject, settings_images
 from edgenext.commands.report import report
 from edgenext.commands.run_plan import RunPlan, planned_run
+from edgenext.commands.run_predictions import keep_logits, keep_predictions
 from edgenext.commands.run_twin import quantize_twin
 from edgenext.commands.stages import Announce, silent
 from edgenext.commands.subject import Subject
@@ -47,7 +46,7 @@ from edgenext.schema import (
     RunSummary,
     TwinReport,
 )
-from edgenext.system.files import atomic_path, write_text
+from edgenext.system.files import write_text
 from edgenext.targets.target import form_for, require_target
 
 
@@ -149,20 +148,19 @@ def _evaluate(plan: RunPlan, artifacts: Sequence[Path]) -> tuple[EvalReport, Com
 
     def produce() -> list[Path]:
         evaluation = evaluate_subjects(subjects, plan.data, plan.context)
-        arrays = {row.name: row.logits for row in evaluation.predictions}
-        path = out / "logits.npz"
-        with atomic_path(path) as temporary, temporary.open("wb") as f:
-            np.savez_compressed(f, allow_pickle=False, labels=evaluation.images.labels, **arrays)
         scores = eval_report(evaluation.predictions, evaluation.images)
         return [
-            path,
             _write(out / "eval.json", scores),
             _write(out / "compare.json", compared(evaluation)),
+            keep_predictions(out, evaluation),
+            *(keep_logits(out, evaluation) if plan.config.keep_logits else ()),
         ]
 
     names = [path.name for path in artifacts]
-    inputs = EvaluateInputs.of(subjects, names, plan.evaluation)
-    _, scores, drops = plan.stages.stage("evaluate", inputs, produce)
+    inputs = EvaluateInputs.of(
+        subjects, names, plan.evaluation, keep_logits=plan.config.keep_logits
+    )
+    scores, drops, *_ = plan.stages.stage("evaluate", inputs, produce)
     return (
         EvalReport.model_validate_json(scores.read_bytes()),
         CompareReport.model_validate_json(drops.read_bytes()),

@@ -368,7 +368,7 @@ def _logits(task: SearchTask, artifact: Artifact, images: ImageSet, part: str) -
     path = task.folder / "logits" / f"{artifact.name}-{part}.npy"
     stage = f"{part}: {artifact.name}"
     if stage in task.stages.seconds:  # of this search: the base is compared with many
-        done: Logits = np.load(path)
+        done: Logits = np.load(path, mmap_mode="r")
         return done
 
     def produce() -> list[Path]:
@@ -379,5 +379,5 @@ def _logits(task: SearchTask, artifact: Artifact, images: ImageSet, part: str) -
         return [path]
 
     inputs = EvaluateInputs.of([Subject(artifact=artifact)], [artifact.name], images)
-    values: Logits = np.load(task.stages.stage(stage, inputs, produce)[0])
+    values: Logits = np.load(task.stages.stage(stage, inputs, produce)[0], mmap_mode="r")
     return values

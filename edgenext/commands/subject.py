@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgenext.errors import ArtifactError, UsageError
@@ -13,8 +13,8 @@ from edgenext.formats.pytorch.session import TorchSession
 from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import Session
 from edgenext.models.checkpoint import Checkpoint, load_checkpoint
-from edgenext.options import ModelOptions
-from edgenext.schema import Calibration, EvalTransform
+from edgenext.options import ModelOptions, with_exif
+from edgenext.schema import Calibration, EvalTransform, Exif
 
 ENDINGS = {row.ending for row in FORMATS.values()}
 
@@ -56,6 +56,18 @@ class Subject:
     def calibration(self) -> Calibration | None:
         """The images its INT8 ranges were measured on."""
         return self.artifact.manifest.calibration if self.artifact else None
+
+    def with_exif(self, exif: Exif | None) -> Subject:
+        """An artifact whose images are turned as their EXIF orientation says, or not.
+
+        Raises:
+            UsageError: neither `ignore` nor `apply`.
+        """
+        if self.artifact is None or exif is None:
+            return self
+        update = {"eval": with_exif(self.transform, exif)}
+        manifest = self.artifact.manifest.model_copy(update=update)
+        return Subject(artifact=replace(self.artifact, manifest=manifest))
 
     @property
     def _network(self) -> Checkpoint:

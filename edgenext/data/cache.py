@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from edgenext.data.decode import DecodedImage
 from edgenext.data.sources import UnreadableError
 from edgenext.errors import OutputError
 from edgenext.schema import EvalTransform
@@ -22,7 +23,7 @@ from edgenext.system.files import atomic_path, write_text
 from edgenext.system.versions import DECODING, versions_of
 
 _CHUNK = 1 << 24
-_VERSION = 1
+_VERSION = 2
 """To be increased when the same bytes and geometry give other pixels than before."""
 
 
@@ -30,11 +31,13 @@ _VERSION = 1
 class DecodedImages:
     """The images of a list that could be decoded, in order, and why the others could not.
 
-    `pixels` is N×size×size×3 uint8; `broken` has the reason by position in the list.
+    `pixels` is N×size×size×3 uint8, `kinds` N uint8 of bits as in `data.kinds`; `broken` has the
+    reason by position in the list.
     """
 
     pixels: NDArray[np.uint8]
     broken: dict[int, str]
+    kinds: NDArray[np.uint8]
 
 
 class DecodeInputs(Inputs):
@@ -58,14 +61,15 @@ class DecodeInputs(Inputs):
 def geometry(transform: EvalTransform) -> str:
     """The part of a transform that determines the pixels: everything but the normalisation."""
     t = transform
-    return f"{t.size} {t.crop_pct!r} {t.interpolation}"
+    upright = " exif" if t.exif == "apply" else ""
+    return f"{t.size} {t.crop_pct!r} {t.interpolation}{upright}"
 
 
 def cached_images(
     folder: Path,
     hashes: Sequence[str],
     transform: EvalTransform,
-    decode: Callable[[], Generator[bytes | UnreadableError]],
+    decode: Callable[[], Generator[DecodedImage | UnreadableError]],
 ) -> DecodedImages:
     """The decoded images with these content hashes, from the cache or else from `decode`.
 
@@ -76,7 +80,7 @@ def cached_images(
         folder: the cache's folder.
         hashes: content hashes of the encoded images, in order.
         transform: all of it but mean and std determines the pixels.
-        decode: yields the pixels of each image, or why it cannot be decoded.
+        decode: yields each image decoded, or why it cannot be decoded.
 
     Raises:
         OutputError: the cache cannot be written.
@@ -109,9 +113,12 @@ def _open(array: Path, index: Path, size: int) -> DecodedImages | None:
             and _crc(pixels) == facts["crc32"]
         )
         broken = {int(k): str(v) for k, v in facts["broken"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        kinds = np.zeros(len(pixels), np.uint8)
+        for i, bits in facts["kinds"].items():
+            kinds[int(i)] = bits
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
         return None
-    return DecodedImages(pixels, broken) if intact else None
+    return DecodedImages(pixels, broken, kinds) if intact else None
 
 
 def _crc(pixels: NDArray[np.uint8]) -> int:
@@ -121,12 +128,15 @@ def _crc(pixels: NDArray[np.uint8]) -> int:
     return crc
 
 
-def _write(array: Path, index: Path, size: int, images: Generator[bytes | UnreadableError]) -> None:
+def _write(
+    array: Path, index: Path, size: int, images: Generator[DecodedImage | UnreadableError]
+) -> None:
     """Write the array, then the JSON file that makes it valid.
 
     The array is written, not mapped: on a full disk, writing to a mapped page kills the process.
     """
     broken: dict[str, str] = {}
+    kinds: dict[str, int] = {}
     crc = n = 0
     with atomic_path(array) as temporary, temporary.open("wb") as f:
         _write_header(f, 0, size)
@@ -135,14 +145,16 @@ def _write(array: Path, index: Path, size: int, images: Generator[bytes | Unread
             if isinstance(image, UnreadableError):
                 broken[str(i)] = str(image)
                 continue
-            f.write(image)
-            crc = zlib.crc32(image, crc)
+            f.write(image.pixels)
+            crc = zlib.crc32(image.pixels, crc)
+            if image.kinds:
+                kinds[str(n)] = image.kinds
             n += 1
         f.seek(0)
         _write_header(f, n, size)  # numpy pads the header so that the first dimension can grow
         if f.tell() != start:
             raise AssertionError("the header grew into the pixels")
-    write_text(index, json.dumps({"n": n, "crc32": crc, "broken": broken}))
+    write_text(index, json.dumps({"n": n, "crc32": crc, "broken": broken, "kinds": kinds}))
 
 
 def _write_header(f: BinaryIO, n: int, size: int) -> None:

@@ -39,7 +39,7 @@ class DigitSource:
         """Names of the ten digits at the root; no folders below."""
         return [] if path else [str(d) for d in range(10)]
 
-    def images(self, path: str) -> list[str]:
+    def files(self, path: str) -> list[str]:
         """Names of all scans of a digit, or of the split."""
         _, targets = _scans()
         split: list[str] = []

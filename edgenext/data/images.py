@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.data.cache import geometry
+from edgenext.data.kinds import counts
+from edgenext.data.pixels import Pixels, PixelView
 from edgenext.errors import OverlapError
 from edgenext.schema import Calibration, EvalTransform, SubsetInfo
 
@@ -20,33 +22,44 @@ class ImageSet:
 
     `images` is N×size×size×3 uint8, memory-mapped if it comes from the cache; `labels` are the N
     indices into `classes`, the ids of the model's outputs; `hashes` are the first 16 hex digits of
-    the sha256 of each encoded file, `names` their paths.
+    the sha256 of each encoded file, `names` their paths. `kinds` has bits as in `data.kinds`, or
+    is empty where nothing is known of them.
     """
 
-    images: NDArray[np.uint8]
+    images: Pixels
     labels: NDArray[np.int64]
     hashes: tuple[str, ...]
     names: tuple[str, ...]
     transform: EvalTransform
     info: SubsetInfo
     classes: tuple[str, ...] = ()
+    kinds: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> ImageSet:
-        """The subset at these positions, in this order, with its own sha256."""
+        """The subset at these positions, in this order, with its own sha256.
+
+        Its `images` are a view: pixels are copied only where they are read.
+        """
         index = np.asarray(indices, np.int64)
         labels = self.labels[index]
         hashes = tuple(self.hashes[i] for i in index)
-        info = {"sha256": subset_digest(hashes, labels, self.transform), "n": len(index)}
+        kinds = self.kinds[index] if len(self.kinds) else self.kinds
+        info = {
+            "sha256": subset_digest(hashes, labels, self.transform),
+            "n": len(index),
+            "kinds": counts(kinds),
+        }
         return replace(
             self,
-            images=self.images[index],
+            images=PixelView.of(self.images, index),
             labels=labels,
             hashes=hashes,
             names=tuple(self.names[i] for i in index),
             info=self.info.model_copy(update=info),
+            kinds=kinds,
         )
 
     def calibration(self) -> Calibration:

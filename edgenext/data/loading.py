@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgenext.data import digits
+from edgenext.data import digits, kinds
 from edgenext.data.cache import DecodedImages, cached_images
-from edgenext.data.classes import class_ids
+from edgenext.data.classes import class_ids, class_index
 from edgenext.data.images import ImageSet, subset_digest
 from edgenext.data.pool import Item, decode_all, default_workers
 from edgenext.data.sources import IndexedSource, UnreadableError, find_layout, open_source
 from edgenext.data.subset import check_limit, stratified, too_few
+from edgenext.data.unread import no_images, notes, unread_files
 from edgenext.errors import DataError, UsageError
+from edgenext.models.labels import class_key
 from edgenext.schema import EvalTransform, SubsetInfo
 from edgenext.system.files import cache_folder
 from edgenext.system.progress import Progress, quiet
@@ -77,7 +78,7 @@ def load_images(
     source = source or open_indexed(data, role)
     dataset = _Dataset(data, transform, role, num_classes, labels, source)
     decoder = _Decoder(cache_dir, workers or default_workers(), progress)
-    items, pixels, excluded = dataset.load(limit, seed, frozenset(exclude), decoder)
+    items, images, excluded = dataset.load(limit, seed, frozenset(exclude), decoder)
     if not items:
         raise DataError(
             f"no usable image in {data}: {len(dataset.broken)} broken, {excluded} excluded"
@@ -92,9 +93,16 @@ def load_images(
         n_total=len(dataset.label) - len(dataset.broken) - excluded,
         seed=seed,
         corrupt=tuple(sorted(dataset.broken)),
+        exif=transform.exif,
+        kinds=kinds.counts(images.kinds),
+        unread=dataset.unread,
+        empty_classes=dataset.empty,
     )
+    _warn(info)
     names = tuple(item.path for item in items)
-    return ImageSet(pixels, targets, hashes, names, transform, info, dataset.classes)
+    return ImageSet(
+        images.pixels, targets, hashes, names, transform, info, dataset.classes, images.kinds
+    )
 
 
 def open_indexed(data: str | Path, role: str) -> IndexedSource:
@@ -104,14 +112,14 @@ def open_indexed(data: str | Path, role: str) -> IndexedSource:
         DataError: it does not exist, or is neither a folder nor a zip.
     """
     if str(data) == digits.NAME:
-        return IndexedSource(digits.DigitSource(role))
+        return IndexedSource(digits.DigitSource(role), is_image=lambda _: True)
     return IndexedSource(open_source(Path(data)))
 
 
 def count_classes(
     data: str | Path, role: Literal["train", "val"], source: IndexedSource | None = None
 ) -> int:
-    """The number of classes of a data set: its class folders that are not empty.
+    """The number of classes of a data set: its class folders, empty ones included.
 
     Raises:
         DataError: the data does not exist, or has no class folders.
@@ -119,10 +127,7 @@ def count_classes(
     if str(data) == digits.NAME:
         return digits.NUM_CLASSES
     source = source or open_indexed(data, role)
-    root = find_layout(source, Path(data), role, frozenset()).path
-    prefix = f"{root}/" if root else ""
-    below = (path.removeprefix(prefix).partition("/") for path in source.images(root))
-    return len({folder for folder, _, name in below if name})
+    return len(source.folders(find_layout(source, Path(data), role, frozenset()).path))
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,8 @@ class _Decoder:
         """Draw the items, which are digits; they are not cached."""
         images = (digits.render(source.read(item.path), transform) for item in items)
         pixels = np.frombuffer(b"".join(self._counted(images, data, len(items))), np.uint8)
-        return DecodedImages(pixels.reshape(-1, transform.size, transform.size, 3), {})
+        pixels = pixels.reshape(-1, transform.size, transform.size, 3)
+        return DecodedImages(pixels, {}, np.zeros(len(items), np.uint8))
 
     def decode(self, data: Path, items: list[Item], transform: EvalTransform) -> DecodedImages:
         """The items from the cache, or decoded into it."""
@@ -181,14 +187,16 @@ class _Dataset:
             root, split = layout.path, layout.split
         self.split = split
         self.by_class = self._list(root)
+        self.unread = unread_files(self.source, root)
+        self.empty = tuple(name for name, images in self.by_class.items() if not images)
         if not any(self.by_class.values()):
-            raise DataError(f"{data} has no images")
+            raise no_images(str(data), self.unread)
         used = [name for name, images in self.by_class.items() if images]
         # Without labels an empty class folder still counts, or the other indices would shift.
         folders = used if labels is not None else list(self.by_class)
         self.classes = class_ids(str(data), folders, num_classes, labels)
-        index = {name: i for i, name in enumerate(self.classes)}
-        self.label = {path: index[name] for name in used for path in self.by_class[name]}
+        index = class_index(self.classes)
+        self.label = {path: index[class_key(name)] for name in used for path in self.by_class[name]}
         """Index of the class, by path."""
         self.broken: dict[str, str] = {}
         """Reason why an image cannot be used, by path."""
@@ -210,12 +218,12 @@ class _Dataset:
 
     def load(
         self, limit: int | None, seed: int, exclude: frozenset[str], decoder: _Decoder
-    ) -> tuple[list[Item], NDArray[np.uint8], int]:
+    ) -> tuple[list[Item], DecodedImages, int]:
         """Pick and decode images.
 
         Returns:
-            The usable images in the order of labels and names, their pixels, and how many images
-            were excluded.
+            The usable images in the order of labels and names, decoded, and how many images were
+            excluded.
         """
         items, excluded = self.pick(limit, seed, exclude)
         images = self.decode(items, decoder)
@@ -224,7 +232,7 @@ class _Dataset:
             items, excluded = self.pick(limit, seed, exclude)
             images = self.decode(items, decoder)
         usable = [item for i, item in enumerate(items) if i not in images.broken]
-        return usable, images.pixels, excluded
+        return usable, images, excluded
 
     def pick(self, limit: int | None, seed: int, exclude: frozenset[str]) -> tuple[list[Item], int]:
         """The images to decode, in the order of labels and names, and how many were excluded.
@@ -260,7 +268,7 @@ class _Dataset:
             return decoder.render(self.source, self.data, items, self.transform)
         if not items:
             size = self.transform.size
-            return DecodedImages(np.empty((0, size, size, 3), np.uint8), {})
+            return DecodedImages(np.empty((0, size, size, 3), np.uint8), {}, np.empty(0, np.uint8))
         images = decoder.decode(self.data, items, self.transform)
         for i, reason in images.broken.items():
             self._set_broken(items[i].path, reason)
@@ -282,6 +290,12 @@ class _Dataset:
         elif len(self.broken) == MAX_WARNINGS:
             _log.warning("more images in %s are broken: the result lists all of them", self.data)
         self.broken[path] = reason
+
+
+def _warn(info: SubsetInfo) -> None:
+    """Tell what of a data set is not read, and which images are converted."""
+    for line in notes(info):
+        _log.warning("%s", line)
 
 
 def _check_transform(transform: EvalTransform) -> None:

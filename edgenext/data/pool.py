@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from edgenext.data.decode import decode
+from edgenext.data.decode import DecodedImage, decode_image
 from edgenext.data.sources import Source, UnreadableError, content_hash, open_source
 from edgenext.errors import DataError
 from edgenext.schema import EvalTransform
@@ -25,7 +25,7 @@ HEAD = struct.Struct("<BI")
 """Header of each reply of a worker: its kind and its length in bytes."""
 
 PIXELS, BROKEN, CHANGED = range(3)
-"""Kinds of replies."""
+"""Kinds of replies: pixels and a byte with the kinds of the image, a reason, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def default_workers() -> int:
 
 def decode_all(
     data: Path, items: Sequence[Item], transform: EvalTransform, workers: int
-) -> Iterator[bytes | UnreadableError]:
-    """The pixels of each item as bytes, in order, or why it cannot be decoded.
+) -> Iterator[DecodedImage | UnreadableError]:
+    """Each item decoded, in order, or why it cannot be decoded.
 
     Raises:
         DataError: a file changed since it was listed, or a worker died.
@@ -59,16 +59,20 @@ def decode_all(
     for item, (kind, payload) in zip(items, replies, strict=True):
         if kind == CHANGED:
             raise DataError(f"{item.path} in {data} changed while it was read")
-        yield payload if kind == PIXELS else UnreadableError(payload.decode())
+        if kind == PIXELS:
+            yield DecodedImage(payload[:-1], payload[-1])
+        else:
+            yield UnreadableError(payload.decode())
 
 
 def decode_item(source: Source, item: Item, transform: EvalTransform) -> tuple[int, bytes]:
-    """A kind of reply and its payload: the pixels, the reason for failure, or nothing."""
+    """A kind of reply and its payload."""
     try:
         encoded = source.read(item.path)
         if content_hash(encoded) != item.hash:
             return CHANGED, b""
-        return PIXELS, decode(encoded, transform).tobytes()
+        pixels, kinds = decode_image(encoded, transform)
+        return PIXELS, pixels.tobytes() + bytes([kinds])
     except UnreadableError as e:
         return BROKEN, str(e).encode()
 

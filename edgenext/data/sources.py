@@ -6,11 +6,12 @@ import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edgenext.data import heif
 from edgenext.errors import DataError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
@@ -30,8 +31,8 @@ class Source(Protocol):
         """Names of the folders directly in `path`, sorted, without hidden ones."""
         ...
 
-    def images(self, path: str) -> list[str]:
-        """Paths of all image files below `path`, sorted."""
+    def files(self, path: str) -> list[str]:
+        """Paths of all files below `path`, sorted, without hidden ones."""
         ...
 
     def read(self, path: str) -> bytes:
@@ -53,8 +54,14 @@ def _visible(name: str) -> bool:
     return bool(name) and not name.startswith(".") and name != "__MACOSX"
 
 
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - 10x faster than Path
+def ending(path: str) -> str:
+    """The ending of a file's name in lower case, such as `.jpg`; empty if it has none."""
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - 10x faster than Path
+
+
+def is_image(path: str) -> bool:
+    """Whether files of such a name are read as images."""
+    return ending(path) in EXTENSIONS or ending(path) in heif.readable_endings()
 
 
 class FolderSource:
@@ -67,9 +74,9 @@ class FolderSource:
         """Names of the folders directly in `path`."""
         return sorted(e.name for e in self._scan(path) if e.is_dir())
 
-    def images(self, path: str) -> list[str]:
-        """Paths of all image files below `path`."""
-        images: list[str] = []
+    def files(self, path: str) -> list[str]:
+        """Paths of all files below `path`."""
+        files: list[str] = []
         visited: set[str] = set()
         pending = [path]
         while pending:
@@ -83,9 +90,9 @@ class FolderSource:
                 if entry.is_dir():
                     pending.append(name)
                 # A dangling link is listed so that reading it reports it as unreadable.
-                elif _is_image(entry.name) and (entry.is_file() or entry.is_symlink()):
-                    images.append(name)
-        return sorted(images)
+                elif entry.is_file() or entry.is_symlink():
+                    files.append(name)
+        return sorted(files)
 
     def read(self, path: str) -> bytes:
         """A file's bytes."""
@@ -124,11 +131,11 @@ class ZipSource:
         inside = (m.removeprefix(prefix) for m in self.members if m.startswith(prefix))
         return sorted({m.split("/", 1)[0] for m in inside if "/" in m})
 
-    def images(self, path: str) -> list[str]:
-        """Paths of all image files below `path`."""
+    def files(self, path: str) -> list[str]:
+        """Paths of all files below `path`."""
         prefix = f"{path}/" if path else ""
         # A zip may contain a name twice; the later member is used.
-        return sorted({m for m in self.members if m.startswith(prefix) and _is_image(m)})
+        return sorted({m for m in self.members if m.startswith(prefix) and not m.endswith("/")})
 
     def read(self, path: str) -> bytes:
         """A member's bytes; never more than the zip's directory states."""
@@ -144,12 +151,18 @@ class ZipSource:
 
 
 class IndexedSource:
-    """A source that caches its listings and content hashes, failures to read included."""
+    """A source that caches its listings and content hashes, failures to read included.
 
-    def __init__(self, source: Source) -> None:
+    Args:
+        source: the tree of files.
+        is_image: whether a file is read as an image, by its path.
+    """
+
+    def __init__(self, source: Source, is_image: Callable[[str], bool] = is_image) -> None:
         self._source = source
+        self.is_image = is_image
         self._folders: dict[str, list[str]] = {}
-        self._images: dict[str, list[str]] = {}
+        self._files: dict[str, list[str]] = {}
         self._hashes: dict[str, str | UnreadableError] = {}
 
     def folders(self, path: str) -> list[str]:
@@ -158,11 +171,15 @@ class IndexedSource:
             self._folders[path] = self._source.folders(path)
         return self._folders[path]
 
+    def files(self, path: str) -> list[str]:
+        """Paths of all files below `path`."""
+        if path not in self._files:
+            self._files[path] = self._source.files(path)
+        return self._files[path]
+
     def images(self, path: str) -> list[str]:
-        """Paths of all image files below `path`."""
-        if path not in self._images:
-            self._images[path] = self._source.images(path)
-        return self._images[path]
+        """Paths of all files below `path` that are read as images."""
+        return [file for file in self.files(path) if self.is_image(file)]
 
     def read(self, path: str) -> bytes:
         """A file's bytes."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenext.data.pixels import Pixels
 from edgenext.errors import MissingDependencyError
 from edgenext.schema import EvalTransform, Evidence, Manifest, TensorSpec
 
@@ -135,7 +136,7 @@ def filled(images: Images, size: int) -> Images:
     return np.resize(images[:size], (size, *images.shape[1:]))
 
 
-def logits(session: Session, images: Images, batch: int = 16) -> Iterator[Logits]:
+def logits(session: Session, images: Pixels, batch: int = 16) -> Iterator[Logits]:
     """Logits of any number of images, batch by batch; a fixed batch is filled up by repetition."""
     size = session.batch or batch
     for start in range(0, len(images), size):

@@ -212,9 +212,13 @@ def ranks(values: Logits, labels: Labels) -> NDArray[np.int64]:
 
     Among equal logits the lower class comes first, as in numpy's argmax.
     """
-    own = np.take_along_axis(values, labels[:, None], axis=1)
-    before = np.arange(values.shape[1])[None, :] < labels[:, None]
-    return np.asarray(((values > own) | ((values == own) & before)).sum(1), np.int64)
+    result = np.empty(len(values), np.int64)
+    classes = np.arange(values.shape[1])[None, :]
+    for at, part in chunks(values):
+        label = labels[at, None]
+        own = np.take_along_axis(part, label, axis=1)
+        result[at] = ((part > own) | ((part == own) & (classes < label))).sum(1)
+    return result
 
 
 def _percent(hits: NDArray[np.bool_]) -> float:
@@ -230,7 +234,7 @@ def _require_scorable(name: str, values: Logits, labels: Labels) -> None:
         raise DataError(
             f"{name} cannot be scored: logits of {_shape(values)} for {len(labels)} labels"
         )
-    bad = int((~np.isfinite(values)).any(1).sum())
+    bad = sum(int((~np.isfinite(part)).any(1).sum()) for _, part in chunks(values))
     if bad:
         raise RuntimeFailedError(
             f"{name} gave logits that are not numbers (NaN or infinite) for {bad} of "

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenext.errors import CheckpointError, UsageError, unknown_name
+from edgenext.errors import CheckpointError, DataError, UsageError, unknown_name
 from edgenext.models import zoo
 from edgenext.models.cache import cached_path, find_published, known_sha256
+from edgenext.models.labels import require_distinct
 from edgenext.models.random_weights import fresh_head, random_state, state_sha256
 from edgenext.models.sidecar import (
     Sidecar,
@@ -28,7 +29,7 @@ from edgenext.models.state import (
     nearest_arch,
 )
 from edgenext.models.unpickle import read_weights_file
-from edgenext.schema import EvalTransform
+from edgenext.schema import EvalTransform, Exif
 from edgenext.system.files import sha256_file
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def load_checkpoint(
     reset_head: bool = False,
     size: int | None = None,
     crop_pct: float | None = None,
+    exif: Exif | None = None,
     labels: Path | None = None,
     cache_dir: Path | None = None,
 ) -> Checkpoint:
@@ -94,6 +96,7 @@ def load_checkpoint(
         reset_head: replace the head by a fresh one.
         size: evaluation size in pixels; overrides the sidecar and the published transform.
         crop_pct: likewise.
+        exif: likewise: whether images are turned as their EXIF orientation says.
         labels: a file with one class per line; likewise.
         cache_dir: the folder of downloaded checkpoints, instead of the default cache.
 
@@ -130,7 +133,7 @@ def load_checkpoint(
             _check_classes(checkpoint, path, sidecar, num_classes)
     return replace(
         checkpoint,
-        eval=evaluation_transform(checkpoint.eval, sidecar, size, crop_pct),
+        eval=evaluation_transform(checkpoint.eval, sidecar, size, crop_pct, exif),
         labels=_labels(checkpoint, sidecar, labels, reset_head),
     )
 
@@ -271,7 +274,12 @@ def _check_classes(
 def _labels(
     checkpoint: Checkpoint, sidecar: Sidecar, file: Path | None, reset_head: bool
 ) -> tuple[str, ...] | None:
-    """Labels of the file, of the sidecar, or of ImageNet if the head has its 1000 classes."""
+    """Labels of the file, of the sidecar, or of ImageNet if the head has its 1000 classes.
+
+    Raises:
+        CheckpointError: the sidecar's labels do not fit the head, or name a class twice.
+        DataError: a published head has ImageNet's classes in another order.
+    """
     labels, origin = (read_labels(file), file) if file else (sidecar.labels, "sidecar")
     if labels is not None and len(labels) != checkpoint.num_classes:
         if reset_head and not file:  # the sidecar's labels are those of the old head
@@ -280,6 +288,22 @@ def _labels(
             f"{len(labels)} labels ({origin}) for a head of {checkpoint.num_classes} classes",
             "Give one label per class, in the order of the head's outputs",
         )
-    if labels is None and checkpoint.num_classes == zoo.IMAGENET_CLASSES:
-        return zoo.imagenet_wnids()
+    if labels is None:
+        classes = checkpoint.num_classes
+        return zoo.imagenet_wnids() if classes == zoo.IMAGENET_CLASSES else None
+    require_distinct(labels, f"the {origin}", "positions", CheckpointError)
+    if checkpoint.published:
+        _check_order(labels, str(origin), checkpoint.name)
     return labels
+
+
+def _check_order(labels: tuple[str, ...], origin: str, name: str) -> None:
+    """Refuse ImageNet's classes in another order than that of the published heads."""
+    wnids = zoo.imagenet_wnids()
+    if labels != wnids and set(labels) == set(wnids):
+        at = next(i for i, pair in enumerate(zip(labels, wnids, strict=True)) if len(set(pair)) > 1)
+        raise DataError(
+            f"{origin} has ImageNet's classes in another order than the outputs of {name}: label "
+            f"{at + 1} is {labels[at]}, not {wnids[at]}",
+            "Use the order of synset_words.txt, or leave --labels out",
+        )

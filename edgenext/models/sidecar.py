@@ -10,8 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgenext.errors import CheckpointError, DataError, UsageError
+from edgenext.models.labels import label_of, require_distinct
 from edgenext.models.zoo import check_size
-from edgenext.schema import EvalTransform
+from edgenext.options import with_exif
+from edgenext.schema import EvalTransform, Exif
 
 
 class Sidecar(BaseModel):
@@ -58,7 +60,11 @@ def read_sidecar(weights: Path) -> Sidecar:
 
 
 def evaluation_transform(
-    base: EvalTransform, sidecar: Sidecar, size: int | None, crop_pct: float | None
+    base: EvalTransform,
+    sidecar: Sidecar,
+    size: int | None,
+    crop_pct: float | None,
+    exif: Exif | None = None,
 ) -> EvalTransform:
     """The evaluation transform: `base`, updated by the sidecar and then by the explicit values.
 
@@ -66,7 +72,7 @@ def evaluation_transform(
         UsageError: an explicit value is out of range.
     """
     explicit = {"size": size, "crop_pct": crop_pct}
-    transform = _override(base, sidecar.eval or {})
+    transform = with_exif(_override(base, sidecar.eval or {}), exif)
     return _override(transform, {k: v for k, v in explicit.items() if v is not None})
 
 
@@ -88,19 +94,20 @@ def _override(base: EvalTransform, changes: dict[str, Any]) -> EvalTransform:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The class labels in a file, one per line; of a line `wnid<TAB>words` the wnid.
+    """The class labels in a file, one per line; of a line `wnid words` the wnid: see `label_of`.
 
     Raises:
-        DataError: it cannot be read, is not UTF-8 text, or has an empty label.
+        DataError: it cannot be read, is not UTF-8 text, has an empty label, or has one twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except OSError as e:
         raise DataError(f"cannot read the labels file {path}: {e.strerror}") from e
     except UnicodeDecodeError as e:
         raise DataError(f"the labels file {path} is not UTF-8 text") from e
-    labels = tuple(line.split("\t")[0].strip() for line in lines)
+    labels = tuple(map(label_of, lines))
     if not labels or "" in labels:
         line_number = labels.index("") + 1 if labels else 1
         raise DataError(f"the labels file {path} has an empty label in line {line_number}")
+    require_distinct(labels, f"the labels file {path}", "lines", DataError)
     return labels

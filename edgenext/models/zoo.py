@@ -53,6 +53,7 @@ def cards() -> list[ModelCard]:
             macs_256=arch_table()[row["arch"]]["macs_256"],
             top1=row["top1"],
             eval=EvalTransform(crop_pct=row["crop_pct"]),
+            timm_crop_pct=row.get("timm_crop_pct"),
         )
         for name, row in checkpoint_table().items()
     ]

@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenext.data.pixels import Pixels
 from edgenext.export.artifacts import Graph
 from edgenext.export.onnx import call_size
 
@@ -24,7 +25,7 @@ class ImageBatches(Sequence[NDArray[Any]]):
     """
 
     graph: Graph
-    images: NDArray[np.uint8]
+    images: Pixels
 
     @property
     def size(self) -> int:

@@ -35,7 +35,7 @@ def calibration_warnings(images: ImageSet) -> list[str]:
     if n < FEW_IMAGES:
         count = "1 image" if n == 1 else f"{n} images"
         warnings.append(f"calibrated on {count}: ranges are a matter of chance below {FEW_IMAGES}")
-    pixels = images.images.reshape(n, -1, 3)
+    pixels = np.asarray(images.images).reshape(n, -1, 3)
     flat = sum(float(pixels[i].std(0).max()) < FLAT for i in range(n))
     if flat > FLAT_SHARE * n:
         warnings.append(f"{flat} of the {n} calibration images are of one colour")

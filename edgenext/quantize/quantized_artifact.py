@@ -98,7 +98,7 @@ def write_quantized(
     if settings.calibrated:
         content = replace(
             content,
-            samples=images.images if needs_samples else None,
+            samples=np.asarray(images.images) if needs_samples else None,
             calibration=images.calibration(),
             warnings=[
                 *quantized.doubts,

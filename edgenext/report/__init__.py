@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from edgenext.options import DEFAULT_MAX_DROP
-from edgenext.report.load import load_logits, load_summary
+from edgenext.report.load import load_summary
 from edgenext.report.markdown import markdown
 from edgenext.report.page import page
 from edgenext.report.plots import plots
+from edgenext.report.predictions import load_predictions
 from edgenext.report.study import study_of
 from edgenext.report.verdict import judge
 from edgenext.system.files import write_text
@@ -25,7 +26,7 @@ def write_report(
     The same run gives the same bytes.
 
     Args:
-        run_dir: contains `run.json` and, for the plot of changed answers, `logits.npz`.
+        run_dir: contains `run.json` and, for the plot of changed answers, `predictions.npz`.
         out: the folder to write into; the run folder unless given.
         budget: points of top-1 that INT8 may cost.
 
@@ -38,7 +39,7 @@ def write_report(
     """
     study = study_of(load_summary(run_dir))
     verdict = judge(study, budget)
-    drawn = plots(study, verdict, load_logits(run_dir))
+    drawn = plots(study, verdict, load_predictions(run_dir))
     document = {**study.summary.model_dump(mode="json"), "verdict": verdict.model_dump(mode="json")}
     texts = {
         "report.html": page(study, verdict, drawn),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from edgenext.benchmark.environment import isa_label
+from edgenext.data.unread import notes
 from edgenext.report.study import Study
 from edgenext.report.text import count, decibels, duration, mebibytes, number
 from edgenext.schema import Environment, ExportResult, SubsetInfo
@@ -104,6 +105,8 @@ def _set(name: str, info: SubsetInfo) -> Iterator[Fact]:
             f"{name}, left out",
             f"{count(len(info.corrupt), 'image')} that could not be decoded: {bad}",
         )
+    for note in notes(info):
+        yield Fact(f"{name}, note", note)
 
 
 def _file(file: ExportResult) -> Iterator[Fact]:

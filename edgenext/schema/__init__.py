@@ -22,10 +22,12 @@ from edgenext.schema.base import TIMED as TIMED
 from edgenext.schema.base import Calibration as Calibration
 from edgenext.schema.base import EvalTransform as EvalTransform
 from edgenext.schema.base import Evidence as Evidence
+from edgenext.schema.base import Exif as Exif
 from edgenext.schema.base import ModelCard as ModelCard
 from edgenext.schema.base import Record as Record
 from edgenext.schema.base import SubsetInfo as SubsetInfo
 from edgenext.schema.base import TensorSpec as TensorSpec
+from edgenext.schema.base import UnreadFiles as UnreadFiles
 from edgenext.schema.check import CheckReport as CheckReport
 from edgenext.schema.check import Placement as Placement
 from edgenext.schema.check import Refusal as Refusal

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -57,21 +57,31 @@ class Record(BaseModel):
         return super().model_copy(update=update, deep=deep)
 
 
+Exif = Literal["ignore", "apply"]
+"""What is done with an image's EXIF orientation; the published evaluation ignores it."""
+
+
 class EvalTransform(Record):
-    """Preprocessing of an image: short side to int(size / crop_pct), centre crop, normalise."""
+    """Preprocessing of an image: short side to int(size / crop_pct), centre crop, normalise.
+
+    With `exif` of `apply` the image is first turned as its EXIF orientation says.
+    """
 
     size: int = 256
     crop_pct: float = 0.875
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    exif: Exif = "ignore"
 
 
 class ModelCard(Record):
     """One row of `edgenext models`: a published checkpoint and its published figures.
 
     `params` and `macs_256` (multiply-adds of one 256 px image) are exact counts of the
-    reference network; `top1` is the published ImageNet-1k accuracy in percent.
+    reference network; `top1` is the published ImageNet-1k accuracy in percent, measured by the
+    published command with `eval`. `timm_crop_pct` is the `crop_pct` that timm lists for the same
+    weights, None where it does not have them: another transform, another accuracy.
     """
 
     name: str
@@ -80,6 +90,7 @@ class ModelCard(Record):
     macs_256: int
     top1: float
     eval: EvalTransform
+    timm_crop_pct: float | None = None
 
 
 class TensorSpec(Record):
@@ -98,6 +109,18 @@ class TensorSpec(Record):
         return len(self.shape) == 4 and self.shape[3] == 3
 
 
+class UnreadFiles(Record):
+    """Files in the class folders of a data set that are not read as images.
+
+    `ending` is in lower case, empty for files without one, `.*` for all rarer ones; `n` counts
+    them all; `examples` are the paths of the first few.
+    """
+
+    ending: str
+    n: int
+    examples: tuple[str, ...]
+
+
 class SubsetInfo(Record):
     """The images that a number was measured on.
 
@@ -113,6 +136,14 @@ class SubsetInfo(Record):
     seed: int
     corrupt: tuple[str, ...] = ()
     """Names of images that could not be decoded and are not counted in n."""
+    exif: Exif = "ignore"
+    """What was done with EXIF orientations."""
+    kinds: dict[str, int] = Field(default_factory=dict)
+    """How many of the n images are of an unusual kind, by kind: see docs/images.md."""
+    unread: tuple[UnreadFiles, ...] = ()
+    """Other files in the class folders, by ending: they are not counted in n or n_total."""
+    empty_classes: tuple[str, ...] = ()
+    """Class folders in which no file is read as an image."""
 
 
 class Calibration(Record):

@@ -140,6 +140,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "size": (("export", *RANDOM, "--size", "16"), "32 pixels"),
     "no size": (("export", *RANDOM, "--size", "0"), "32 pixels"),
     "crop": (("export", *RANDOM, "--size", "32", "--crop-pct", "1.5"), "1.5"),
+    "exif": (("eval", *MODEL, "--data", "digits", "--exif", "aply"), "Did you mean apply"),
     "opset": (("export", *MODEL, "--opset", "9"), "13 to 23"),
     "batch": (("export", *MODEL, "--batch", "0"), "1 or more, or dynamic"),
     "batch word": (("export", *MODEL, "--batch", "any"), "1 or more, or dynamic"),

@@ -95,7 +95,9 @@ def test_models(cli: Cli) -> None:
     by_name = {row["name"]: row for row in done.json}
     assert by_name["edgenext_small"]["top1"] == 79.41
     assert by_name["edgenext_small"]["eval"]["crop_pct"] == 0.875
-    assert by_name["edgenext_base_IN21K"]["eval"]["crop_pct"] == 0.95
+    in21k = by_name["edgenext_base_IN21K"]
+    assert (in21k["eval"]["crop_pct"], in21k["timm_crop_pct"]) == (0.875, 0.95)
+    assert "timm's crop" in cli.ok("models").out
 
 
 @pytest.mark.parametrize("quantized", [False, True], ids=["export", "quantize"])

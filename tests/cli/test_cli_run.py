@@ -38,9 +38,10 @@ def test_a_run_leaves_a_report(cli: Cli, ran: Path) -> None:
     assert sorted(p.name for p in (ran / "artifacts").iterdir()) == sorted(
         name + end for name in (FP32, PLAIN, INT8) for end in ("", ".json")
     )
-    for name in ("report.html", "report.md", "report.json", "run.json", "logits.npz"):
+    for name in ("report.html", "report.md", "report.json", "run.json", "predictions.npz"):
         assert (ran / name).stat().st_size > 0, name
     assert not temporaries(cli.folder)
+    assert not (ran / "logits").exists()
     page = (ran / "report.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
     for loaded in ('src="http', 'href="http', "@import"):

@@ -47,7 +47,7 @@ clean_device(name)
 remove_device(name)
 open_artifact(path)
 load_checkpoint(model, weights, *, random_weights, seed, num_classes, reset_head, size, crop_pct, \
-labels, cache_dir)
+exif, labels, cache_dir)
 create_model(name, num_classes, drop_path, features_only)
 """.splitlines()
 """In the order in which their examples run: later ones use the files of earlier ones."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from image_files import noise, zipped
 
-from edgenext.data import ImageSet, load_images, require_disjoint
+from edgenext.data import ImageSet, count_classes, heif, load_images, require_disjoint
 from edgenext.errors import DataError, OverlapError, UsageError
 from edgenext.models import zoo
 from edgenext.schema import EvalTransform
@@ -70,6 +70,11 @@ def test_labels_give_the_indices_of_a_subset_of_the_classes(make_folder):
     assert images.classes == ("c", "x", "a", "b")
 
 
+def test_a_name_of_macos_is_the_same_class(make_folder):
+    folder = make_folder({"cafe\u0301": 1, "tea": 2})
+    assert load(folder, 2, labels=["tea", "caf\u00e9"]).labels.tolist() == [0, 0, 1]
+
+
 def test_wnids_mean_imagenet(make_folder):
     images = load(make_folder({"n01443537": 1, "n02123045": 1}), 1000)
     wnids = zoo.imagenet_wnids()
@@ -84,6 +89,8 @@ def test_wnids_mean_imagenet(make_folder):
         ({"a": 1, "x": 1}, 2, ["x", "y"], "1 of 2 classes in .* unknown to the model: a"),
         ({"a": 1}, 3, ["a", "b"], "2 labels for a model with 3 classes"),
         ({"n00000000": 1}, 1000, None, "no class in common"),
+        ({"a": 1}, 3, ["a", "b", "a"], r"the model has labels .*: a \(outputs 1 and 3\)"),
+        ({"é": 1, "e\u0301": 1}, 2, None, r"class folders .*: é \(numbers 1 and 2\)"),
     ],
 )
 def test_classes_that_do_not_fit(make_folder, counts, num_classes, labels, message):
@@ -97,15 +104,45 @@ def test_an_empty_class_folder_keeps_its_place(make_folder):
     assert load(folder).labels.tolist() == [0, 2]
 
 
-def test_other_files_are_ignored(make_folder, caplog):
-    folder = make_folder({"a": 1, "b": 1})
+def test_other_files_are_counted_and_named(make_folder, caplog, monkeypatch):
+    monkeypatch.setattr(heif, "readable_endings", frozenset)
+    folder = make_folder({"a": 1, "b": 1, "c": 0})
+    for path in ("c/1.heif", "c/2.HEIF", "c/deep/3.heif", "a/4.svg", "a/noending"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(b"x")
     for path in ("a/notes.txt", "a/.hidden.png", "__MACOSX/a/x.png", ".cache/x.png"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(b"x")
     shutil.copy(folder / "a/000.png", folder / "stray.PNG")
     shutil.copy(folder / "a/000.png", folder / "a/second.PNG")
-    assert load(folder, 2).info.n == 3
-    assert "1 images" in caplog.text and "no class folder" in caplog.text
+    for data in (folder, zipped(folder)):
+        caplog.clear()
+        info = load(data).info
+        assert (info.n, info.n_total, info.empty_classes) == (3, 3, ("c",))
+        others = {row.ending: (row.n, row.examples) for row in info.unread}
+        assert others == {
+            ".heif": (3, ("c/1.heif", "c/2.HEIF", "c/deep/3.heif")),
+            ".svg": (1, ("a/4.svg",)),
+            ".txt": (1, ("a/notes.txt",)),
+            "": (1, ("a/noending",)),
+        }
+        assert "1 images" in caplog.text and "no class folder" in caplog.text
+        assert "6 files in its class folders are not read: 3 .heif (c/1.heif, …)" in caplog.text
+        assert "1 class has no image that is read: c" in caplog.text
+        assert "edgenext[heic]" in caplog.text
+        caplog.clear()
+        assert load(data, labels=["a", "b", "c"]).info.empty_classes == ("c",)
+        assert "1 class has no image that is read: c" in caplog.text
+        assert load(data, num_classes=count_classes(data, "train"), role="train").info.n == 3
+
+
+def test_a_set_of_other_files_alone_says_so(tmp_path):
+    (tmp_path / "d" / "a").mkdir(parents=True)
+    for i in range(12):
+        (tmp_path / "d" / "a" / f"x.end{i:02d}").write_bytes(b"x")
+    (tmp_path / "d" / "a" / "y.heic").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"no images that are read, only 1 \.end00 .*4 \.\*"):
+        load(tmp_path / "d", 1)
 
 
 def test_links_are_followed_once(make_folder):
@@ -271,6 +308,11 @@ def test_the_hash_of_a_subset_depends_on_content_labels_and_geometry(make_folder
 def test_take(make_folder):
     images = load(make_folder(ABC))
     part = images.take([4, 0])
+    assert not isinstance(part.images, np.ndarray) and part.images.shape == (2, 32, 32, 3)
+    np.testing.assert_array_equal(part.images[1:], images.images[[0]])
+    np.testing.assert_array_equal(part.images[1], images.images[0])
+    np.testing.assert_array_equal(list(part.images), images.images[[4, 0]])
+    np.testing.assert_array_equal(part.take([1]).images, images.images[[0]])
     np.testing.assert_array_equal(part.images, images.images[[4, 0]])
     assert part.hashes == (images.hashes[4], images.hashes[0])
     assert part.labels.tolist() == [1, 0] and part.names[0] == images.names[4]

@@ -27,8 +27,8 @@ class CountingSource:
         self.calls["folders", path] += 1
         return ["a"] if not path else []
 
-    def images(self, path: str) -> list[str]:
-        self.calls["images", path] += 1
+    def files(self, path: str) -> list[str]:
+        self.calls["files", path] += 1
         return ["a/bad.png", "a/good.png"]
 
     def read(self, path: str) -> bytes:
@@ -44,7 +44,7 @@ def test_folders_and_images_are_listed_once():
     for _ in range(3):
         assert indexed.folders("") == ["a"] and indexed.folders("a") == []
         assert indexed.images("") == indexed.images("a") == ["a/bad.png", "a/good.png"]
-    assert set(source.calls) == {(m, p) for m in ("folders", "images") for p in ("", "a")}
+    assert set(source.calls) == {(m, p) for m in ("folders", "files") for p in ("", "a")}
     assert set(source.calls.values()) == {1}
 
 
@@ -95,7 +95,7 @@ def test_loads_that_share_a_source_list_and_hash_once(make_folder, monkeypatch):
 
         return call
 
-    for method in ("folders", "images", "read"):
+    for method in ("folders", "files", "read"):
         monkeypatch.setattr(FolderSource, method, counted(method))
     assert count_classes(folder, "val", source) == 2
     first = load_images(folder, SIZE, role="val", num_classes=2, source=source)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +19,10 @@ from edgenext.system.files import sha256_file
 # The sidecar
 
 
-SIDECAR = {"size": 64, "crop_pct": 1.0, "interpolation": "bilinear", "std": [0.5, 0.5, 0.5]}
+SIDECAR = {
+    "size": 64, "crop_pct": 1.0, "interpolation": "bilinear", "std": [0.5, 0.5, 0.5],
+    "exif": "apply",
+}  # fmt: skip
 
 
 def test_the_sidecar_is_read(tmp_path, xxs) -> None:
@@ -32,8 +37,7 @@ def test_the_sidecar_is_read(tmp_path, xxs) -> None:
     )
     checkpoint = load_checkpoint(None, path)
     assert checkpoint.labels == ("a", "b", "c")
-    expected = EvalTransform(size=64, crop_pct=1.0, interpolation="bilinear", std=(0.5, 0.5, 0.5))
-    assert checkpoint.eval == expected
+    assert checkpoint.eval == EvalTransform(**SIDECAR)
 
 
 def test_what_the_sidecar_omits_is_that_of_the_model(tmp_path) -> None:
@@ -46,10 +50,15 @@ def test_explicit_values_come_before_the_sidecar(tmp_path, xxs) -> None:
     path = saved(with_classes(xxs, 2), tmp_path, eval=SIDECAR, labels=["a", "b"])
     labels = tmp_path / "labels.txt"
     labels.write_text("n02\ttwo, a word\r\nn01\tone\n\n")
-    checkpoint = load_checkpoint(None, path, size=96, crop_pct=0.9, labels=labels)
+    checkpoint = load_checkpoint(None, path, size=96, crop_pct=0.9, exif="ignore", labels=labels)
     assert (checkpoint.eval.size, checkpoint.eval.crop_pct) == (96, 0.9)
+    assert checkpoint.eval.exif == "ignore"
+    assert load_checkpoint(None, path, exif=None).eval.exif == "apply"
     assert checkpoint.eval.interpolation == "bilinear"
     assert checkpoint.labels == ("n02", "n01")
+
+
+REPEATED = ["crane", "cat", "cat", "cat", *map(str, range(995)), "crane"]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +79,8 @@ def test_explicit_values_come_before_the_sidecar(tmp_path, xxs) -> None:
         ('{"arch": "edgenext_small"}', "The weights fit edgenext_xx_small"),
         ('{"num_classes": 999}', "says 999 classes"),
         ('{"labels": ["a", "b"]}', "2 labels (sidecar) for a head of 1000 classes"),
+        (json.dumps({"labels": REPEATED}), "crane (positions 1 and 1000), cat (positions 2, 3 and"),
+        ('{"eval": {"exif": "turn"}}', "malformed at exif"),
     ],
 )
 def test_a_malformed_sidecar_is_refused(tmp_path, xxs, content: str, message: str) -> None:
@@ -78,8 +89,10 @@ def test_a_malformed_sidecar_is_refused(tmp_path, xxs, content: str, message: st
     assert message in refusal(None, path)
 
 
-@pytest.mark.parametrize("options", [{"size": 31}, {"crop_pct": 0.0}, {"crop_pct": 1.5}])
-def test_invalid_transforms_are_refused(options: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "options", [{"size": 31}, {"crop_pct": 0.0}, {"crop_pct": 1.5}, {"exif": "turn"}]
+)
+def test_invalid_transforms_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         load_checkpoint(XXS, random_weights=True, **options)
 
@@ -97,9 +110,35 @@ def test_labels_files_that_cannot_be_used(tmp_path) -> None:
         load(b"")
     with pytest.raises(DataError, match="not UTF-8"):
         load(b"\xff\xfea\n")
+    with pytest.raises(DataError, match=r"crane \(lines 1 and 3\)\. Give each class"):
+        load(b"crane\ncat\ncrane\n")
+    with pytest.raises(DataError, match=r"n02012849 \(lines 1 and 2\)"):
+        load(b"n02012849\tcrane\nn02012849 crane\nn01440764\n")
     with pytest.raises(DataError, match="cannot read the labels file"):
         load_checkpoint(XXS, random_weights=True, labels=tmp_path / "none.txt")
     load("é\nb\nc".encode())
+
+
+def test_synset_words_are_understood(no_real_cache, tmp_path) -> None:
+    """Two pairs of ImageNet's classes have the same name: the wnid is the class."""
+    wnids = zoo.imagenet_wnids()
+    names = {
+        "n02012849": "crane",
+        "n03126707": "crane",
+        "n03710637": "maillot",
+        "n03710721": "maillot, tank suit",
+    }
+    lines = [f"{wnid} {names.get(wnid, f'thing {i}, Res {i}')}\n" for i, wnid in enumerate(wnids)]
+    words = tmp_path / "synset_words.txt"
+    words.write_text("\ufeff" + "".join(lines), encoding="utf-8")
+    _in_cache(no_real_cache, "edgenext_small_usi", recorded=True)
+    assert load_checkpoint("edgenext_small_usi", labels=words).labels == wnids
+    words.write_text("".join([lines[1], lines[0], *lines[2:]]))
+    with pytest.raises(DataError, match=r"another order .*: label 1 is n01443537, not n01440764"):
+        load_checkpoint("edgenext_small_usi", labels=words)
+    # a network of one's own may have any order
+    own = load_checkpoint(XXS, random_weights=True, labels=words)
+    assert own.labels[:2] == wnids[1::-1]
 
 
 # Random weights

@@ -8,17 +8,21 @@ import pytest
 from edgenext.errors import UsageError
 from edgenext.models import zoo
 
-PUBLISHED = {  # name: top-1, crop (README of the published repository)
+PUBLISHED = {  # name: top-1 (README of the published repository), crop (its main.py)
     "edgenext_xx_small": (71.23, 0.875),
     "edgenext_x_small": (74.96, 0.875),
     "edgenext_small": (79.41, 0.875),
     "edgenext_small_usi": (81.07, 0.95),
     "edgenext_base": (82.47, 0.875),
     "edgenext_base_usi": (83.68, 0.95),
-    "edgenext_base_IN21K": (83.31, 0.95),
+    "edgenext_base_IN21K": (83.31, 0.875),
     "edgenext_xx_small_bn_hs": (70.33, 0.875),
     "edgenext_x_small_bn_hs": (74.87, 0.875),
     "edgenext_small_bn_hs": (78.39, 0.875),
+}
+TIMM = {  # default_cfgs of timm/models/edgenext.py
+    **dict.fromkeys(("edgenext_xx_small", "edgenext_x_small"), 0.9),
+    **dict.fromkeys(("edgenext_small_usi", "edgenext_base_usi", "edgenext_base_IN21K"), 0.95),
 }
 
 
@@ -27,13 +31,14 @@ def test_the_ten_published_checkpoints() -> None:
     assert {c.name: (c.top1, c.eval.crop_pct) for c in cards} == PUBLISHED
     for card in cards:
         assert (card.eval.size, card.eval.interpolation) == (256, "bicubic")
+        assert card.timm_crop_pct == TIMM.get(card.name)
         assert card.params == zoo.arch_table()[card.arch]["params"]
 
 
 def test_the_json_of_a_card_has_the_documented_keys() -> None:
     card = zoo.card("edgenext_small_usi").model_dump(mode="json")
     assert set(card) >= {"name", "params", "macs_256", "top1", "eval"}
-    assert set(card["eval"]) == {"size", "crop_pct", "interpolation", "mean", "std"}
+    assert set(card["eval"]) == {"size", "crop_pct", "interpolation", "mean", "std", "exif"}
 
 
 def test_release_addresses() -> None:

@@ -1,4 +1,4 @@
-"""Runs to report on: summaries and logits that belong together."""
+"""Runs to report on: summaries and predictions that belong together."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from edgenext.benchmark.latency import latency_percentiles
 from edgenext.benchmark.noise import LEAST_FLOOR, latency_ratio, noise_floor
 from edgenext.metrics.accuracy import accuracy, paired_comparison, score
 from edgenext.metrics.statistics import mcnemar_exact, tango_interval
+from edgenext.metrics.top_two import top_two
+from edgenext.report.predictions import RunPredictions, save_predictions
 from edgenext.schema import (
     Accuracy,
     BenchReport,
@@ -301,11 +303,18 @@ def measured(**unusual: object) -> tuple[RunSummary, dict[str, NDArray[np.generi
     )
 
 
+def predictions_of(arrays: dict[str, NDArray[np.generic]]) -> RunPredictions:
+    """The predictions of logits and their labels."""
+    values = {k: v.astype(np.float32) for k, v in arrays.items() if k != "labels"}
+    labels = arrays["labels"].astype(np.int64)
+    return RunPredictions({name: top_two(v) for name, v in values.items()}, labels)
+
+
 def save(
     folder: Path, run: RunSummary, arrays: dict[str, NDArray[np.generic]] | None = None
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(run.model_dump_json(), encoding="utf-8")
     if arrays is not None:
-        np.savez(folder / "logits.npz", **arrays)  # type: ignore[arg-type]
+        save_predictions(folder, predictions_of(arrays))
     return folder

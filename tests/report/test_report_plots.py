@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from report_runs import BUSY, FOLDED, INT8, PLAIN, logits, measured, summary
+from report_runs import BUSY, FOLDED, INT8, PLAIN, logits, measured, predictions_of, summary
 
-from edgenext.report.load import RunLogits
 from edgenext.report.plots import plots
 from edgenext.report.plots.canvas import drawable, spread
 from edgenext.report.plots.flips import changed_answers
+from edgenext.report.predictions import RunPredictions
 from edgenext.report.study import study_of
 from edgenext.report.verdict import judge
 from edgenext.schema import BenchReport, RunSummary
@@ -19,14 +18,9 @@ from edgenext.schema import BenchReport, RunSummary
 STAGES = {"stem": 38.2, "stage1": 35.1, "stage2": 32.0, "stage3": 27.4, "stage4": 25.9}
 
 
-def drawn(run: RunSummary, arrays: RunLogits | None = None) -> dict[str, str]:
+def drawn(run: RunSummary, predictions: RunPredictions | None = None) -> dict[str, str]:
     study = study_of(run)
-    return {p.name: p.svg for p in plots(study, judge(study), arrays)}
-
-
-def run_logits_of(arrays: dict[str, Any]) -> RunLogits:
-    labels = arrays.pop("labels")
-    return RunLogits(arrays, labels)
+    return {p.name: p.svg for p in plots(study, judge(study), predictions)}
 
 
 def texts(svg: str) -> str:
@@ -35,7 +29,7 @@ def texts(svg: str) -> str:
 
 def test_a_plot_is_drawn_for_what_the_run_holds_and_no_more() -> None:
     run, arrays = measured(stages=STAGES)
-    assert list(drawn(run, run_logits_of(arrays))) == ["tradeoff", "rounds", "flips", "stages"]
+    assert list(drawn(run, predictions_of(arrays))) == ["tradeoff", "rounds", "flips", "stages"]
     assert list(drawn(summary())) == ["tradeoff", "rounds"]
     untimed = summary().model_copy(update={"bench": BenchReport(results=(), ratios=())})
     assert drawn(untimed) == {}
@@ -43,7 +37,7 @@ def test_a_plot_is_drawn_for_what_the_run_holds_and_no_more() -> None:
 
 def test_colours_follow_the_page() -> None:
     run, arrays = measured(stages=STAGES)
-    for name, svg in drawn(run, run_logits_of(arrays)).items():
+    for name, svg in drawn(run, predictions_of(arrays)).items():
         assert "var(--s2)" in svg, name
         assert "var(--muted)" in svg, name
         assert re.findall(r"#[0-9a-f]{6}\b", svg) == [], name
@@ -85,22 +79,22 @@ def test_extreme_runs_can_be_drawn(run: RunSummary) -> None:
     assert set(drawn(run)) == {"tradeoff", "rounds"}
 
 
-def test_changed_answers_are_those_of_the_logits() -> None:
+def test_changed_answers_are_those_of_the_predictions() -> None:
     plain, _, int8 = study_of(summary()).entries
     base = np.array([[2, 1, 0], [2, 1, 0], [2, 1.5, 0], [2, 1, 0], [0, 0, 3]], np.float32)
     other = np.array([[1, 2, 0], [1, 2, 0], [1, 2, 0], [2, 1, 0], [0, 0, 3]], np.float32)
     labels = np.array([0, 1, 2, 0, 2])
-    got = changed_answers(plain, int8, RunLogits({PLAIN: base, INT8: other}, labels))
+    got = changed_answers(plain, int8, predictions_of({PLAIN: base, INT8: other, "labels": labels}))
     assert got.lost.tolist() == [True, False, False, False, False]
     assert got.gained.tolist() == [False, True, False, False, False]
     assert got.other.tolist() == [False, False, True, False, False]
     assert got.margin.tolist() == [1.0, 1.0, 0.5, 1.0, 3.0]
 
 
-def test_no_plot_of_flips_without_the_logits_of_both() -> None:
+def test_no_plot_of_flips_without_the_predictions_of_both() -> None:
     run, arrays = measured()
-    run_logits = run_logits_of(arrays)
-    without = replace(run_logits, by_name={FOLDED: run_logits.by_name[FOLDED]})
+    predictions = predictions_of(arrays)
+    without = replace(predictions, by_name={FOLDED: predictions.by_name[FOLDED]})
     assert "flips" not in drawn(run, without)
 
 
@@ -109,7 +103,7 @@ def test_equal_logits_are_drawn_and_said() -> None:
     arrays[INT8] = arrays[PLAIN]
     run = summary(n=100, lost=0, gained=0)
     study = study_of(run)
-    plot = next(p for p in plots(study, judge(study), run_logits_of(arrays)) if p.name == "flips")
+    plot = next(p for p in plots(study, judge(study), predictions_of(arrays)) if p.name == "flips")
     assert plot.caption == "w8a8-static gives the same answer as FP32 plain for every image."
 
 
@@ -121,15 +115,19 @@ def test_a_single_change_is_not_called_half() -> None:
     arrays["labels"][0] = first
     run = summary(n=100, lost=1, gained=0)
     study = study_of(run)
-    plot = next(p for p in plots(study, judge(study), run_logits_of(arrays)) if p.name == "flips")
+    plot = next(p for p in plots(study, judge(study), predictions_of(arrays)) if p.name == "flips")
     assert "answers 1 differently. Its margin was " in plot.caption
 
 
 def test_constant_logits_are_drawn() -> None:
     values = np.zeros((20, 5), np.float32)
     study = study_of(summary(n=20, lost=0, gained=0))
-    run_logits = RunLogits({PLAIN: values, INT8: values}, np.zeros(20, np.int64))
-    assert "flips" in [p.name for p in plots(study, judge(study), run_logits)]
+    arrays = {PLAIN: values, INT8: values, "labels": np.zeros(20, np.int64)}
+    assert "flips" in [p.name for p in plots(study, judge(study), predictions_of(arrays))]
+    one_class = {
+        name: values[..., :1] if values.ndim > 1 else values for name, values in arrays.items()
+    }
+    assert "flips" not in [p.name for p in plots(study, judge(study), predictions_of(one_class))]
 
 
 def test_many_flips_do_not_swell_the_file() -> None:
@@ -140,7 +138,7 @@ def test_many_flips_do_not_swell_the_file() -> None:
     was, now = base.argmax(1) == labels, other.argmax(1) == labels
     lost, gained = int((was & ~now).sum()), int((~was & now).sum())
     run = summary(n=20_000, lost=lost, gained=gained)
-    svg = drawn(run, RunLogits({PLAIN: base, INT8: other}, labels))["flips"]
+    svg = drawn(run, predictions_of({PLAIN: base, INT8: other, "labels": labels}))["flips"]
     assert len(svg) < 120_000
 
 

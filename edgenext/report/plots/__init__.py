@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from edgenext.report.load import RunLogits
 from edgenext.report.plots.canvas import Plot
 from edgenext.report.plots.flips import flips
 from edgenext.report.plots.rounds import rounds
 from edgenext.report.plots.stages import stages
 from edgenext.report.plots.tradeoff import tradeoff
+from edgenext.report.predictions import RunPredictions
 from edgenext.report.study import Study
 from edgenext.schema import Verdict
 
 
-def plots(study: Study, verdict: Verdict, logits: RunLogits | None) -> list[Plot]:
+def plots(study: Study, verdict: Verdict, predictions: RunPredictions | None) -> list[Plot]:
     """All plots that the run has data for.
 
     Raises:
-        InputError: the logits are not those of the run.
+        InputError: the predictions are not those of the run.
     """
     judged = next((e for e in study.entries if e.name == verdict.artifact), None)
     drawn = (
         tradeoff(study, verdict.budget),
         rounds(study),
-        flips(study, judged, logits) if judged and logits else None,
+        flips(study, judged, predictions) if judged and predictions else None,
         stages(study),
     )
     return [plot for plot in drawn if plot]

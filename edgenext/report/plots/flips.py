@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import InputError
-from edgenext.report.load import LOGITS, RunLogits
 from edgenext.report.plots.canvas import INK, MUTED, SERIES, Plot, drawable, render, show_grid
+from edgenext.report.predictions import PREDICTIONS, RunPredictions
 from edgenext.report.study import Entry, Study
 from edgenext.report.text import count, number
 
@@ -39,18 +39,18 @@ class Flips:
         return self.lost | self.gained | self.other
 
 
-def flips(study: Study, judged: Entry, logits: RunLogits) -> Plot | None:
+def flips(study: Study, judged: Entry, predictions: RunPredictions) -> Plot | None:
     """A histogram of the base's top-1 margin, with the images whose answer changed underneath.
 
     Raises:
-        InputError: the logits are not those of the run's comparison.
+        InputError: the predictions are not those of the run's comparison.
     """
     base = study.base
-    if base is None or not {base.name, judged.name} <= logits.by_name.keys():
+    if base is None or not {base.name, judged.name} <= predictions.by_name.keys():
         return None
-    if logits.by_name[base.name].shape[1] < 2:
+    if (predictions.by_name[base.name].second < 0).any():  # one class has no rival
         return None
-    changes = changed_answers(base, judged, logits)
+    changes = changed_answers(base, judged, predictions)
     _require_same_counts(changes, judged, study)
 
     return Plot(
@@ -67,14 +67,13 @@ def flips(study: Study, judged: Entry, logits: RunLogits) -> Plot | None:
     )
 
 
-def changed_answers(base: Entry, judged: Entry, logits: RunLogits) -> Flips:
+def changed_answers(base: Entry, judged: Entry, predictions: RunPredictions) -> Flips:
     """The answers of the judged file that differ from the base's."""
-    values = logits.by_name[base.name]
-    first_two = np.sort(values, axis=1)[:, -2:].astype(np.float64)
-    before, after = values.argmax(1), logits.by_name[judged.name].argmax(1)
-    was_right, is_right = before == logits.labels, after == logits.labels
+    best = predictions.by_name[base.name]
+    before, after = best.first, predictions.by_name[judged.name].first
+    was_right, is_right = before == predictions.labels, after == predictions.labels
     return Flips(
-        margin=first_two[:, 1] - first_two[:, 0],
+        margin=best.margin.astype(np.float64),
         lost=was_right & ~is_right,
         gained=~was_right & is_right,
         other=(before != after) & ~was_right & ~is_right,
@@ -145,15 +144,15 @@ def _caption(changes: Flips, base: Entry, judged: Entry) -> str:
 
 
 def _require_same_counts(changes: Flips, judged: Entry, study: Study) -> None:
-    """Refuse logits of another run: the plot must not contradict the table."""
+    """Refuse predictions of another run: the plot must not contradict the table."""
     if judged.comparison is None:
         return
     n, drop = study.summary.compare.n, judged.comparison.drop
     counts = (len(changes.margin), int(changes.lost.sum()), int(changes.gained.sum()))
     if counts != (n, drop.lost, drop.gained):
         raise InputError(
-            f"{LOGITS} does not belong to this run: for {judged.name} it gives {counts[1]} lost "
-            f"and {counts[2]} gained of {counts[0]} images, the run {drop.lost} and {drop.gained} "
-            f"of {n}",
+            f"{PREDICTIONS} does not belong to this run: for {judged.name} it gives "
+            f"{counts[1]} lost and {counts[2]} gained of {counts[0]} images, the run {drop.lost} "
+            f"and {drop.gained} of {n}",
             "Run `edgenext run` again, or delete it to write the report without it",
         )
