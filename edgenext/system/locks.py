@@ -87,7 +87,8 @@ def _create(folder: Path) -> list[Path]:
 
 
 def _own_name() -> str:
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name.replace("__main__.py", "edgenext")  # python -m edgenext
+    command = shlex.join([program, *sys.argv[1:]])
     return f"process {os.getpid()} ({command})"
 
 
