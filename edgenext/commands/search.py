@@ -57,11 +57,14 @@ from edgenext.quantize.quantized_artifact import PARITY_IMAGES, write_quantized
 from edgenext.quantize.static import PreparedGraph, prepare_graph, quantize_prepared
 from edgenext.schema import BenchReport, Candidate, Comparison, SearchReport
 from edgenext.system.files import atomic_path, write_text
+from edgenext.system.sums import write_sums
 from edgenext.targets.scheme import CALIBRATED, FLOAT
 from edgenext.targets.target import require_target
 
 OBJECTIVES = ("latency", "size")
 MAX_DROP = 100.0
+SEARCH = "search.json"
+"""The report in a search's folder, in which `path` is the name of the chosen file."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,9 @@ def search(
     # the share of the logits' energy that each site's rounding adds when it is alone
     noise = {row.site: 10 ** (-row.only.sqnr_db / 10) for row in effects.rows}
     report = _report(task, _artifacts(task, noise))
-    write_text(folder / "search.json", report.model_dump_json(indent=2) + "\n")
+    stored = report.model_copy(update={"path": Path(report.path).name})
+    write_text(folder / SEARCH, stored.model_dump_json(indent=2) + "\n")
+    write_sums(folder, [folder / SEARCH, *task.stages.paths])
     return report
 
 
@@ -240,7 +245,13 @@ def _quantize(
     quantized = quantize_prepared(prepared(), variant.recipe, task.context.progress)
     path = task.folder / f"{task.stem}-{variant.name}.onnx"
     return write_quantized(
-        task.graph, task.settings.export, quantized, task.calibration, path, variant.recipe
+        task.graph,
+        task.settings.export,
+        quantized,
+        task.calibration,
+        path,
+        variant.recipe,
+        task.seed,
     ).files
 
 

@@ -59,6 +59,12 @@ class Stages:
         """Wall time of each stage of this run, when it was last done."""
         return {name: self._state[name].seconds for name in self._names}
 
+    @property
+    def paths(self) -> list[Path]:
+        """The record and the files of every stage of this run."""
+        files = [file for name in self._names for file in self._state[name].files]
+        return [self.folder / name for name in (STATE, *files)]
+
     def stage(
         self, name: str, inputs: dict[str, Any], produce: Callable[[], Sequence[Path]]
     ) -> list[Path]:

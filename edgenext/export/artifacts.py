@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -32,7 +31,7 @@ from edgenext.formats.session import Images, filled, normalise
 from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET
-from edgenext.schema import Calibration, Conversion, EvalTransform, TensorSpec
+from edgenext.schema import BuildOptions, Calibration, Conversion, EvalTransform, TensorSpec
 from edgenext.targets.scheme import FLOAT
 
 if TYPE_CHECKING:
@@ -124,7 +123,8 @@ class Content:
     """What a quantizer adds to the manifest of a file, and the graph that it is compared with.
 
     `reference` is the float graph before quantization, the graph itself unless set. `samples` are
-    calibration images for a converter that needs them, N×H×W×3 uint8.
+    calibration images for a converter that needs them, N×H×W×3 uint8. `seed` is of every random
+    choice.
     """
 
     reference: onnx.ModelProto | None = None
@@ -133,6 +133,7 @@ class Content:
     calibration: Calibration | None = None
     kept_float: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    seed: int = 0
 
 
 FLOAT_CONTENT = Content()
@@ -224,7 +225,7 @@ class _Writer:
                 "conversion": conversion.model_copy(update=counts),
                 "labels": result.get("labels", fields["labels"]),
             }
-            session = open_session(describe(fields), os.cpu_count() or 1)
+            session = open_session(describe(fields), 1)
             parity, sites = session_parity(
                 session,
                 self.reference,
@@ -234,7 +235,7 @@ class _Writer:
             )
             require_parity(parity, settings.scheme, path.name)
             artifact = describe(fields | {"parity": parity, "sites": sites})
-        return Artifact(path, artifact.manifest)
+        return Artifact(path, artifact.manifest, artifact.timed)
 
     def _manifest_fields(self) -> dict[str, Any]:
         """The fields of the manifest that do not depend on the file."""
@@ -255,12 +256,25 @@ class _Writer:
             "kept_float": dict(content.kept_float),
             "warnings": tuple(content.warnings),
             "tools": {name: version(name) for name in TOOLS},
+            "options": self._options(),
         }
+
+    def _options(self) -> BuildOptions:
+        """What makes the file again, with the rest of its manifest."""
+        batch = self.graph.input.shape[0]
+        return BuildOptions(
+            batch=batch if batch > 0 else None,
+            opset=self.graph.model.opset_import[0].version,
+            uint8_input=self.graph.pixels,
+            features_only=self.settings.features_only,
+            format_options=dict(self.settings.options),
+            seed=self.content.seed,
+        )
 
     def _float_sites(self) -> dict[str, NDArray[Any]]:
         """The float graph's tensors for the first images, by site."""
         images = filled(self.images, call_size(self.graph.model))
-        tensors = tracer(self.float_model)(self.graph.prepare(images))
+        tensors = tracer(self.float_model, 1)(self.graph.prepare(images))
         names = site_tensors(self.float_model)
         return {site: tensors[name] for site, name in names.items() if name in tensors}
 

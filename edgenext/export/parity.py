@@ -1,4 +1,8 @@
-"""Parity: whether an exported file agrees with its network, stage by stage, on real images."""
+"""Parity: whether an exported file agrees with its network, stage by stage, on real images.
+
+Both sides compute with one thread: sums in another order differ in their last digits, and a
+manifest is to be the same bytes on any machine of a kind.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from edgenext.formats.session import Images, Session, Traceable, filled, logits,
 from edgenext.graph.tensors import locate_tensors, signal_and_noise
 from edgenext.metrics.fidelity import fidelity, sqnr_db
 from edgenext.schema import EvalTransform, Parity
+from edgenext.system.threads import torch_threads
 from edgenext.targets.scheme import ROWS
 
 if TYPE_CHECKING:
@@ -36,7 +41,7 @@ def torch_reference(network: EdgeNeXt) -> Reference:
     import torch
 
     def run(_: Images, inputs: Array) -> dict[str, Array]:
-        with torch.no_grad():
+        with torch.no_grad(), torch_threads(1):
             features = network.features(torch.from_numpy(inputs))
             named = dict(zip(STAGES, features, strict=True))
             if not network.features_only:
@@ -53,7 +58,7 @@ class _StageReader:
         self.pixels = tensor_spec(model.graph.input[0]).dtype == "uint8"
         self.batch = call_size(model)
         self.outputs = [o.name for o in model.graph.output]
-        self._session = inference_session(with_stage_outputs(model).SerializeToString(), 0)
+        self._session = inference_session(with_stage_outputs(model).SerializeToString(), 1)
         self.names = [o.name for o in self._session.get_outputs()]
 
     def run(self, images: Images, inputs: Array) -> dict[str, Array]:

@@ -67,7 +67,7 @@ def quantize_graph(
     else:
         batches = ImageBatches(graph, images.images)
         quantized = quantize_model(graph.model, batches, recipe, settings.engine, seed, progress)
-    return write_quantized(graph, settings, quantized, images, path, recipe)
+    return write_quantized(graph, settings, quantized, images, path, recipe, seed)
 
 
 def write_quantized(
@@ -77,13 +77,14 @@ def write_quantized(
     images: ImageSet,
     path: Path,
     recipe: Recipe,
+    seed: int = 0,
 ) -> Artifact:
     """Check a quantized graph, run it and write it with its manifest; see `quantize_graph`."""
     onnx.checker.check_model(quantized.model, full_check=True)
     needs_samples = settings.converter_quantizes or (
         settings.converter is not None and settings.converter.samples
     )
-    content = Content(reference=quantized.reference, kept_float=quantized.float_sites)
+    content = Content(reference=quantized.reference, kept_float=quantized.float_sites, seed=seed)
     if settings.engine == ENGINE:
         content = replace(content, recipe=recipe.model_dump(mode="json"))
     if settings.calibrated:

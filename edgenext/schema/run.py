@@ -37,8 +37,9 @@ class RunSummary(Record):
     """`run.json` in a run folder: everything that its report is written from.
 
     The base of `compare` is the plain FP32 export; artifacts have the same names in `artifacts`
-    (file stems), `eval`, `compare` and `bench`. The logits of every artifact on the evaluation
-    images are beside it in `logits.npz` (name → N×K, and `labels`).
+    (file stems), `eval`, `compare` and `bench`; their paths are relative to the folder. The logits
+    of every artifact on the evaluation images are beside it in `logits.npz` (name → N×K, and
+    `labels`).
     """
 
     schema_version: int = 1

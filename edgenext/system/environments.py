@@ -1,7 +1,8 @@
 """Private environments for converters that cannot share this one.
 
-Each has a lock file, `<name>.lock` in its format's folder, that pins every package. An environment
-is created once, in the cache, under a hash of its lock. This package is not installed there but put
+Each has a lock file, `<name>.lock` in its format's folder, that pins every package, with the sha256
+of each of its files: pip installs nothing else. An environment is created once, in the cache, under
+a hash of its pins. This package is not installed there but put
 on the interpreter's path, so that both always run the same version of it.
 """
 
@@ -45,9 +46,19 @@ def folder(name: str) -> Path:
     """
     if name not in NAMES:
         raise unknown_name("environment", name, NAMES)
-    digest = hashlib.sha256(LOCKS[name].read_bytes() + sys.version.encode()).hexdigest()[:12]
+    pins = pinned(LOCKS[name].read_text("utf-8"))
+    digest = hashlib.sha256((pins + sys.version).encode()).hexdigest()[:12]
     root = os.environ.get("EDGENEXT_ENVIRONMENTS") or cache_folder("environments")
     return Path(root) / f"{name}-{digest}"
+
+
+def pinned(lock: str) -> str:
+    """The packages and versions of a lock, a line each, without the hashes of their files.
+
+    More hashes allow another file of the same version, so the environment stays what it is.
+    """
+    lines = (line.split("#")[0].split() for line in lock.splitlines())
+    return "".join(f"{words[0]}\n" for words in lines if words and "==" in words[0])
 
 
 def interpreter(name: str) -> Path | None:
@@ -78,7 +89,8 @@ def make(name: str) -> Path:
         environment.parent.mkdir(parents=True, exist_ok=True)
         _run(sys.executable, "-m", "venv", str(environment))
         with resources.as_file(LOCKS[name]) as lock:
-            _run(str(_python(environment)), "-m", "pip", "install", "--quiet", "-r", str(lock))
+            install = ("-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock))
+            _run(str(_python(environment)), *install)
         (environment / COMPLETE).touch()
     except OSError as e:
         raise OutputError(f"cannot create the environment {environment}: {e.strerror or e}") from e
