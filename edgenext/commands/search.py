@@ -64,7 +64,7 @@ from edgenext.targets.target import require_target
 OBJECTIVES = ("latency", "size")
 MAX_DROP = 100.0
 SEARCH = "search.json"
-"""The report in a search's folder, in which `path` is the name of the chosen file."""
+"""The report in a search's folder."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,7 @@ def search(
     # the share of the logits' energy that each site's rounding adds when it is alone
     noise = {row.site: 10 ** (-row.only.sqnr_db / 10) for row in effects.rows}
     report = _report(task, _artifacts(task, noise))
-    stored = report.model_copy(update={"path": Path(report.path).name})
-    write_text(folder / SEARCH, stored.model_dump_json(indent=2) + "\n")
+    write_text(folder / SEARCH, report.model_dump_json(indent=2) + "\n")
     write_sums(folder, [folder / SEARCH, *task.stages.paths])
     return report
 
@@ -280,7 +279,7 @@ def _report(task: SearchTask, artifacts: Sequence[Artifact]) -> SearchReport:
         objective=task.objective,
         candidates=tuple(candidates),
         chosen=winner.name,
-        path=str(winner.path),
+        path=f"{task.folder.name}/{winner.path.name}",
         final=final,
         met=drop.ci95[1] < task.budget,
         images_needed=images_needed(drop.lost, drop.gained, n, task.budget),

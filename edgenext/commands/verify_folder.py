@@ -187,8 +187,14 @@ def _check_job(folder: Path, checks: Checks) -> None:
         return
     checks.hashes += 1
     checks.cover(path)
+    written = {(job.model_dump_json(indent=2, exclude_none=True) + "\n").encode()}
+    if folder.name == RESULTS_FOLDER and (folder.parent / JOB_FILE).is_file():
+        written.add((folder.parent / JOB_FILE).read_bytes())
     unnamed = job.model_copy(update={"job": ""}).model_dump_json()
-    if hashlib.sha256(unnamed.encode()).hexdigest()[:16] != job.job:
+    if (
+        path.read_bytes() not in written
+        or hashlib.sha256(unnamed.encode()).hexdigest()[:16] != job.job
+    ):
         checks.fail(path, "itself", "was changed")
     by = checks.name(path)
     if folder.name != RESULTS_FOLDER and not (folder / RESULTS_FILE).exists():

@@ -109,7 +109,8 @@ class SearchReport(Record):
     """`quantize --max-drop --json`: every candidate, the chosen one, and its drop on new images.
 
     `final` is measured on images not used for choosing; `met` is about it. `images_needed` is how
-    many such images would show that the budget is met, None if no number would.
+    many such images would show that the budget is met, None if no number would. `path` is that of
+    the chosen file, relative to the folder of `-o`.
     """
 
     model: str
