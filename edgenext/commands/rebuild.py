@@ -188,7 +188,7 @@ def _model_options(
 
 def _images(manifest: Manifest, calib: str | Path | None, context: Context) -> ImageSet:
     """The images that the file was calibrated on; a few to compare on where it was not."""
-    subject = _Described(manifest)
+    subject = _described(manifest)
     if manifest.calibration is None:
         return sample_images(context, subject, None)
     if calib is None:
@@ -199,11 +199,9 @@ def _images(manifest: Manifest, calib: str | Path | None, context: Context) -> I
     return calibrated_on(manifest, calib, context)
 
 
-class _Described(Subject):
+def _described(manifest: Manifest) -> Subject:
     """An artifact of which only the manifest is at hand."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        super().__init__(artifact=Artifact(Path(manifest.file), manifest))
+    return Subject(artifact=Artifact(Path(manifest.file), manifest))
 
 
 def calibrated_on(manifest: Manifest, calib: str | Path, context: Context) -> ImageSet:
@@ -214,7 +212,7 @@ def calibrated_on(manifest: Manifest, calib: str | Path, context: Context) -> Im
     """
     recorded = manifest.calibration
     assert recorded is not None  # noqa: S101 - the caller has looked
-    subject, subset = _Described(manifest), recorded.subset
+    subject, subset = _described(manifest), recorded.subset
     drawn = QuantizeOptions(calib=calib, n=subset.n, seed=subset.seed)
     try:  # cheap: only as many images are read as were drawn
         images = calibration_images(context, subject, drawn)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from changed_files import changed_byte, require_named, require_no_path
@@ -16,11 +17,13 @@ from cli_calls import FEATURES, FP32, INT8, PLAIN, Cli, tree
 
 from edgenext import api
 from edgenext.formats.artifact import manifest_path, open_artifact, write_manifest
+from edgenext.formats.format import FORMATS
 from edgenext.schema import BenchReport
 from edgenext.schema.seal import sealed
 from edgenext.system.sums import SUMS, read_sums, write_sums
 
 WEIGHTS = ("--size", "32")
+RANDOM: dict[str, Any] = {"random_weights": True, "num_classes": 10, "size": 32}
 
 
 def test_one_changed_byte_of_a_run_is_named(cli: Cli, ran: Path) -> None:
@@ -111,48 +114,39 @@ def test_a_file_is_made_again(cli: Cli, artifacts: Callable[..., list[Path]], na
     assert "the same bytes" in done.out
 
 
-def made_and_made_again(
-    out: Path, scheme: str, *, calib: str | Path = "", weights: Path | None = None, **export: object
-) -> None:
-    """Make a file, then make it again from its manifest."""
-    options = api.ModelOptions(weights, random_weights=weights is None, num_classes=10, size=32)
-    exporting = api.ExportOptions(**export)  # type: ignore[arg-type]
-    if scheme == "fp32":
-        artifact = api.export("edgenext_xx_small", options, exporting, out=out)
-    else:
-        target = "cpu-openvino" if exporting.format == "openvino" else "cpu-onnxruntime"
-        quantizing = api.QuantizeOptions(scheme, target, calib=calib, n=12, seed=3)
-        artifact = api.quantize("edgenext_xx_small", quantizing, options, exporting, out=out)
-    moved = out / "elsewhere" / "renamed"
-    moved.parent.mkdir()
-    for file in artifact.files:  # as somebody else gets it: the file and its manifest
-        shutil.copy(file, moved.with_name(file.name))
-    if exporting.format == "openvino":
-        shutil.copy(artifact.path.with_suffix(".bin"), moved.parent)
-    path = moved.with_name(artifact.path.name)
-    report = api.verify(path, api.ModelOptions(weights), calib=calib or None, rebuild=True)
-    assert report.sound and report.rebuild is not None and report.rebuild.same
-    assert report.rebuild.tools == {}
-
-
 @pytest.mark.parametrize(
-    ("scheme", "export"),
+    ("scheme", "options"),
     [
         ("fp32", {"batch": None, "uint8_input": True, "opset": 17}),
         ("fp16", {}),
         ("w8a8-dynamic", {"batch": 2}),
         ("w8-weight-only", {}),
+        ("w8a8-static", {"format": "tensorrt", "format_options": {"jetpack": "5"}}),
         ("fp32", {"format": "openvino"}),
         ("w8a8-static", {"format": "openvino", "uint8_input": True}),
     ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)) or "default",
 )
 def test_formats_and_schemes_are_made_again(
-    tmp_path: Path, scheme: str, export: dict[str, object]
+    tmp_path: Path, scheme: str, options: dict[str, Any]
 ) -> None:
-    if export.get("format") == "openvino":
+    """Others, in tests/formats and tests/cli/test_cli_formats.py: their converters take long."""
+    if options.get("format") == "openvino":
         pytest.importorskip("openvino", reason="openvino is not installed")
-    made_and_made_again(tmp_path, scheme, calib="digits" if "static" in scheme else "", **export)
+    calib = "digits" if scheme == "w8a8-static" else None
+    model, export_options = api.ModelOptions(**RANDOM), api.ExportOptions(**options)
+    if scheme == "fp32":
+        artifact = api.export("edgenext_xx_small", model, export_options, out=tmp_path)
+    else:
+        target = FORMATS[export_options.format].target
+        quantizing = api.QuantizeOptions(scheme, target, calib=calib or "", n=12, seed=3)
+        artifact = api.quantize(
+            "edgenext_xx_small", quantizing, model, export_options, out=tmp_path
+        )
+    report = api.verify(artifact.path, calib=calib, rebuild=True)
+    assert report.sound and report.rebuild is not None and report.rebuild.tools == {}
+    require_named(artifact.path, artifact.path, 2)
+    for file in artifact.manifest.files:
+        require_named(artifact.path, artifact.path.with_name(file), 2)
 
 
 def test_calibration_images_that_were_drawn_beside_others(
