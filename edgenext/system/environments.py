@@ -1,7 +1,8 @@
 """Private environments for converters that cannot share this one.
 
 Each has a lock file, `<name>.lock` in its format's folder, that pins every package, with the sha256
-of each of its files: pip installs nothing else. An environment is created once, in the cache, under
+of each of its files: pip installs nothing else. Beside it, `<name>.cuda` has what torch needs too
+where its only build is that for CUDA. An environment is created once, in the cache, under
 a hash of its pins. This package is not installed there but put
 on the interpreter's path, so that both always run the same version of it.
 """
@@ -89,8 +90,10 @@ def make(name: str) -> Path:
         environment.parent.mkdir(parents=True, exist_ok=True)
         _run(sys.executable, "-m", "venv", str(environment))
         with resources.as_file(LOCKS[name]) as lock:
-            install = ("-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock))
-            _run(str(_python(environment)), *install)
+            _install(_python(environment), lock)
+            cuda = lock.with_suffix(".cuda")
+            if cuda.is_file() and _needs_cuda(_python(environment)):
+                _install(_python(environment), cuda)
         (environment / COMPLETE).touch()
     except OSError as e:
         raise OutputError(f"cannot create the environment {environment}: {e.strerror or e}") from e
@@ -134,6 +137,28 @@ def importable_package() -> Iterator[dict[str, str]]:
 
 def _python(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _install(python: Path, lock: Path) -> None:
+    """Install the packages of a lock, which are complete, from files with the hashes in it."""
+    options = ("--quiet", "--no-deps", "--require-hashes", "-r", str(lock))
+    _run(str(python), "-m", "pip", "install", *options)
+
+
+CUDA_BUILD = """
+import importlib.metadata, sys
+try:
+    plain = "+" not in importlib.metadata.version("torch")
+except importlib.metadata.PackageNotFoundError:
+    plain = False
+sys.exit(sys.platform == "linux" and plain)
+"""
+"""Fails where torch is the build for CUDA, which cannot be imported without CUDA's libraries."""
+
+
+def _needs_cuda(python: Path) -> bool:
+    command = (str(python), "-c", CUDA_BUILD)
+    return subprocess.run(command, capture_output=True, check=False).returncode == 1
 
 
 def _run(*command: str) -> None:

@@ -138,7 +138,7 @@ def test_formats_and_schemes_are_made_again(
         artifact = api.export("edgenext_xx_small", model, export_options, out=tmp_path)
     else:
         target = FORMATS[export_options.format].target
-        quantizing = api.QuantizeOptions(scheme, target, calib=calib or "", n=12, seed=3)
+        how = api.QuantizeOptions(scheme, target, calib=calib or "", n=12, seed=3)
         artifact = api.quantize(
             "edgenext_xx_small", quantizing, model, export_options, out=tmp_path
         )
