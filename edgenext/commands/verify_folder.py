@@ -31,6 +31,8 @@ R = TypeVar("R", bound=Record)
 
 REPORT = "report.json"
 
+Report = EvalReport | CompareReport | BenchReport
+
 
 def check_folder(root: Path, checks: Checks) -> None:
     """Compare everything in a folder with every hash that is recorded of it."""
@@ -108,7 +110,7 @@ def _check_run(folder: Path, checks: Checks) -> None:
             stored = _read(folder / name, type(part), checks)
             if stored is not None and stored != part:
                 checks.fail(folder / name, by, "has other figures")
-    reports = (summary.eval, summary.compare, summary.bench, *summary.devices)
+    reports: tuple[Report, ...] = (summary.eval, summary.compare, summary.bench, *summary.devices)
     for report in reports:
         _check_rows(report, hashes, path, checks)
     _check_report(folder, summary, checks)
@@ -125,12 +127,14 @@ def _check_source(file: Path, summary: RunSummary, by: str, checks: Checks) -> N
         checks.fail(file, by, "was calibrated on other images than the run's")
 
 
-def _check_rows(
-    report: EvalReport | CompareReport | BenchReport, hashes: set[str], path: Path, checks: Checks
-) -> None:
+def _check_rows(report: Report, hashes: set[str], path: Path, checks: Checks) -> None:
     """Every measured row is of a file of the run."""
+    rows: dict[str, str]
     if isinstance(report, CompareReport):
-        rows = {row.artifact: row.sha256 for row in (report.base, *report.others)}
+        rows = {report.base.artifact: report.base.sha256}
+        rows |= {row.artifact: row.sha256 for row in report.others}
+    elif isinstance(report, EvalReport):
+        rows = {row.artifact: row.sha256 for row in report.results}
     else:
         rows = {row.artifact: row.sha256 for row in report.results}
     for name, sha256 in rows.items():

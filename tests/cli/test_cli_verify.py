@@ -118,7 +118,7 @@ def test_a_file_is_made_again(cli: Cli, artifacts: Callable[..., list[Path]], na
     ("scheme", "options"),
     [
         ("fp32", {"batch": None, "uint8_input": True, "opset": 17}),
-        ("fp16", {}),
+        ("fp16", {"target": "jetson"}),
         ("w8a8-dynamic", {"batch": 2}),
         ("w8-weight-only", {}),
         ("w8a8-static", {"format": "tensorrt", "format_options": {"jetpack": "5"}}),
@@ -137,11 +137,9 @@ def test_formats_and_schemes_are_made_again(
     if scheme == "fp32":
         artifact = api.export("edgenext_xx_small", model, export_options, out=tmp_path)
     else:
-        target = FORMATS[export_options.format].target
+        target = export_options.target or FORMATS[export_options.format].target
         how = api.QuantizeOptions(scheme, target, calib=calib or "", n=12, seed=3)
-        artifact = api.quantize(
-            "edgenext_xx_small", quantizing, model, export_options, out=tmp_path
-        )
+        artifact = api.quantize("edgenext_xx_small", how, model, export_options, out=tmp_path)
     report = api.verify(artifact.path, calib=calib, rebuild=True)
     assert report.sound and report.rebuild is not None and report.rebuild.tools == {}
     require_named(artifact.path, artifact.path, 2)
