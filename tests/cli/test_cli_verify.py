@@ -198,8 +198,7 @@ assert torch.get_num_threads() == threads
 model = api.ModelOptions(random_weights=True, num_classes=10, size=32)
 api.export("edgenext_xx_small", model, out=out)
 api.export("edgenext_xx_small", model, api.ExportOptions(format="openvino"), out=out)
-for scheme in ("w8a8-static", "w8a8-dynamic"):
-    api.quantize("edgenext_xx_small", api.QuantizeOptions(scheme, calib="digits"), model, out=out)
+api.quantize("edgenext_xx_small", api.QuantizeOptions(calib="digits", n=32), model, out=out)
 """
 
 
@@ -212,7 +211,7 @@ def test_files_and_manifests_do_not_depend_on_the_number_of_threads(tmp_path: Pa
             check=True,
         )
     assert tree(tmp_path / "1") == tree(tmp_path / "2")
-    assert len(tree(tmp_path / "1")) == 9
+    assert len(tree(tmp_path / "1")) == 7
 
 
 def test_no_file_says_where_it_was_made(
