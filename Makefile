@@ -1,14 +1,15 @@
-# Everything runs in a virtual environment of its own with the pinned set of constraints.txt.
+# Everything runs in a virtual environment of its own, installed from files whose sha256 is in locks/.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 DATA ?= ../shared/data
 WEIGHTS ?= ../shared/weights/edgenext_xx_small_tinyimagenet.safetensors
 
 # What needs no converter, no emulated device and no minutes.
 QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/system
 
-.PHONY: demo test quick peers lint format bench clean
+.PHONY: demo test quick peers lint format bench sbom locks clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
 	$(BIN)/edgenext run demo.toml
@@ -35,15 +36,31 @@ format: $(VENV)/testing
 bench: $(VENV)/testing ## the published figures, again, on this machine: see results/
 	$(BIN)/python results/measure.py --data $(DATA) --weights $(WEIGHTS)
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+sbom: $(VENV)/installed $(VENV)/tools ## the wheel, and a CycloneDX bill of what it is locked to
+	rm -f dist/edgenext-*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(VENV)/tools/bin/python locks/sbom.py dist/edgenext-*.whl
+
+locks: $(VENV)/tools ## the locks, after a change of pyproject.toml or constraints.txt
+	$(VENV)/tools/bin/python locks/update.py
+
+$(VENV)/tools: locks/tools.lock $(VENV)/installed
+	$(BIN)/python -m venv $(VENV)/tools
+	$(VENV)/tools/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/tools.lock
 	touch $@
 
-$(VENV)/testing: $(VENV)/installed ## every converter and runtime, and the vendors' compilers
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,vendors,coreml,devices,executorch,tflite]'
-	$(BIN)/python -m pip install --quiet --no-deps tflite-support==0.4.4 # its metadata schema, to read ours with
+$(VENV)/installed: pyproject.toml locks/run.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) locks/run.lock
+	if $(BIN)/python -c 'from importlib.metadata import version; import sys; sys.exit(sys.platform != "linux" or "+" in version("torch"))'; \
+	  then $(INSTALL) locks/cuda.lock; fi # what torch's build for CUDA cannot be imported without
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/testing: $(VENV)/installed locks/test.lock locks/metadata.lock ## every converter and runtime, and the vendors' compilers
+	$(INSTALL) locks/test.lock
+	$(INSTALL) locks/metadata.lock # its schema, to read our TFLite metadata with
 	$(BIN)/edgenext env tflite
 	$(BIN)/edgenext env tensorflow
 	PYTHONPATH=tests $(BIN)/python -m peers.install || test $$? = 77 # emulated devices, with root on Debian

@@ -43,6 +43,7 @@ from edgenext.commands.stress import stress as stress
 from edgenext.commands.train import Training as Training
 from edgenext.commands.train import prepare_training as prepare_training
 from edgenext.commands.train import train as train
+from edgenext.commands.verify import verify as verify
 from edgenext.formats.artifact import Artifact as Artifact
 from edgenext.formats.artifact import open_artifact as open_artifact
 from edgenext.models.checkpoint import Checkpoint as Checkpoint

@@ -13,7 +13,8 @@
     ├── MissingDependencyError   8   an optional package that is not installed
     ├── RuntimeFailedError       9   a runtime that rejected an artifact or crashed
     ├── DeviceError              10  a device that is unreachable, refuses, or answers incorrectly
-    └── RefusedError             11  a file that a vendor's compiler rejects, wholly or in part
+    ├── RefusedError             11  a file that a vendor's compiler rejects, wholly or in part
+    └── VerificationError        12  files that are not what their records say
 
 130 is the shell's convention for Ctrl-C. Every message names the thing and says why;
 `remedy` says what to do. The command line prints both on one line.
@@ -112,6 +113,12 @@ class RefusedError(EdgenextError):
     """A file that a vendor's compiler rejects, wholly or in part."""
 
     exit_code = 11
+
+
+class VerificationError(EdgenextError):
+    """Files that are not what their records say, or that cannot be made again from them."""
+
+    exit_code = 12
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

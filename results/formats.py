@@ -80,7 +80,8 @@ def conversion_facts(row: Row, file: Artifact) -> dict[str, Any]:
     """A file's size, parity and conversion, from its manifest; `told` are the format options."""
     name, scheme, format_options = row
     m = file.manifest
-    conversion = m.conversion.model_dump() if m.conversion else {}
+    timed = file.timed or m.conversion
+    conversion = timed.model_dump() if timed else {}
     return {
         "format": name,
         "scheme": scheme,

@@ -79,7 +79,8 @@ def bench(
     from edgenext import api
     from edgenext.report.plots.drift import save_drift_plot
     from edgenext.report.plots.picture import picture_format
-    from edgenext.system.files import write_text
+    from edgenext.schema.seal import sealed
+    from edgenext.system.files import write_bytes
 
     if plot:
         picture_format(plot)
@@ -108,7 +109,7 @@ def bench(
     if plot:
         save_drift_plot(result, plot)
     if out:
-        write_text(out, result.model_dump_json(indent=2) + "\n")
+        write_bytes(out, sealed(result, "report_sha256"))
     console.print_json(result.model_dump(mode="json")) if json else show_bench(result)
 
 

@@ -129,8 +129,9 @@ def show_export(result: ExportResult) -> None:
     if result.conversion:
         c = result.conversion
         pieces = "" if c.partitions is None else f", {c.partitions} accelerated pieces"
+        cost = f"{c.seconds or 0:.0f} s, {c.peak_mb or 0:.0f} MiB"
         console.out.print(
-            f"{c.converter}: {c.seconds:.0f} s, {c.peak_mb:.0f} MiB; {sum(c.operators.values())} "
+            f"{c.converter}: {cost}; {sum(c.operators.values())} "
             f"operators, {c.transposes} transposes{pieces}"
         )
     for warning in result.warnings:

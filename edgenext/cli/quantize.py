@@ -117,10 +117,10 @@ def quantize(
             announce=console.announce,
             context=context,
         )
-    console.print_json(report.model_dump(mode="json")) if json else show_search(report)
+    console.print_json(report.model_dump(mode="json")) if json else show_search(report, out)
 
 
-def show_search(report: SearchReport) -> None:
+def show_search(report: SearchReport, out: Path) -> None:
     """What a search has tried, and what it chose."""
     base_valid = report.candidates[0].valid
     rows = [
@@ -153,7 +153,7 @@ def show_search(report: SearchReport) -> None:
     for site, reason in chosen.kept_float.items():
         if reason.startswith("search:"):
             console.out.print(f"float: {site}: {reason.removeprefix('search: ')}", soft_wrap=True)
-    console.out.print(report.path)
+    console.out.print(str(out / report.path), soft_wrap=True)
 
 
 def _accuracy_cells(candidate: Candidate) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from edgenext.commands.subject import Subject, load, open_subject
 from edgenext.data import ImageSet, count_classes, digits, load_images
 from edgenext.data.loading import open_indexed
-from edgenext.data.sources import IndexedSource
+from edgenext.data.sources import IndexedSource, UnreadableError
 from edgenext.export.artifacts import Graph, graph_of
 from edgenext.export.settings import ExportSettings
 from edgenext.models.checkpoint import Checkpoint
@@ -86,6 +87,14 @@ class Context:
     def count_classes(self, data: str | Path, role: Role) -> int:
         """How many classes a data set has."""
         return count_classes(data, role, self._source(data, role))
+
+    def content_hashes(self, data: str | Path, role: Role) -> set[str]:
+        """The content hash of every image of a data set that can be read."""
+        source, hashes = self._source(data, role), set()
+        for path in source.images(""):
+            with contextlib.suppress(UnreadableError):
+                hashes.add(source.content_hash(path))
+        return hashes
 
     def graph(self, checkpoint: Checkpoint, settings: ExportSettings) -> Graph:
         """The float graph of a checkpoint, for the settings' target; it is not to be changed."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgenext.errors import UsageError
 from edgenext.options import DEFAULT_MAX_DROP
 from edgenext.report import write_report
+from edgenext.system.sums import write_sums
 
 
 def report(
@@ -45,7 +46,9 @@ def report(
         raise UsageError("no run folder was given", "Name one or more folders of finished runs")
     files = []
     for folder, report_dir in zip(folders, _report_dirs(folders, out), strict=True):
-        files += write_report(folder, report_dir, budget=max_drop)
+        written = write_report(folder, report_dir, budget=max_drop)
+        write_sums(written[0].parent, written, keep=True)
+        files += written
     return files
 
 

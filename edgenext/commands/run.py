@@ -28,7 +28,7 @@ from edgenext.commands.run_twin import quantize_twin
 from edgenext.commands.stages import Announce, silent
 from edgenext.commands.subject import Subject
 from edgenext.export.settings import ExportSettings, own_format, resolve
-from edgenext.formats.artifact import open_artifact
+from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.metrics.accuracy import eval_report
 from edgenext.options import (
     DEFAULT_FORMAT,
@@ -37,16 +37,20 @@ from edgenext.options import (
     BenchOptions,
     ExportOptions,
 )
+from edgenext.report.load import SUMMARY
 from edgenext.schema import (
     TIMED,
     BenchReport,
     CompareReport,
     EvalReport,
+    ExportResult,
     Record,
     RunSummary,
     TwinReport,
 )
 from edgenext.system.files import write_text
+from edgenext.system.names import without_paths
+from edgenext.system.sums import write_sums
 from edgenext.targets.target import form_for, require_target
 
 
@@ -90,11 +94,13 @@ def run(
         latency = _benchmark(plan, artifacts, accuracy, announce)
         twin = quantize_twin(plan, floats[0], quantized)
         summary = _summary(plan, artifacts, accuracy, drops, latency, twin, command)
-        _write(config.out / "run.json", summary)
+        _write(config.out / SUMMARY, summary)
         if noisy(latency):
             plan.stages.forget("benchmark")  # the next run of this folder may find a quiet machine
         announce("report", True)
-        return report(config.out, max_drop=config.max_drop)
+        files = report(config.out, max_drop=config.max_drop)
+        write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY, *files])
+        return files
 
 
 def _export_float(plan: RunPlan) -> list[Path]:
@@ -211,17 +217,25 @@ def _summary(
         params=sum(p.numel() for p in checkpoint.network().parameters()),
         weights=Path(checkpoint.source).name,
         weights_sha256=checkpoint.sha256,
-        artifacts=tuple(artifact.result() for artifact in opened),
+        artifacts=tuple(_listed(artifact, plan.config.out) for artifact in opened),
         eval=accuracy,
         compare=drops,
         bench=latency,
         calibration=next((m.calibration.subset for m in manifests if m.calibration), None),
         trained=plan.trained,
-        command=command,
+        command=without_paths(command),
         seconds=plan.stages.seconds,
         twin=twin,
         kept_float=next(m.kept_float for m in manifests if m.engine == ENGINE),
     )
+
+
+def _listed(artifact: Artifact, folder: Path) -> ExportResult:
+    """What a run says of an artifact: its paths are relative to the run's folder."""
+    result = artifact.result()
+    names = {name: getattr(result, name) for name in ("artifact", "manifest")}
+    relative = {name: Path(path).relative_to(folder).as_posix() for name, path in names.items()}
+    return result.model_copy(update=relative)
 
 
 def _write(path: Path, record: Record) -> Path:

@@ -68,6 +68,7 @@ from edgenext.quantize.quantized_artifact import PARITY_IMAGES, write_quantized
 from edgenext.quantize.static import PreparedGraph, prepare_graph, quantize_prepared
 from edgenext.schema import BenchReport, Candidate, Comparison, SearchReport
 from edgenext.system.files import atomic_path, write_text
+from edgenext.system.sums import write_sums
 from edgenext.targets.scheme import CALIBRATED, FLOAT
 from edgenext.targets.target import require_target
 
@@ -75,6 +76,8 @@ _log = logging.getLogger(__name__)
 
 OBJECTIVES = ("latency", "size")
 MAX_DROP = 100.0
+SEARCH = "search.json"
+"""The report in a search's folder."""
 
 
 @dataclass(frozen=True)
@@ -185,10 +188,11 @@ def search(
         artifacts = _artifacts(task, noise)
         latency = _latency(task, artifacts)
         report = _report(task, artifacts, latency)
-        write_text(folder / "search.json", report.model_dump_json(indent=2) + "\n")
+        write_text(folder / SEARCH, report.model_dump_json(indent=2) + "\n")
         if noisy(latency):
             # the next search in this folder may find a quiet machine
             task.stages.forget("benchmark")
+        write_sums(folder, [folder / SEARCH, *task.stages.paths])
         return report
 
 
@@ -268,7 +272,13 @@ def _quantize(
     quantized = quantize_prepared(prepared(), variant.recipe, task.context.progress)
     path = task.folder / f"{task.stem}-{variant.name}.onnx"
     return write_quantized(
-        task.graph, task.settings.export, quantized, task.calibration, path, variant.recipe
+        task.graph,
+        task.settings.export,
+        quantized,
+        task.calibration,
+        path,
+        variant.recipe,
+        task.seed,
     ).files
 
 
@@ -296,7 +306,7 @@ def _report(task: SearchTask, artifacts: Sequence[Artifact], latency: BenchRepor
         objective=task.objective,
         candidates=tuple(candidates),
         chosen=winner.name,
-        path=str(winner.path),
+        path=f"{task.folder.name}/{winner.path.name}",
         final=final,
         met=drop.ci95[1] < task.budget,
         images_needed=images_needed(drop.lost, drop.gained, n, task.budget),

@@ -51,6 +51,13 @@ class Stages:
         """Wall time of each stage of this run, when it was last done."""
         return {name: self._state[name].seconds for name in self._names}
 
+    @property
+    def paths(self) -> list[Path]:
+        """The record and the files of every stage of this run."""
+        entries = [self._state[name] for name in self._names if name in self._state]
+        files = [file for entry in entries for file in entry.files]
+        return [self.folder / name for name in (STATE, *files)]
+
     def stage(self, name: str, inputs: Inputs, produce: Callable[[], Sequence[Path]]) -> list[Path]:
         """The files of a stage: made now, or found unchanged from the same inputs."""
         self._names[name] = None

@@ -22,6 +22,7 @@ from edgenext.errors import DataError, UsageError
 from edgenext.models.labels import class_key
 from edgenext.schema import EvalTransform, SubsetInfo
 from edgenext.system.files import cache_folder
+from edgenext.system.names import data_name
 from edgenext.system.progress import Progress, quiet
 
 MAX_WARNINGS = 10
@@ -86,7 +87,7 @@ def load_images(
     hashes = tuple(item.hash for item in items)
     targets = np.array([dataset.label[item.path] for item in items], np.int64)
     info = SubsetInfo(
-        data=str(data),
+        data=data_name(data),
         split=dataset.split,
         sha256=subset_digest(hashes, targets, transform),
         n=len(items),

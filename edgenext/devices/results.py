@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -86,11 +86,17 @@ def device_report(
         ratios=latency_ratios(results, samples, seed, floor) if evidence in TIMED else (),
         noise=noise,
         environment=record.environment,
-        device=request.facts,
-        after=after,
+        device=_without_paths(request.facts),
+        after=_without_paths(after),
         published=published_latencies(request.device.kind, ((r.arch, r.size) for r in results)),
     )
     return report.model_copy(update=_accuracy(request, report, folder, evidence))
+
+
+def _without_paths(facts: DeviceFacts) -> DeviceFacts:
+    """The facts with the names of the device's tools instead of their paths."""
+    tools = {name: PurePosixPath(path).name for name, path in facts.tools.items()}
+    return facts.model_copy(update={"tools": tools})
 
 
 def evidence_of(request: DeviceRequest) -> Evidence:

@@ -34,7 +34,7 @@ from edgenext.formats.session import Images, Session, filled, normalise
 from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET
-from edgenext.schema import Calibration, Conversion, EvalTransform, TensorSpec
+from edgenext.schema import BuildOptions, Calibration, Conversion, EvalTransform, TensorSpec
 from edgenext.targets.scheme import FLOAT
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ class Content:
     """What a quantizer adds to the manifest of a file, and the graph that it is compared with.
 
     `reference` is the float graph before quantization, the graph itself unless set. `samples` are
-    calibration images for a converter that needs them, N×H×W×3 uint8.
+    calibration images for a converter that needs them, N×H×W×3 uint8. `seed` is of every random
+    choice.
     """
 
     reference: onnx.ModelProto | None = None
@@ -142,6 +143,7 @@ class Content:
     calibration: Calibration | None = None
     kept_float: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    seed: int = 0
 
 
 FLOAT_CONTENT = Content()
@@ -243,7 +245,7 @@ class _Writer:
             session = open_session(describe(fields), 1)
             gate = Gate(self.settings, converter.parity, path.name)
             artifact = describe(fields | self._compare(session, gate))
-        return Artifact(path, artifact.manifest)
+        return Artifact(path, artifact.manifest, artifact.timed)
 
     def _compare(self, session: Session, gate: Gate) -> dict[str, Any]:
         """Both parities of a converted file, and its tensors by site.
@@ -286,12 +288,25 @@ class _Writer:
             "kept_float": dict(content.kept_float),
             "warnings": tuple(content.warnings),
             "tools": {name: version(name) for name in TOOLS},
+            "options": self._options(),
         }
+
+    def _options(self) -> BuildOptions:
+        """What makes the file again, with the rest of its manifest."""
+        batch = self.graph.input.shape[0]
+        return BuildOptions(
+            batch=batch if batch > 0 else None,
+            opset=self.graph.model.opset_import[0].version,
+            uint8_input=self.graph.pixels,
+            features_only=self.settings.features_only,
+            format_options=dict(self.settings.options),
+            seed=self.content.seed,
+        )
 
     def _float_sites(self) -> dict[str, NDArray[Any]]:
         """The float graph's tensors for the first images, by site."""
         images = filled(self.images, call_size(self.graph.model))
-        tensors = tracer(self.float_model)(self.graph.prepare(images))
+        tensors = tracer(self.float_model, 1)(self.graph.prepare(images))
         names = site_tensors(self.float_model)
         return {site: tensors[name] for site, name in names.items() if name in tensors}
 

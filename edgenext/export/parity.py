@@ -1,4 +1,8 @@
-"""Parity: whether a file agrees with its references, stage by stage, on real images."""
+"""Parity: whether a file agrees with its references, stage by stage, on real images.
+
+Both sides compute with one thread: sums in another order differ in their last digits, and a
+manifest is to be the same bytes on any machine of a kind.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from edgenext.formats.session import Images, Session, Traceable, filled, logits,
 from edgenext.graph.tensors import locate_tensors, signal_and_noise
 from edgenext.metrics.fidelity import fidelity, sqnr_db
 from edgenext.schema import PYTORCH, EvalTransform, Parity
+from edgenext.system.threads import torch_threads
 from edgenext.targets.scheme import FLOAT, ROWS
 
 if TYPE_CHECKING:
@@ -65,7 +70,7 @@ def torch_reference(network: EdgeNeXt) -> Reference:
     import torch
 
     def run(_: Images, inputs: Array) -> dict[str, Array]:
-        with torch.no_grad():
+        with torch.no_grad(), torch_threads(1):
             features = network.features(torch.from_numpy(inputs))
             named = dict(zip(STAGES, features, strict=True))
             if not network.features_only:
@@ -86,7 +91,7 @@ class _StageReader:
         self.batch = call_size(model)
         self.outputs = [o.name for o in model.graph.output]
         content = with_stage_outputs(model).SerializeToString()
-        self._session = inference_session(content, 0, optimised=optimised)
+        self._session = inference_session(content, 1, optimised=optimised)
         self.names = [o.name for o in self._session.get_outputs()]
 
     def run(self, images: Images, inputs: Array) -> dict[str, Array]:

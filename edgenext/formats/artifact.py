@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from pydantic import ValidationError
 
 from edgenext.errors import ArtifactError
 from edgenext.formats.format import FORMATS
-from edgenext.schema import ExportResult, Manifest
+from edgenext.schema import Conversion, ExportResult, Manifest
+from edgenext.schema.seal import sealed
 from edgenext.system.files import publish, sha256_file, sha256_tree, staging, tree_size
+from edgenext.system.sums import own_hash
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Artifact:
 
     path: Path
     manifest: Manifest
+    timed: Conversion | None = field(default=None, compare=False)
+    """Of a file that was just converted: how long that took, which no manifest says."""
 
     @property
     def name(self) -> str:
@@ -53,14 +57,36 @@ class Artifact:
             form=m.form,
             engine=m.engine,
             warnings=m.warnings,
-            conversion=m.conversion,
+            conversion=self.timed or m.conversion,
         )
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """A distinct name for each file: its stem, its path if stems collide, numbered if repeated."""
-    stems = Counter(path.stem for path in set(paths))
-    return numbered([p.stem if stems[p.stem] == 1 else str(p) for p in paths])
+    """A distinct name for each file, numbered if a file is repeated.
+
+    That is its stem; of files with equal stems the end of the path below the folder that they
+    share, as short as it can be: names say nothing of where a machine keeps its files.
+    """
+    by_stem: dict[str, set[Path]] = {}
+    for path in paths:
+        by_stem.setdefault(path.stem, set()).add(path)
+    names = {
+        path: name for same in by_stem.values() for path, name in _distinct_ends(list(same)).items()
+    }
+    return numbered([names[path] for path in paths])
+
+
+def _distinct_ends(paths: Sequence[Path]) -> dict[Path, str]:
+    """Different files of one stem → the shortest ends of their paths that differ."""
+    if len(paths) == 1:
+        return {paths[0]: paths[0].stem}
+    shared = os.path.commonpath([path.absolute().parent for path in paths])
+    parts = [path.absolute().relative_to(shared).parts for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        ends = ["/".join(names[-length:]) for names in parts]
+        if len(set(ends)) == len(ends):
+            break
+    return dict(zip(paths, ends, strict=True))
 
 
 def numbered(names: Sequence[str]) -> list[str]:
@@ -96,10 +122,38 @@ def content_sha256(path: Path) -> str:
     return hashlib.sha256(f"{sha256_file(path)} {sha256_file(companion)}".encode()).hexdigest()
 
 
+def content_files(path: Path) -> dict[str, str]:
+    """Name → hex sha256 of the files of an artifact of several; empty for a single file.
+
+    Raises:
+        InputError: a file that is missing or cannot be read.
+    """
+    companion = companion_path(path)
+    if path.is_dir():
+        files = (p for p in sorted(path.rglob("*")) if p.is_file())
+        return {p.relative_to(path).as_posix(): sha256_file(p) for p in files}
+    return {p.name: sha256_file(p) for p in (path, companion)} if companion else {}
+
+
 def content_size(path: Path) -> int:
     """Size in bytes of an artifact's file or folder, a companion included."""
     companion = companion_path(path)
     return tree_size(path) + (tree_size(companion) if companion else 0)
+
+
+def write_manifest(path: Path, manifest: Manifest) -> Manifest:
+    """Write the manifest of the file at `path`: with its own hash, and without times.
+
+    Returns:
+        The manifest as it was written.
+    """
+    if manifest.conversion:
+        untimed = manifest.conversion.model_copy(update={"seconds": None, "peak_mb": None})
+        manifest = manifest.model_copy(update={"conversion": untimed})
+    content = sealed(manifest, "manifest_sha256")
+    manifest_path(path).write_bytes(content)
+    digest, _ = own_hash(content, "manifest_sha256")
+    return manifest.model_copy(update={"manifest_sha256": digest})
 
 
 @contextmanager
@@ -121,10 +175,10 @@ def new_artifact(path: Path) -> Iterator[tuple[Path, Callable[[dict[str, Any]], 
                 file=path.name,
                 sha256=content_sha256(staged),
                 size_bytes=content_size(staged),
+                files=content_files(staged),
                 **fields,
             )
-            manifest_path(staged).write_text(manifest.model_dump_json(indent=2) + "\n")
-            return Artifact(staged, manifest)
+            return Artifact(staged, write_manifest(staged, manifest), manifest.conversion)
 
         yield staged, describe
         publish(folder)

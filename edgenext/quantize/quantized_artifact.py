@@ -72,7 +72,7 @@ def quantize_graph(
         quantized = quantize_model(
             graph.model, batches, recipe, settings.engine, inputs, seed, progress
         )
-    return write_quantized(graph, settings, quantized, images, path, recipe)
+    return write_quantized(graph, settings, quantized, images, path, recipe, seed)
 
 
 def write_quantized(
@@ -82,6 +82,7 @@ def write_quantized(
     images: ImageSet,
     path: Path,
     recipe: Recipe,
+    seed: int = 0,
 ) -> Artifact:
     """Check a quantized graph, run it and write it with its manifest; see `quantize_graph`."""
     onnx.checker.check_model(quantized.model, full_check=True)
@@ -92,6 +93,7 @@ def write_quantized(
         reference=quantized.reference,
         kept_float=quantized.float_sites,
         warnings=quantized.doubts,
+        seed=seed,
     )
     if settings.engine == ENGINE:
         content = replace(content, recipe=recipe.model_dump(mode="json"))

@@ -12,6 +12,7 @@ from edgenext.schema.accuracy import Drop as Drop
 from edgenext.schema.accuracy import EvalReport as EvalReport
 from edgenext.schema.accuracy import EvalResult as EvalResult
 from edgenext.schema.artifact import PYTORCH as PYTORCH
+from edgenext.schema.artifact import BuildOptions as BuildOptions
 from edgenext.schema.artifact import Conversion as Conversion
 from edgenext.schema.artifact import ExportResult as ExportResult
 from edgenext.schema.artifact import Manifest as Manifest
@@ -58,3 +59,6 @@ from edgenext.schema.sites import SensitivityReport as SensitivityReport
 from edgenext.schema.sites import SiteDifference as SiteDifference
 from edgenext.schema.sites import SiteEffect as SiteEffect
 from edgenext.schema.sites import SiteRow as SiteRow
+from edgenext.schema.verify import HashProblem as HashProblem
+from edgenext.schema.verify import Rebuild as Rebuild
+from edgenext.schema.verify import VerifyReport as VerifyReport

@@ -42,14 +42,15 @@ class Parity(Record):
 class Conversion(Record):
     """How a file was converted from its ONNX deployment graph.
 
-    `seconds` and `peak_mb` (MiB) are those of the converter's process. `operators` counts the
-    file's operators by type, without constants; `partitions` is into how many parts the graph is
-    divided for the runtime's accelerated kernels, None if unknown.
+    `seconds` and `peak_mb` (MiB) are those of the converter's process; a manifest leaves them out,
+    since the same file has the same manifest. `operators` counts the file's operators by type,
+    without constants; `partitions` is into how many parts the graph is divided for the runtime's
+    accelerated kernels, None if unknown.
     """
 
     converter: str
-    seconds: float
-    peak_mb: float
+    seconds: float | None = None
+    peak_mb: float | None = None
     operators: dict[str, int] = Field(default_factory=dict)
     partitions: int | None = None
     notes: tuple[str, ...] = ()
@@ -58,6 +59,23 @@ class Conversion(Record):
     def transposes(self) -> int:
         """The number of operators that only change the layout of data."""
         return sum(n for op, n in self.operators.items() if op.lower() == "transpose")
+
+
+class BuildOptions(Record):
+    """What decides a file besides its source, recipe and calibration, which its manifest has too.
+
+    `batch` is None for any number; `opset` that of the graph before the conversion; `uint8_input`
+    takes pixels with the preprocessing inside; `features_only` gives the stage outputs instead of
+    logits. `format_options` are the format's own; `seed` is of the values sampled for the range
+    search.
+    """
+
+    batch: int | None = 1
+    opset: int | None = None
+    uint8_input: bool = False
+    features_only: bool = False
+    format_options: dict[str, str | bool] = Field(default_factory=dict)
+    seed: int = 0
 
 
 class Manifest(Record):
@@ -81,6 +99,8 @@ class Manifest(Record):
     """Of an ONNX file."""
     sha256: str
     size_bytes: int
+    files: dict[str, str] = Field(default_factory=dict)
+    """Of an artifact of several files: name → sha256. In a folder names are relative to it."""
     source: dict[str, str]
     """Name and sha256 of the source: `weights`, `artifact`."""
     recipe: dict[str, Finite] | None = None
@@ -100,6 +120,10 @@ class Manifest(Record):
     """How a file of another format than ONNX was made."""
     sites: dict[str, str] = Field(default_factory=dict)
     """Site of the network → the tensor in the file with its output."""
+    options: BuildOptions | None = None
+    """None in manifests of earlier versions."""
+    manifest_sha256: str = ""
+    """Of this JSON file with this value empty."""
 
 
 class ExportResult(Record):

@@ -124,7 +124,8 @@ class UnreadFiles(Record):
 class SubsetInfo(Record):
     """The images that a number was measured on.
 
-    `sha256` hashes the ordered image hashes, labels and transform. `n_total` is the size of the
+    `data` is the name of their folder or zip, without the folders above it. `sha256` hashes the
+    ordered image hashes, labels and transform. `n_total` is the size of the
     data set; if `n` is smaller, the images are a class-stratified subset drawn with `seed`.
     """
 

@@ -54,8 +54,9 @@ class DeviceFacts(Record):
 
     `isa` are the arm64 or x86 features that matter to INT8 (dotprod, i8mm, sve, avx512_vnni …),
     `software` versions by name (l4t, jetpack, tensorrt, cuda, android, kernel …), `tools` paths of
-    native tools by name, `int8` whether the GPU or NPU has fast 8-bit arithmetic, None if unknown.
-    `emulator` is the emulator it runs under: its latencies are then meaningless.
+    native tools by name (in results, their file names), `int8` whether the GPU or NPU has fast
+    8-bit arithmetic, None if unknown. `emulator` is the emulator it runs under: its latencies are
+    then meaningless.
     """
 
     kind: DeviceKind = "linux"

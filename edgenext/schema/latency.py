@@ -169,6 +169,8 @@ class BenchReport(Record):
     eval: EvalReport | None = None
     compare: CompareReport | None = None
     published: tuple[Published, ...] = ()
+    report_sha256: str = ""
+    """In a file that `bench -o` wrote: the sha256 of that file with this value empty."""
 
 
 class Advice(Record):

@@ -37,8 +37,8 @@ class RunSummary(Record):
     """`run.json` in a run folder: everything that its report is written from.
 
     The base of `compare` is the plain FP32 export; artifacts have the same names in `artifacts`
-    (file stems), `eval`, `compare` and `bench`. What every artifact answered for each
-    evaluation image is beside it in `predictions.npz`.
+    (file stems), `eval`, `compare` and `bench`; their paths are relative to the folder. What every
+    artifact answered for each evaluation image is beside it in `predictions.npz`.
     """
 
     schema_version: int = 1
@@ -115,7 +115,7 @@ class SearchReport(Record):
     None if the measured drop itself is not below the budget. `least_images` is how many images in
     each half can show the budget for a file that changes no answer, None if no number can;
     `expected_images` the same for one that loses and gains 0.5 % each. `noise_floor` is that of the
-    latencies, as in `NoiseFloor`.
+    latencies, as in `NoiseFloor`. `path` is that of the chosen file, relative to the folder of `-o`.
     """
 
     model: str

@@ -1,7 +1,9 @@
 """Private environments for converters that cannot share this one.
 
-Each has a lock file, `<name>.lock` in its format's folder, that pins every package. An environment
-is created once, in the cache, under a hash of its lock. This package is not installed there but put
+Each has a lock file, `<name>.lock` in its format's folder, that pins every package, with the sha256
+of each of its files: pip installs nothing else. Beside it, `<name>.cuda` has what torch needs too
+where its only build is that for CUDA. An environment is created once, in the cache, under
+a hash of its pins. This package is not installed there but put
 on the interpreter's path, so that both always run the same version of it.
 """
 
@@ -46,9 +48,19 @@ def folder(name: str) -> Path:
     """
     if name not in NAMES:
         raise unknown_name("environment", name, NAMES)
-    digest = hashlib.sha256(LOCKS[name].read_bytes() + sys.version.encode()).hexdigest()[:12]
+    pins = pinned(LOCKS[name].read_text("utf-8"))
+    digest = hashlib.sha256((pins + sys.version).encode()).hexdigest()[:12]
     root = os.environ.get("EDGENEXT_ENVIRONMENTS") or cache_folder("environments")
     return Path(root) / f"{name}-{digest}"
+
+
+def pinned(lock: str) -> str:
+    """The packages and versions of a lock, a line each, without the hashes of their files.
+
+    More hashes allow another file of the same version, so the environment stays what it is.
+    """
+    lines = (line.split("#")[0].split() for line in lock.splitlines())
+    return "".join(f"{words[0]}\n" for words in lines if words and "==" in words[0])
 
 
 def interpreter(name: str) -> Path | None:
@@ -92,7 +104,10 @@ def _make(name: str, environment: Path) -> None:
     try:
         _run(sys.executable, "-m", "venv", str(environment))
         with resources.as_file(LOCKS[name]) as lock:
-            _run(str(_python(environment)), "-m", "pip", "install", "--quiet", "-r", str(lock))
+            _install(_python(environment), lock)
+            cuda = lock.with_suffix(".cuda")
+            if cuda.is_file() and _needs_cuda(_python(environment)):
+                _install(_python(environment), cuda)
         (environment / COMPLETE).touch()
     except OSError as e:
         raise OutputError(f"cannot create the environment {environment}: {e.strerror or e}") from e
@@ -135,6 +150,28 @@ def importable_package() -> Iterator[dict[str, str]]:
 
 def _python(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _install(python: Path, lock: Path) -> None:
+    """Install the packages of a lock, which are complete, from files with the hashes in it."""
+    options = ("--quiet", "--no-deps", "--require-hashes", "-r", str(lock))
+    _run(str(python), "-m", "pip", "install", *options)
+
+
+CUDA_BUILD = """
+import importlib.metadata, sys
+try:
+    plain = "+" not in importlib.metadata.version("torch")
+except importlib.metadata.PackageNotFoundError:
+    plain = False
+sys.exit(sys.platform == "linux" and plain)
+"""
+"""Fails where torch is the build for CUDA, which cannot be imported without CUDA's libraries."""
+
+
+def _needs_cuda(python: Path) -> bool:
+    command = (str(python), "-c", CUDA_BUILD)
+    return subprocess.run(command, capture_output=True, check=False).returncode == 1
 
 
 def _run(*command: str) -> None:

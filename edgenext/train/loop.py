@@ -17,6 +17,7 @@ from edgenext.errors import DataError, EdgenextError, OverlapError, UsageError
 from edgenext.models import zoo
 from edgenext.models.network import EdgeNeXt
 from edgenext.system.files import write_bytes, write_text
+from edgenext.system.sums import write_sums
 from edgenext.train.batches import steps_per_epoch, top1, training_batches
 from edgenext.train.checkpoint import (
     FILE,
@@ -196,6 +197,7 @@ def _write_weights(
     # the sidecar first: weights never exist without the transform that they need
     write_text(sidecar, record.model_dump_json(indent=1, exclude_none=True) + "\n")
     write_bytes(weights, safetensors.torch.save(state, {"format": "pt"}))
+    write_sums(out, [weights, sidecar, out / FILE], keep=True)
     return TrainResult(
         name=name,
         weights=weights,

@@ -140,7 +140,12 @@ def test_artifacts_that_share_a_name_are_told_apart(make_artifact: Callable[...,
     two = make_artifact("two")
     assert distinct_names([one.path, two.path]) == ["one", "two"]
     assert distinct_names([one.path, two.path, one.path]) == ["one", "two", "one (2)"]
-    assert distinct_names([one.path, elsewhere.path]) == [str(one.path), "elsewhere/one.onnx"]
+    folder = one.path.parent  # the shortest ends that differ, whatever is above them
+    assert distinct_names([one.path, elsewhere.path]) == [
+        f"{folder.name}/one.onnx", "elsewhere/one.onnx",
+    ]  # fmt: skip
+    below = [one.path, folder / "copy" / "one.onnx"]
+    assert distinct_names(below) == ["one.onnx", "copy/one.onnx"]
 
 
 def test_options_that_cannot_be(make_artifact: Callable[..., Artifact]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from changed_files import require_named
 from cli_calls import MODEL, NAME, Cli
 
 from edgenext.commands import search
@@ -58,8 +59,14 @@ def test_a_search_finds_resumes_and_reports(
     assert report["candidates"][0]["speed"] == 1 and Path(report["path"]).is_file()
     assert "stays under the budget of 90 points" in report["sentence"]
 
-    # stopped half-way, it makes only what is missing
     folder = Path(f"{NAME}-search")
+    assert cli.folder.name not in (folder / "search.json").read_text()
+    cli.ok("verify", folder)
+    for path in folder.iterdir():
+        if path.suffix in (".json", ""):
+            require_named(folder, path)
+
+    # stopped half-way, it makes only what is missing
     (folder / f"{names[2]}.onnx").unlink()
     again = cli.ok(*SEARCH, "--max-drop", "90", "--json")
     assert "quantize w8a8-static: unchanged" in again.err

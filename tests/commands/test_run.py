@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from changed_files import require_named, require_no_path
 
 from edgenext import api
 from edgenext.commands import context
@@ -47,8 +49,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[Any]]:
 
 
 def test_the_demo_loads_everything_once(tmp_path: Path, calls: dict[str, Counter[Any]]) -> None:
-    config = api.read_config(DEMO, {**SHORT, "out": tmp_path / "demo"})
-    files = api.run(config)
+    folder = tmp_path / "demo"
+    config = api.read_config(DEMO, {**SHORT, "out": folder})
+    files = api.run(config, command=f"edgenext run {tmp_path}/demo.toml --out={folder}")
     assert [path.name for path in files] == ["report.html", "report.md", "report.json"]
 
     assert len(calls["load"]) == 3  # what is trained, what came of it, and its twin
@@ -63,3 +66,13 @@ def test_the_demo_loads_everything_once(tmp_path: Path, calls: dict[str, Counter
     api.run(config)  # nothing is made again: the images alone are listed and hashed
     assert calls["onnx_graph"].total() == calls_before["onnx_graph"]
     assert calls["load"].total() == calls_before["load"] + 2
+
+    require_no_path(folder, tmp_path)
+    assert json.loads((folder / "run.json").read_text())["command"] == (
+        "edgenext run demo.toml --out=demo"
+    )
+    report = api.verify(folder)
+    assert report.sound and not report.uncovered and report.hashes > 60
+    for part in ("training", "twin"):  # the others: tests/cli/test_cli_verify.py
+        for path in (p for p in (folder / part).rglob("*") if p.is_file()):
+            require_named(folder, path)

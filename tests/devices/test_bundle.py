@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from changed_files import require_named
 from devices.pooled_packages import CLASSES, SIDE, core_package, run_bundle, some_images
 
+from edgenext import api
 from edgenext.devices.bundles.bundle import RUNNER, bundle_job, file_names, write_bundle
 from edgenext.devices.bundles.results import read_results
 from edgenext.devices.results import read_logits
@@ -64,6 +66,14 @@ def done(pair: Pair, images: Images, tmp_path_factory: pytest.TempPathFactory) -
 def copy(done: Path, tmp_path: Path) -> Path:
     """A copy of it, to be changed."""
     return shutil.copytree(done, tmp_path / "bundle")
+
+
+def test_one_changed_byte_of_a_bundle_is_named(copy: Path) -> None:
+    report = api.verify(copy)
+    assert report.sound and report.uncovered == ()
+    for path in copy.rglob("*"):
+        if path.is_file():
+            require_named(copy, path)
 
 
 def test_what_is_in_a_bundle(done: Path, pair: Pair, images: Images) -> None:

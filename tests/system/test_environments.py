@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,26 +34,39 @@ def test_environments_are_named_by_their_locks(folder: Path) -> None:
         environments.folder("tflit")
 
 
-def test_locks_pin_everything() -> None:
+SIX = """\
+six==1.16.0 \\
+    --hash=sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254
+"""
+
+
+def test_locks_pin_everything_with_hashes() -> None:
     assert tuple(sorted(environments.LOCKS)) == environments.NAMES
     for lock in environments.LOCKS.values():
-        lines = lock.read_text().splitlines()
-        assert lines and all("==" in line for line in lines)
+        text = lock.read_text()
+        entries = re.sub(r"\s*\\\n\s+", " ", re.sub(r"^\s*#.*\n", "", text, flags=re.M))
+        assert entries
+        for entry in entries.splitlines():
+            assert re.fullmatch(r"[\w.-]+==\S+( --hash=sha256:[0-9a-f]{64})+", entry), entry
+        assert len(environments.pinned(text).splitlines()) == len(entries.splitlines())
 
 
 def test_another_lock_is_another_environment(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = environments.folder("tflite")
-    set_lock(tmp_path, monkeypatch, "six==1.16.0\n")
-    assert environments.folder("tflite") != before
+    set_lock(tmp_path, monkeypatch, SIX)
+    other = environments.folder("tflite")
+    assert other != before
+    set_lock(tmp_path, monkeypatch, f"{SIX.rstrip()} \\\n    --hash=sha256:{64 * '0'}\n# six\n")
+    assert environments.folder("tflite") == other  # the same packages
 
 
 @pytest.mark.slow
 def test_an_environment_is_created_once_and_imports_this_package(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_lock(tmp_path, monkeypatch, "six==1.16.0\n")
+    set_lock(tmp_path, monkeypatch, SIX)
     python = environments.make("tflite")
     assert environments.make("tflite") == environments.interpreter("tflite") == python
     assert environments.python_for("no_such_package", "tflite") == str(python)
@@ -72,10 +86,15 @@ def test_an_environment_is_created_once_and_imports_this_package(
 def test_a_failed_installation_leaves_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_lock(tmp_path, monkeypatch, "no-such-package-of-any-name==1.0\n")
-    with pytest.raises(OutputError, match="no-such-package-of-any-name"):
-        environments.make("tflite")
-    assert list(folder.iterdir()) == []
+    for lock, reason in (
+        (SIX.replace("six==", "no-such-package-of-any-name=="), "no-such-package-of-any-name"),
+        (SIX.replace("8abb", "8abc"), "(?i)hash"),
+        ("six==1.16.0\n", "(?i)hash"),
+    ):
+        set_lock(tmp_path, monkeypatch, lock)
+        with pytest.raises(OutputError, match=reason):
+            environments.make("tflite")
+        assert list(folder.iterdir()) == []
 
 
 def test_the_interpreter_for_a_package(folder: Path) -> None:

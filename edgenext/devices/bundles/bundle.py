@@ -17,9 +17,10 @@ from edgenext.devices.job import DeviceJob, JobArtifact, JobImages
 from edgenext.devices.protocol import first_error
 from edgenext.devices.request import input_spec
 from edgenext.errors import ArtifactError, OutputError, UsageError
-from edgenext.formats.artifact import Artifact, content_sha256, manifest_path
+from edgenext.formats.artifact import Artifact, content_sha256, write_manifest
 from edgenext.formats.session import Images
 from edgenext.system.files import publish, staging
+from edgenext.system.sums import SUMS, write_sums
 
 IMAGES_FILE = "images.u8"
 README_FILE = "README.txt"
@@ -78,6 +79,7 @@ def write_bundle(
             RUNNER, bundle / RUNNER_FOLDER, ignore=shutil.ignore_patterns(".*", "__pycache__")
         )
         (bundle / README_FILE).write_text(_readme(names))
+        write_sums(bundle, [bundle])
         publish(stage)
     return folder
 
@@ -139,7 +141,7 @@ def file_names(artifacts: Sequence[Artifact]) -> list[str]:
     """
     if not artifacts:
         raise UsageError("nothing to measure", "Name at least one artifact")
-    reserved = (JOB_FILE, IMAGES_FILE, README_FILE, RUNNER_FOLDER, RESULTS_FOLDER)
+    reserved = (JOB_FILE, IMAGES_FILE, README_FILE, RUNNER_FOLDER, RESULTS_FOLDER, SUMS)
     taken = {name.lower() for name in reserved}
     names: list[str] = []
     hashes: set[str] = set()
@@ -182,8 +184,7 @@ def _copy(artifact: Artifact, to: Path) -> None:
         shutil.copyfile(artifact.path, to)
     if content_sha256(to) != artifact.manifest.sha256:
         raise ArtifactError(f"{artifact.path} is not the file of its manifest", "Export it again")
-    manifest = artifact.manifest.model_copy(update={"file": to.name})
-    manifest_path(to).write_text(manifest.model_dump_json(indent=2) + "\n")
+    write_manifest(to, artifact.manifest.model_copy(update={"file": to.name}))
 
 
 def _readme(names: Sequence[str]) -> str:

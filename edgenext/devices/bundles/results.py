@@ -52,15 +52,8 @@ def read_results(
         DeviceError: the results are incomplete, were changed, are of another job, other artifacts
             or other images, or are links.
     """
-    folder = _folder(path)
+    folder, record = _folder(path), read_record(path)
     job = _read_job(folder / JOB_FILE)
-    record = _read_lines(folder / RESULTS_FILE)
-    if record.job != job.job:
-        raise DeviceError(
-            f"{folder} has results of job {record.job[:16]} beside the {JOB_FILE} of job "
-            f"{job.job[:16]}",
-            COPY_AGAIN,
-        )
     _check_artifacts(job, record, artifacts)
     _check_images(job.images, images)
     failed = {error.artifact: error.message for error in record.errors}
@@ -85,6 +78,23 @@ def read_job(path: Path) -> DeviceJob:
         DeviceError: there are no results, or their job cannot be read.
     """
     return _read_job(_folder(path) / JOB_FILE)
+
+
+def read_record(path: Path) -> RunnerRecord:
+    """The lines that a runner wrote, verified to be whole and of the job beside them.
+
+    Raises:
+        DeviceError: there are no results, or they were changed.
+    """
+    folder = _folder(path)
+    job, record = _read_job(folder / JOB_FILE), _read_lines(folder / RESULTS_FILE)
+    if record.job != job.job:
+        raise DeviceError(
+            f"{folder} has results of job {record.job[:16]} beside the {JOB_FILE} of job "
+            f"{job.job[:16]}",
+            COPY_AGAIN,
+        )
+    return record
 
 
 def _folder(path: Path) -> Path:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from edgenext.errors import ArtifactError, RuntimeFailedError
 from edgenext.formats.coreml.program import MilProgram, preload
 from edgenext.formats.session import ArtifactSession, Inspection, Logits, one_line
 from edgenext.schema import Evidence, Manifest, TensorSpec
+from edgenext.system.threads import torch_threads
 
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
@@ -89,17 +88,6 @@ class CoreMLSession(ArtifactSession):
         return log(
             np.asarray([[row[label] for label in labels] for row in probabilities], np.float32)
         )
-
-
-@contextlib.contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Compute with `count` threads in a block; torch has one number for the whole process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def log(probabilities: Logits) -> Logits:

@@ -71,7 +71,7 @@ class OnnxSession(ArtifactSession):
 
     def __init__(self, model: bytes | str, manifest: Manifest, threads: int) -> None:
         super().__init__(manifest)
-        self._model = model
+        self._model, self._threads = model, threads
         try:
             self._session = inference_session(model, threads)
         except Exception as e:  # onnxruntime's exceptions share no public base class
@@ -96,8 +96,8 @@ class OnnxSession(ArtifactSession):
         import onnx
 
         if isinstance(self._model, bytes):
-            return tracer(onnx.load_from_string(self._model))
-        return tracer(onnx.load(self._model))
+            return tracer(onnx.load_from_string(self._model), self._threads)
+        return tracer(onnx.load(self._model), self._threads)
 
 
 def optimised_operators(path: Path) -> dict[str, int]:
@@ -130,11 +130,12 @@ def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
     )
 
 
-def tracer(model: onnx.ModelProto, *, every_type: bool = False) -> Tracer:
+def tracer(model: onnx.ModelProto, threads: int = 0, *, every_type: bool = False) -> Tracer:
     """A function from a prepared batch to every float tensor that the graph computes, by name.
 
     Args:
         model: any graph.
+        threads: those of `inference_session`.
         every_type: float16 and int32 tensors too, in their own types.
     """
     import onnx
@@ -150,7 +151,7 @@ def tracer(model: onnx.ModelProto, *, every_type: bool = False) -> Tracer:
         if value.type.tensor_type.elem_type in kinds and value.name in computed
     ]
     inferred.graph.output.extend(shown)
-    session = inference_session(inferred.SerializeToString(), 0)
+    session = inference_session(inferred.SerializeToString(), threads)
     names = [o.name for o in session.get_outputs()]
     input_name = model.graph.input[0].name
 
