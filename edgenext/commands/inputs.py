@@ -243,9 +243,9 @@ def _described(artifact: Artifact) -> Manifest:
     """An artifact's manifest, which has its hash, without what was measured when it was made."""
     conversion = artifact.manifest.conversion
     if conversion:
-        conversion = conversion.model_copy(update={"seconds": 0.0, "peak_mb": 0.0})
+        conversion = conversion.model_copy(update={"seconds": None, "peak_mb": None})
     measured = {"conversion": conversion, "parity": None, "conversion_parity": None}
-    return artifact.manifest.model_copy(update=measured)
+    return artifact.manifest.model_copy(update=measured | {"manifest_sha256": ""})
 
 
 def _makers(settings: ExportSettings) -> dict[str, str]:

@@ -40,7 +40,7 @@ class Stages:
 
     def __init__(self, folder: Path, announce: Announce) -> None:
         self.folder, self._announce = folder, announce
-        self._names: dict[str, None] = {}
+        self._done: dict[str, StageRecord] = {}
         self._state: dict[str, StageRecord] = {}
         # a damaged record costs time, not correctness
         with contextlib.suppress(OSError, ValidationError):
@@ -49,27 +49,26 @@ class Stages:
     @property
     def seconds(self) -> dict[str, float]:
         """Wall time of each stage of this run, when it was last done."""
-        return {name: self._state[name].seconds for name in self._names}
+        return {name: entry.seconds for name, entry in self._done.items()}
 
     @property
     def paths(self) -> list[Path]:
         """The record and the files of every stage of this run."""
-        entries = [self._state[name] for name in self._names if name in self._state]
-        files = [file for entry in entries for file in entry.files]
+        files = [file for entry in self._done.values() for file in entry.files]
         return [self.folder / name for name in (STATE, *files)]
 
     def stage(self, name: str, inputs: Inputs, produce: Callable[[], Sequence[Path]]) -> list[Path]:
         """The files of a stage: made now, or found unchanged from the same inputs."""
-        self._names[name] = None
         inputs_key = key(inputs)
         entry = self._state.get(name)
         if entry and entry.key == inputs_key and self._unchanged(entry.files):
             self._announce(name, False)
+            self._done[name] = entry
             return [self.folder / file for file in entry.files]
         self._announce(name, True)
         start = time.perf_counter()
         files = list(produce())
-        self._state[name] = StageRecord(
+        self._state[name] = self._done[name] = StageRecord(
             key=inputs_key,
             files={str(f.relative_to(self.folder)): sha256_tree(f) for f in files},
             seconds=round(time.perf_counter() - start, 2),
