@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from edgenext.benchmark.retry import quietest
 from edgenext.commands.bench import bench
 from edgenext.commands.context import Context
 from edgenext.commands.images import sample_images
@@ -133,7 +131,7 @@ def tuned(
             for form in forms
         ]
         options = BenchOptions(rounds=rounds)
-        report = quietest(partial(bench, files, bench_options=options, context=context))
+        report = bench(files, bench_options=options, context=context)
     times = [result.p50_ms for result in report.results]
     measured = ", ".join(f"{form} {ms:.2f} ms" for form, ms in zip(forms, times, strict=True))
     fastest, reason = _fastest_form(forms, report)
@@ -156,4 +154,4 @@ def _fastest_form(forms: Sequence[str], report: BenchReport) -> tuple[str, str]:
         return form, f"{speed:.2f}x as fast as {forms[0]}"
     if all(ratio.valid for ratio in to_own):
         return forms[0], "the target's own: no other is faster by more than the noise floor"
-    return forms[0], "the target's own: the timings are not valid"
+    return forms[0], "the target's own: the timings are not valid, so try again on a quiet machine"

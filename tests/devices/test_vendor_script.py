@@ -17,7 +17,7 @@ from edgenext.schema import DeviceFacts
 class EchoTool:
     """A tool that prints the model that it times."""
 
-    def prepare(self, artifact: Any, path: str, store: str) -> tuple[str, str]:  # noqa: ARG002
+    def prepare(self, _: Any, path: str, *__: str) -> tuple[str, str]:
         return path, ""
 
     def time(self, model: str) -> str:
@@ -36,7 +36,12 @@ def test_the_first_file_takes_a_second_turn_in_every_round(tmp_path: Path) -> No
     body = vendor_tool.job_script(request, tool, ["fp32", "w8a8-static"], [], "store")
     script = vendor_tool.say("0123") + body
     done = subprocess.run(
-        ["/bin/sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=20
+        ["/bin/sh", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
     )
     one, two = (a.manifest.sha256 for a in request.artifacts)
     rounds: dict[str, list[ToolRound]] = {one: [], two: []}
