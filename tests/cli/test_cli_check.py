@@ -10,7 +10,7 @@ import pytest
 from cli_calls import FP32, INT8, Cli
 from vendored import artifact_of, nvidia, qualcomm
 
-from edgenext.schema import CheckReport
+from edgenext.schema import CheckReport, RangeReport
 
 Copy = Callable[..., list[Path]]
 
@@ -30,6 +30,31 @@ def test_json_is_a_report(cli: Cli, artifacts: Copy) -> None:
     (path,) = artifacts(FP32)
     report = CheckReport.model_validate(cli.ok("check", path, "--json").json)
     assert report.artifact == path.stem and report.accepted
+
+
+def test_ranges(cli: Cli, artifacts: Copy) -> None:
+    for path in artifacts(FP32, INT8):
+        done = cli.ok("check", path, "--range", "--calib", "digits", "-n", "2", "--json")
+        report = RangeReport.model_validate(done.json)
+        assert report.proven and report.n == 2 and not report.unknown
+        assert [r.share for r in report.rows] == sorted(
+            (r.share for r in report.rows), reverse=True
+        )
+        measured = [r for r in report.rows if r.measured is not None]
+        assert len(measured) > 150 and all(r.measured <= r.bound for r in measured)
+        kinds = {(r.kind, r.type) for r in report.rows}
+        assert (("accumulator", "int32") in kinds) == (path.name == INT8)
+
+
+def test_ranges_without_a_proof_end_with_11(cli: Cli, artifacts: Copy) -> None:
+    (path,) = artifacts(FP32)
+    done = cli.run("check", path, "--range", "--target", "jetson")
+    assert done.code == 11 and done.err == ""
+    assert "floats in float16: NOT proven for" in done.out and "xca/Div" in done.out
+    assert "Add --range" in cli.fails(2, "check", path, "--calib", "digits")
+    assert "asks no compiler" in cli.fails(2, "check", path, "--range", "--soc", "SM8650")
+    path.write_bytes(b"\x08\x08" + path.read_bytes()[:4000])
+    cli.fails(3, "check", path, "--range")
 
 
 @qualcomm

@@ -15,7 +15,10 @@ Artifacts = Callable[..., list[Path]]
 Shape = Any
 """A type; a list of one shape; a tuple of shapes, for a list of that length; or a dict of them."""
 
-PARITY = {"n": int, "max_abs": float, "sqnr_db": float, "agreement": float, "stages": dict}
+PARITY = {
+    "reference": str, "n": int, "max_abs": float, "sqnr_db": float, "agreement": float,
+    "stages": dict,
+}  # fmt: skip
 WRITTEN = {
     "artifact": str, "manifest": str, "format": str, "scheme": str, "sha256": str,
     "size_bytes": int, "parity": PARITY,
@@ -112,6 +115,8 @@ def test_export_and_quantize(cli: Cli, quantized: bool) -> None:
     assert done.json["size_bytes"] == file.stat().st_size
     assert done.json["format"] == "onnx"
     assert done.json["scheme"] == ("w8a8-static" if quantized else "fp32")
+    assert done.json["parity"]["reference"] == "PyTorch"
+    assert done.json["conversion_parity"] is None
     if not quantized:
         stages = ["stem", "stage1", "stage2", "stage3", "stage4"]
         check(done.json["parity"]["stages"], dict.fromkeys(stages, float))
