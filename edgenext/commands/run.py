@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgenext.benchmark.environment import environment
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.bench import bench
@@ -33,6 +31,7 @@ from edgenext.options import (
     BenchOptions,
     ExportOptions,
 )
+from edgenext.report.load import LABELS, LOGITS, PREFIX
 from edgenext.schema import (
     TIMED,
     BenchReport,
@@ -42,7 +41,8 @@ from edgenext.schema import (
     RunSummary,
     TwinReport,
 )
-from edgenext.system.files import atomic_path, write_text
+from edgenext.system.arrays import write_arrays
+from edgenext.system.files import write_text
 from edgenext.targets.target import form_for, require_target
 
 if TYPE_CHECKING:
@@ -159,10 +159,9 @@ def _evaluate(plan: RunPlan, artifacts: Sequence[Path]) -> tuple[EvalReport, Com
         subjects = [Subject(artifact=open_artifact(path)) for path in artifacts]
         subjects.append(Subject(checkpoint=plan.checkpoint))
         evaluation = evaluate_subjects(subjects, plan.data, plan.context)
-        arrays = {row.name: row.logits for row in evaluation.predictions}
-        path = out / "logits.npz"
-        with atomic_path(path) as temporary, temporary.open("wb") as f:
-            np.savez_compressed(f, allow_pickle=False, labels=evaluation.images.labels, **arrays)
+        arrays = {f"{PREFIX}{row.name}": row.logits for row in evaluation.predictions}
+        path = out / LOGITS
+        write_arrays(path, {LABELS: evaluation.images.labels} | arrays)
         scores = eval_report(evaluation.predictions, evaluation.images)
         return [
             path,

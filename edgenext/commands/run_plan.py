@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from edgenext.quantize.baselines import BASELINES
 from edgenext.quantize.recipe import load_recipe
 from edgenext.schema.validation import validated
 from edgenext.system.environments import python_for
+from edgenext.system.parsing import read_json
 from edgenext.targets.target import require_target
 from edgenext.train import TrainRecipe
 
@@ -152,6 +152,6 @@ def _weights(
         return [result.weights, result.sidecar]
 
     weights, sidecar = stages.stage("train", inputs, produce)
-    facts = json.loads(sidecar.read_text())
+    facts = read_json(sidecar)
     trained = {k: float(facts[k]) for k in ("epochs", "seconds", "top1") if k in facts}
     return ModelOptions(weights=weights), trained

@@ -16,9 +16,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from edgenext.data.sources import UnreadableError
-from edgenext.errors import OutputError
+from edgenext.errors import InputError, OutputError
 from edgenext.schema import EvalTransform
 from edgenext.system.files import atomic_path, write_text
+from edgenext.system.parsing import read_json
 
 _CHUNK = 1 << 24
 _VERSION = 1
@@ -83,7 +84,7 @@ def cached_images(
 def _open(array: Path, index: Path, size: int) -> DecodedImages | None:
     """The cached images; None if they are missing, incomplete or damaged."""
     try:
-        facts = json.loads(index.read_bytes())
+        facts = read_json(index)
         pixels = cast(NDArray[np.uint8], npy.open_memmap(array, mode="r"))
         intact = (
             pixels.dtype == np.uint8
@@ -91,7 +92,7 @@ def _open(array: Path, index: Path, size: int) -> DecodedImages | None:
             and _crc(pixels) == facts["crc32"]
         )
         broken = {int(k): str(v) for k, v in facts["broken"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, InputError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return DecodedImages(pixels, broken) if intact else None
 

@@ -13,6 +13,8 @@ from edgenext.data.sources import UnreadableError
 from edgenext.schema import EvalTransform
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
+"""What is decoded, whatever the file is called: Pillow reads EPS by starting Ghostscript."""
 MAX_PIXELS = 89_478_485
 """Pillow's default limit against decompression bombs; an error here, not a warning."""
 
@@ -34,7 +36,7 @@ def decode(data: bytes, transform: EvalTransform) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_pixels(*image.size)
                 pixels = fit(image.convert("RGB"), transform)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as e:

@@ -22,6 +22,7 @@ from edgenext.errors import DataError, UsageError
 from edgenext.schema import EvalTransform, SubsetInfo
 from edgenext.system.files import cache_folder
 from edgenext.system.progress import Progress, quiet
+from edgenext.system.reading import readable
 
 MAX_WARNINGS = 10
 """Broken images that are logged one by one; the rest are summarised."""
@@ -85,15 +86,15 @@ def load_images(
     hashes = tuple(item.hash for item in items)
     targets = np.array([dataset.label[item.path] for item in items], np.int64)
     info = SubsetInfo(
-        data=str(data),
+        data=readable(data),
         split=dataset.split,
         sha256=subset_digest(hashes, targets, transform),
         n=len(items),
         n_total=len(dataset.label) - len(dataset.broken) - excluded,
         seed=seed,
-        corrupt=tuple(sorted(dataset.broken)),
+        corrupt=tuple(sorted(map(readable, dataset.broken))),
     )
-    names = tuple(item.path for item in items)
+    names = tuple(readable(item.path) for item in items)
     return ImageSet(pixels, targets, hashes, names, transform, info, dataset.classes)
 
 
@@ -186,9 +187,9 @@ class _Dataset:
         used = [name for name, images in self.by_class.items() if images]
         # Without labels an empty class folder still counts, or the other indices would shift.
         folders = used if labels is not None else list(self.by_class)
-        self.classes = class_ids(str(data), folders, num_classes, labels)
+        self.classes = class_ids(str(data), list(map(readable, folders)), num_classes, labels)
         index = {name: i for i, name in enumerate(self.classes)}
-        self.label = {path: index[name] for name in used for path in self.by_class[name]}
+        self.label = {path: index[readable(name)] for name in used for path in self.by_class[name]}
         """Index of the class, by path."""
         self.broken: dict[str, str] = {}
         """Reason why an image cannot be used, by path."""
@@ -278,7 +279,8 @@ class _Dataset:
 
     def _set_broken(self, path: str, reason: str) -> None:
         if len(self.broken) < MAX_WARNINGS:
-            _log.warning("%s in %s is broken and not counted: %s", path, self.data, reason)
+            name = readable(path)
+            _log.warning("%s in %s is broken and not counted: %s", name, self.data, reason)
         elif len(self.broken) == MAX_WARNINGS:
             _log.warning("more images in %s are broken: the result lists all of them", self.data)
         self.broken[path] = reason

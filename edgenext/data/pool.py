@@ -70,7 +70,7 @@ def decode_item(source: Source, item: Item, transform: EvalTransform) -> tuple[i
             return CHANGED, b""
         return PIXELS, decode(encoded, transform).tobytes()
     except UnreadableError as e:
-        return BROKEN, str(e).encode()
+        return BROKEN, str(e).encode(errors="replace")
 
 
 def _from_processes(

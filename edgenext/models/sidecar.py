@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edgenext.errors import CheckpointError, DataError, UsageError
 from edgenext.models.zoo import check_size
 from edgenext.schema import EvalTransform
+from edgenext.system.parsing import first_error, read_json
+from edgenext.system.reading import read_text
 
 
 class Sidecar(BaseModel):
@@ -38,22 +40,14 @@ def read_sidecar(weights: Path) -> Sidecar:
     """
     path = sidecar_path(weights)
     try:
-        sidecar = Sidecar.model_validate(json.loads(path.read_bytes()))
+        if not os.path.lexists(path):
+            return Sidecar()
+        sidecar = Sidecar.model_validate(read_json(path, CheckpointError))
         _override(EvalTransform(), sidecar.eval or {})
-    except FileNotFoundError:
-        return Sidecar()
     except ValidationError as e:
-        first = e.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise CheckpointError(
-            f"{path} is malformed{f' at {key}' if key else ''}: {first['msg']}"
-        ) from e
-    except OSError as e:
-        raise CheckpointError(f"cannot read {path}: {e.strerror}") from e
+        raise CheckpointError(f"{path} is malformed at {first_error(e)}") from e
     except UsageError as e:
         raise CheckpointError(f"{path} is malformed: {e.message}") from e
-    except ValueError as e:
-        raise CheckpointError(f"{path} is not JSON: {e}") from e
     return sidecar
 
 
@@ -93,12 +87,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: it cannot be read, is not UTF-8 text, or has an empty label.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-    except OSError as e:
-        raise DataError(f"cannot read the labels file {path}: {e.strerror}") from e
-    except UnicodeDecodeError as e:
-        raise DataError(f"the labels file {path} is not UTF-8 text") from e
+    lines = read_text(path, DataError).rstrip().splitlines()
     labels = tuple(line.split("\t")[0].strip() for line in lines)
     if not labels or "" in labels:
         line_number = labels.index("") + 1 if labels else 1

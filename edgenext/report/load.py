@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from edgenext.errors import InputError
 from edgenext.formats.session import Logits
 from edgenext.schema import BenchReport, RunSummary
+from edgenext.system.arrays import read_arrays
+from edgenext.system.parsing import read_record
 
 SUMMARY = "run.json"
 LOGITS = "logits.npz"
 LABELS = "labels"
+PREFIX = "logits/"
+"""Of the arrays' names, so that a file called `labels` is not one; earlier versions had none."""
 DEVICES = "devices"
 
 
@@ -37,59 +37,23 @@ def load_summary(run_dir: Path) -> RunSummary:
         InputError: there is none, or it is not the summary of a finished run.
     """
     path = run_dir / SUMMARY
-    if not path.is_file():
+    if not path.exists():
         raise InputError(
             f"{run_dir} contains no {SUMMARY}",
             "Give the folder of a finished run; `edgenext run` makes one",
         )
     remedy = "Run `edgenext run` again: it repeats only what is missing"
-    try:
-        text = path.read_bytes()
-        summary = RunSummary.model_validate_json(text)
-    except OSError as e:
-        raise InputError(f"cannot read {path}: {e.strerror}") from e
-    except ValidationError as e:
-        first = e.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
-        reason = f"{field}: {' '.join(first['msg'].split())}"
-        raise InputError(f"{path} is not the summary of a run: {reason}", remedy) from e
-    if constant := _not_finite(text):
-        raise InputError(f"{path} contains {constant} instead of a measured number", remedy)
-    if summary.schema_version != 1:
-        raise InputError(
-            f"{path} has schema version {summary.schema_version}; this program reads version 1",
-            "Use the version of edgenext that wrote it",
-        )
+    summary = read_record(path, RunSummary, "the summary of a run", remedy=remedy, version=1)
     return summary.model_copy(update={"devices": _devices(run_dir / DEVICES)})
 
 
 def _devices(folder: Path) -> tuple[BenchReport, ...]:
     """The results that `bench --device … -o` wrote into the run's `devices`, by file name."""
-    reports = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            text = path.read_bytes()
-            report = BenchReport.model_validate_json(text)
-        except (OSError, ValidationError) as e:
-            reason = e.errors()[0]["msg"] if isinstance(e, ValidationError) else e.strerror
-            raise InputError(
-                f"{path} is not the result of a device: {reason}",
-                "Measure again, or remove the file",
-            ) from e
-        if constant := _not_finite(text):
-            raise InputError(
-                f"{path} contains {constant} instead of a measured number",
-                "Measure again, or remove the file",
-            )
-        reports.append(report)
-    return tuple(reports)
-
-
-def _not_finite(text: bytes) -> str:
-    """The first NaN or Infinity in a JSON text: pydantic accepts them as numbers."""
-    constants: list[str] = []
-    json.loads(text, parse_constant=constants.append)
-    return constants[0] if constants else ""
+    remedy = "Measure again, or remove the file"
+    return tuple(
+        read_record(path, BenchReport, "the result of a device", remedy=remedy)
+        for path in sorted(folder.glob("*.json"))
+    )
 
 
 def load_logits(run_dir: Path) -> RunLogits | None:
@@ -99,18 +63,13 @@ def load_logits(run_dir: Path) -> RunLogits | None:
         InputError: the file is damaged, or its arrays do not fit together.
     """
     path = run_dir / LOGITS
-    if not path.is_file():
+    if not path.exists():
         return None
     remedy = "Delete it to write the report without it, or run `edgenext run` again"
     try:
-        # numpy does not close a file that it fails to read.
-        with path.open("rb") as file:
-            stored = np.load(file, allow_pickle=False)
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array, not an archive of arrays")
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
-        raise InputError(f"{path} does not hold logits: {e}", remedy) from e
+        arrays = read_arrays(path)
+    except InputError as e:
+        raise InputError(f"{path} does not hold logits: {e.message}", remedy) from e
     labels = arrays.pop(LABELS, None)
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(f"{path} does not hold an integer label for each image", remedy)
@@ -120,5 +79,8 @@ def load_logits(run_dir: Path) -> RunLogits | None:
             raise InputError(
                 f"{path} has logits of shape {shape} for {name} and {len(labels)} labels", remedy
             )
-    by_name = {name: values.astype(np.float32, copy=False) for name, values in arrays.items()}
+    by_name = {
+        name.removeprefix(PREFIX): values.astype(np.float32, copy=False)
+        for name, values in arrays.items()
+    }
     return RunLogits(by_name, labels.astype(np.int64, copy=False))

@@ -38,7 +38,7 @@ class RunSummary(Record):
 
     The base of `compare` is the plain FP32 export; artifacts have the same names in `artifacts`
     (file stems), `eval`, `compare` and `bench`. The logits of every artifact on the evaluation
-    images are beside it in `logits.npz` (name → N×K, and `labels`).
+    images are beside it in `logits.npz` (`logits/<name>` → N×K, and `labels`).
     """
 
     schema_version: int = 1
