@@ -83,7 +83,7 @@ def resolve_quantization(
     recipe = load_recipe(options.target, options.scheme, options.recipe)
     require_engine(options.engine, recipe.scheme)
     export_options = replace(export_options, target=recipe.target)
-    settings = resolve(export_options, recipe.scheme, options.engine)
+    settings = resolve(export_options, recipe.scheme, options.engine, default_opset=recipe.opset)
     if settings.integer_io:
         recipe = with_integer_io(recipe)
     if settings.opset_limit and settings.opset:
@@ -99,7 +99,7 @@ def quantize_subject(
     """Quantize a model or artifact into a folder; see `quantize`."""
     images = scheme_images(context, subject, settings)
     graph, stem = float_graph(context, subject, settings)
-    export = replace(settings.export, form=graph.form)
+    export = export_settings(subject, graph, settings)
     return quantize_graph(
         graph,
         export,
@@ -109,6 +109,27 @@ def quantize_subject(
         seed=settings.options.seed,
         progress=context.progress,
     )
+
+
+def export_settings(subject: Subject, graph: Graph, settings: QuantizeSettings) -> ExportSettings:
+    """The settings of a file that is made from a graph; an artifact's graph is as it is.
+
+    Raises:
+        UsageError: options of a graph that the artifact's graph does not have.
+    """
+    export = replace(settings.export, form=graph.form)
+    if subject.artifact is None:
+        return export
+    batch, name = graph.input.shape[0], subject.artifact.path
+    if export.pixels and not graph.pixels:
+        raise UsageError(f"{name} takes no pixels", "Export it with --uint8-input")
+    if export.batch != 1 and (export.batch or -1) != batch:
+        raise UsageError(
+            f"{name} has a batch of {batch if batch > 0 else 'any size'}, not of "
+            f"{export.batch or 'any size'}",
+            f"Export it with --batch {export.batch or 'dynamic'}",
+        )
+    return replace(export, variant=())  # the artifact's own name says it
 
 
 def scheme_images(context: Context, subject: Subject, settings: QuantizeSettings) -> ImageSet:

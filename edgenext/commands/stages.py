@@ -1,20 +1,18 @@
-"""Stages of a folder of work, keyed by their inputs' hashes, so that nothing is done twice."""
+"""Stages of a folder of work, keyed by what decides them, so that nothing is done twice."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from edgenext.errors import InputError
 from edgenext.schema import Record
+from edgenext.schema.key import Inputs
+from edgenext.schema.key import key as key
 from edgenext.system.files import sha256_tree, write_bytes
 from edgenext.system.reading import read_file
 
@@ -26,12 +24,6 @@ Announce = Callable[[str, bool], None]
 
 def silent(stage: str, needed: bool) -> None:
     """Announce nothing."""
-
-
-def digest(inputs: dict[str, Any]) -> str:
-    """A hash of what a stage is made from, this package's version included."""
-    text = json.dumps([version("edgenext"), inputs], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class StageRecord(Record):
@@ -61,21 +53,19 @@ class Stages:
         """Wall time of each stage of this run, when it was last done."""
         return {name: self._state[name].seconds for name in self._names}
 
-    def stage(
-        self, name: str, inputs: dict[str, Any], produce: Callable[[], Sequence[Path]]
-    ) -> list[Path]:
+    def stage(self, name: str, inputs: Inputs, produce: Callable[[], Sequence[Path]]) -> list[Path]:
         """The files of a stage: made now, or found unchanged from the same inputs."""
         self._names[name] = None
-        key = digest(inputs)
+        inputs_key = key(inputs)
         entry = self._state.get(name)
-        if entry and entry.key == key and self._unchanged(entry.files):
+        if entry and entry.key == inputs_key and self._unchanged(entry.files):
             self._announce(name, False)
             return [self.folder / file for file in entry.files]
         self._announce(name, True)
         start = time.perf_counter()
         files = list(produce())
         self._state[name] = StageRecord(
-            key=key,
+            key=inputs_key,
             files={str(f.relative_to(self.folder)): sha256_tree(f) for f in files},
             seconds=round(time.perf_counter() - start, 2),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Callable, Generator, Sequence
@@ -18,8 +17,10 @@ from numpy.typing import NDArray
 from edgenext.data.sources import UnreadableError
 from edgenext.errors import InputError, OutputError
 from edgenext.schema import EvalTransform
+from edgenext.schema.key import Inputs, key
 from edgenext.system.files import atomic_path, write_text
 from edgenext.system.parsing import read_json
+from edgenext.system.versions import DECODING, versions_of
 
 _CHUNK = 1 << 24
 _VERSION = 1
@@ -35,6 +36,24 @@ class DecodedImages:
 
     pixels: NDArray[np.uint8]
     broken: dict[int, str]
+
+
+class DecodeInputs(Inputs):
+    """What decides the pixels of a list of images: everything of a transform but normalisation."""
+
+    version: int
+    hashes: tuple[str, ...]
+    transform: dict[str, object]
+
+    @staticmethod
+    def of(hashes: Sequence[str], transform: EvalTransform) -> DecodeInputs:
+        """The record of a list of images with these content hashes."""
+        return DecodeInputs(
+            versions=versions_of(*DECODING),
+            version=_VERSION,
+            hashes=tuple(hashes),
+            transform=transform.model_dump(exclude={"mean", "std"}),
+        )
 
 
 def geometry(transform: EvalTransform) -> str:
@@ -57,14 +76,13 @@ def cached_images(
     Args:
         folder: the cache's folder.
         hashes: content hashes of the encoded images, in order.
-        transform: its geometry determines the pixels.
+        transform: all of it but mean and std determines the pixels.
         decode: yields the pixels of each image, or why it cannot be decoded.
 
     Raises:
         OutputError: the cache cannot be written.
     """
-    text = "\n".join((f"{_VERSION} {geometry(transform)}", *hashes))
-    array = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
+    array = folder / f"{key(DecodeInputs.of(hashes, transform))[:32]}.npy"
     index = array.with_suffix(".json")
     images = _open(array, index, transform.size)
     if images is not None:

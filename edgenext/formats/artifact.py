@@ -36,8 +36,10 @@ class Artifact:
 
     @property
     def files(self) -> list[Path]:
-        """The file or folder itself, and its manifest."""
-        return [self.path, manifest_path(self.path)]
+        """The file or folder itself, its manifest, and the second file of a format that has two."""
+        companion = companion_path(self.path)
+        files = [self.path, manifest_path(self.path)]
+        return files if companion is None else [*files, companion]
 
     def result(self) -> ExportResult:
         """What `export --json` and `quantize --json` print."""

@@ -8,9 +8,8 @@ what other layers could compensate.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,8 +61,8 @@ def site_sensitivity(
 
     Args:
         inputs: graph, recipe and images.
-        cache: folder of the rows that were measured before. Each new row is written at once, so
-            that an interrupted run can continue.
+        cache: file of the rows that were measured before, of the same inputs. Each new row is
+            written at once, so that an interrupted run can continue.
         pattern: a site's name, or a pattern of names.
         progress: called after every site.
 
@@ -72,7 +71,7 @@ def site_sensitivity(
     """
     measurement = _SiteMeasurement(inputs)
     names = match_sites(pattern, measurement.sites)
-    rows_cache = _RowCache(cache / f"{_key(inputs)}.json")
+    rows_cache = _RowCache(cache)
     base = rows_cache.effect("recipe", measurement.recipe_effect)
     rows = []
     for done, name in enumerate(names, 1):
@@ -170,23 +169,6 @@ def _run(model: onnx.ModelProto, images: Batches) -> NDArray[np.float32]:
     name = model.graph.input[0].name
     logits = [session.run(["logits"], {name: images[i]})[0] for i in range(len(images))]
     return np.concatenate(logits)
-
-
-def _key(inputs: SensitivityInputs) -> str:
-    """Key of the rows: graph, recipe, images, labels and seed."""
-    digest = hashlib.sha256(inputs.model.SerializeToString(deterministic=True))
-    digest.update(without_compensation(inputs.recipe).model_dump_json().encode())
-    for array in _arrays(inputs):
-        digest.update(array.tobytes())
-    digest.update(str(inputs.seed).encode())
-    return digest.hexdigest()[:24]
-
-
-def _arrays(inputs: SensitivityInputs) -> Iterator[NDArray[Any]]:
-    for batches in (inputs.calibration, inputs.images):
-        yield from (batches[i] for i in range(len(batches)))
-    if inputs.labels is not None:
-        yield inputs.labels
 
 
 class _RowCache:

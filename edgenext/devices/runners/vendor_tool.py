@@ -12,7 +12,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from edgenext.formats.artifact import Artifact
 from edgenext.formats.session import ArtifactSession
 from edgenext.schema import DeviceFacts, Environment
 from edgenext.system.progress import Progress
+from edgenext.system.temporary import scratch_folder
 
 MAX_STEP = 1 << 26
 """Characters that a step of the script may print."""
@@ -83,8 +83,8 @@ def measure_with_tool(
     """
     link.lock()
     store = f"{link.root}/store"
-    with TemporaryDirectory(prefix="edgenext-") as temporary:
-        scratch, inputs = Path(temporary), list[str]()
+    with scratch_folder() as temporary:
+        scratch, inputs = temporary, list[str]()
         paths = [link.push(artifact.path) for artifact in request.artifacts]
         if request.images:
             files = (
