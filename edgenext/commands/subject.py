@@ -93,7 +93,7 @@ def open_subject(name: str) -> Subject | None:
         raise ArtifactError(
             f"{name} is not an artifact", "Weights are given as edgenext_… --weights FILE"
         )
-    if path.suffix in ENDINGS or os.sep in name:
+    if path.suffix in ENDINGS or os.sep in name or path.name in ("", ".."):
         raise ArtifactError(f"no artifact at {name}")
     return None
 

@@ -16,10 +16,12 @@ import logging
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -95,7 +97,7 @@ def attempt(reader: Reader, folder: Path) -> tuple[str, str]:
 
 
 def work(jobs: Sequence[tuple[str, int, int]], answers: int) -> None:
-    """Run jobs of a reader's name, a first seed and a count; one line before and after each input."""
+    """Run jobs of a reader's name, a first seed and a count; a line before and after each input."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
@@ -104,16 +106,15 @@ def work(jobs: Sequence[tuple[str, int, int]], answers: int) -> None:
             reader, specimen = BY_NAME[name], Path(temporary, "specimen", name.replace(" ", "-"))
             specimen.mkdir(parents=True)
             reader.build(specimen)
-            if reader.read is not None:  # a specimen is accepted, and what it imports is loaded
-                folder = Path(temporary, "whole")
-                __import__("shutil").copytree(specimen, folder, dirs_exist_ok=True)
-                reader.read(folder)
-                __import__("shutil").rmtree(folder)
+            folder = Path(temporary, "input")
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(specimen, folder)
+            reader.read(folder)  # a specimen is accepted; this loads what the reader imports, too
             _limit_memory(reader)
             for seed in range(first, first + count):
                 _say(answers, {"reader": name, "seed": seed})
-                folder = Path(temporary, "input")
-                reader.mutate(specimen, folder, random.Random(f"{name} {seed}"))
+                rng = random.Random(f"{name} {seed}")  # noqa: S311 - seeded inputs, no secrets
+                reader.mutate(specimen, folder, rng)
                 start = time.perf_counter()
                 outcome, detail = attempt(reader, folder)
                 seconds = time.perf_counter() - start
@@ -144,7 +145,7 @@ def campaign(counts: dict[str, int], first: int = 0, quiet: bool = True) -> dict
                 name, seed = current
                 figures[name].add(seed, row["outcome"], row["detail"], row["seconds"])
                 if row["outcome"] == "failed" and not quiet:
-                    print(f"{name}: seed {seed}: {row['detail']}", flush=True)
+                    sys.stderr.write(f"{name}: seed {seed}: {row['detail']}\n")
                 current = None
             else:
                 raise RuntimeError(f"the worker failed: {row['died']}")
@@ -177,8 +178,6 @@ def _worker(jobs: Sequence[tuple[str, int, int]]) -> Iterator[dict[str, Any]]:
                 if time.monotonic() - last > 600 + SLACK_S:
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
-
-        import threading
 
         threading.Thread(target=kill_hung, daemon=True).start()
         for line in process.stdout:
@@ -217,9 +216,9 @@ def main() -> int:
     start = time.monotonic()
     figures = campaign(counts, arguments.first, quiet=False)
     for name, row in figures.items():
-        print(
+        sys.stdout.write(
             f"{name}: {row.inputs} inputs, {row.accepted} accepted, {row.refused} refused, "
-            f"{len(row.failures)} failures; the slowest took {row.slowest_s} s"
+            f"{len(row.failures)} failures; the slowest took {row.slowest_s} s\n"
         )
     if arguments.write:
         from fuzz.trust import write_part
