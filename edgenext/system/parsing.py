@@ -51,7 +51,7 @@ def _check_values(value: Any) -> None:
             if not math.isfinite(value):
                 raise ValueError(f"it has {value} instead of a number")
         elif isinstance(value, int):
-            if value.bit_length() > INTEGER_BITS:
+            if not -(1 << INTEGER_BITS) <= value < 1 << INTEGER_BITS:
                 raise ValueError("it has an integer of more than 64 bits")
         elif isinstance(value, str) and "\0" in value:
             raise ValueError("it has a NUL character in a text")

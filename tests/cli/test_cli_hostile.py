@@ -56,11 +56,7 @@ def test_a_standard_error_that_takes_nothing(tmp_path: Path) -> None:
 
 def test_a_working_directory_that_was_removed(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
-    done = shell(tmp_path / "gone", 'rmdir "$PWD"; edgenext models'.replace("edgenext", "X"))
-    assert done.returncode != 0
-    script = f'rmdir "$PWD"; {sys.executable} -P -m edgenext models'
-    (tmp_path / "gone").mkdir(exist_ok=True)
-    done = shell(tmp_path / "gone", script.replace("edgenext", "edgenext"))
+    done = shell(tmp_path / "gone", 'rmdir "$PWD"; edgenext models')
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1 and "working directory" in done.stderr
 

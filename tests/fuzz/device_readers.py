@@ -143,8 +143,10 @@ def import_bundle(folder: Path) -> None:
 
 
 def tool_outputs(folder: Path) -> None:
-    for name in ("passed_8.4.txt", "outputs.json"):
-        shutil.copy(SAMPLES / "trtexec" / name, folder / name)
+    shutil.copy(SAMPLES / "trtexec/passed_8.4.txt", folder / "passed_8.4.txt")
+    logits = '[ { "name" : "logits", "dimensions" : "1x3", "values" : [ 1, 2.5, -3e-2 ] },\n'
+    outputs = (SAMPLES / "trtexec/outputs.json").read_text().strip().removeprefix("[")
+    (folder / "outputs.json").write_text(logits + outputs)
     times = [{"startComputeMs": 600.0 * i, "computeMs": 1.5, "latencyMs": 2} for i in range(5)]
     (folder / "times.json").write_text(json.dumps(times))
     for name in ("cpu.txt", "two_delegates.txt"):
@@ -251,7 +253,8 @@ def write_answers(folder: Path) -> None:
         "hello": "/home/nano/.edgenext\n",
         "owner": "\n",
         "lock": "",
-        "need": "100000 0 1\n",
+        "need": "100000 0\n",
+        "needed": "have\n",
         "join": "",
         "tidy": "",
         "start": "",
@@ -270,6 +273,7 @@ class HostileChannel:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._joined = False
 
     def call(self, command: str, _stdin: bytes = b"", timeout_s: float = 60.0) -> Any:  # noqa: ARG002 - of the protocol
         import shlex
@@ -279,6 +283,8 @@ class HostileChannel:
         words = shlex.split(command)
         if words[:2] == ["sh", "-s"] and len(words) > 4:
             nonce, verb = words[2], words[4]
+            self._joined |= verb == "join"
+            verb = "needed" if verb == "need" and self._joined else verb
             path = self._folder / verb
             body = path.read_bytes() if path.is_file() else b""
             return Reply(0, body + f"\nedgenext {nonce} ok\n".encode(), "")

@@ -287,10 +287,11 @@ def report_on(folder: Path) -> None:
 
 def write_caches(folder: Path) -> None:
     from edgenext.commands.stages import Stages
+    from edgenext.schema.key import Inputs
 
     stages = Stages(folder, lambda *_: None)
     (folder / "file").write_text("x")
-    stages.stage("one", {"a": 1}, lambda: [folder / "file"])
+    stages.stage("one", Inputs(versions={}), lambda: [folder / "file"])
     record = {"name": XXS, "sha256": "0" * 64, "size_bytes": 1, "url": "https://example.org"}
     (folder / "weights").mkdir()
     (folder / "weights" / "edgenext_xx_small.sha256.json").write_text(json.dumps(record))
@@ -301,9 +302,10 @@ def write_caches(folder: Path) -> None:
 def read_caches(folder: Path) -> None:
     from edgenext.commands.stages import Stages
     from edgenext.models.cache import find_published, known_sha256
+    from edgenext.schema.key import Inputs
 
     stages = Stages(folder, lambda *_: None)
-    stages.stage("one", {"a": 1}, lambda: [folder / "file"])
+    stages.stage("one", Inputs(versions={}), lambda: [folder / "file"])
     find_published("0" * 64, folder)
     known_sha256(XXS, folder)
 

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import random
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -147,7 +149,7 @@ def test_a_damaged_member_of_a_zip_is_a_value_error(method: int) -> None:
         assert read_member(archive, archive.infolist()[0], 3000) == content
         with pytest.raises(ValueError, match="larger than"):
             read_member(archive, archive.infolist()[0], 2999)
-    for at in range(30, 300):
+    for at in range(60, 300):  # behind the headers
         damaged = bytearray(data)
         damaged[at] ^= 0xFF
         with open_zip(io.BytesIO(damaged)) as archive, pytest.raises(ValueError, match=r"\w"):
@@ -155,27 +157,26 @@ def test_a_damaged_member_of_a_zip_is_a_value_error(method: int) -> None:
 
 
 def test_an_expanding_member_is_read_in_bounded_memory(tmp_path: Path) -> None:
-    """A member that states 1 kB and expands to 1 GiB."""
-    import subprocess
-    import sys
-
-    data = bytearray(zipped(zipfile.ZIP_LZMA, bytes(1 << 28)))
-    size = (1 << 28).to_bytes(4, "little")
+    """A member that states 1 kB and expands to 64 MiB; read at once, it takes all of them."""
+    data = bytearray(zipped(zipfile.ZIP_LZMA, bytes(1 << 26)))
+    size = (1 << 26).to_bytes(4, "little")
     (tmp_path / "bomb.zip").write_bytes(data.replace(size, (1000).to_bytes(4, "little")))
     program = (
         "import resource, sys; from pathlib import Path;"
         "from edgenext.system.reading import open_zip, read_member\n"
+        "def peak(): print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "peak()\n"
         "with open_zip(Path(sys.argv[1])) as z:\n"
         "    try: read_member(z, z.infolist()[0], 1 << 20)\n"
         "    except ValueError as e: print(e)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "peak()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "bomb.zip"], capture_output=True, check=True
     )
-    *message, peak_kib = done.stdout.decode().splitlines()
+    before_kib, message, peak_kib = done.stdout.decode().splitlines()
     assert message
-    assert int(peak_kib) < 150 * 1024
+    assert int(peak_kib) - int(before_kib) < 56 * 1024
 
 
 def test_arrays_may_have_any_name(tmp_path: Path) -> None:
