@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 WEIGHTS ?= ../shared/weights/edgenext_xx_small_tinyimagenet.safetensors
 
+# How many inputs `make fuzz` reads, and how many commands `make kills` kills.
+fuzz: N ?= 20000
+kills: N ?= 200
+
 # What needs no converter, no emulated device and no minutes.
 QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/system
 
-.PHONY: demo test quick lint format bench clean
+.PHONY: demo test quick lint format bench fuzz kills clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
 	$(BIN)/edgenext run demo.toml
@@ -31,6 +35,12 @@ format: $(VENV)/testing
 
 bench: $(VENV)/testing ## the published figures, again, on this machine: see results/
 	$(BIN)/python results/measure.py --data $(DATA) --weights $(WEIGHTS)
+
+fuzz: $(VENV)/testing ## mutated inputs for every reader, as many as N: see tests/fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz.campaign --n $(N) --write results/trust.json
+
+kills: $(VENV)/testing ## commands killed at random times and run again, N of them
+	PYTHONPATH=tests $(BIN)/python -m fuzz.kills --n $(N) --write results/trust.json
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from edgenext.formats.artifact import Artifact
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_FORMAT, EXPORT, MODEL, BenchOptions, ExportOptions
 from edgenext.options import ModelOptions as ModelOptions
+from edgenext.system.temporary import scratch_folder
 from edgenext.targets.target import FORMS
 
 _log = logging.getLogger(__name__)
@@ -106,13 +106,13 @@ def tuned(
         )
     context = context or Context()
     forms = [form for form in FORMS if form != "naive"]
-    with TemporaryDirectory(prefix="edgenext-") as folder:
+    with scratch_folder() as folder:
         files = [
             export(
                 model,
                 model_options,
                 replace(export_options, form=form),
-                out=Path(folder, form),
+                out=folder / form,
                 context=context,
             ).path
             for form in forms

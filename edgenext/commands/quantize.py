@@ -14,6 +14,7 @@ from edgenext.errors import UsageError
 from edgenext.export.artifacts import Graph, read_graph
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact
+from edgenext.formats.isolated_session import require_no_crash
 from edgenext.options import EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.baselines import form_of, require_engine
 from edgenext.quantize.quantized_artifact import quantize_graph
@@ -82,7 +83,7 @@ def resolve_quantization(
     recipe = load_recipe(options.target, options.scheme, options.recipe)
     require_engine(options.engine, recipe.scheme)
     export_options = replace(export_options, target=recipe.target)
-    settings = resolve(export_options, recipe.scheme, options.engine)
+    settings = resolve(export_options, recipe.scheme, options.engine, default_opset=recipe.opset)
     if settings.integer_io:
         recipe = with_integer_io(recipe)
     if settings.opset_limit and settings.opset:
@@ -98,7 +99,7 @@ def quantize_subject(
     """Quantize a model or artifact into a folder; see `quantize`."""
     images = scheme_images(context, subject, settings)
     graph, stem = float_graph(context, subject, settings)
-    export = replace(settings.export, form=graph.form)
+    export = export_settings(subject, graph, settings)
     return quantize_graph(
         graph,
         export,
@@ -108,6 +109,27 @@ def quantize_subject(
         seed=settings.options.seed,
         progress=context.progress,
     )
+
+
+def export_settings(subject: Subject, graph: Graph, settings: QuantizeSettings) -> ExportSettings:
+    """The settings of a file that is made from a graph; an artifact's graph is as it is.
+
+    Raises:
+        UsageError: options of a graph that the artifact's graph does not have.
+    """
+    export = replace(settings.export, form=graph.form)
+    if subject.artifact is None:
+        return export
+    batch, name = graph.input.shape[0], subject.artifact.path
+    if export.pixels and not graph.pixels:
+        raise UsageError(f"{name} takes no pixels", "Export it with --uint8-input")
+    if export.batch != 1 and (export.batch or -1) != batch:
+        raise UsageError(
+            f"{name} has a batch of {batch if batch > 0 else 'any size'}, not of "
+            f"{export.batch or 'any size'}",
+            f"Export it with --batch {export.batch or 'dynamic'}",
+        )
+    return replace(export, variant=())  # the artifact's own name says it
 
 
 def scheme_images(context: Context, subject: Subject, settings: QuantizeSettings) -> ImageSet:
@@ -134,6 +156,7 @@ def float_graph(
 ) -> tuple[Graph, str]:
     """The float graph that a quantizer starts from, and the stem of its files' names."""
     if subject.artifact:
+        require_no_crash(subject.artifact)
         graph = read_graph(subject.artifact)
         return replace(graph, target=settings.export.target), subject.name.replace("-fp32", "")
     assert subject.checkpoint  # noqa: S101 - a subject is one or the other

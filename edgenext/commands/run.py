@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from edgenext.benchmark.environment import environment
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.bench import bench
 from edgenext.commands.compare import compared
@@ -15,15 +13,22 @@ from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
 from edgenext.commands.evaluate import evaluate_subjects
 from edgenext.commands.export import export_checkpoint
+from edgenext.commands.images import sample_images
+from edgenext.commands.inputs import (
+    BenchmarkInputs,
+    EvaluateInputs,
+    ExportInputs,
+    QuantizeInputs,
+)
 from edgenext.commands.quantize import QuantizeSettings, quantize_subject
 from edgenext.commands.report import report
-from edgenext.commands.run_plan import RunPlan, resolve_run
+from edgenext.commands.run_plan import RunPlan, planned_run
 from edgenext.commands.run_predictions import keep_logits, keep_predictions
 from edgenext.commands.run_twin import quantize_twin
-from edgenext.commands.stages import Announce, Stages, silent
+from edgenext.commands.stages import Announce, silent
 from edgenext.commands.subject import Subject
 from edgenext.export.settings import ExportSettings, own_format, resolve
-from edgenext.formats.artifact import content_sha256, open_artifact
+from edgenext.formats.artifact import open_artifact
 from edgenext.metrics.accuracy import eval_report
 from edgenext.options import (
     DEFAULT_FORMAT,
@@ -43,9 +48,6 @@ from edgenext.schema import (
 )
 from edgenext.system.files import write_text
 from edgenext.targets.target import form_for, require_target
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(
@@ -70,6 +72,7 @@ def run(
 
     Raises:
         UsageError: a target, scheme or baseline that does not exist or does not go together.
+        OutputError: another process works in the folder, or it holds another network's work.
         EdgenextError: whatever a stage raises; stages that are done stay done.
 
     >>> from edgenext.commands.config import make_config
@@ -79,24 +82,25 @@ def run(
     >>> [path.name for path in run(make_config(settings))]
     ['report.html', 'report.md', 'report.json']
     """
-    plan = resolve_run(config, context or Context(), Stages(config.out, announce))
-    floats = _export_float(plan)
-    quantized = _quantize(plan)
-    artifacts = [*floats, *quantized.values()]
-    accuracy, drops = _evaluate(plan, artifacts)
-    latency = _benchmark(plan, artifacts, accuracy, announce)
-    twin = quantize_twin(plan, floats[0], quantized)
-    summary = _summary(plan, artifacts, accuracy, drops, latency, twin, command)
-    _write(config.out / "run.json", summary)
-    if noisy(latency):
-        plan.stages.forget("benchmark")  # the next run of this folder may find a quiet machine
-    announce("report", True)
-    return report(config.out, max_drop=config.max_drop)
+    with planned_run(config, context or Context(), announce) as plan:
+        floats = _export_float(plan)
+        quantized = _quantize(plan)
+        artifacts = [*floats, *quantized.values()]
+        accuracy, drops = _evaluate(plan, artifacts)
+        latency = _benchmark(plan, artifacts, accuracy, announce)
+        twin = quantize_twin(plan, floats[0], quantized)
+        summary = _summary(plan, artifacts, accuracy, drops, latency, twin, command)
+        _write(config.out / "run.json", summary)
+        if noisy(latency):
+            plan.stages.forget("benchmark")  # the next run of this folder may find a quiet machine
+        announce("report", True)
+        return report(config.out, max_drop=config.max_drop)
 
 
 def _export_float(plan: RunPlan) -> list[Path]:
     """The float files: the plain one, which is the base of all figures, and the target's own."""
     folder, paths = plan.config.out / "artifacts", []
+    samples = sample_images(plan.context, plan.subject, plan.config.data)
     for stage, settings in _float_settings(plan.settings[ENGINE].recipe.target).items():
 
         def produce(settings: ExportSettings = settings) -> list[Path]:
@@ -105,11 +109,7 @@ def _export_float(plan: RunPlan) -> list[Path]:
             )
             return artifact.files
 
-        inputs = plan.inputs | {
-            "form": settings.form,
-            "target": settings.target,
-            "format": settings.format.name,
-        }
+        inputs = ExportInputs.of(plan.checkpoint, settings, samples)
         paths += plan.stages.stage(stage, inputs, produce)[:1]
     return paths
 
@@ -127,17 +127,10 @@ def _float_settings(target: str) -> dict[str, ExportSettings]:
 
 def _quantize(plan: RunPlan) -> dict[str, Path]:
     """The quantized file of each engine."""
-    subject, folder = Subject(checkpoint=plan.checkpoint), plan.config.out / "artifacts"
+    subject, folder = plan.subject, plan.config.out / "artifacts"
     paths: dict[str, Path] = {}
     for engine, settings in plan.settings.items():
-        inputs = plan.inputs | {
-            "calibration": plan.calibration.info.sha256,
-            "engine": engine,
-            "target": settings.options.target,
-            "format": settings.export.format.name,
-            "recipe": plan.settings[ENGINE].recipe.model_dump(),
-            "seed": settings.options.seed,
-        }
+        inputs = QuantizeInputs.of(subject, settings, plan.calibration, settings.recipe)
 
         def produce(settings: QuantizeSettings = settings) -> list[Path]:
             return quantize_subject(subject, settings, folder, plan.context).files
@@ -146,17 +139,13 @@ def _quantize(plan: RunPlan) -> dict[str, Path]:
     return paths
 
 
-def _hashes(artifacts: Sequence[Path]) -> dict[str, str]:
-    return {path.name: content_sha256(path) for path in artifacts}
-
-
 def _evaluate(plan: RunPlan, artifacts: Sequence[Path]) -> tuple[EvalReport, CompareReport]:
     """Scores of the network and all artifacts, and the drops from the first file."""
     out = plan.config.out
+    subjects = [Subject(artifact=open_artifact(path)) for path in artifacts]
+    subjects.append(plan.subject)
 
     def produce() -> list[Path]:
-        subjects = [Subject(artifact=open_artifact(path)) for path in artifacts]
-        subjects.append(Subject(checkpoint=plan.checkpoint))
         evaluation = evaluate_subjects(subjects, plan.data, plan.context)
         scores = eval_report(evaluation.predictions, evaluation.images)
         return [
@@ -166,11 +155,10 @@ def _evaluate(plan: RunPlan, artifacts: Sequence[Path]) -> tuple[EvalReport, Com
             *(keep_logits(out, evaluation) if plan.config.keep_logits else ()),
         ]
 
-    inputs = {
-        "artifacts": _hashes(artifacts),
-        "data": plan.evaluation.info.sha256,
-        "keep_logits": plan.config.keep_logits,
-    }
+    names = [path.name for path in artifacts]
+    inputs = EvaluateInputs.of(
+        subjects, names, plan.evaluation, keep_logits=plan.config.keep_logits
+    )
     scores, drops, *_ = plan.stages.stage("evaluate", inputs, produce)
     return (
         EvalReport.model_validate_json(scores.read_bytes()),
@@ -198,8 +186,7 @@ def _benchmark(
         )
         return [_write(plan.config.out / "bench.json", latency)]
 
-    machine = environment().model_dump(mode="json")
-    inputs = {"artifacts": _hashes(artifacts), "machine": machine} | stage.model_dump()
+    inputs = BenchmarkInputs.of(map(open_artifact, timed), options)
     (path,) = plan.stages.stage("benchmark", inputs, produce)
     return BenchReport.model_validate_json(path.read_bytes())
 

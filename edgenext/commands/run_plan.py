@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
+from edgenext.commands.folder import WorkOwner, work_folder
 from edgenext.commands.images import calibration_images, labelled_images
+from edgenext.commands.inputs import TrainInputs
 from edgenext.commands.quantize import QuantizeSettings, resolve_quantization
-from edgenext.commands.stages import Stages, digest
+from edgenext.commands.stages import Announce, Stages, key
 from edgenext.commands.subject import Subject
-from edgenext.commands.train import prepare_training, train
+from edgenext.commands.train import Training, prepare_training, train
 from edgenext.data import ImageSet
 from edgenext.errors import unknown_name
 from edgenext.export.settings import ExportSettings
@@ -30,6 +31,7 @@ from edgenext.quantize.baselines import BASELINES
 from edgenext.quantize.recipe import load_recipe
 from edgenext.schema.validation import validated
 from edgenext.system.environments import python_for
+from edgenext.system.parsing import read_json
 from edgenext.targets.target import require_target
 from edgenext.train import TrainRecipe
 
@@ -57,28 +59,47 @@ class RunPlan:
         return DataOptions(self.config.data, self.config.limit)
 
     @property
-    def inputs(self) -> dict[str, Any]:
-        """What every file of the run is made from."""
-        return {
-            "weights": self.checkpoint.sha256,
-            "eval": self.checkpoint.eval.model_dump(),
-            "labels": self.checkpoint.labels,
-        }
+    def subject(self) -> Subject:
+        """The network."""
+        return Subject(checkpoint=self.checkpoint)
 
 
-def resolve_run(config: RunConfig, context: Context, stages: Stages) -> RunPlan:
-    """Check the configuration, train if asked, and load what the run works on.
+@contextmanager
+def planned_run(config: RunConfig, context: Context, announce: Announce) -> Iterator[RunPlan]:
+    """Check the configuration, hold the run's folder, train if asked, and load everything else.
 
     Whatever speaks against the run is found before anything is done: training may take hours.
 
     Raises:
         UsageError: a target, scheme or baseline that does not exist or does not go together.
         MissingDependencyError: a converter that is not installed.
+        OutputError: another process works in the folder, or it holds another network's work.
     """
     settings = _settings(config)
     _require_converter(settings[ENGINE].export)
-    model_options, trained = _weights(config, context, stages)
-    checkpoint = context.checkpoint(config.model, model_options)
+    training = _training(config, context)
+    if training:
+        start, drawn = training.checkpoint, training.recipe.from_scratch
+    else:
+        start, drawn = context.checkpoint(config.model, config.model_options), False
+    with work_folder(config.out, WorkOwner.of(start, drawn=drawn)):
+        stages = Stages(config.out, announce)
+        options, trained = config.model_options, None
+        if training:
+            options, trained = _train(training, config.out, context, stages)
+        yield _load(config, context, stages, settings, options, trained)
+
+
+def _load(
+    config: RunConfig,
+    context: Context,
+    stages: Stages,
+    settings: Mapping[str, QuantizeSettings],
+    options: ModelOptions,
+    trained: dict[str, float] | None,
+) -> RunPlan:
+    """The plan, with its network and images loaded."""
+    checkpoint = context.checkpoint(config.model, options)
     subject = Subject(checkpoint=checkpoint)
     evaluation = labelled_images(context, subject, DataOptions(config.data, config.limit))
     settings = {
@@ -90,7 +111,7 @@ def resolve_run(config: RunConfig, context: Context, stages: Stages) -> RunPlan:
         config,
         context,
         stages,
-        model_options,
+        options,
         checkpoint,
         evaluation,
         calibration,
@@ -128,30 +149,29 @@ def _require_converter(settings: ExportSettings) -> None:
         python_for(settings.converter.needs, settings.converter.extra or settings.format.folder)
 
 
-def _weights(
-    config: RunConfig, context: Context, stages: Stages
-) -> tuple[ModelOptions, dict[str, float] | None]:
-    """Where the weights are: those of the configuration, or those that this run has trained."""
+def _training(config: RunConfig, context: Context) -> Training | None:
+    """What the run trains first; None if it uses weights as they are."""
     if config.train is None:
-        return config.model_options, None
-
+        return None
     recipe = validated(TrainRecipe, config.train, "[train]")
-    training = prepare_training(
+    return prepare_training(
         config.model, config.data, recipe, config.model_options, context=context
     )
-    inputs = training.recipe.model_dump() | {
-        "from": training.checkpoint.sha256,
-        "images": training.images.info.sha256,
-        "val": training.val.info.sha256,
-    }
+
+
+def _train(
+    training: Training, out: Path, context: Context, stages: Stages
+) -> tuple[ModelOptions, dict[str, float]]:
+    """Train: where the weights are, and what the report says of the training."""
+    inputs = TrainInputs.of(training)
     # a folder of its own: an interrupted training is resumed only with the same inputs
-    folder = config.out / "training" / digest(inputs)[:8]
+    folder = out / "training" / key(inputs)[:8]
 
     def produce() -> list[Path]:
         result = train(training, folder, resume=True, context=context)
         return [result.weights, result.sidecar]
 
     weights, sidecar = stages.stage("train", inputs, produce)
-    facts = json.loads(sidecar.read_text())
+    facts = read_json(sidecar)
     trained = {k: float(facts[k]) for k in ("epochs", "seconds", "top1") if k in facts}
     return ModelOptions(weights=weights), trained

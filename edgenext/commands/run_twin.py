@@ -8,15 +8,16 @@ from pathlib import Path
 
 from edgenext.commands.compare import compared
 from edgenext.commands.evaluate import evaluate_subjects
+from edgenext.commands.inputs import EvaluateInputs, QuantizeInputs, TwinInputs
 from edgenext.commands.quantize import QuantizeSettings, quantize_subject
 from edgenext.commands.run_plan import RunPlan
 from edgenext.commands.stress import stress
 from edgenext.commands.subject import Subject
-from edgenext.formats.artifact import content_sha256, open_artifact
+from edgenext.formats.artifact import open_artifact
 from edgenext.models.sidecar import sidecar_path
 from edgenext.options import ENGINE
 from edgenext.schema import CompareReport, TwinReport, TwinRow
-from edgenext.system.files import sha256_file, write_text
+from edgenext.system.files import write_text
 
 
 def quantize_twin(plan: RunPlan, plain: Path, quantized: Mapping[str, Path]) -> TwinReport | None:
@@ -34,7 +35,7 @@ def quantize_twin(plan: RunPlan, plain: Path, quantized: Mapping[str, Path]) -> 
     if stage is None:
         return None
     twin = _twin(plan)
-    twins = _quantize(plan, twin, quantized)
+    twins = _quantize(plan, twin)
     drops = _compare(plan, [plain, *quantized.values(), *twins.values()])
     own = [open_artifact(files[ENGINE]).manifest.sha256 for files in (quantized, twins)]
     return TwinReport(
@@ -63,22 +64,21 @@ def _twin(plan: RunPlan) -> Path:
         )
         return [path, sidecar_path(path)]
 
-    plan.stages.stage("twin", plan.inputs | stage.model_dump(), produce)
+    plan.stages.stage("twin", TwinInputs.of(plan.checkpoint, stage), produce)
     return path
 
 
-def _quantize(plan: RunPlan, twin: Path, quantized: Mapping[str, Path]) -> dict[str, Path]:
+def _quantize(plan: RunPlan, twin: Path) -> dict[str, Path]:
     """The twin's quantized file of each engine."""
     options = replace(plan.model_options, weights=twin, random_weights=False, reset_head=False)
+    subject = Subject(checkpoint=plan.context.checkpoint(plan.config.model, options))
     paths: dict[str, Path] = {}
     for engine, settings in plan.settings.items():
 
         def produce(settings: QuantizeSettings = settings) -> list[Path]:
-            checkpoint = plan.context.checkpoint(plan.config.model, options)
-            subject = Subject(checkpoint=checkpoint)
             return quantize_subject(subject, settings, twin.parent, plan.context).files
 
-        inputs = {"twin": sha256_file(twin), "of": content_sha256(quantized[engine])}
+        inputs = QuantizeInputs.of(subject, settings, plan.calibration, settings.recipe)
         paths[engine] = plan.stages.stage(f"quantize twin, {engine}", inputs, produce)[0]
     return paths
 
@@ -86,15 +86,15 @@ def _quantize(plan: RunPlan, twin: Path, quantized: Mapping[str, Path]) -> dict[
 def _compare(plan: RunPlan, artifacts: Sequence[Path]) -> CompareReport:
     """The drops of all files from the first."""
     path = plan.config.out / "twin" / "compare.json"
+    subjects = [Subject(artifact=open_artifact(artifact)) for artifact in artifacts]
 
     def produce() -> list[Path]:
-        subjects = [Subject(artifact=open_artifact(artifact)) for artifact in artifacts]
         drops = compared(evaluate_subjects(subjects, plan.data, plan.context))
         write_text(path, drops.model_dump_json(indent=2) + "\n")
         return [path]
 
-    hashes = {str(i): content_sha256(artifact) for i, artifact in enumerate(artifacts)}
-    inputs = {"files": hashes, "data": plan.evaluation.info.sha256}
+    names = [str(artifact.relative_to(plan.config.out)) for artifact in artifacts]
+    inputs = EvaluateInputs.of(subjects, names, plan.evaluation)
     plan.stages.stage("evaluate twin", inputs, produce)
     return CompareReport.model_validate_json(path.read_bytes())
 

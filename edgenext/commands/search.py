@@ -15,14 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenext.benchmark.environment import environment
 from edgenext.benchmark.latency import bench_artifacts
 from edgenext.benchmark.retry import quietest
 from edgenext.commands.context import Context
 from edgenext.commands.evaluate import logits_of
+from edgenext.commands.folder import WorkOwner, work_folder
 from edgenext.commands.images import labelled_images
+from edgenext.commands.inputs import BenchmarkInputs, EvaluateInputs, QuantizeInputs
 from edgenext.commands.quantize import (
     QuantizeSettings,
+    export_settings,
     float_graph,
     resolve_quantization,
     scheme_images,
@@ -30,12 +32,13 @@ from edgenext.commands.quantize import (
 from edgenext.commands.search_choice import choose, halves, sentence, with_front
 from edgenext.commands.sensitivity import sensitivity
 from edgenext.commands.stages import Announce, Stages, silent
+from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import UsageError, unknown_name
 from edgenext.export.artifacts import Graph, write_artifact
 from edgenext.export.parity import onnx_reference
 from edgenext.formats.artifact import Artifact, open_artifact
-from edgenext.formats.runtimes import open_session
+from edgenext.formats.isolated_session import open_isolated
 from edgenext.formats.session import Logits
 from edgenext.metrics.accuracy import paired_comparison
 from edgenext.metrics.statistics import images_needed
@@ -68,7 +71,7 @@ MAX_DROP = 100.0
 class SearchTask:
     """What is searched, and where: one float graph, its images, a recipe and a budget in points."""
 
-    name: str
+    subject: Subject
     graph: Graph
     stem: str
     settings: QuantizeSettings
@@ -123,6 +126,7 @@ def search(
         UsageError: an unknown objective, a budget outside 0 to 100, or a scheme that is not static.
         DataError: too few labelled images.
         OverlapError: calibration images among the labelled ones.
+        OutputError: another process searches in the folder, or it holds another network's search.
 
     >>> options = QuantizeOptions(calib="digits", n=8)
     >>> data, timing = DataOptions("digits", limit=40), BenchOptions(rounds=1)
@@ -144,28 +148,41 @@ def search(
     for images in (choosing, reporting):
         require_disjoint(images, calibration.calibration())
     graph, stem = float_graph(context, network, settings)
+    settings = replace(settings, export=export_settings(network, graph, settings))
+    stem = settings.export.file_stem(stem)
     folder = out / f"{stem}-search"
-    task = SearchTask(
-        name=network.name,
-        graph=graph,
-        stem=stem,
-        settings=settings,
-        calibration=calibration,
-        choosing=choosing,
-        reporting=reporting,
-        budget=max_drop,
-        objective=objective,
-        bench_options=bench_options,
-        folder=folder,
-        stages=Stages(folder, announce),
-        context=context,
-    )
-    effects = sensitivity(subject, quantize_options, model_options, context=context)
-    # the share of the logits' energy that each site's rounding adds when it is alone
-    noise = {row.site: 10 ** (-row.only.sqnr_db / 10) for row in effects.rows}
-    report = _report(task, _artifacts(task, noise))
-    write_text(folder / "search.json", report.model_dump_json(indent=2) + "\n")
-    return report
+    with work_folder(folder, _owner(network)):
+        task = SearchTask(
+            subject=network,
+            graph=graph,
+            stem=stem,
+            settings=settings,
+            calibration=calibration,
+            choosing=choosing,
+            reporting=reporting,
+            budget=max_drop,
+            objective=objective,
+            bench_options=bench_options,
+            folder=folder,
+            stages=Stages(folder, announce),
+            context=context,
+        )
+        effects = sensitivity(subject, quantize_options, model_options, context=context)
+        # the share of the logits' energy that each site's rounding adds when it is alone
+        noise = {row.site: 10 ** (-row.only.sqnr_db / 10) for row in effects.rows}
+        report = _report(task, _artifacts(task, noise))
+        write_text(folder / "search.json", report.model_dump_json(indent=2) + "\n")
+        return report
+
+
+def _owner(network: Subject) -> WorkOwner:
+    """Whose work a search's folder holds: of a file, the network that it was made from."""
+    if network.checkpoint:
+        return WorkOwner.of(network.checkpoint)
+    assert network.artifact  # noqa: S101 - a subject is one or the other
+    m = network.artifact.manifest
+    weights = m.source.get("sha256", m.sha256)
+    return WorkOwner(arch=m.arch, num_classes=m.num_classes, size=m.eval.size, weights=weights)
 
 
 def _require_possible(
@@ -204,12 +221,7 @@ def _require_searchable(settings: QuantizeSettings, objective: str) -> None:
 def _artifacts(task: SearchTask, noise: dict[str, float]) -> list[Artifact]:
     """The float file and every variant, made now or before."""
     recipe, progress = task.settings.recipe, task.context.progress
-    inputs = {
-        "weights": task.graph.source,
-        "form": task.graph.form,
-        "calibration": task.calibration.info.sha256,
-        "seed": task.seed,
-    }
+    inputs = partial(QuantizeInputs.of, task.subject, task.settings, task.calibration)
     base = task.folder / f"{task.stem}-fp32.onnx"
 
     def export() -> list[Path]:
@@ -218,7 +230,7 @@ def _artifacts(task: SearchTask, noise: dict[str, float]) -> list[Artifact]:
         settings = replace(task.settings.export, scheme=FLOAT, engine="")
         return write_artifact(task.graph, settings, base, images, onnx_reference(model)).files
 
-    paths = [task.stages.stage("float", inputs, export)[0]]
+    paths = [task.stages.stage("float", inputs(None), export)[0]]
     prepared: list[PreparedGraph] = []
 
     def calibrated() -> PreparedGraph:  # once, and only if something is to be made
@@ -228,9 +240,9 @@ def _artifacts(task: SearchTask, noise: dict[str, float]) -> list[Artifact]:
         return prepared[0]
 
     for variant in mixed_precision_variants(recipe, task.graph.model, noise):
-        keys = inputs | {"recipe": variant.recipe.model_dump(mode="json")}
         produce = partial(_quantize, task, variant, calibrated)
-        paths.append(task.stages.stage(f"quantize {variant.name}", keys, produce)[0])
+        stage = f"quantize {variant.name}"
+        paths.append(task.stages.stage(stage, inputs(variant.recipe), produce)[0])
     return [open_artifact(path) for path in paths]
 
 
@@ -263,7 +275,7 @@ def _report(task: SearchTask, artifacts: Sequence[Artifact]) -> SearchReport:
     final = _comparison(task, winner, artifacts[0], task.reporting, "reporting")
     drop, n = final.drop, len(task.reporting)
     return SearchReport(
-        model=task.name,
+        model=task.subject.name,
         target=task.settings.recipe.target,
         budget=task.budget,
         objective=task.objective,
@@ -327,10 +339,7 @@ def _latency(task: SearchTask, artifacts: Sequence[Artifact]) -> BenchReport:
         write_text(path, quietest(measure).model_dump_json(indent=2) + "\n")
         return [path]
 
-    inputs = {
-        "files": [artifact.manifest.sha256 for artifact in artifacts],
-        "machine": environment().model_dump(mode="json"),
-    }
+    inputs = BenchmarkInputs.of(artifacts, task.bench_options)
     task.stages.stage("benchmark", inputs, produce)
     return BenchReport.model_validate_json(path.read_bytes())
 
@@ -344,12 +353,12 @@ def _logits(task: SearchTask, artifact: Artifact, images: ImageSet, part: str) -
         return done
 
     def produce() -> list[Path]:
-        session = open_session(artifact, 0)
+        session = open_isolated(artifact, 0)
         values = logits_of(session, images, task.context.progress, artifact.name)
         with atomic_path(path) as temporary, temporary.open("wb") as f:
             np.save(f, values, allow_pickle=False)
         return [path]
 
-    inputs = {"artifact": artifact.manifest.sha256, "images": images.info.sha256}
+    inputs = EvaluateInputs.of([Subject(artifact=artifact)], [artifact.name], images)
     values: Logits = np.load(task.stages.stage(stage, inputs, produce)[0], mmap_mode="r")
     return values

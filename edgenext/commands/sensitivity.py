@@ -7,7 +7,9 @@ from pathlib import Path
 
 from edgenext.commands.context import Context
 from edgenext.commands.images import calibration_images, labelled_images
+from edgenext.commands.inputs import SiteRowInputs
 from edgenext.commands.quantize import float_graph, resolve_quantization, scheme_images
+from edgenext.commands.stages import key
 from edgenext.options import MODEL, DataOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.batches import ImageBatches
 from edgenext.quantize.sensitivity import SensitivityInputs, require_sites, site_sensitivity
@@ -62,9 +64,10 @@ def sensitivity(
         labels = images.labels
     graph, _ = float_graph(context, network, settings)
     batches = [ImageBatches(graph, part.images) for part in (calibration, images)]
+    decides = SiteRowInputs.of(network, settings, calibration, images, labelled=data is not None)
     base, rows = site_sensitivity(
         SensitivityInputs(graph.model, recipe, batches[0], batches[1], labels, seed),
-        cache_folder("sensitivity"),
+        cache_folder("sensitivity") / f"{key(decides)[:24]}.json",
         site,
         context.progress,
     )

@@ -1,20 +1,20 @@
-"""Stages of a folder of work, keyed by their inputs' hashes, so that nothing is done twice."""
+"""Stages of a folder of work, keyed by what decides them, so that nothing is done twice."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from edgenext.errors import InputError
 from edgenext.schema import Record
+from edgenext.schema.key import Inputs
+from edgenext.schema.key import key as key
 from edgenext.system.files import sha256_tree, write_bytes
+from edgenext.system.reading import read_file
 
 STATE = "stages.json"
 
@@ -24,12 +24,6 @@ Announce = Callable[[str, bool], None]
 
 def silent(stage: str, needed: bool) -> None:
     """Announce nothing."""
-
-
-def digest(inputs: dict[str, Any]) -> str:
-    """A hash of what a stage is made from, this package's version included."""
-    text = json.dumps([version("edgenext"), inputs], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class StageRecord(Record):
@@ -51,29 +45,27 @@ class Stages:
         self._names: dict[str, None] = {}
         self._state: dict[str, StageRecord] = {}
         # a damaged record costs time, not correctness
-        with contextlib.suppress(OSError, ValidationError):
-            self._state = _STATE.validate_json((folder / STATE).read_bytes())
+        with contextlib.suppress(InputError, ValidationError):
+            self._state = _STATE.validate_json(read_file(folder / STATE))
 
     @property
     def seconds(self) -> dict[str, float]:
         """Wall time of each stage of this run, when it was last done."""
         return {name: self._state[name].seconds for name in self._names}
 
-    def stage(
-        self, name: str, inputs: dict[str, Any], produce: Callable[[], Sequence[Path]]
-    ) -> list[Path]:
+    def stage(self, name: str, inputs: Inputs, produce: Callable[[], Sequence[Path]]) -> list[Path]:
         """The files of a stage: made now, or found unchanged from the same inputs."""
         self._names[name] = None
-        key = digest(inputs)
+        inputs_key = key(inputs)
         entry = self._state.get(name)
-        if entry and entry.key == key and self._unchanged(entry.files):
+        if entry and entry.key == inputs_key and self._unchanged(entry.files):
             self._announce(name, False)
             return [self.folder / file for file in entry.files]
         self._announce(name, True)
         start = time.perf_counter()
         files = list(produce())
         self._state[name] = StageRecord(
-            key=key,
+            key=inputs_key,
             files={str(f.relative_to(self.folder)): sha256_tree(f) for f in files},
             seconds=round(time.perf_counter() - start, 2),
         )
@@ -90,6 +82,14 @@ class Stages:
 
     def _unchanged(self, files: dict[str, str]) -> bool:
         return all(
-            (self.folder / file).exists() and sha256_tree(self.folder / file) == digest
+            _is_inside(file)
+            and (self.folder / file).exists()
+            and sha256_tree(self.folder / file) == digest
             for file, digest in files.items()
         )
+
+
+def _is_inside(file: str) -> bool:
+    """Whether a recorded path stays in its folder: the record may have been written by anybody."""
+    path = Path(file)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in file

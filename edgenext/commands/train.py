@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgenext.commands.context import Context
+from edgenext.commands.folder import WorkOwner, work_folder
 from edgenext.commands.images import labelled_images
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet
@@ -78,6 +79,10 @@ def train(
         resume: go on from the checkpoint in the folder.
         context: what was loaded before.
 
+    Raises:
+        OutputError: another process trains in the folder, or it holds another network's training.
+        EdgenextError: see `train_network`.
+
     >>> from edgenext.train import TrainRecipe
     >>> recipe = TrainRecipe(epochs=1, batch_size=256)
     >>> training = prepare_training("edgenext_xx_small", "digits", recipe, ModelOptions(size=32))
@@ -85,13 +90,15 @@ def train(
     1
     """
     progress = (context or Context()).progress
-    return train_network(
-        training.checkpoint.network(drop_path=training.recipe.drop_path),
-        training.images,
-        training.val,
-        recipe=training.recipe,
-        out=out,
-        resume=resume,
-        on_epoch=lambda report: progress("training", report.epoch, report.epochs),
-        name=training.name,
-    )
+    checkpoint, recipe = training.checkpoint, training.recipe
+    with work_folder(out, WorkOwner.of(checkpoint, drawn=recipe.from_scratch)):
+        return train_network(
+            checkpoint.network(drop_path=recipe.drop_path),
+            training.images,
+            training.val,
+            recipe=recipe,
+            out=out,
+            resume=resume,
+            on_epoch=lambda report: progress("training", report.epoch, report.epochs),
+            name=training.name,
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Callable, Generator, Sequence
@@ -17,9 +16,12 @@ from numpy.typing import NDArray
 
 from edgenext.data.decode import DecodedImage
 from edgenext.data.sources import UnreadableError
-from edgenext.errors import OutputError
+from edgenext.errors import InputError, OutputError
 from edgenext.schema import EvalTransform
+from edgenext.schema.key import Inputs, key
 from edgenext.system.files import atomic_path, write_text
+from edgenext.system.parsing import read_json
+from edgenext.system.versions import DECODING, versions_of
 
 _CHUNK = 1 << 24
 _VERSION = 2
@@ -37,6 +39,24 @@ class DecodedImages:
     pixels: NDArray[np.uint8]
     broken: dict[int, str]
     kinds: NDArray[np.uint8]
+
+
+class DecodeInputs(Inputs):
+    """What decides the pixels of a list of images: everything of a transform but normalisation."""
+
+    version: int
+    hashes: tuple[str, ...]
+    transform: dict[str, object]
+
+    @staticmethod
+    def of(hashes: Sequence[str], transform: EvalTransform) -> DecodeInputs:
+        """The record of a list of images with these content hashes."""
+        return DecodeInputs(
+            versions=versions_of(*DECODING),
+            version=_VERSION,
+            hashes=tuple(hashes),
+            transform=transform.model_dump(exclude={"mean", "std"}),
+        )
 
 
 def geometry(transform: EvalTransform) -> str:
@@ -60,14 +80,13 @@ def cached_images(
     Args:
         folder: the cache's folder.
         hashes: content hashes of the encoded images, in order.
-        transform: its geometry determines the pixels.
+        transform: all of it but mean and std determines the pixels.
         decode: yields each image decoded, or why it cannot be decoded.
 
     Raises:
         OutputError: the cache cannot be written.
     """
-    text = "\n".join((f"{_VERSION} {geometry(transform)}", *hashes))
-    array = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
+    array = folder / f"{key(DecodeInputs.of(hashes, transform))[:32]}.npy"
     index = array.with_suffix(".json")
     images = _open(array, index, transform.size)
     if images is not None:
@@ -87,7 +106,7 @@ def cached_images(
 def _open(array: Path, index: Path, size: int) -> DecodedImages | None:
     """The cached images; None if they are missing, incomplete or damaged."""
     try:
-        facts = json.loads(index.read_bytes())
+        facts = read_json(index)
         pixels = cast(NDArray[np.uint8], npy.open_memmap(array, mode="r"))
         intact = (
             pixels.dtype == np.uint8
@@ -98,7 +117,9 @@ def _open(array: Path, index: Path, size: int) -> DecodedImages | None:
         kinds = np.zeros(len(pixels), np.uint8)
         for i, bits in facts["kinds"].items():
             kinds[int(i)] = bits
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
+    except (OSError, InputError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    except (IndexError, OverflowError):  # kinds of other images
         return None
     return DecodedImages(pixels, broken, kinds) if intact else None
 

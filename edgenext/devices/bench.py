@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from edgenext.devices.link import DeviceLink
@@ -18,6 +16,7 @@ from edgenext.formats.artifact import Artifact
 from edgenext.options import BENCH, BenchOptions
 from edgenext.schema import BenchReport, Device, DeviceFacts
 from edgenext.system.progress import Progress, quiet
+from edgenext.system.temporary import scratch_folder
 
 if TYPE_CHECKING:
     from edgenext.data import ImageSet
@@ -50,10 +49,9 @@ def bench_device(
         DeviceError: the device cannot be reached, refuses, fails or gives invalid answers.
     """
     check_request(artifacts, options)
-    with link_to(device) as link, TemporaryDirectory(prefix="edgenext-") as temporary:
+    with link_to(device) as link, scratch_folder() as folder:
         facts = link.probe(device.python)
         request = without_slow_int8(DeviceRequest(device, facts, tuple(artifacts), images, options))
-        folder = Path(temporary)
         tool = tool_for(request)
         with screen_kept_on(link, facts):
             if tool:

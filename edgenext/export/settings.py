@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgenext.errors import UsageError, unknown_name
 from edgenext.formats.format import (
@@ -25,6 +25,19 @@ from edgenext.options import (
 from edgenext.targets.scheme import FLOAT, SCHEMES
 from edgenext.targets.target import form_for, require_target
 
+OPSETS = range(13, 24)
+"""The opsets that torch's TorchScript-based exporter writes and onnxruntime runs."""
+
+
+def require_opset(opset: int) -> None:
+    """Refuse an opset that graphs cannot be written in.
+
+    Raises:
+        UsageError: as above.
+    """
+    if opset not in OPSETS:
+        raise UsageError(f"unsupported opset {opset}", f"Use {OPSETS[0]} to {OPSETS[-1]}")
+
 
 @dataclass(frozen=True)
 class ExportSettings:
@@ -32,7 +45,8 @@ class ExportSettings:
 
     An `opset` of None is left to the recipe or the default. `options` are those of the format that
     were set, `converter` is the one they select, None if the ONNX graph itself is the file.
-    `engine` is the quantizer, empty for a float file.
+    `variant` has what file names say of a graph that is not the default one. `engine` is the
+    quantizer, empty for a float file.
     """
 
     format: Format
@@ -47,6 +61,7 @@ class ExportSettings:
     features_only: bool
     options: OptionValues
     converter: Converter | None
+    variant: tuple[str, ...] = ()
     engine: str = ""
 
     @property
@@ -65,7 +80,20 @@ class ExportSettings:
         return self.engine in ("", ENGINE)
 
     def file_name(self, stem: str) -> str:
-        """The name of the file: a stem, the options that are not the default, the scheme."""
+        """The name of the file: a stem, everything that is not the default, the scheme.
+
+        Files that differ in an option have different names.
+        """
+        parts = [
+            self.file_stem(stem),
+            self.scheme,
+            "plain" if self.form == "naive" and not self.engine else "",
+            "" if self.engine == ENGINE else self.engine,
+        ]
+        return "-".join(part for part in parts if part) + self.format.ending
+
+    def file_stem(self, stem: str) -> str:
+        """The part of a name that files of the same options share, whatever their scheme."""
         row, onnx_ending = self.format, FORMATS[DEFAULT_FORMAT].ending
         options = [
             name if value is True else str(value)
@@ -77,27 +105,34 @@ class ExportSettings:
             "features" if self.features_only else "",
             self.target if self.target not in (DEFAULT_TARGET, FORMATS[row.name].target) else "",
             row.name if row.name != DEFAULT_FORMAT and row.ending == onnx_ending else "",
+            *self.variant,
             *options,
-            self.scheme,
-            "plain" if self.form == "naive" and not self.engine else "",
-            "" if self.engine == ENGINE else self.engine,
         ]
-        return "-".join(part for part in parts if part) + row.ending
+        return "-".join(part for part in parts if part)
 
 
-def resolve(options: ExportOptions, scheme: str = FLOAT, engine: str = "") -> ExportSettings:
+def resolve(
+    options: ExportOptions,
+    scheme: str = FLOAT,
+    engine: str = "",
+    *,
+    default_opset: int = DEFAULT_OPSET,
+) -> ExportSettings:
     """Decide everything that follows from the format, its target and its own options.
 
     Args:
         options: what the user chose.
         scheme: `fp32`, or a quantization scheme.
         engine: the quantizer; empty for a float file.
+        default_opset: of a graph for which neither the user nor the format chooses one.
 
     Raises:
         UsageError: unknown format or target; an option that the format does not have, or an
             unsupported value of one; a scheme that the format does not support; a backbone or a
             free batch in a format without them.
     """
+    if options.opset is not None:
+        require_opset(options.opset)
     row = require_format(options.format, options.target)
     _require_options(row, options)
     converter = row.converter_for(options.format_options)
@@ -114,15 +149,19 @@ def resolve(options: ExportOptions, scheme: str = FLOAT, engine: str = "") -> Ex
         opset=options.opset,
         pixels=options.uint8_input,
     )
+    default = Choices(options=options.format_options)
     if row.resolve:
-        choices = function_of(row.resolve)(choices)
+        choices, default = (function_of(row.resolve)(each) for each in (choices, default))
     if choices.integer_io and scheme == FLOAT:
         raise UsageError("a float file has no integer inputs", "Give --scheme w8a8-static")
+    default = replace(
+        default, form=default.form or form_for(target), opset=default.opset or default_opset
+    )
     return ExportSettings(
         format=row,
         scheme=scheme,
         target=target,
-        form=choices.form or form_for(target),
+        form=choices.form or default.form,
         batch=options.batch,
         opset=choices.opset,
         opset_limit=choices.opset_limit,
@@ -131,8 +170,26 @@ def resolve(options: ExportOptions, scheme: str = FLOAT, engine: str = "") -> Ex
         features_only=options.features_only,
         options=choices.options,
         converter=converter,
+        variant=_variant(options.batch, choices, default, engine),
         engine=engine,
     )
+
+
+def _variant(batch: int | None, choices: Choices, default: Choices, engine: str) -> tuple[str, ...]:
+    """What file names say of a graph: everything in which it is not the default one.
+
+    A float file in the naive form is called plain at the end of its name.
+    """
+    form = choices.form or default.form
+    shown = form != default.form and (form != "naive" or engine)
+    opset = choices.opset or default.opset
+    parts = [
+        "" if batch == 1 else f"batch{batch or '-dynamic'}",
+        "uint8" if choices.pixels and not default.pixels else "",
+        f"opset{opset}" if opset != default.opset else "",
+        form if shown else "",
+    ]
+    return tuple(part for part in parts if part)
 
 
 def own_format(target: str, scheme: str) -> str:

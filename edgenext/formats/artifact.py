@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import numpy as np
 
 from edgenext.errors import ArtifactError
 from edgenext.formats.format import FORMATS
+from edgenext.models.zoo import MAX_CLASSES, MAX_SIZE
 from edgenext.schema import ExportResult, Manifest
 from edgenext.system.files import publish, sha256_file, sha256_tree, staging, tree_size
+from edgenext.system.parsing import read_record
+from edgenext.system.reading import open_file
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,10 @@ class Artifact:
 
     @property
     def files(self) -> list[Path]:
-        """The file or folder itself, and its manifest."""
-        return [self.path, manifest_path(self.path)]
+        """The file or folder itself, its manifest, and the second file of a format that has two."""
+        companion = companion_path(self.path)
+        files = [self.path, manifest_path(self.path)]
+        return files if companion is None else [*files, companion]
 
     def result(self) -> ExportResult:
         """What `export --json` and `quantize --json` print."""
@@ -54,6 +60,15 @@ class Artifact:
         )
 
 
+_written: set[str] = set()
+"""sha256 of what this process wrote."""
+
+
+def is_written_here(artifact: Artifact) -> bool:
+    """Whether this process wrote the artifact, and ran it to compare it with its network."""
+    return artifact.manifest.sha256 in _written
+
+
 def distinct_names(paths: Sequence[Path]) -> list[str]:
     """A distinct name for each file: its stem, its path if stems collide, numbered if repeated."""
     stems = Counter(path.stem for path in set(paths))
@@ -68,7 +83,7 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 def manifest_path(path: Path) -> Path:
     """The path of the manifest of the file at `path`."""
-    return path.with_name(path.name + ".json")
+    return path.parent / f"{path.name}.json"
 
 
 COMPANIONS = {row.ending: row.companion for row in FORMATS.values() if row.companion}
@@ -121,6 +136,7 @@ def new_artifact(path: Path) -> Iterator[tuple[Path, Callable[[dict[str, Any]], 
                 **fields,
             )
             manifest_path(staged).write_text(manifest.model_dump_json(indent=2) + "\n")
+            _written.add(manifest.sha256)
             return Artifact(staged, manifest)
 
         yield staged, describe
@@ -144,6 +160,45 @@ def save_artifact(path: Path, data: bytes, fields: dict[str, Any]) -> Artifact:
     return Artifact(path, artifact.manifest)
 
 
+MANIFEST_VERSION = 1
+"""The `schema_version` of manifests that this version reads."""
+MAX_ELEMENTS = 1 << 28
+"""Numbers in the largest input: 1 GiB in float32."""
+
+
+def check_manifest(manifest: Manifest, path: Path) -> None:
+    """Refuse a manifest by which no file can be run.
+
+    Raises:
+        ArtifactError: sizes, shapes, labels or numbers that no network has; the message names the
+            field.
+    """
+    field = next((name for name, valid in _checks(manifest) if not valid), "")
+    if field:
+        raise ArtifactError(
+            f"{path} is not a manifest: {field} is not that of an image classifier",
+            "Export the file again",
+        )
+
+
+def _checks(m: Manifest) -> Iterator[tuple[str, bool]]:
+    """Fields of a manifest, and whether each is valid."""
+    shape, t = m.input.shape, m.eval
+    channels = len(shape) == 4 and 3 in (shape[1], shape[3])
+    yield "input.shape", channels and all(n == -1 or n > 0 for n in shape)
+    yield "input.shape", math.prod(map(abs, shape)) <= MAX_ELEMENTS
+    yield "outputs", bool(m.outputs) and all(bool(output.shape) for output in m.outputs)
+    yield "num_classes", 0 < m.num_classes <= MAX_CLASSES
+    yield "labels", m.labels is None or len(m.labels) == m.num_classes
+    yield "eval.size", 0 < t.size <= MAX_SIZE
+    yield "eval.crop_pct", 0 < t.crop_pct <= 1
+    yield "eval.std", min(t.std) > 0
+    for name, tensor in (("input", m.input), *(("outputs", output) for output in m.outputs)):
+        zero_point, bits = tensor.zero_point or 0, np.dtype(tensor.dtype).itemsize * 8
+        yield f"{name}.scale", tensor.scale is None or tensor.scale > 0
+        yield f"{name}.zero_point", abs(zero_point) < 1 << bits
+
+
 HEAD_BYTES = 64
 """Bytes at the start of a file in which the magic bytes of its format are."""
 
@@ -159,7 +214,7 @@ def is_artifact(path: Path) -> bool:
         return any(row.package and (path / row.package).is_file() for row in FORMATS.values())
     if not path.is_file():
         return False
-    with path.open("rb") as f:
+    with open_file(path, ArtifactError) as f:
         head = f.read(HEAD_BYTES)
     return any(
         head[m.offset :].startswith(m.content) for row in FORMATS.values() for m in row.magic
@@ -184,12 +239,10 @@ def open_artifact(path: Path) -> Artifact:
             f"{path} has no manifest {manifest_file.name} beside it",
             "Make the file with `edgenext export` or `edgenext quantize`",
         )
-    try:
-        manifest = Manifest.model_validate_json(manifest_file.read_bytes())
-    except ValidationError as e:
-        first = e.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
-        raise ArtifactError(f"{manifest_file} is not a manifest: {field}: {first['msg']}") from e
+    manifest = read_record(
+        manifest_file, Manifest, "a manifest", error=ArtifactError, version=MANIFEST_VERSION
+    )
+    check_manifest(manifest, manifest_file)
     digest = content_sha256(path)
     if digest != manifest.sha256:
         raise ArtifactError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from edgenext.schema import Conversion
 from edgenext.system.environments import python_for
 from edgenext.system.files import cache_folder
 from edgenext.system.isolation import call_isolated
+from edgenext.system.temporary import scratch_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -57,15 +57,15 @@ def convert(
     row, converter = job.format, job.converter
     name = converter.extra or row.folder
     python = python_for(converter.needs, name)
-    with TemporaryDirectory(prefix="edgenext-") as folder:
-        graph = Path(folder, "graph.onnx")
+    with scratch_folder() as folder:
+        graph = folder / "graph.onnx"
         graph.write_bytes(model.SerializeToString(deterministic=True))
         paths = {"graph": str(graph), "out": str(out.absolute())}
         if job.samples is not None:
-            paths["samples"] = str(Path(folder, "samples.npy"))
+            paths["samples"] = str(folder / "samples.npy")
             np.save(paths["samples"], job.samples)
         if job.arrays is not None:
-            paths["weights"] = str(Path(folder, "weights.npz"))
+            paths["weights"] = str(folder / "weights.npz")
             np.savez(paths["weights"], allow_pickle=False, **job.arrays)
         outcome = call_isolated(
             f"{PACKAGE}.{row.folder}.{converter.module}:convert",

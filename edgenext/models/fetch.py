@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -14,7 +13,8 @@ from edgenext.errors import DownloadError, OutputError, UsageError
 from edgenext.models import zoo
 from edgenext.models.cache import cached_path, known_sha256, record_path, record_sha256
 from edgenext.models.download import Download, resume_path
-from edgenext.system.files import sha256_file
+from edgenext.system.files import move_to, output_path, sha256_file
+from edgenext.system.locks import hold_file
 from edgenext.system.progress import Progress, quiet
 
 log = logging.getLogger(__name__)
@@ -84,10 +84,11 @@ def fetch(
     url = url or download_url(name)
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"{url} is not an http or https address")
+    output_path(path)  # refuse what is no file before it is downloaded
     part = path.with_name(f"{path.name}.part")
     with _disk_errors(part), _locked(part) as file:
         Download(url, part, file, progress, timeout_s).run(backoff_s)
-        os.fsync(file.fileno())
+        file.flush()
         sha256 = sha256_file(part)
         if known is None:
             record_sha256(name, sha256, url, part.stat().st_size, cache_dir)
@@ -95,7 +96,7 @@ def fetch(
             part.unlink()
             resume_path(part).unlink(missing_ok=True)
             raise _wrong_file(name, url, sha256, known, cache_dir)
-        part.replace(path)
+        move_to(part, output_path(path), linked=path.is_symlink())
         resume_path(part).unlink(missing_ok=True)
     return path
 
@@ -130,21 +131,14 @@ def _disk_errors(part: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(part: Path) -> Iterator[IO[bytes]]:
-    """The `.part` file, open for writing and locked against other processes (not on Windows)."""
-    with part.open("ab"):  # create it, but keep its content
-        pass
-    with part.open("rb+") as file:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
-                raise DownloadError(
-                    f"another process is downloading {part.stem}", "Wait until it has finished"
-                ) from e
+    """The `.part` file, open for writing and held against other processes."""
+    lock, busy = part.with_name(f".{part.name}.lock"), f"{part.stem} is being downloaded"
+    with hold_file(lock, busy, DownloadError):
+        with output_path(part).open("ab"):  # create it, but keep its content
+            pass
         try:
-            yield file
+            with part.open("rb+") as file:
+                yield file
         finally:
             if part.is_file() and part.stat().st_size == 0:
                 part.unlink()

@@ -7,9 +7,9 @@ what other layers could compensate.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from edgenext.errors import UsageError
+from edgenext.errors import InputError, UsageError
 from edgenext.formats.onnx.session import inference_session
 from edgenext.graph.sites import KINDS, find_sites, match_sites
 from edgenext.metrics.fidelity import fidelity
@@ -31,6 +31,7 @@ from edgenext.quantize.recipe import Recipe, Sites
 from edgenext.quantize.static import PreparedGraph, prepare_graph, quantize_prepared
 from edgenext.schema import SiteEffect, SiteRow
 from edgenext.system.files import write_text
+from edgenext.system.parsing import read_json
 from edgenext.system.progress import Progress, quiet
 from edgenext.targets.scheme import CALIBRATED
 
@@ -60,8 +61,8 @@ def site_sensitivity(
 
     Args:
         inputs: graph, recipe and images.
-        cache: folder of the rows that were measured before. Each new row is written at once, so
-            that an interrupted run can continue.
+        cache: file of the rows that were measured before, of the same inputs. Each new row is
+            written at once, so that an interrupted run can continue.
         pattern: a site's name, or a pattern of names.
         progress: called after every site.
 
@@ -70,7 +71,7 @@ def site_sensitivity(
     """
     measurement = _SiteMeasurement(inputs)
     names = match_sites(pattern, measurement.sites)
-    rows_cache = _RowCache(cache / f"{_key(inputs)}.json")
+    rows_cache = _RowCache(cache)
     base = rows_cache.effect("recipe", measurement.recipe_effect)
     rows = []
     for done, name in enumerate(names, 1):
@@ -170,23 +171,6 @@ def _run(model: onnx.ModelProto, images: Batches) -> NDArray[np.float32]:
     return np.concatenate(logits)
 
 
-def _key(inputs: SensitivityInputs) -> str:
-    """Key of the rows: graph, recipe, images, labels and seed."""
-    digest = hashlib.sha256(inputs.model.SerializeToString(deterministic=True))
-    digest.update(without_compensation(inputs.recipe).model_dump_json().encode())
-    for array in _arrays(inputs):
-        digest.update(array.tobytes())
-    digest.update(str(inputs.seed).encode())
-    return digest.hexdigest()[:24]
-
-
-def _arrays(inputs: SensitivityInputs) -> Iterator[NDArray[Any]]:
-    for batches in (inputs.calibration, inputs.images):
-        yield from (batches[i] for i in range(len(batches)))
-    if inputs.labels is not None:
-        yield inputs.labels
-
-
 class _RowCache:
     """Measured rows, in a JSON file that grows by one row at a time."""
 
@@ -195,10 +179,9 @@ class _RowCache:
         self._entries: dict[str, Any] = {}
         if path.is_file():
             # a damaged cache costs time, not correctness
-            try:
-                self._entries = json.loads(path.read_text())
-            except ValueError:
-                self._entries = {}
+            with contextlib.suppress(InputError):
+                entries = read_json(path)
+                self._entries = entries if isinstance(entries, dict) else {}
 
     def effect(self, name: str, measure: Callable[[], SiteEffect]) -> SiteEffect:
         return self._entry(name, SiteEffect, measure)

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from edgenext.errors import MissingDependencyError, OutputError, unknown_name
 from edgenext.system.files import cache_folder
+from edgenext.system.temporary import scratch_folder
 
 LOCKS = {
     lock.name.removesuffix(".lock"): lock
@@ -115,9 +115,9 @@ def python_for(package: str, name: str) -> str:
 def importable_package() -> Iterator[dict[str, str]]:
     """Environment variables that let another interpreter import this package, and only this one."""
     package = Path(str(resources.files("edgenext")))
-    with TemporaryDirectory(prefix="edgenext-") as path:
-        Path(path, "edgenext").symlink_to(package, target_is_directory=True)
-        yield os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    with scratch_folder() as path:
+        (path / "edgenext").symlink_to(package, target_is_directory=True)
+        yield os.environ | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _python(environment: Path) -> Path:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgenext import errors
@@ -22,6 +21,7 @@ from edgenext.errors import EdgenextError, RuntimeFailedError
 from edgenext.system.environments import importable_package
 from edgenext.system.files import write_bytes
 from edgenext.system.memory import MIB, peak_rss
+from edgenext.system.temporary import scratch_folder
 
 TIMEOUT_S = 1800
 """A call takes seconds, or minutes on a busy machine."""
@@ -60,8 +60,8 @@ def call_isolated(
         RuntimeFailedError: the process died or timed out; the message names its log.
         EdgenextError: any error of this kind that the function raises.
     """
-    with TemporaryDirectory(prefix="edgenext-") as folder, importable_package() as variables:
-        job_file, result_file = Path(folder, "job.json"), Path(folder, "result.json")
+    with scratch_folder() as folder, importable_package() as variables:
+        job_file, result_file = folder / "job.json", folder / "result.json"
         job_file.write_text(json.dumps({"function": function} | dict(job)))
         start = time.monotonic()
         with subprocess.Popen(
@@ -69,7 +69,7 @@ def call_isolated(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=variables | {"TMPDIR": folder, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            env=variables | {"TMPDIR": str(folder), "TF_CPP_MIN_LOG_LEVEL": "2"},
             cwd=folder,
         ) as process:
             try:

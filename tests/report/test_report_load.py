@@ -132,7 +132,9 @@ def other_sizes(folder: Path) -> None:
 def no_margins(folder: Path) -> None:
     save_predictions(folder, predictions_of(logits(50)))
     arrays = dict(np.load(folder / "predictions.npz"))
-    saved_arrays(folder, **arrays | {"margin": arrays["margin"] * np.float32("nan")})
+    saved_arrays(
+        folder, **arrays | {f"margin/{INT8}": arrays[f"margin/{PLAIN}"] * np.float32("nan")}
+    )
 
 
 def an_array_of_logits(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from edgenext.formats.session import Images
 from edgenext.options import BenchOptions
 from edgenext.schema import BenchReport, Device, DeviceFacts
 from edgenext.system.progress import Progress
+from edgenext.system.temporary import scratch_folder
 
 if TYPE_CHECKING:
     from edgenext.data import ImageSet
@@ -83,10 +83,10 @@ def bench_mac(
     """
     request = _request(device, artifacts, images, options)
     job = bundle_job(artifacts, _pixels(images), **_settings(request))
-    with TemporaryDirectory(prefix="edgenext-") as temporary:
-        events = run_job(artifacts, job, _pixels(images), Path(temporary))
+    with scratch_folder() as temporary:
+        events = run_job(artifacts, job, _pixels(images), temporary)
         record = record_events(with_progress(events, request, progress))
-        return _report(request, record, Path(temporary))
+        return _report(request, record, temporary)
 
 
 def _request(

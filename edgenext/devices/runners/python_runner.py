@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
@@ -26,6 +25,7 @@ from edgenext.devices.request import DeviceRequest, input_spec
 from edgenext.errors import ArtifactError, DeviceError
 from edgenext.system.files import sha256_file
 from edgenext.system.progress import Progress
+from edgenext.system.temporary import scratch_folder
 
 RESULTS, SENSORS = "results.jsonl", "sensors.jsonl"
 """Files that the runner writes besides the logits."""
@@ -50,8 +50,8 @@ def measure_with_runner(
     """
     device, options = request.device, request.options
     _check_runnable(request)
-    with TemporaryDirectory(prefix="edgenext-") as temporary:
-        runner, *_, job_file = push(link, request, Path(temporary), progress)
+    with scratch_folder() as temporary:
+        runner, *_, job_file = push(link, request, temporary, progress)
     # The file's name is its hash: the same job has the same name and is continued.
     job = Path(job_file).name[:16]
     argv = (device.python, runner, job_file, f"{link.root}/store")

@@ -22,7 +22,10 @@ from edgenext.schema import Evidence, Manifest, TensorSpec
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
 
-__all__ = ["CoreMLSession", "inspect", "open_session", "preload"]
+__all__ = ["ISOLATED", "CoreMLSession", "inspect", "open_session", "preload"]
+
+ISOLATED = False
+"""The interpreter is Python: a file cannot crash it."""
 
 
 class CoreMLSession(ArtifactSession):

@@ -13,7 +13,6 @@ import shutil
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import ArtifactError, RuntimeFailedError, unknown_name
@@ -25,6 +24,7 @@ from edgenext.formats.placement import (
     refusals,
 )
 from edgenext.system.files import atomic_path
+from edgenext.system.temporary import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,8 +100,8 @@ def check(
     """
     if config not in ACCELERATORS:
         raise unknown_name("accelerator", config, ACCELERATORS)
-    with TemporaryDirectory(prefix="edgenext-") as folder:
-        outcome = _call_vela(artifact, config, folder)
+    with scratch_folder() as folder:
+        outcome = _call_vela(artifact, config, str(folder))
         result = outcome.result
         copy = _save(Path(result["compiled"]), artifact, out) if result["compiled"] else ""
     fields: dict[str, Any] = {"accepted": False, "delegated": False, "errors": (result["failed"],)}

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from edgenext.errors import RuntimeFailedError
 from edgenext.formats.session import ArtifactSession, Logits
 from edgenext.schema import Evidence, Manifest, TensorSpec
+from edgenext.system.temporary import scratch_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -102,8 +102,8 @@ def optimised_operators(path: Path) -> dict[str, int]:
     """
     import onnx
 
-    with TemporaryDirectory(prefix="edgenext-") as folder:
-        written = Path(folder, "optimised.onnx")
+    with scratch_folder() as folder:
+        written = folder / "optimised.onnx"
         try:
             inference_session(str(path), 1, written)
         except Exception as e:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgenext.errors import EdgenextError, RefusedError
 from edgenext.formats.qnn.session import CONTEXT, SOC_KEY, error_message, npu_session
+from edgenext.system.temporary import scratch_folder
 
 
 def convert(job: dict[str, Any]) -> dict[str, Any]:
@@ -29,8 +29,8 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
 
     source = onnx.load(job["graph"])
     del source.metadata_props[:]  # it would be copied into the file
-    with TemporaryDirectory(prefix="edgenext-") as folder:
-        compiled = Path(folder, "context.onnx")
+    with scratch_folder() as folder:
+        compiled = folder / "context.onnx"
         settings = {
             "ep.context_enable": "1",
             "ep.context_embed_mode": "1",

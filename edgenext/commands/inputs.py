@@ -1,0 +1,259 @@
+"""What decides the files and figures of a run or search: a record for each kind of stage."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from edgenext.benchmark.environment import environment
+from edgenext.commands.config import StressStage
+from edgenext.commands.quantize import QuantizeSettings
+from edgenext.commands.subject import Subject
+from edgenext.commands.train import Training
+from edgenext.data import ImageSet
+from edgenext.export.settings import ExportSettings
+from edgenext.formats.artifact import Artifact
+from edgenext.models.checkpoint import Checkpoint
+from edgenext.options import ENGINE, BenchOptions
+from edgenext.quantize.recipe import Recipe
+from edgenext.schema import Environment, EvalTransform, Manifest, Record, SubsetInfo
+from edgenext.schema.key import Inputs
+from edgenext.system.versions import TRAINING, all_versions, versions, versions_of
+from edgenext.train import TrainRecipe
+
+
+class NetworkFacts(Record):
+    """A checkpoint: every field of it but the tensors, for which its hash stands.
+
+    `source` is a name without folders.
+    """
+
+    name: str
+    arch: str
+    num_classes: int
+    eval: EvalTransform
+    labels: tuple[str, ...] | None
+    sha256: str
+    source: str
+    published: bool
+
+    @staticmethod
+    def of(checkpoint: Checkpoint) -> NetworkFacts:
+        """The record of a checkpoint."""
+        names = [field.name for field in fields(checkpoint) if field.name != "state"]
+        values = {name: getattr(checkpoint, name) for name in names}
+        return NetworkFacts.model_validate(values | {"source": Path(checkpoint.source).name})
+
+
+class ImageFacts(Record):
+    """A set of images: hashes and labels by the hash of `info`, and how they become inputs."""
+
+    info: SubsetInfo
+    transform: EvalTransform
+    classes: tuple[str, ...]
+
+    @staticmethod
+    def of(images: ImageSet) -> ImageFacts:
+        """The record of a set of images."""
+        return ImageFacts(info=images.info, transform=images.transform, classes=images.classes)
+
+
+class TrainInputs(Inputs):
+    """What decides trained weights."""
+
+    network: NetworkFacts
+    recipe: TrainRecipe
+    images: ImageFacts
+    val: ImageFacts
+    name: str
+
+    @staticmethod
+    def of(training: Training) -> TrainInputs:
+        """The record of a training run."""
+        return TrainInputs(
+            versions=versions_of(*TRAINING),
+            network=NetworkFacts.of(training.checkpoint),
+            recipe=training.recipe,
+            images=ImageFacts.of(training.images),
+            val=ImageFacts.of(training.val),
+            name=training.name,
+        )
+
+
+class TwinInputs(Inputs):
+    """What decides the weights of a stressed twin."""
+
+    network: NetworkFacts
+    stress: StressStage
+
+    @staticmethod
+    def of(checkpoint: Checkpoint, stress: StressStage) -> TwinInputs:
+        """The record of a twin."""
+        network = NetworkFacts.of(checkpoint)
+        return TwinInputs(versions=versions_of(*TRAINING), network=network, stress=stress)
+
+
+class ExportInputs(Inputs):
+    """What decides a float file and its manifest; `samples` are the images it is compared on."""
+
+    subject: NetworkFacts
+    settings: ExportSettings
+    samples: ImageFacts
+
+    @staticmethod
+    def of(checkpoint: Checkpoint, settings: ExportSettings, samples: ImageSet) -> ExportInputs:
+        """The record of an export."""
+        return ExportInputs(
+            versions=_makers(settings),
+            subject=NetworkFacts.of(checkpoint),
+            settings=settings,
+            samples=ImageFacts.of(samples),
+        )
+
+
+class QuantizeInputs(Inputs):
+    """What decides a quantized file and its manifest.
+
+    `recipe` is the one that is applied, None for the float file of a search.
+    """
+
+    subject: NetworkFacts | Manifest
+    settings: QuantizeSettings
+    calibration: ImageFacts
+    recipe: Recipe | None
+
+    @staticmethod
+    def of(
+        subject: Subject, settings: QuantizeSettings, calibration: ImageSet, recipe: Recipe | None
+    ) -> QuantizeInputs:
+        """The record of a quantization; paths of the settings do not count, their content does."""
+        return QuantizeInputs(
+            versions=_makers(settings.export),
+            subject=_subject(subject),
+            settings=_without_paths(settings),
+            calibration=ImageFacts.of(calibration),
+            recipe=recipe,
+        )
+
+
+class SiteRowInputs(Inputs):
+    """What decides what quantizing a site costs; `labelled` is whether top-1 is measured too."""
+
+    subject: NetworkFacts | Manifest
+    settings: QuantizeSettings
+    calibration: ImageFacts
+    images: ImageFacts
+    labelled: bool
+    machine: Environment
+
+    @staticmethod
+    def of(
+        subject: Subject,
+        settings: QuantizeSettings,
+        calibration: ImageSet,
+        images: ImageSet,
+        *,
+        labelled: bool,
+    ) -> SiteRowInputs:
+        """The record of a sensitivity."""
+        return SiteRowInputs(
+            versions=_makers(settings.export),
+            subject=_subject(subject),
+            settings=_without_paths(settings),
+            calibration=ImageFacts.of(calibration),
+            images=ImageFacts.of(images),
+            labelled=labelled,
+            machine=_arithmetic(),
+        )
+
+
+class EvaluateInputs(Inputs):
+    """What decides scores and logits: each file with its manifest, and what computes them.
+
+    A manifest says how images become inputs: the same bytes with another one score differently.
+    """
+
+    subjects: tuple[NetworkFacts | Manifest, ...]
+    names: tuple[str, ...]
+    images: ImageFacts
+    machine: Environment
+    keep_logits: bool
+
+    @staticmethod
+    def of(
+        subjects: Sequence[Subject],
+        names: Sequence[str],
+        images: ImageSet,
+        *,
+        keep_logits: bool = False,
+    ) -> EvaluateInputs:
+        """The record of an evaluation.
+
+        Args:
+            subjects: models and artifacts.
+            names: what results call them.
+            images: that they are evaluated on.
+            keep_logits: whether all logits are written too.
+        """
+        return EvaluateInputs(
+            versions=all_versions(),
+            subjects=tuple(map(_subject, subjects)),
+            names=tuple(names),
+            images=ImageFacts.of(images),
+            machine=_arithmetic(),
+            keep_logits=keep_logits,
+        )
+
+
+class BenchmarkInputs(Inputs):
+    """What decides latencies."""
+
+    subjects: tuple[Manifest, ...]
+    options: BenchOptions
+    machine: Environment
+
+    @staticmethod
+    def of(artifacts: Iterable[Artifact], options: BenchOptions) -> BenchmarkInputs:
+        """The record of a benchmark on this machine."""
+        return BenchmarkInputs(
+            versions=all_versions(),
+            subjects=tuple(_described(artifact) for artifact in artifacts),
+            options=options,
+            machine=environment(),
+        )
+
+
+def _without_paths(settings: QuantizeSettings) -> QuantizeSettings:
+    """The settings without where the recipe and the images are: a record has their content."""
+    options = replace(settings.options, calib="", recipe=None, exclude=())
+    return replace(settings, options=options)
+
+
+def _arithmetic() -> Environment:
+    """This machine, as far as sums depend on it: not on its system's version, nor its memory."""
+    return environment().model_copy(update={"os": platform.system(), "memory_gb": 0.0})
+
+
+def _subject(subject: Subject) -> NetworkFacts | Manifest:
+    if subject.artifact:
+        return _described(subject.artifact)
+    assert subject.checkpoint  # noqa: S101 - a subject is one or the other
+    return NetworkFacts.of(subject.checkpoint)
+
+
+def _described(artifact: Artifact) -> Manifest:
+    """An artifact's manifest, which has its hash, without what another conversion takes."""
+    conversion = artifact.manifest.conversion
+    if conversion:
+        conversion = conversion.model_copy(update={"seconds": 0.0, "peak_mb": 0.0})
+    return artifact.manifest.model_copy(update={"conversion": conversion})
+
+
+def _makers(settings: ExportSettings) -> dict[str, str]:
+    """Versions of the packages that make a file."""
+    extras = [settings.engine] if settings.engine not in ("", ENGINE) else []
+    if settings.converter:
+        extras += [settings.format.folder, settings.converter.extra]
+    return versions(*extras)
