@@ -106,6 +106,7 @@ def work(jobs: Sequence[tuple[str, int, int]], answers: int) -> None:
             reader, specimen = BY_NAME[name], Path(temporary, "specimen", name.replace(" ", "-"))
             specimen.mkdir(parents=True)
             reader.build(specimen)
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
             folder = Path(temporary, "input")
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(specimen, folder)

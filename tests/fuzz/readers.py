@@ -118,7 +118,7 @@ READERS: tuple[Reader, ...] = (
         load_weights,
     ),
     Reader("PyTorch zip", torch_file(True), {"it.pth": header_mutation}, load_weights),
-    Reader("PyTorch pickle", torch_file(False), {"it.pth": bytes_mutation}, load_weights),
+    Reader("PyTorch pickle", torch_file(False), {"it.pth": header_mutation}, load_weights),
     Reader(
         "training checkpoint", write_training, {"checkpoint.pth": bytes_mutation}, resume_training
     ),
