@@ -32,7 +32,7 @@ def parse_json(data: bytes | str) -> Any:
             above 64 bits or a NUL.
     """
     data = data.encode(errors="replace") if isinstance(data, str) else data
-    value = from_json(data.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
+    value = from_json(data.removeprefix(b"\xef\xbb\xbf"))  # NaN is refused with its name, below
     _check_values(value)
     return value
 

@@ -53,7 +53,7 @@ def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(InputError) as error:
         load_summary(tmp_path)
-    assert "contains NaN" in one_line(error)
+    assert "it has nan instead of a finite number" in one_line(error)
 
 
 def test_a_summary_of_a_later_version(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_pickled_logits_are_not_opened(tmp_path: Path) -> None:
 def test_one_array_is_no_archive(tmp_path: Path) -> None:
     with (tmp_path / "logits.npz").open("wb") as f:
         np.save(f, np.zeros((2, 2)))
-    with pytest.raises(InputError, match="a single array, not an archive"):
+    with pytest.raises(InputError, match="is not an archive of arrays"):
         load_logits(tmp_path)
 
 
