@@ -176,7 +176,7 @@ READERS: tuple[Reader, ...] = (
             "outputs.json": text_mutation,
             "times.json": json_mutation,
             "cpu.txt": text_mutation,
-            "two_delegates.txt": text_mutation,
+            "gpu_and_nnapi.txt": text_mutation,
             "output.raw": bytes_mutation,
             "script.txt": text_mutation,
         },
