@@ -11,7 +11,7 @@ from numpy.lib import format as npy
 from edgenext.commands.evaluate import Evaluation
 from edgenext.formats.artifact import numbered
 from edgenext.formats.session import Logits
-from edgenext.metrics.accuracy import top_two
+from edgenext.metrics.top_two import top_two
 from edgenext.report.predictions import RunPredictions, save_predictions
 from edgenext.system.files import atomic_path
 

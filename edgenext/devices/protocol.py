@@ -129,7 +129,7 @@ class LoadEvent(Message):
 
     event: Literal["load"] = "load"
     artifact: Sha256
-    seconds: Annotated[float, Field(gt=0, ge=1e-6, le=LONGEST)]
+    seconds: Annotated[float, Field(gt=1e-6, le=LONGEST)]
     inferences: Count
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import InputError
-from edgenext.metrics.accuracy import TopTwo
+from edgenext.metrics.top_two import TopTwo
 from edgenext.system.arrays import read_arrays, write_arrays
 
 PREDICTIONS = "predictions.npz"

@@ -32,7 +32,7 @@ def parse_json(data: bytes | str) -> Any:
             above 64 bits or a NUL.
     """
     data = data.encode(errors="replace") if isinstance(data, str) else data
-    value = from_json(data.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
+    value = from_json(data.removeprefix(b"\xef\xbb\xbf"))  # NaN is refused with its name, below
     _check_values(value)
     return value
 
@@ -49,7 +49,7 @@ def _check_values(value: Any) -> None:
             pending += value
         elif isinstance(value, float):
             if not math.isfinite(value):
-                raise ValueError(f"it has {value} instead of a number")
+                raise ValueError(f"it has {value} instead of a finite number")
         elif isinstance(value, int):
             if not -(1 << INTEGER_BITS) <= value < 1 << INTEGER_BITS:
                 raise ValueError("it has an integer of more than 64 bits")

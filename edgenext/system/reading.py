@@ -77,14 +77,17 @@ def read_file(
     Raises:
         EdgenextError: of class `error`: see `open_file`; or the file has more than `limit` bytes.
     """
+    parts, size = [], 0
     with open_file(path, error) as file:
         try:
-            data = file.read(limit + 1)
+            while part := file.read(1 << 20):
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    raise error(f"{readable(path)} is larger than {size_text(limit)}")
         except OSError as e:
             raise error(f"cannot read {readable(path)}: {reason(e)}") from e
-    if len(data) > limit:
-        raise error(f"{readable(path)} is larger than {size_text(limit)}")
-    return data
+    return b"".join(parts)
 
 
 def size_text(size: int) -> str:

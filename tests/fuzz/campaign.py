@@ -36,6 +36,8 @@ from fuzz.readers import READERS, Reader, inputs_of
 
 ROOT = Path(__file__).parents[2]
 BY_NAME = {reader.name: reader for reader in READERS}
+WAIT = 10
+"""How many times its limit an input may wait: for the CPU, or for a file that blocks."""
 SLACK_S = 30.0
 """Beyond an input's limit, before a worker that does not answer is killed: it is in native code."""
 
@@ -72,8 +74,10 @@ def attempt(reader: Reader, folder: Path) -> tuple[str, str]:
     def late(_number: int, _frame: FrameType | None) -> None:
         raise LateError
 
-    former = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, reader.limit_s)
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, late)
+    signal.setitimer(signal.ITIMER_PROF, reader.limit_s)  # of the CPU: the machine may be shared
+    signal.setitimer(signal.ITIMER_REAL, WAIT * reader.limit_s)
     try:
         reader.read(folder)
         outcome = ("accepted", "")
@@ -91,8 +95,8 @@ def attempt(reader: Reader, folder: Path) -> tuple[str, str]:
         detail = f"{type(e).__name__}: {' '.join(str(e).split())[:150]}"
         outcome = ("failed", f"{detail} at {Path(where.filename).name}:{where.lineno}")
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
     return outcome
 
 
@@ -106,6 +110,7 @@ def work(jobs: Sequence[tuple[str, int, int]], answers: int) -> None:
             reader, specimen = BY_NAME[name], Path(temporary, "specimen", name.replace(" ", "-"))
             specimen.mkdir(parents=True)
             reader.build(specimen)
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
             folder = Path(temporary, "input")
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(specimen, folder)

@@ -149,7 +149,7 @@ def tool_outputs(folder: Path) -> None:
     (folder / "outputs.json").write_text(logits + outputs)
     times = [{"startComputeMs": 600.0 * i, "computeMs": 1.5, "latencyMs": 2} for i in range(5)]
     (folder / "times.json").write_text(json.dumps(times))
-    for name in ("cpu.txt", "two_delegates.txt"):
+    for name in ("cpu.txt", "gpu_and_nnapi.txt"):
         shutil.copy(SAMPLES / "benchmark_model" / name, folder / name)
     (folder / "output.raw").write_bytes(np.ones(3, "<f4").tobytes())
     (folder / "script.txt").write_text(
@@ -196,7 +196,7 @@ def read_tools(folder: Path) -> None:
         ),
         lambda: trtexec.read_logits(file, (folder / "outputs.json").read_bytes()),
         lambda: benchmark.read_round(file, text("cpu.txt")),
-        lambda: benchmark.read_round(file, text("two_delegates.txt")),
+        lambda: benchmark.read_round(file, text("gpu_and_nnapi.txt")),
         lambda: benchmark.read_logits(file, (folder / "output.raw").read_bytes()),
         lambda: [
             vendor_tool._read_step(step, scripted, AnyTool(), rounds, quiet)  # type: ignore[arg-type]

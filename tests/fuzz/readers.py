@@ -118,7 +118,7 @@ READERS: tuple[Reader, ...] = (
         load_weights,
     ),
     Reader("PyTorch zip", torch_file(True), {"it.pth": header_mutation}, load_weights),
-    Reader("PyTorch pickle", torch_file(False), {"it.pth": bytes_mutation}, load_weights),
+    Reader("PyTorch pickle", torch_file(False), {"it.pth": header_mutation}, load_weights),
     Reader(
         "training checkpoint", write_training, {"checkpoint.pth": bytes_mutation}, resume_training
     ),
@@ -176,7 +176,7 @@ READERS: tuple[Reader, ...] = (
             "outputs.json": text_mutation,
             "times.json": json_mutation,
             "cpu.txt": text_mutation,
-            "two_delegates.txt": text_mutation,
+            "gpu_and_nnapi.txt": text_mutation,
             "output.raw": bytes_mutation,
             "script.txt": text_mutation,
         },

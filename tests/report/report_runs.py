@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.benchmark.latency import latency_percentiles
-from edgenext.metrics.accuracy import accuracy, paired_comparison, score, top_two
+from edgenext.metrics.accuracy import accuracy, paired_comparison, score
 from edgenext.metrics.statistics import bootstrap_median_interval, mcnemar_exact, tango_interval
+from edgenext.metrics.top_two import top_two
 from edgenext.report.predictions import RunPredictions, save_predictions
 from edgenext.schema import (
     Accuracy,

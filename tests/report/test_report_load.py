@@ -56,7 +56,7 @@ def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(InputError) as error:
         load_summary(tmp_path)
-    assert "contains NaN" in one_line(error)
+    assert "it has nan instead of a finite number" in one_line(error)
 
 
 def test_a_summary_of_a_later_version(tmp_path: Path) -> None:
