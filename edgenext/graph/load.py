@@ -32,7 +32,7 @@ def read_model(path: Path, error: type[EdgenextError] = ArtifactError) -> onnx.M
     import onnx
 
     try:
-        model = onnx.ModelProto.FromString(read_file(path, error, MAX_BYTES))
+        model: onnx.ModelProto = onnx.ModelProto.FromString(read_file(path, error, MAX_BYTES))
     except EdgenextError:
         raise
     except Exception as e:  # protobuf's implementations differ in their exceptions
