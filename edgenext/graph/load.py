@@ -32,7 +32,7 @@ def read_model(path: Path, error: type[EdgenextError] = ArtifactError) -> onnx.M
     import onnx
 
     try:
-        model = onnx.ModelProto.FromString(read_file(path, error, MAX_BYTES))
+        model: onnx.ModelProto = onnx.ModelProto.FromString(read_file(path, error, MAX_BYTES))
     except EdgenextError:
         raise
     except Exception as e:  # protobuf's implementations differ in their exceptions
@@ -60,7 +60,7 @@ def _problem(model: onnx.ModelProto) -> str:
         return "its weights are in other files"
     try:
         onnx.checker.check_model(model)
-        onnx.shape_inference.infer_shapes(model)
+        onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except Exception as e:  # noqa: BLE001 - neither has a base class of its own for its errors
         return f"it is not valid: {reason(e)[:300]}"
     return ""

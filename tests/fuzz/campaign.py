@@ -228,7 +228,7 @@ def main() -> int:
     if arguments.write:
         from fuzz.trust import write_part
 
-        command = f"make fuzz N={arguments.n}"
+        command = " ".join(("python -m fuzz.campaign", *sys.argv[1:]))
         write_part(arguments.write, "fuzz", command, _part(figures, time.monotonic() - start))
     return 1 if any(row.failures for row in figures.values()) else 0
 

@@ -339,7 +339,8 @@ def main() -> int:
             "seconds": round(time.monotonic() - start),
             "commands": figures,
         }
-        write_part(arguments.write, "kills", f"make kills N={arguments.n}", totals)
+        command = " ".join(("python -m fuzz.kills", *sys.argv[1:]))
+        write_part(arguments.write, "kills", command, totals)
     return 1 if failures else 0
 
 

@@ -117,8 +117,10 @@ READERS: tuple[Reader, ...] = (
         },
         load_weights,
     ),
-    Reader("PyTorch zip", torch_file(True), {"it.pth": header_mutation}, load_weights),
-    Reader("PyTorch pickle", torch_file(False), {"it.pth": header_mutation}, load_weights),
+    Reader("PyTorch zip", torch_file(True), {"it.pth": header_mutation}, load_weights, share=0.3),
+    Reader(
+        "PyTorch pickle", torch_file(False), {"it.pth": header_mutation}, load_weights, share=0.3
+    ),
     Reader(
         "training checkpoint", write_training, {"checkpoint.pth": bytes_mutation}, resume_training
     ),
@@ -127,8 +129,15 @@ READERS: tuple[Reader, ...] = (
         write_pictures,
         {f"data/a/x.{ending}": header_mutation for ending in ENDINGS},
         load_images,
+        share=0.5,
     ),
-    Reader("zip of images", image_zip, {"data.zip": zip_mutation(bytes_mutation)}, load_images),
+    Reader(
+        "zip of images",
+        image_zip,
+        {"data.zip": zip_mutation(bytes_mutation)},
+        load_images,
+        share=0.5,
+    ),
     Reader("configuration", write_config, {"run.toml": toml_mutation}, read_config),
     Reader("recipe", write_recipe, {"recipe.toml": toml_mutation}, read_recipe),
     Reader(
@@ -136,6 +145,7 @@ READERS: tuple[Reader, ...] = (
         run_folder,
         {"run.json": json_mutation, "predictions.npz": _npz, "devices/one.json": json_mutation},
         report_on,
+        share=0.1,
     ),
     Reader(
         "caches",

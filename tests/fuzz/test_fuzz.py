@@ -44,7 +44,7 @@ def test_every_reader_takes_any_bytes() -> None:
     assert not failures
     assert sum(row.inputs for row in figures.values()) >= INPUTS
     for name, row in figures.items():  # mutations that nothing refuses would show nothing
-        assert row.refused or name == "probe", name
+        assert row.refused or name in ("probe", "caches"), name  # these ignore what is damaged
     assert time.process_time() - start < 60
 
 
