@@ -6,10 +6,14 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requ
 DATA ?= ../shared/data
 WEIGHTS ?= ../shared/weights/edgenext_xx_small_tinyimagenet.safetensors
 
+# How many inputs `make fuzz` reads, and how many commands `make kills` kills.
+fuzz: N ?= 20000
+kills: N ?= 200
+
 # What needs no converter, no emulated device and no minutes.
 QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/system
 
-.PHONY: demo test quick peers lint format bench sbom locks clean
+.PHONY: demo test quick peers fuzz kills lint format bench sbom locks clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
 	$(BIN)/edgenext run demo.toml
@@ -35,6 +39,12 @@ format: $(VENV)/testing
 
 bench: $(VENV)/testing ## the published figures, again, on this machine: see results/
 	$(BIN)/python results/measure.py --data $(DATA) --weights $(WEIGHTS)
+
+fuzz: $(VENV)/testing ## mutated inputs for every reader, as many as N: see tests/fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz.campaign --n $(N) --write results/trust.json
+
+kills: $(VENV)/testing ## commands killed at random times and run again, N of them
+	PYTHONPATH=tests $(BIN)/python -m fuzz.kills --n $(N) --write results/trust.json
 
 sbom: $(VENV)/installed $(VENV)/tools ## the wheel, and a CycloneDX bill of what it is locked to
 	rm -f dist/edgenext-*.whl

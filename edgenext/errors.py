@@ -12,6 +12,7 @@
     ├── DownloadError            7   a checkpoint that cannot be downloaded
     ├── MissingDependencyError   8   an optional package that is not installed
     ├── RuntimeFailedError       9   a runtime that rejected an artifact or crashed
+    │   └── RuntimeCrashedError  9   a runtime whose process died
     ├── DeviceError              10  a device that is unreachable, refuses, or answers incorrectly
     ├── RefusedError             11  a file that a vendor's compiler rejects, wholly or in part
     └── VerificationError        12  files that are not what their records say
@@ -101,6 +102,10 @@ class RuntimeFailedError(EdgenextError):
     """A runtime that rejected an artifact or crashed while running it."""
 
     exit_code = 9
+
+
+class RuntimeCrashedError(RuntimeFailedError):
+    """A runtime whose process died, or was killed because it hung."""
 
 
 class DeviceError(EdgenextError):

@@ -9,7 +9,6 @@ Started as `python -m edgenext.benchmark.worker`. The first line is a `WorkerJob
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import json
 import math
@@ -32,6 +31,7 @@ from edgenext.formats.runtimes import open_session, runtime_of
 from edgenext.formats.session import Images
 from edgenext.schema import TIMED, Evidence, Manifest
 from edgenext.system.memory import MIB, empty_rss, peak_rss
+from edgenext.system.processes import die_with_parent
 
 MIN_WARMUP = 10
 """Fewest inferences for a comparison of running medians."""
@@ -233,14 +233,6 @@ def serve(lines: TextIO, answers: TextIO) -> int:
         answer({"error": {"kind": kind, "message": error.message, "remedy": error.remedy}})
         return 1
     return 0
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process with its parent: a suspended process would stay."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        prctl: Any = ctypes.CDLL(None).prctl
-        prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def main() -> int:

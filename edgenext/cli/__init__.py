@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pkgutil
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from edgenext.cli.app import app as app
-from edgenext.errors import INTERRUPTED, EdgenextError, UsageError
+from edgenext.errors import INTERRUPTED, EdgenextError, InputError, UsageError
+from edgenext.system.reading import readable
+from edgenext.system.streams import guarded_streams, leave_stdout
 
 for _module in pkgutil.iter_modules(
     __path__
@@ -27,7 +31,10 @@ def main() -> None:
     # Idle threads sleep: spinning ones make torch ten times slower on a machine that is shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        guarded_streams()
+        _check_surroundings()
         code = app(standalone_mode=False, prog_name="edgenext")
+        sys.stdout.flush()
         if code == INTERRUPTED:  # Typer has turned Ctrl-C into an exit code
             code = _fail("interrupted", INTERRUPTED)
     except EdgenextError as e:
@@ -37,12 +44,40 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as e:  # noqa: BLE001 - the last net: no traceback unless asked for
         detail = f"{type(e).__name__}: {e}"
         code = _fail(f"internal error, {detail}. Set EDGENEXT_DEBUG=1 to see where", 1)
+    leave_stdout()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _check_surroundings() -> None:
+    """Refuse what no command can work with.
+
+    Raises:
+        InputError: the working directory does not exist any more.
+        UsageError: an argument that is not UTF-8, which no result could name.
+    """
+    try:
+        Path.cwd()
+    except OSError as e:
+        raise InputError(
+            f"the working directory cannot be used: {e.strerror}", "Change to one that exists"
+        ) from e
+    for argument in sys.argv:
+        if not argument.isprintable() and _is_not_utf8(argument):
+            raise UsageError(
+                f"the argument {readable(argument)} is not UTF-8", "Rename the file or folder"
+            )
+
+
+def _is_not_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _misused(error: Any) -> int:
@@ -62,5 +97,6 @@ def _fail(message: str, code: int) -> int:
         import traceback
 
         traceback.print_exc()
-    sys.stderr.write(f"edgenext: {' '.join(message.split())}\n")
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"edgenext: {' '.join(message.split())}\n")
     return code

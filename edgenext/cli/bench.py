@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -18,6 +19,7 @@ from edgenext.cli.options import (
     Limit,
     Seed,
 )
+from edgenext.errors import UsageError
 from edgenext.options import BenchOptions, DataOptions
 from edgenext.schema import (
     BenchReport,
@@ -84,6 +86,9 @@ def bench(
 
     if plot:
         picture_format(plot)
+    for flag, minutes in (("--sustained", sustained), ("--time-limit", time_limit)):
+        if not math.isfinite(minutes):
+            raise UsageError(f"{flag} {minutes} is not a number of minutes", "Give one such as 10")
     options = BenchOptions(
         threads=threads,
         batch=batch,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgenext.commands.context import Context
 
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False)
 
 

@@ -46,13 +46,15 @@ def train(
     AdamW, cosine schedule, averaged weights, a checkpoint every epoch.
     """
     from edgenext import api
+    from edgenext.schema.validation import validated
     from edgenext.train import TrainRecipe
 
     values = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "flip": flip,
         "drop_path": drop_path, "seed": seed,
     }  # fmt: skip
-    recipe = TrainRecipe.model_validate({k: v for k, v in values.items() if v is not None})
+    given = {k: v for k, v in values.items() if v is not None}
+    recipe = validated(TrainRecipe, given, "the recipe")
     with console.working() as context:
         training = api.prepare_training(model, data, recipe, model_options, context=context)
         result = api.train(training, out, resume=resume, context=context)

@@ -16,6 +16,7 @@ from edgenext.data import ImageSet, require_disjoint
 from edgenext.devices.bench import bench_device
 from edgenext.devices.bundles.bench import bench_mac, make_bundle, results_report
 from edgenext.devices.registry import find_device, known_devices
+from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.metrics.accuracy import eval_report
 from edgenext.options import BENCH, BenchOptions, DataOptions
@@ -152,6 +153,11 @@ def _bench_here(
     context: Context,
 ) -> BenchReport:
 
+    if options.unit not in ("", THIS_CPU):
+        raise UsageError(
+            f"--unit {options.unit} is of a device, and this machine is measured on its CPU",
+            "Leave --unit out, or name a --device",
+        )
     report = bench_artifacts(artifacts, options, context.progress)
     if data is None:
         return report

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgenext.formats.artifact import open_artifact
 from edgenext.formats.check import check_artifact
+from edgenext.formats.isolated_session import require_no_crash
 from edgenext.schema import CheckReport
 
 
@@ -27,4 +28,6 @@ def check(artifact: Path, target: str = "", **options: str) -> CheckReport:
     >>> report.accepted, report.compiler
     (True, 'onnxruntime')
     """
-    return check_artifact(open_artifact(artifact), target, **options)
+    opened = open_artifact(artifact)
+    require_no_crash(opened)
+    return check_artifact(opened, target, **options)

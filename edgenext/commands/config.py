@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from edgenext.errors import InputError
 from edgenext.options import DEFAULT_MAX_DROP, ModelOptions
 from edgenext.quantize.baseline_rows import default_baselines
 from edgenext.schema import Exif, Record
 from edgenext.schema.validation import validated
+from edgenext.system.parsing import read_toml
 
 _log = logging.getLogger(__name__)
 
@@ -111,12 +110,7 @@ def read_config(path: Path, overrides: dict[str, Any]) -> RunConfig:
     >>> read_config(Path("run.toml"), {"limit": 60}).limit
     60
     """
-    try:
-        return make_config(tomllib.loads(path.read_text()) | overrides, str(path))
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"cannot read the configuration {path}: {e}") from e
-    except tomllib.TOMLDecodeError as e:
-        raise InputError(f"{path} is not TOML: {e}") from e
+    return make_config(read_toml(path) | overrides, str(path))
 
 
 def make_config(values: dict[str, Any], source: str = "the configuration") -> RunConfig:

@@ -102,7 +102,7 @@ class Context:
             id(checkpoint),  # kept alive by its graph
             settings.form,
             settings.batch,
-            settings.opset or DEFAULT_OPSET,
+            DEFAULT_OPSET if settings.opset is None else settings.opset,
             settings.pixels,
             settings.features_only,
         )

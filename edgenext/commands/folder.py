@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from edgenext.errors import OutputError
+from edgenext.errors import InputError, OutputError
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.schema import Record
 from edgenext.system.files import write_text
 from edgenext.system.locks import hold
+from edgenext.system.parsing import read_record
 from edgenext.system.temporary import remove_leftovers
 
 FILE = "network.json"
@@ -93,8 +92,8 @@ def _short(weights: str) -> str:
 def _read(path: Path) -> WorkOwner | None:
     """The owner that a file names; None where none is named."""
     try:
-        return WorkOwner.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return read_record(path, WorkOwner, "the owner of a folder")
+    except InputError:
         return None
 
 

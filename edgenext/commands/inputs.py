@@ -192,7 +192,14 @@ class EvaluateInputs(Inputs):
         *,
         keep_logits: bool = False,
     ) -> EvaluateInputs:
-        """The record of an evaluation; `names` are what results call the subjects."""
+        """The record of an evaluation.
+
+        Args:
+            subjects: models and artifacts.
+            names: what results call them.
+            images: that they are evaluated on.
+            keep_logits: whether all logits are written too.
+        """
         return EvaluateInputs(
             versions=all_versions(),
             subjects=tuple(map(_subject, subjects)),

@@ -14,6 +14,7 @@ from edgenext.errors import UsageError
 from edgenext.export.artifacts import Graph, read_graph
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact
+from edgenext.formats.isolated_session import require_no_crash
 from edgenext.options import EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.baselines import form_of, require_engine
 from edgenext.quantize.quantized_artifact import quantize_graph
@@ -160,6 +161,7 @@ def float_graph(
 ) -> tuple[Graph, str]:
     """The float graph that a quantizer starts from, and the stem of its files' names."""
     if subject.artifact:
+        require_no_crash(subject.artifact)
         graph = read_graph(subject.artifact)
         return replace(graph, target=settings.export.target), subject.name.replace("-fp32", "")
     assert subject.checkpoint  # noqa: S101 - a subject is one or the other

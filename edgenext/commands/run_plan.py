@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.quantize.recipe import load_recipe
 from edgenext.schema.validation import validated
 from edgenext.system.environments import python_for
+from edgenext.system.parsing import read_json
 from edgenext.targets.target import require_target
 from edgenext.train import TrainRecipe
 
@@ -171,6 +171,6 @@ def _train(
         return [result.weights, result.sidecar]
 
     weights, sidecar = stages.stage("train", inputs, produce)
-    facts = json.loads(sidecar.read_text())
+    facts = read_json(sidecar)
     trained = {k: float(facts[k]) for k in ("epochs", "seconds", "top1") if k in facts}
     return ModelOptions(weights=weights), trained

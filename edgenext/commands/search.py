@@ -46,7 +46,7 @@ from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import UsageError, unknown_name
 from edgenext.export.artifacts import Graph, export_graph
 from edgenext.formats.artifact import Artifact, open_artifact
-from edgenext.formats.runtimes import open_session
+from edgenext.formats.isolated_session import open_isolated
 from edgenext.formats.session import Logits
 from edgenext.metrics.accuracy import paired_comparison
 from edgenext.metrics.statistics import images_needed, images_without_drop
@@ -382,7 +382,7 @@ def _logits(task: SearchTask, artifact: Artifact, images: ImageSet, part: str) -
         return done
 
     def produce() -> list[Path]:
-        session = open_session(artifact, 0)
+        session = open_isolated(artifact, 0)
         values = logits_of(session, images, task.context.progress, artifact.name)
         with atomic_path(path) as temporary, temporary.open("wb") as f:
             np.save(f, values, allow_pickle=False)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from edgenext.errors import InputError
 from edgenext.schema import Record
 from edgenext.schema.key import Inputs
 from edgenext.schema.key import key as key
 from edgenext.system.files import sha256_tree, write_bytes
+from edgenext.system.reading import read_file
 
 STATE = "stages.json"
 
@@ -43,8 +45,8 @@ class Stages:
         self._done: dict[str, StageRecord] = {}
         self._state: dict[str, StageRecord] = {}
         # a damaged record costs time, not correctness
-        with contextlib.suppress(OSError, ValidationError):
-            self._state = _STATE.validate_json((folder / STATE).read_bytes())
+        with contextlib.suppress(InputError, ValidationError):
+            self._state = _STATE.validate_json(read_file(folder / STATE))
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -86,6 +88,14 @@ class Stages:
 
     def _unchanged(self, files: dict[str, str]) -> bool:
         return all(
-            (self.folder / file).exists() and sha256_tree(self.folder / file) == digest
+            _is_inside(file)
+            and (self.folder / file).exists()
+            and sha256_tree(self.folder / file) == digest
             for file, digest in files.items()
         )
+
+
+def _is_inside(file: str) -> bool:
+    """Whether a recorded path stays in its folder: the record may have been written by anybody."""
+    path = Path(file)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in file

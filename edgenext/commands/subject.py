@@ -9,8 +9,8 @@ from pathlib import Path
 from edgenext.errors import ArtifactError, UsageError
 from edgenext.formats.artifact import Artifact, is_artifact, open_artifact
 from edgenext.formats.format import FORMATS
+from edgenext.formats.isolated_session import open_isolated
 from edgenext.formats.pytorch.session import TorchSession
-from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import Session
 from edgenext.models.checkpoint import Checkpoint, load_checkpoint
 from edgenext.options import ModelOptions, with_exif
@@ -78,17 +78,18 @@ class Subject:
     def session(self, threads: int | None = None, target: str = "") -> Session:
         """Loaded and ready; all cores unless told.
 
-        Of an artifact it is the runtime of `target`, where one is given.
+        Of an artifact it is the runtime of `target`, where one is given, in a process of its own
+        unless this process wrote the file.
 
         Raises:
             ArtifactError: a backbone, which has no logits.
-            RuntimeFailedError: the runtime refuses the file.
+            RuntimeFailedError: the runtime refuses the file, or crashed.
         """
         if self.artifact is None:
             return TorchSession(self._network.network(), self._network.eval)
         if self.artifact.manifest.outputs[0].name != "logits":
             raise ArtifactError(f"{self.artifact.path} is a backbone: it has no logits to score")
-        return open_session(self.artifact, threads or os.cpu_count() or 1, target)
+        return open_isolated(self.artifact, threads or os.cpu_count() or 1, target)
 
 
 def open_subject(name: str) -> Subject | None:
@@ -104,7 +105,7 @@ def open_subject(name: str) -> Subject | None:
         raise ArtifactError(
             f"{name} is not an artifact", "Weights are given as edgenext_… --weights FILE"
         )
-    if path.suffix in ENDINGS or os.sep in name:
+    if path.suffix in ENDINGS or os.sep in name or path.name in ("", ".."):
         raise ArtifactError(f"no artifact at {name}")
     return None
 

@@ -18,7 +18,12 @@ from pydantic import ValidationError
 from edgenext.commands.checks import Checks
 from edgenext.commands.search import SEARCH
 from edgenext.commands.stages import STATE
-from edgenext.devices.bundles.results import JOB_FILE, RESULTS_FILE, RESULTS_FOLDER, read_record
+from edgenext.devices.bundles.results import (
+    JOB_FILE,
+    RESULTS_FILE,
+    RESULTS_FOLDER,
+    read_runner_record,
+)
 from edgenext.devices.job import DeviceJob
 from edgenext.errors import EdgenextError, InputError
 from edgenext.formats.artifact import content_sha256
@@ -218,7 +223,7 @@ def _check_results(folder: Path, job: DeviceJob, checks: Checks) -> None:
     checks.hashes += 1
     checks.cover(lines)
     try:
-        record = read_record(folder)
+        record = read_runner_record(folder)
     except EdgenextError as e:
         checks.fail(lines, "itself", _without_folder(e.message, folder))
         return

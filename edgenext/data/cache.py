@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from edgenext.data.decode import DecodedImage
 from edgenext.data.sources import UnreadableError
-from edgenext.errors import OutputError
+from edgenext.errors import InputError, OutputError
 from edgenext.schema import EvalTransform
 from edgenext.schema.key import Inputs, key
 from edgenext.system.files import atomic_path, write_text
+from edgenext.system.parsing import read_json
 from edgenext.system.versions import DECODING, versions_of
 
 _CHUNK = 1 << 24
@@ -105,7 +106,7 @@ def cached_images(
 def _open(array: Path, index: Path, size: int) -> DecodedImages | None:
     """The cached images; None if they are missing, incomplete or damaged."""
     try:
-        facts = json.loads(index.read_bytes())
+        facts = read_json(index)
         pixels = cast(NDArray[np.uint8], npy.open_memmap(array, mode="r"))
         intact = (
             pixels.dtype == np.uint8
@@ -116,7 +117,9 @@ def _open(array: Path, index: Path, size: int) -> DecodedImages | None:
         kinds = np.zeros(len(pixels), np.uint8)
         for i, bits in facts["kinds"].items():
             kinds[int(i)] = bits
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
+    except (OSError, InputError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    except (IndexError, OverflowError):  # kinds of other images
         return None
     return DecodedImages(pixels, broken, kinds) if intact else None
 

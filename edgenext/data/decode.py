@@ -20,9 +20,7 @@ from edgenext.schema import EvalTransform
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
-"""What is decoded, whatever the file is called: Pillow reads EPS by starting Ghostscript.
-
-MPO is JPEG to Pillow."""
+"""What is decoded, whatever the file is called: Pillow reads EPS by starting Ghostscript."""
 MAX_PIXELS = 89_478_485
 """Pillow's default limit against decompression bombs; an error here, not a warning."""
 

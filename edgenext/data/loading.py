@@ -24,6 +24,7 @@ from edgenext.schema import EvalTransform, SubsetInfo
 from edgenext.system.files import cache_folder
 from edgenext.system.names import data_name
 from edgenext.system.progress import Progress, quiet
+from edgenext.system.reading import readable
 
 MAX_WARNINGS = 10
 """Broken images that are logged one by one; the rest are summarised."""
@@ -87,20 +88,20 @@ def load_images(
     hashes = tuple(item.hash for item in items)
     targets = np.array([dataset.label[item.path] for item in items], np.int64)
     info = SubsetInfo(
-        data=data_name(data),
+        data=readable(data_name(data)),
         split=dataset.split,
         sha256=subset_digest(hashes, targets, transform),
         n=len(items),
         n_total=len(dataset.label) - len(dataset.broken) - excluded,
         seed=seed,
-        corrupt=tuple(sorted(dataset.broken)),
+        corrupt=tuple(sorted(map(readable, dataset.broken))),
         exif=transform.exif,
         kinds=kinds.counts(images.kinds),
         unread=dataset.unread,
         empty_classes=dataset.empty,
     )
     _warn(info)
-    names = tuple(item.path for item in items)
+    names = tuple(readable(item.path) for item in items)
     return ImageSet(
         images.pixels, targets, hashes, names, transform, info, dataset.classes, images.kinds
     )
@@ -189,15 +190,17 @@ class _Dataset:
         self.split = split
         self.by_class = self._list(root)
         self.unread = unread_files(self.source, root)
-        self.empty = tuple(name for name, images in self.by_class.items() if not images)
+        self.empty = tuple(readable(name) for name, images in self.by_class.items() if not images)
         if not any(self.by_class.values()):
             raise no_images(str(data), self.unread)
         used = [name for name, images in self.by_class.items() if images]
         # Without labels an empty class folder still counts, or the other indices would shift.
         folders = used if labels is not None else list(self.by_class)
-        self.classes = class_ids(str(data), folders, num_classes, labels)
+        self.classes = class_ids(str(data), list(map(readable, folders)), num_classes, labels)
         index = class_index(self.classes)
-        self.label = {path: index[class_key(name)] for name in used for path in self.by_class[name]}
+        self.label = {
+            path: index[class_key(readable(name))] for name in used for path in self.by_class[name]
+        }
         """Index of the class, by path."""
         self.broken: dict[str, str] = {}
         """Reason why an image cannot be used, by path."""
@@ -287,7 +290,8 @@ class _Dataset:
 
     def _set_broken(self, path: str, reason: str) -> None:
         if len(self.broken) < MAX_WARNINGS:
-            _log.warning("%s in %s is broken and not counted: %s", path, self.data, reason)
+            name = readable(path)
+            _log.warning("%s in %s is broken and not counted: %s", name, self.data, reason)
         elif len(self.broken) == MAX_WARNINGS:
             _log.warning("more images in %s are broken: the result lists all of them", self.data)
         self.broken[path] = reason

@@ -74,7 +74,7 @@ def decode_item(source: Source, item: Item, transform: EvalTransform) -> tuple[i
         pixels, kinds = decode_image(encoded, transform)
         return PIXELS, pixels.tobytes() + bytes([kinds])
     except UnreadableError as e:
-        return BROKEN, str(e).encode()
+        return BROKEN, str(e).encode(errors="replace")
 
 
 def _from_processes(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from edgenext.data import heif
-from edgenext.errors import DataError
+from edgenext.errors import DataError, InputError
+from edgenext.system.reading import open_file, open_zip, read_file, read_member, readable, reason
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
 SPLITS = ("train", "val")
@@ -64,6 +63,14 @@ def is_image(path: str) -> bool:
     return ending(path) in EXTENSIONS or ending(path) in heif.readable_endings()
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link to itself is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 class FolderSource:
     """A folder on disk. Links are followed, but no folder is visited twice."""
 
@@ -72,7 +79,7 @@ class FolderSource:
 
     def folders(self, path: str) -> list[str]:
         """Names of the folders directly in `path`."""
-        return sorted(e.name for e in self._scan(path) if e.is_dir())
+        return sorted(e.name for e in self._scan(path) if _is_folder(e))
 
     def files(self, path: str) -> list[str]:
         """Paths of all files below `path`."""
@@ -87,22 +94,21 @@ class FolderSource:
             visited.add(real)
             for entry in self._scan(folder):
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir():
+                if _is_folder(entry):
                     pending.append(name)
-                # A dangling link is listed so that reading it reports it as unreadable.
-                elif entry.is_file() or entry.is_symlink():
+                # A dangling link or a FIFO is listed so that reading reports it as unreadable.
+                else:
                     files.append(name)
         return sorted(files)
 
     def read(self, path: str) -> bytes:
         """A file's bytes."""
         try:
-            with (self.root / path).open("rb") as f:
-                if os.fstat(f.fileno()).st_size > MAX_FILE_BYTES:
-                    raise UnreadableError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
-                return f.read()
-        except OSError as e:
-            raise UnreadableError(e.strerror or str(e)) from e
+            return read_file(self.root / path, limit=MAX_FILE_BYTES)
+        except InputError as e:
+            cause = e.__cause__
+            why = reason(cause) if isinstance(cause, OSError) else "larger than 256 MiB"
+            raise UnreadableError(why) from e
 
     def _scan(self, path: str) -> Iterator[os.DirEntry[str]]:
         try:
@@ -116,9 +122,10 @@ class ZipSource:
     """A zip file, read member by member."""
 
     def __init__(self, path: Path) -> None:
+        file = open_file(path, DataError)
         try:
-            self.zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError) as e:
+            self.zip = open_zip(file)
+        except ValueError as e:
             raise DataError(f"{path} is not a valid zip file: {e}") from e
         except OSError as e:
             raise DataError(f"cannot read {path}: {e.strerror or e}") from e
@@ -140,13 +147,8 @@ class ZipSource:
     def read(self, path: str) -> bytes:
         """A member's bytes; never more than the zip's directory states."""
         try:
-            info = self.zip.getinfo(path)
-            if info.file_size > MAX_FILE_BYTES:
-                raise UnreadableError(f"larger than {MAX_FILE_BYTES >> 20} MiB when inflated")
-            return self.zip.read(info)
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as e:
-            raise UnreadableError(str(e)) from e
-        except (RuntimeError, NotImplementedError) as e:  # encrypted, or an exotic compression
+            return read_member(self.zip, self.zip.getinfo(path), MAX_FILE_BYTES)
+        except ValueError as e:
             raise UnreadableError(str(e)) from e
 
 
@@ -214,8 +216,8 @@ def open_source(path: Path) -> Source:
         raise DataError(f"cannot read {path}: {e.strerror}") from e
     if is_dir:
         return FolderSource(path)
-    if not is_file:
-        raise DataError(f"cannot load images from {path}: no such file or folder")
+    if not is_file and not path.exists():
+        raise DataError(f"cannot load images from {readable(path)}: no such file or folder")
     return ZipSource(path)
 
 

@@ -30,7 +30,7 @@ def stratified(
     """
 
     def order(name: str) -> bytes:
-        return hashlib.sha256(f"{seed}\n{name}".encode()).digest()
+        return hashlib.sha256(f"{seed}\n{name}".encode(errors="surrogateescape")).digest()
 
     queues = [sorted(names, key=order, reverse=True) for names in by_class if names]
     queues.sort(key=lambda q: order(q[-1]))  # also randomises which classes get one more

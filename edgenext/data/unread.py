@@ -8,6 +8,7 @@ from edgenext.data import heif, kinds
 from edgenext.data.sources import IndexedSource, ending
 from edgenext.errors import DataError
 from edgenext.schema import SubsetInfo, UnreadFiles
+from edgenext.system.reading import readable
 
 EXAMPLES = 5
 """Files of an ending that are named."""
@@ -28,9 +29,9 @@ def unread_files(source: IndexedSource, root: str) -> tuple[UnreadFiles, ...]:
         groups = [*groups[: ENDINGS - 1], (OTHER, rest)]
     return tuple(
         UnreadFiles(
-            ending=_printable(name),
+            ending=readable(name),
             n=len(files),
-            examples=tuple(map(_printable, files[:EXAMPLES])),
+            examples=tuple(map(readable, files[:EXAMPLES])),
         )
         for name, files in groups
     )
@@ -61,11 +62,6 @@ def notes(info: SubsetInfo) -> list[str]:
         unusual = kinds.description(info.kinds, info.exif)
         lines.append(f"{info.data}: among {images}: {unusual}")
     return lines
-
-
-def _printable(name: str) -> str:
-    """A name with escapes for bytes that are not UTF-8."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _listed(unread: Sequence[UnreadFiles]) -> str:

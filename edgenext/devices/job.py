@@ -24,7 +24,9 @@ def plain_name(name: str) -> str:
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, AfterValidator(plain_name)]
-Milliseconds = Annotated[float, Field(gt=0)]
+LONGEST = 1e9
+"""The largest time in ms and s that a device can report: sums of larger ones overflow."""
+Milliseconds = Annotated[float, Field(gt=1e-6, le=LONGEST)]
 Count = Annotated[int, Field(ge=0)]
 
 

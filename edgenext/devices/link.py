@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shlex
 import socket
@@ -35,6 +36,9 @@ PATIENCE_S = 90.0
 """How long a broken link is retried."""
 LEASE_S = 180.0
 """Without a call from us for this long, a device ends our job and may be used by others."""
+NUMBER = re.compile(r"[0-9]{1,15}")
+MAX_LINE, MAX_FILE, MAX_ATTEMPTS = 1 << 24, 1 << 31, 100
+"""Bytes of the longest line and largest file from a device; how often it may miss sent pieces."""
 POLL_S = (0.2, 2.0)
 """The pause between two looks at a job: at first, and at most."""
 SHORT_S, LONG_S = 20.0, 300.0
@@ -148,7 +152,7 @@ class DeviceLink:
         path = f"{self.root}/store/{sha256}"
         count = -(-size // PIECE)
         try:
-            while missing := self._missing(sha256, size, source):
+            for missing in self._attempts(sha256, size, source):
                 with source.open("rb") as f:
                     for index in missing:
                         f.seek(index * PIECE)
@@ -162,11 +166,26 @@ class DeviceLink:
             raise
         return path
 
+    def _attempts(self, sha256: str, size: int, source: Path) -> Iterator[list[int]]:
+        """The pieces to send, again and again until the device has the file.
+
+        Raises:
+            DeviceError: it has no space, gives an invalid answer, or loses what it is sent.
+        """
+        for _ in range(MAX_ATTEMPTS):
+            missing = self._missing(sha256, size, source)
+            if not missing:
+                return
+            yield missing
+        raise DeviceError(f"{self.where} loses the pieces of {source.name} that it is sent")
+
     def _missing(self, sha256: str, size: int, source: Path) -> list[int]:
-        lines = self._call_verb("need", sha256, str(size), str(PIECE)).decode().split()
-        if lines == ["have"]:
+        answer = self._call_verb("need", sha256, str(size), str(PIECE)).decode(errors="replace")
+        if answer.split() == ["have"]:
             return []
-        free_kib, *pieces = map(int, lines)
+        free_kib, *pieces = (int(n) if NUMBER.fullmatch(n) else -1 for n in answer.split() or ["?"])
+        if min((free_kib, *pieces)) < 0 or max(pieces, default=0) > size // PIECE:
+            raise DeviceError(f"{self.where} gave an invalid answer: {printable(answer)[-80:]!r}")
         needed_kib = (len(pieces) * PIECE + size) // 1024 + ROOM_KIB
         if free_kib < needed_kib:
             raise DeviceError(
@@ -213,6 +232,8 @@ class DeviceLink:
             state, _, data = answer.partition(b"\n")
             offset += len(data)
             *lines, rest = (rest + data).split(b"\n")
+            if len(rest) > MAX_LINE:
+                raise DeviceError(f"{self.where} wrote a line of more than {MAX_LINE} bytes")
             for line in lines:
                 yield line.decode(errors="replace")
             if state != b"running":
@@ -283,7 +304,10 @@ class DeviceLink:
         path = shlex.quote(f"{self.root}/jobs/{job}/{name}")
         size = f"wc -c < {path}"
         reply = self._retried(lambda: self._channel.call(size))
-        total = int(reply.out) if reply.code == 0 and reply.out.strip().isdigit() else 0
+        number = reply.out.decode(errors="replace").strip()
+        total = int(number) if reply.code == 0 and NUMBER.fullmatch(number) else 0
+        if total > MAX_FILE:
+            raise DeviceError(f"{self.where} has {total} bytes of {name}, more than {MAX_FILE}")
         while (received := sum(map(len, parts))) < total:
             piece = f"tail -c +{received + 1} {path} | head -c {PIECE}"
             call = partial(self._channel.call, piece, timeout_s=PIECE_S)

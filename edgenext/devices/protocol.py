@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_core import from_json
 
 from edgenext.benchmark.machine import MachineConditions
 from edgenext.benchmark.worker import LoadedArtifact
-from edgenext.devices.job import PROTOCOL, Count, Message, Milliseconds, Sha256
+from edgenext.devices.job import LONGEST, PROTOCOL, Count, Message, Milliseconds, Sha256
 from edgenext.errors import DeviceError
 from edgenext.schema import DeviceFacts, Environment, Evidence, Record
+from edgenext.system.parsing import first_error, parse_json
+from edgenext.system.reading import reason
 
 SHOWN = 80
 """Characters of a line that an error quotes."""
@@ -61,7 +62,7 @@ class ReadyFacts(Message):
     batch: Annotated[int, Field(gt=0)]
     burst: Annotated[int, Field(gt=0)]
     cpus: tuple[int, ...] = ()
-    load_ms: Annotated[float, Field(ge=0)]
+    load_ms: Annotated[float, Field(ge=0, le=LONGEST)]
     first_ms: Milliseconds
     warmup: Count
     settled: bool
@@ -97,7 +98,7 @@ class RoundEvent(Message):
     event: Literal["round"] = "round"
     artifact: Sha256
     round: Count
-    at_s: Annotated[float, Field(ge=0)] | None = None
+    at_s: Annotated[float, Field(ge=0, le=LONGEST)] | None = None
     samples_ms: Annotated[tuple[Milliseconds, ...], Field(min_length=1)]
     second: bool = False
 
@@ -134,7 +135,7 @@ class LoadEvent(Message):
 
     event: Literal["load"] = "load"
     artifact: Sha256
-    seconds: Annotated[float, Field(gt=0)]
+    seconds: Annotated[float, Field(gt=1e-6, le=LONGEST)]
     inferences: Count
 
 
@@ -153,7 +154,7 @@ class PeakEvent(Message):
 
     event: Literal["peak"] = "peak"
     artifact: Sha256
-    peak_rss_mb: Annotated[float, Field(ge=0)]
+    peak_rss_mb: Annotated[float, Field(ge=0, le=LONGEST)]
 
 
 class ErrorEvent(Message):
@@ -206,9 +207,9 @@ def parse_line(text: str) -> Event:
     if len(text) > MAX_LINE:
         raise _invalid_line(text, f"it is {len(text)} characters long")
     try:
-        value = from_json(text, allow_inf_nan=False)
+        value = parse_json(text)
     except ValueError as e:
-        raise _invalid_line(text, f"not JSON: {e}") from e
+        raise _invalid_line(text, f"not JSON: {reason(e)}") from e
     name = value.get("event") if isinstance(value, dict) else None
     if not isinstance(name, str):
         raise _invalid_line(text, 'not an object with a key "event"')
@@ -219,13 +220,6 @@ def parse_line(text: str) -> Event:
         return kind.model_validate_json(text, strict=True)  # type: ignore[return-value]
     except ValidationError as e:
         raise _invalid_line(text, first_error(e)) from e
-
-
-def first_error(error: ValidationError) -> str:
-    """The first of pydantic's errors, with the field it is about."""
-    first = error.errors()[0]
-    location = ".".join(map(str, first["loc"]))
-    return f"{location}: {first['msg']}" if location else first["msg"]
 
 
 def _invalid_line(text: str, reason: str) -> DeviceError:
@@ -279,80 +273,112 @@ def record_events(events: Iterable[Event]) -> RunnerRecord:
         DeviceError: the events are out of order: no `start`, another job, machine or protocol after
             a restart, a missing round, or anything after `done`.
     """
-    record: RunnerRecord | None = None
+    builder = _RecordBuilder()
     for event in events:
-        if isinstance(event, StartEvent):
-            record = _started(record, event)
-        elif isinstance(event, UnknownEvent):
-            continue
-        elif record is None:
-            raise _out_of_order(f"{event.event!r} before 'start'")
-        elif record.done:
-            raise _out_of_order(f"{event.event!r} after 'done'")
+        builder.add(event)
+    return builder.record()
+
+
+class _ArtifactBuilder:
+    """The measurements of one artifact while its events are read."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Any] = {}
+        self.rounds: list[tuple[float, ...]] = []
+        self.at_s: list[float] = []
+
+    def add(self, event: ArtifactEvent) -> None:
+        if isinstance(event, ReadyEvent):
+            self.fields["ready"], self.rounds, self.at_s = event, [], []
+        elif isinstance(event, LoadEvent):
+            self.fields["load"] = event
+        elif isinstance(event, PeakEvent):
+            self.fields["peak_rss_mb"] = event.peak_rss_mb
+        elif isinstance(event, LogitsEvent):
+            if event.done > event.total:
+                raise _out_of_order(f"logits of {event.done} of {event.total} images")
+            self.fields["logits_done"], self.fields["logits_total"] = event.done, event.total
+            self.fields["logits_sha256"] = event.sha256
         else:
-            record = _updated(record, event)
-    if record is None:
-        raise DeviceError("the runner reported no event", "Measure again")
-    return record
+            count = len(self.rounds)
+            if "ready" not in self.fields or event.round != count:
+                raise _out_of_order(f"round {event.round} after {count} rounds")
+            if event.at_s is not None:
+                self.at_s.append(event.at_s)
+            self.rounds.append(event.samples_ms)
+
+    def measurements(self) -> ArtifactMeasurements:
+        return ArtifactMeasurements(rounds=tuple(self.rounds), at_s=tuple(self.at_s), **self.fields)
 
 
-def _started(record: RunnerRecord | None, start: StartEvent) -> RunnerRecord:
-    if start.protocol != PROTOCOL:
-        raise DeviceError(
-            f"the runner has protocol {start.protocol}, this edgenext {PROTOCOL}",
-            "Update the older of the two and measure again",
+class _RecordBuilder:
+    """The record while events are read, in time proportional to their number."""
+
+    def __init__(self) -> None:
+        self._start: StartEvent | None = None
+        self._facts: DeviceFacts | None = None
+        self._done: DoneEvent | None = None
+        self._conditions: ConditionsEvent | None = None
+        self._artifacts: dict[str, _ArtifactBuilder] = {}
+        self._second: _ArtifactBuilder | None = None
+        self._states: list[StateEvent] = []
+        self._errors: list[ErrorEvent] = []
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, StartEvent):
+            self._add_start(event)
+        elif isinstance(event, UnknownEvent):
+            pass
+        elif self._start is None:
+            raise _out_of_order(f"{event.event!r} before 'start'")
+        elif self._done:
+            raise _out_of_order(f"{event.event!r} after 'done'")
+        elif isinstance(event, StateEvent):
+            self._states.append(event)
+        elif isinstance(event, ConditionsEvent):
+            self._conditions = event
+        elif isinstance(event, ErrorEvent):
+            self._errors.append(event)
+        elif isinstance(event, DoneEvent):
+            self._done = event
+        elif isinstance(event, ReadyEvent | RoundEvent) and event.second:
+            self._second = self._second or _ArtifactBuilder()
+            self._second.add(event)
+        else:
+            if isinstance(event, ReadyEvent) and event.artifact in self._artifacts:
+                # All is measured again: earlier states of the device no longer matter.
+                self._states = []
+            self._artifacts.setdefault(event.artifact, _ArtifactBuilder()).add(event)
+
+    def _add_start(self, start: StartEvent) -> None:
+        if start.protocol != PROTOCOL:
+            raise DeviceError(
+                f"the runner has protocol {start.protocol}, this edgenext {PROTOCOL}",
+                "Update the older of the two and measure again",
+            )
+        former = self._start
+        if former and self._done:
+            raise _out_of_order("'start' after 'done'")
+        if former and (former.job, former.environment) != (start.job, start.environment):
+            raise _out_of_order("the events of another job or machine")
+        self._start, self._errors = former or start, []
+        self._facts = start.facts or self._facts
+
+    def record(self) -> RunnerRecord:
+        if self._start is None:
+            raise DeviceError("the runner reported no event", "Measure again")
+        return RunnerRecord(
+            self._start.job,
+            self._start.environment,
+            self._facts,
+            artifacts={name: a.measurements() for name, a in self._artifacts.items()},
+            second=self._second.measurements() if self._second else None,
+            states=tuple(self._states),
+            conditions=self._conditions,
+            errors=tuple(self._errors),
+            done=self._done is not None,
+            sha256=self._done.sha256 if self._done else None,
         )
-    if record is None:
-        return RunnerRecord(start.job, start.environment, start.facts)
-    if record.done:
-        raise _out_of_order("'start' after 'done'")
-    if (record.job, record.environment) != (start.job, start.environment):
-        raise _out_of_order("the events of another job or machine")
-    return replace(record, errors=(), facts=start.facts or record.facts)
-
-
-def _updated(record: RunnerRecord, event: Event) -> RunnerRecord:
-    if isinstance(event, StateEvent):
-        return replace(record, states=(*record.states, event))
-    if isinstance(event, ConditionsEvent):
-        return replace(record, conditions=event)
-    if isinstance(event, ErrorEvent):
-        return replace(record, errors=(*record.errors, event))
-    if isinstance(event, DoneEvent):
-        return replace(record, done=True, sha256=event.sha256)
-    if isinstance(event, ReadyEvent | RoundEvent) and event.second:
-        return replace(record, second=_with_event(record.second or ArtifactMeasurements(), event))
-    if isinstance(event, ArtifactEvent):
-        former = record.artifacts.get(event.artifact, ArtifactMeasurements())
-        artifacts = record.artifacts | {event.artifact: _with_event(former, event)}
-        if isinstance(event, ReadyEvent) and event.artifact in record.artifacts:
-            # All is measured again: earlier states of the device no longer matter.
-            record = replace(record, states=())
-        return replace(record, artifacts=artifacts)
-    return record
-
-
-def _with_event(measurements: ArtifactMeasurements, event: ArtifactEvent) -> ArtifactMeasurements:
-    if isinstance(event, ReadyEvent):
-        return replace(measurements, ready=event, rounds=(), at_s=())
-    if isinstance(event, LoadEvent):
-        return replace(measurements, load=event)
-    if isinstance(event, PeakEvent):
-        return replace(measurements, peak_rss_mb=event.peak_rss_mb)
-    if isinstance(event, LogitsEvent):
-        if event.done > event.total:
-            raise _out_of_order(f"logits of {event.done} of {event.total} images")
-        return replace(
-            measurements,
-            logits_done=event.done,
-            logits_total=event.total,
-            logits_sha256=event.sha256,
-        )
-    count = len(measurements.rounds)
-    if measurements.ready is None or event.round != count:
-        raise _out_of_order(f"round {event.round} after {count} rounds")
-    at_s = measurements.at_s if event.at_s is None else (*measurements.at_s, event.at_s)
-    return replace(measurements, rounds=(*measurements.rounds, event.samples_ms), at_s=at_s)
 
 
 def _out_of_order(events: str) -> DeviceError:

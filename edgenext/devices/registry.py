@@ -6,13 +6,14 @@ import os
 import re
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from edgenext.devices.link import DeviceLink
 from edgenext.devices.transport import transports
-from edgenext.errors import DeviceError, InputError, UsageError, unknown_name
+from edgenext.errors import DeviceError, UsageError, unknown_name
 from edgenext.schema import DEVICE_KINDS, Device, Record
 from edgenext.system.files import write_text
+from edgenext.system.parsing import read_record
 
 RESERVED = (*DEVICE_KINDS, "cpu")
 """Names that `--device` understands as something else than a device's name."""
@@ -41,15 +42,10 @@ def known_devices() -> dict[str, Device]:
         InputError: the file is broken.
     """
     path = devices_path()
-    if not path.is_file():
+    if not path.exists():
         return {}
-    try:
-        return DeviceFile.model_validate_json(path.read_bytes()).devices
-    except (OSError, ValidationError) as e:
-        reason = e.errors()[0]["msg"] if isinstance(e, ValidationError) else e.strerror
-        raise InputError(
-            f"{path} is not a file of devices: {reason}", "Correct it or remove it"
-        ) from e
+    remedy = "Correct it or remove it"
+    return read_record(path, DeviceFile, "a file of devices", remedy=remedy, version=1).devices
 
 
 def check_name(name: str) -> None:

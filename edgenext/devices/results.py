@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -38,11 +37,15 @@ from edgenext.schema import (
     NoiseFloor,
     Telemetry,
 )
+from edgenext.system.parsing import parse_json
+from edgenext.system.reading import read_file, reason
 
 HARDWARE = {"tensorrt": "gpu", "ane": "npu"}
 """Compute units that run on the hardware of another."""
 THROTTLING = 3
 """The thermal status of Android from which on a device is throttled severely."""
+SENSOR_LINE = 4000
+"""Characters of a line of sensors that are read: tegrastats writes some 300."""
 MEASURE_AGAIN = "Run the same command again"
 
 
@@ -212,10 +215,10 @@ def telemetry_of(
     path = folder / SENSORS
     if not path.is_file() or request.facts.emulator:
         return None
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    rows = _sensor_lines(path, request.device.name)
 
     def samples_during(label: str) -> list[tegrastats.Sample]:
-        samples = (tegrastats.parse_sample(row["line"]) for row in rows if row["during"] == label)
+        samples = (tegrastats.parse_sample(line) for during, line in rows if during == label)
         return [sample for sample in samples if sample]
 
     samples = samples_during(f"load {sha256}")
@@ -228,6 +231,29 @@ def telemetry_of(
         request.facts.whole_rail,
         samples_during("idle"),
     )
+
+
+def _sensor_lines(path: Path, device: str) -> list[tuple[str, str]]:
+    """The sensors' lines, each with what ran meanwhile; see `runner/processes.py`.
+
+    Raises:
+        DeviceError: a line is not one of them.
+    """
+    rows = []
+    content = read_file(path, DeviceError)
+    complete = content[: content.rfind(b"\n") + 1]  # the runner may be ended while it writes one
+    for number, text in enumerate(complete.splitlines(), 1):
+        try:
+            row = parse_json(text) if text.strip() else {"during": "", "line": ""}
+            during, line = row["during"], row["line"]
+            if not (isinstance(during, str) and isinstance(line, str)):
+                raise TypeError("a field is not a text")
+        except (ValueError, KeyError, TypeError) as e:
+            raise DeviceError(
+                f"line {number} of {device}'s sensors is damaged: {reason(e)}", MEASURE_AGAIN
+            ) from e
+        rows.append((during, line[:SENSOR_LINE]))
+    return rows
 
 
 def _accuracy(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.errors import ArtifactError, UsageError
+from edgenext.errors import UsageError
 from edgenext.export.gate import Gate
 from edgenext.export.onnx import call_size, onnx_graph, tensor_spec
 from edgenext.export.parity import (
@@ -31,6 +31,7 @@ from edgenext.formats.format import PACKAGE, Converter, function_of
 from edgenext.formats.onnx.session import tracer
 from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import Images, Session, filled, normalise
+from edgenext.graph.load import read_model
 from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET
@@ -87,7 +88,7 @@ def graph_of(checkpoint: Checkpoint, settings: ExportSettings) -> Graph:
         settings.form,
         (transform.size, transform.size),
         batch=settings.batch,
-        opset=settings.opset or DEFAULT_OPSET,
+        opset=DEFAULT_OPSET if settings.opset is None else settings.opset,
         pixels=transform if settings.pixels else None,
     )
     return Graph(
@@ -107,17 +108,11 @@ def read_graph(artifact: Artifact) -> Graph:
     """The graph inside an ONNX artifact.
 
     Raises:
-        ArtifactError: the file is not an ONNX graph.
+        ArtifactError: the file is not a valid ONNX graph.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-
     m = artifact.manifest
     source = {"artifact": artifact.path.name, "sha256": m.sha256}
-    try:
-        model = onnx.load(artifact.path)
-    except DecodeError as e:
-        raise ArtifactError(f"{artifact.path} is not an ONNX graph: {e}") from e
+    model = read_model(artifact.path)
     return Graph(model, m.arch, m.num_classes, m.labels, m.eval, m.form, m.target, source)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgenext.errors import UsageError
+from edgenext.export.settings import require_opset
 from edgenext.export.simplify import simplify
 from edgenext.formats.onnx.session import tensor_spec as tensor_spec
 from edgenext.options import DEFAULT_OPSET
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 """Names of the tensors in every exported graph at which parity is measured."""
-
-OPSETS = range(13, 24)
-"""The opsets that torch's TorchScript-based exporter writes and onnxruntime runs."""
 
 MAX_BATCH = 1024
 """Images a call; a larger graph would not fit into memory while it is traced."""
@@ -59,8 +57,7 @@ def onnx_graph(
 
     from edgenext.graph.forms import Deployable
 
-    if opset not in OPSETS:
-        raise UsageError(f"unsupported opset {opset}", f"Use {OPSETS[0]} to {OPSETS[-1]}")
+    require_opset(opset)
     if batch is not None and not 1 <= batch <= MAX_BATCH:
         raise UsageError(f"unsupported batch {batch}", f"Use 1 to {MAX_BATCH}, or dynamic")
     module = Deployable(network, form, *size, pixels).eval()

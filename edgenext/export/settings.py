@@ -25,6 +25,19 @@ from edgenext.options import (
 from edgenext.targets.scheme import FLOAT, SCHEMES
 from edgenext.targets.target import form_for, require_target
 
+OPSETS = range(13, 24)
+"""The opsets that torch's TorchScript-based exporter writes and onnxruntime runs."""
+
+
+def require_opset(opset: int) -> None:
+    """Refuse an opset that graphs cannot be written in.
+
+    Raises:
+        UsageError: as above.
+    """
+    if opset not in OPSETS:
+        raise UsageError(f"unsupported opset {opset}", f"Use {OPSETS[0]} to {OPSETS[-1]}")
+
 
 @dataclass(frozen=True)
 class ExportSettings:
@@ -118,6 +131,8 @@ def resolve(
             unsupported value of one; a scheme that the format does not support; a backbone or a
             free batch in a format without them.
     """
+    if options.opset is not None:
+        require_opset(options.opset)
     row = require_format(options.format, options.target)
     _require_options(row, options)
     converter = row.converter_for(options.format_options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,13 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import numpy as np
 
 from edgenext.errors import ArtifactError
 from edgenext.formats.format import FORMATS
+from edgenext.models.zoo import MAX_CLASSES, MAX_SIZE
 from edgenext.schema import Conversion, ExportResult, Manifest
 from edgenext.schema.seal import sealed
 from edgenext.system.files import publish, sha256_file, sha256_tree, staging, tree_size
+from edgenext.system.parsing import read_record
+from edgenext.system.reading import open_file
 from edgenext.system.sums import own_hash
 
 
@@ -61,6 +65,15 @@ class Artifact:
         )
 
 
+_written: set[str] = set()
+"""sha256 of what this process wrote."""
+
+
+def is_written_here(artifact: Artifact) -> bool:
+    """Whether this process wrote the artifact, and ran it to compare it with its network."""
+    return artifact.manifest.sha256 in _written
+
+
 def distinct_names(paths: Sequence[Path]) -> list[str]:
     """A distinct name for each file, numbered if a file is repeated.
 
@@ -97,7 +110,7 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 def manifest_path(path: Path) -> Path:
     """The path of the manifest of the file at `path`."""
-    return path.with_name(path.name + ".json")
+    return path.parent / f"{path.name}.json"
 
 
 COMPANIONS = {row.ending: row.companion for row in FORMATS.values() if row.companion}
@@ -178,6 +191,7 @@ def new_artifact(path: Path) -> Iterator[tuple[Path, Callable[[dict[str, Any]], 
                 files=content_files(staged),
                 **fields,
             )
+            _written.add(manifest.sha256)
             return Artifact(staged, write_manifest(staged, manifest), manifest.conversion)
 
         yield staged, describe
@@ -201,6 +215,45 @@ def save_artifact(path: Path, data: bytes, fields: dict[str, Any]) -> Artifact:
     return Artifact(path, artifact.manifest)
 
 
+MANIFEST_VERSION = 1
+"""The `schema_version` of manifests that this version reads."""
+MAX_ELEMENTS = 1 << 28
+"""Numbers in the largest input: 1 GiB in float32."""
+
+
+def check_manifest(manifest: Manifest, path: Path) -> None:
+    """Refuse a manifest by which no file can be run.
+
+    Raises:
+        ArtifactError: sizes, shapes, labels or numbers that no network has; the message names the
+            field.
+    """
+    field = next((name for name, valid in _checks(manifest) if not valid), "")
+    if field:
+        raise ArtifactError(
+            f"{path} is not a manifest: {field} is not that of an image classifier",
+            "Export the file again",
+        )
+
+
+def _checks(m: Manifest) -> Iterator[tuple[str, bool]]:
+    """Fields of a manifest, and whether each is valid."""
+    shape, t = m.input.shape, m.eval
+    channels = len(shape) == 4 and 3 in (shape[1], shape[3])
+    yield "input.shape", channels and all(n == -1 or n > 0 for n in shape)
+    yield "input.shape", math.prod(map(abs, shape)) <= MAX_ELEMENTS
+    yield "outputs", bool(m.outputs) and all(bool(output.shape) for output in m.outputs)
+    yield "num_classes", 0 < m.num_classes <= MAX_CLASSES
+    yield "labels", m.labels is None or len(m.labels) == m.num_classes
+    yield "eval.size", 0 < t.size <= MAX_SIZE
+    yield "eval.crop_pct", 0 < t.crop_pct <= 1
+    yield "eval.std", min(t.std) > 0
+    for name, tensor in (("input", m.input), *(("outputs", output) for output in m.outputs)):
+        zero_point, bits = tensor.zero_point or 0, np.dtype(tensor.dtype).itemsize * 8
+        yield f"{name}.scale", tensor.scale is None or tensor.scale > 0
+        yield f"{name}.zero_point", abs(zero_point) < 1 << bits
+
+
 HEAD_BYTES = 64
 """Bytes at the start of a file in which the magic bytes of its format are."""
 
@@ -216,7 +269,7 @@ def is_artifact(path: Path) -> bool:
         return any(row.package and (path / row.package).is_file() for row in FORMATS.values())
     if not path.is_file():
         return False
-    with path.open("rb") as f:
+    with open_file(path, ArtifactError) as f:
         head = f.read(HEAD_BYTES)
     return any(
         head[m.offset :].startswith(m.content) for row in FORMATS.values() for m in row.magic
@@ -241,12 +294,10 @@ def open_artifact(path: Path) -> Artifact:
             f"{path} has no manifest {manifest_file.name} beside it",
             "Make the file with `edgenext export` or `edgenext quantize`",
         )
-    try:
-        manifest = Manifest.model_validate_json(manifest_file.read_bytes())
-    except ValidationError as e:
-        first = e.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
-        raise ArtifactError(f"{manifest_file} is not a manifest: {field}: {first['msg']}") from e
+    manifest = read_record(
+        manifest_file, Manifest, "a manifest", error=ArtifactError, version=MANIFEST_VERSION
+    )
+    check_manifest(manifest, manifest_file)
     digest = content_sha256(path)
     if digest != manifest.sha256:
         raise ArtifactError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgenext.errors import InputError
 from edgenext.models import zoo
 from edgenext.system.files import cache_folder, write_text
+from edgenext.system.parsing import read_json
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +46,8 @@ def known_sha256(name: str, cache_dir: Path | None = None) -> str | None:
         return public
     path = record_path(name, cache_dir)
     try:
-        return str(json.loads(path.read_bytes())["sha256"])
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as e:
+        return str(read_json(path)["sha256"]) if path.is_file() else None
+    except (InputError, KeyError, TypeError) as e:
         raise InputError(f"cannot read the record {path}", "Delete it to start over") from e
 
 

@@ -111,8 +111,8 @@ def load_checkpoint(
     """
     if model is not None:
         zoo.arch(model)  # report an unknown name before reading any file
-    if num_classes is not None and num_classes < 1:
-        raise UsageError(f"a head needs at least one class, not {num_classes}")
+    if num_classes is not None:
+        zoo.check_classes(num_classes)
     if weights is None and model is None:
         model = zoo.DEFAULT_MODEL
     if random_weights:

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from edgenext.errors import DownloadError
+from edgenext.errors import DownloadError, InputError
 from edgenext.system.files import write_text
+from edgenext.system.parsing import read_json
 from edgenext.system.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -160,10 +161,12 @@ class Download:
     def _read_resume(self) -> tuple[str | None, int | None]:
         """The version and complete size of the `.part` file, if it is from this address."""
         try:
-            resume = json.loads(resume_path(self.part).read_bytes())
-            if resume["url"] == self.url and resume["version"]:
-                return str(resume["version"]), resume["total"]
-        except (OSError, ValueError, KeyError, TypeError):
+            resume = read_json(resume_path(self.part))
+            version, total = resume["version"], resume["total"]
+            known = isinstance(version, str) and isinstance(total, int | None)
+            if resume["url"] == self.url and version and known:
+                return version, total
+        except (InputError, KeyError, TypeError):
             log.debug("%s cannot be resumed", self.part)
         return None, None
 

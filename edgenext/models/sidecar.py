@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from edgenext.models.labels import label_of, require_distinct
 from edgenext.models.zoo import check_size
 from edgenext.options import with_exif
 from edgenext.schema import EvalTransform, Exif
+from edgenext.system.parsing import first_error, read_json
+from edgenext.system.reading import read_text
 
 
 class Sidecar(BaseModel):
@@ -40,22 +42,14 @@ def read_sidecar(weights: Path) -> Sidecar:
     """
     path = sidecar_path(weights)
     try:
-        sidecar = Sidecar.model_validate(json.loads(path.read_bytes()))
+        if not os.path.lexists(path):
+            return Sidecar()
+        sidecar = Sidecar.model_validate(read_json(path, CheckpointError))
         _override(EvalTransform(), sidecar.eval or {})
-    except FileNotFoundError:
-        return Sidecar()
     except ValidationError as e:
-        first = e.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise CheckpointError(
-            f"{path} is malformed{f' at {key}' if key else ''}: {first['msg']}"
-        ) from e
-    except OSError as e:
-        raise CheckpointError(f"cannot read {path}: {e.strerror}") from e
+        raise CheckpointError(f"{path} is malformed at {first_error(e)}") from e
     except UsageError as e:
         raise CheckpointError(f"{path} is malformed: {e.message}") from e
-    except ValueError as e:
-        raise CheckpointError(f"{path} is not JSON: {e}") from e
     return sidecar
 
 
@@ -99,12 +93,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: it cannot be read, is not UTF-8 text, has an empty label, or has one twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except OSError as e:
-        raise DataError(f"cannot read the labels file {path}: {e.strerror}") from e
-    except UnicodeDecodeError as e:
-        raise DataError(f"the labels file {path} is not UTF-8 text") from e
+    lines = read_text(path, DataError).rstrip().splitlines()
     labels = tuple(map(label_of, lines))
     if not labels or "" in labels:
         line_number = labels.index("") + 1 if labels else 1

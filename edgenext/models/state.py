@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import CheckpointError
 from edgenext.models.timm_names import is_timm, published_name
-from edgenext.models.zoo import IMAGENET_CLASSES, arch_table, create_model
+from edgenext.models.zoo import IMAGENET_CLASSES, MAX_CLASSES, arch_table, create_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +48,13 @@ def find_state(root: Any, path: Path, key: str | None = None) -> State:
             f"It has the keys {list_names(map(str, root))}" if root else "It is an empty dict",
         )
     state = _strip_prefixes(state)
+    if unusable := [name for name, tensor in state.items() if not _is_stored(tensor)]:
+        raise CheckpointError(
+            f"{path} has tensors that are larger than what is stored of them: "
+            f"{list_names(unusable)}"
+        )
+    if (classes := head_classes(state) or 0) > MAX_CLASSES:
+        raise CheckpointError(f"{path} has a head of {classes} classes, more than {MAX_CLASSES}")
     return {published_name(k): v for k, v in state.items()} if is_timm(state) else state
 
 
@@ -164,6 +171,17 @@ def float32_state(state: State, arch: str, path: Path) -> State:
             "Its training diverged, or the file is damaged",
         )
     return out
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    """Whether all elements of a tensor are in the file: a stride of 0 can claim any size."""
+    import torch
+
+    if tensor.is_nested:
+        return False
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return True  # refused by `float32_state`
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _is_plain(tensor: Tensor) -> bool:

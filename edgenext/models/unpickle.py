@@ -11,8 +11,10 @@ import re
 import warnings
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED
 
 from edgenext.errors import CheckpointError
+from edgenext.system.reading import open_file, open_zip, reason
 
 ALLOWED_GLOBALS = (
     "argparse.Namespace",
@@ -68,12 +70,12 @@ def _start(path: Path) -> bytes:
         CheckpointError: the file cannot be read, or is empty.
     """
     try:
-        with path.open("rb") as f:
+        if not path.exists():
+            raise CheckpointError(f"the weights file {path} does not exist")
+        if path.is_dir():
+            raise CheckpointError(f"{path} is a folder", "Give the weights file inside it")
+        with open_file(path, CheckpointError) as f:
             start = f.read(16)
-    except FileNotFoundError as e:
-        raise CheckpointError(f"the weights file {path} does not exist") from e
-    except IsADirectoryError as e:
-        raise CheckpointError(f"{path} is a folder", "Give the weights file inside it") from e
     except OSError as e:
         raise CheckpointError(f"cannot read {path}: {e.strerror}") from e
     if not start:
@@ -82,12 +84,11 @@ def _start(path: Path) -> bytes:
 
 
 def _read_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError) as e:
+    except Exception as e:  # shapes that torch cannot hold can end in any exception
         raise CheckpointError(
             f"{path} is cut short or damaged: {_one_line(e)}", "Copy or download it again"
         ) from e
@@ -97,12 +98,35 @@ def _read_torch(path: Path) -> Any:
     import torch
 
     allowed: list[Any] = [(Inert, name) for name in ALLOWED_GLOBALS]
+    _require_stored(path)
     try:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and TorchScript; see below
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # a hostile or damaged file can end in any exception
         raise _refusal(path, str(e)) from e
+
+
+def _require_stored(path: Path) -> None:
+    """Refuse a zip with compressed members: torch writes none, and they could fill the memory.
+
+    Raises:
+        CheckpointError: as above, or the zip's directory is damaged.
+    """
+    with open_file(path, CheckpointError) as file:
+        if file.read(2) != b"PK":
+            return
+        try:
+            with open_zip(file) as archive:
+                sizes = [(m.compress_type, m.compress_size, m.file_size) for m in archive.filelist]
+        except (ValueError, OSError) as e:
+            raise CheckpointError(
+                f"{path} is cut short or damaged: {reason(e)}", "Copy or download it again"
+            ) from e
+    if any(kind != ZIP_STORED or stored != size for kind, stored, size in sizes):
+        raise CheckpointError(
+            f"{path} is not a weights file: its content is compressed", "Save it with torch.save"
+        )
 
 
 def _refusal(path: Path, reason: str) -> CheckpointError:

@@ -17,6 +17,8 @@ DEFAULT_MODEL = "edgenext_small"
 IMAGENET_CLASSES = 1000
 MIN_SIZE = 32
 """The smallest side in pixels: the network halves it five times."""
+MAX_CLASSES = 1_000_000
+"""The most outputs of a head: far above every published data set's, far below memory."""
 MAX_SIZE = 4096
 """The largest side in pixels: above it, one image's tensors do not fit into memory."""
 
@@ -107,11 +109,24 @@ def create_model(
     """
     from edgenext.models.network import EdgeNeXt
 
-    if num_classes < 1:
-        raise UsageError(f"a head needs at least one class, not {num_classes}")
+    check_classes(num_classes)
     if not 0 <= drop_path < 1:
         raise UsageError(f"drop_path must be at least 0 and below 1, not {drop_path}")
     return EdgeNeXt(arch(name), num_classes, drop_path, features_only)
+
+
+def check_classes(num_classes: int) -> None:
+    """Check that a head can have this many classes.
+
+    Raises:
+        UsageError: it is below 1 or above a million.
+    """
+    if num_classes < 1:
+        raise UsageError(f"a head needs at least one class, not {num_classes}")
+    if num_classes > MAX_CLASSES:
+        raise UsageError(
+            f"a head of {num_classes} classes is too large", f"Use at most {MAX_CLASSES}"
+        )
 
 
 def check_size(height: int, width: int) -> None:

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edgenext.errors import InputError, UsageError
+from edgenext.errors import UsageError
 from edgenext.graph.sites import Kind
 from edgenext.schema import Record
 from edgenext.schema.validation import validated
+from edgenext.system.parsing import parse_toml
+from edgenext.system.reading import read_text
 from edgenext.targets.scheme import SCHEMES
 from edgenext.targets.target import recipe_text, require_runnable
 
@@ -135,10 +136,7 @@ def load_recipe(target: str, scheme: str = "w8a8-static", file: Path | None = No
     if file is None:
         require_runnable(target, scheme)
         return parse_recipe(recipe_text(target, scheme), f"targets/{target}/{scheme}.toml")
-    try:
-        recipe = parse_recipe(file.read_text("utf-8"), f"the recipe {file}")
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"cannot read the recipe {file}: {e}") from e
+    recipe = parse_recipe(read_text(file), f"the recipe {file}")
     require_runnable(recipe.target, recipe.scheme)
     return recipe
 
@@ -150,11 +148,7 @@ def parse_recipe(text: str, source: str) -> Recipe:
         InputError: not TOML.
         UsageError: an unknown or missing key, a missing section, or an invalid value.
     """
-    try:
-        values: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
-        raise InputError(f"{source} is not TOML: {e}") from e
-    recipe = validated(Recipe, values, source)
+    recipe = validated(Recipe, parse_toml(text, source), source)
     for section in SCHEMES[recipe.scheme].sections if recipe.scheme in SCHEMES else ():
         if getattr(recipe, section) is None:
             raise UsageError(

@@ -7,6 +7,7 @@ what other layers could compensate.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from edgenext.errors import UsageError
+from edgenext.errors import InputError, UsageError
 from edgenext.formats.onnx.session import inference_session
 from edgenext.graph.sites import KINDS, find_sites, match_sites
 from edgenext.metrics.fidelity import fidelity
@@ -30,6 +31,7 @@ from edgenext.quantize.recipe import Recipe, Sites
 from edgenext.quantize.static import PreparedGraph, prepare_graph, quantize_prepared
 from edgenext.schema import SiteEffect, SiteRow
 from edgenext.system.files import write_text
+from edgenext.system.parsing import read_json
 from edgenext.system.progress import Progress, quiet
 from edgenext.targets.scheme import CALIBRATED
 
@@ -177,10 +179,9 @@ class _RowCache:
         self._entries: dict[str, Any] = {}
         if path.is_file():
             # a damaged cache costs time, not correctness
-            try:
-                self._entries = json.loads(path.read_text())
-            except ValueError:
-                self._entries = {}
+            with contextlib.suppress(InputError):
+                entries = read_json(path)
+                self._entries = entries if isinstance(entries, dict) else {}
 
     def effect(self, name: str, measure: Callable[[], SiteEffect]) -> SiteEffect:
         return self._entry(name, SiteEffect, measure)

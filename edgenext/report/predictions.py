@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,12 @@ from numpy.typing import NDArray
 
 from edgenext.errors import InputError
 from edgenext.metrics.top_two import TopTwo
-from edgenext.system.files import atomic_path
+from edgenext.system.arrays import read_arrays, write_arrays
 
 PREDICTIONS = "predictions.npz"
+LABELS = "labels"
+FIELDS = {"first": "i", "second": "i", "margin": "f"}
+"""Of each artifact an array `<field>/<name>`, of a kind of number: integers or floats."""
 MAX_BYTES = 1 << 28
 """The largest file that is read, inflated: 20 artifacts on a million images."""
 REMEDY = "Delete it to write the report without it, or run `edgenext run` again"
@@ -32,23 +34,17 @@ class RunPredictions:
 def save_predictions(run_dir: Path, predictions: RunPredictions) -> Path:
     """Write `predictions.npz`: 12 bytes an image and artifact before compression; its path.
 
-    Of A artifacts and N images it has the arrays `names` (A), `labels` (N int32), `first` and
-    `second` (A×N int32) and `margin` (A×N float32).
+    Of N images it has the array `labels` (N int32), and of each artifact `first/<name>`,
+    `second/<name>` (N int32) and `margin/<name>` (N float32).
 
     Raises:
         OutputError: it cannot be written.
     """
-    best = predictions.by_name.values()
-    arrays = {
-        "names": np.array(list(predictions.by_name), np.str_),
-        "labels": predictions.labels.astype(np.int32),
-        "first": np.stack([top.first for top in best]),
-        "second": np.stack([top.second for top in best]),
-        "margin": np.stack([top.margin for top in best]),
-    }
+    arrays: dict[str, NDArray[Any]] = {LABELS: predictions.labels.astype(np.int32)}
+    for name, best in predictions.by_name.items():
+        arrays |= {f"{field}/{name}": getattr(best, field) for field in FIELDS}
     path = run_dir / PREDICTIONS
-    with atomic_path(path) as temporary, temporary.open("wb") as f:
-        np.savez_compressed(f, allow_pickle=False, **arrays)
+    write_arrays(path, arrays)
     return path
 
 
@@ -61,41 +57,31 @@ def load_predictions(run_dir: Path) -> RunPredictions | None:
     path = run_dir / PREDICTIONS
     if not path.exists():
         return None
-    arrays = _read(path)
-    expected = {"names": "U", "labels": "i", "first": "i", "second": "i", "margin": "f"}
-    kinds = {name: array.dtype.kind for name, array in arrays.items()}
-    if kinds != expected:
-        raise InputError(f"{path} does not hold predictions: it has other arrays", REMEDY)
-    names, labels = arrays["names"], arrays["labels"]
-    shapes = {arrays[name].shape for name in ("first", "second", "margin")}
-    if names.ndim != 1 or labels.ndim != 1 or shapes != {(len(names), len(labels))}:
-        raise InputError(
-            f"{path} does not hold predictions: for {names.size} files and {labels.size} images "
-            f"it has {' and '.join('×'.join(map(str, shape)) for shape in sorted(shapes))}",
-            REMEDY,
-        )
-    if not np.isfinite(arrays["margin"]).all() or (arrays["margin"] < 0).any():
-        raise InputError(f"{path} has margins that are no distances", REMEDY)
-    by_name = {
-        str(name): TopTwo(
-            first=arrays["first"][i].astype(np.int32),
-            second=arrays["second"][i].astype(np.int32),
-            margin=arrays["margin"][i].astype(np.float32),
-        )
-        for i, name in enumerate(names)
-    }
+    try:
+        arrays = read_arrays(path, limit=MAX_BYTES)
+    except InputError as e:
+        raise InputError(f"{path} does not hold predictions: {e.message}", REMEDY) from e
+    labels = arrays.pop(LABELS, None)
+    if labels is None or labels.ndim != 1 or labels.dtype.kind != "i":
+        raise InputError(f"{path} does not hold an integer label for each image", REMEDY)
+    names = dict.fromkeys(key.partition("/")[2] for key in arrays)
+    by_name = {name: _best(path, arrays, name, len(labels)) for name in names}
     return RunPredictions(by_name, labels.astype(np.int64))
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an npz file, of a bounded size; nothing in it is unpickled."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            raise ValueError(f"it inflates to {size >> 20} MiB")
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except Exception as e:  # a damaged file can make zipfile and numpy raise anything
-        reason = " ".join(str(e).split()) or type(e).__name__
-        raise InputError(f"{path} does not hold predictions: {reason}", REMEDY) from e
+def _best(path: Path, arrays: Mapping[str, NDArray[Any]], name: str, n: int) -> TopTwo:
+    """The predictions of one artifact for N images."""
+    for field, kind in FIELDS.items():
+        array = arrays.get(f"{field}/{name}")
+        if array is None or array.shape != (n,) or array.dtype.kind != kind:
+            raise InputError(
+                f"{path} has no {field} of {name or 'an artifact'} for {n} labels", REMEDY
+            )
+    margin = arrays[f"margin/{name}"]
+    if not np.isfinite(margin).all() or (margin < 0).any():
+        raise InputError(f"{path} has margins of {name} that are no distances", REMEDY)
+    return TopTwo(
+        first=arrays[f"first/{name}"].astype(np.int32),
+        second=arrays[f"second/{name}"].astype(np.int32),
+        margin=margin.astype(np.float32),
+    )

@@ -115,7 +115,8 @@ class SearchReport(Record):
     None if the measured drop itself is not below the budget. `least_images` is how many images in
     each half can show the budget for a file that changes no answer, None if no number can;
     `expected_images` the same for one that loses and gains 0.5 % each. `noise_floor` is that of the
-    latencies, as in `NoiseFloor`. `path` is that of the chosen file, relative to the folder of `-o`.
+    latencies, as in `NoiseFloor`. `path` is that of the chosen file, relative to the folder of
+    `-o`.
     """
 
     model: str

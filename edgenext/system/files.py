@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgenext.errors import InputError, OutputError
+from edgenext.system.reading import open_file
 from edgenext.system.temporary import temporary_file, temporary_folder
 
 
@@ -22,11 +23,11 @@ def sha256_file(path: Path) -> str:
     Raises:
         InputError: the file cannot be read.
     """
-    try:
-        with path.open("rb") as f:
+    with open_file(path) as f:
+        try:
             return hashlib.file_digest(f, "sha256").hexdigest()
-    except OSError as e:
-        raise InputError(f"cannot read {path}: {e.strerror}") from e
+        except OSError as e:
+            raise InputError(f"cannot read {path}: {e.strerror}") from e
 
 
 def sha256_tree(path: Path) -> str:

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from edgenext.errors import CheckpointError, UsageError
 from edgenext.models.unpickle import read_weights_file
 from edgenext.schema import Record
 from edgenext.system.files import write_bytes
+from edgenext.system.reading import reason
 from edgenext.train.ema import Ema
 from edgenext.train.recipe import EpochReport, TrainRecipe
 
 FILE = "checkpoint.pth"
+_EPOCH = TypeAdapter(EpochReport)
 
 
 @dataclass
@@ -79,13 +82,32 @@ def restore_checkpoint(run: TrainingState, path: Path) -> None:
         run.network.load_state_dict(state["model"])
         run.ema.network.load_state_dict(state["model_ema"])
         run.optimizer.load_state_dict(state["optimizer"])
-        run.history = [EpochReport(**e) for e in state["history"]]
+        _require_optimizer_fits(run.optimizer)
+        run.history = [_EPOCH.validate_python(e) for e in state["history"]]
+        if state["epoch"] != run.epoch:
+            raise ValueError(f"it has {run.epoch} reports of {state['epoch']} epochs")
         torch.set_rng_state(rng)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as e:
+    except UsageError:
+        raise
+    except Exception as e:  # torch raises anything for states that are not of its own making
         raise CheckpointError(
-            f"training cannot resume from {path}: {str(e).splitlines()[0]}",
+            f"training cannot resume from {path}: {reason(e)[:200]}",
             "Train without --resume to start anew",
         ) from e
+
+
+def _require_optimizer_fits(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse averages of other shapes than their parameters': torch fails at the next step only.
+
+    Raises:
+        ValueError: as above.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            for name, value in optimizer.state.get(parameter, {}).items():
+                shape = tuple(value.shape) if isinstance(value, Tensor) else None
+                if shape not in ((), tuple(parameter.shape)):
+                    raise ValueError(f"the optimizer's {name} does not fit its parameter")
 
 
 def _require_same_run(run: TrainingState, state: dict[str, Any], path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(InputError) as error:
         load_summary(tmp_path)
-    assert "latency_ms.p50: Input should be a finite number" in one_line(error)
+    assert "it has nan instead of a finite number" in one_line(error)
 
 
 def test_a_summary_of_a_later_version(tmp_path: Path) -> None:
@@ -132,7 +132,9 @@ def other_sizes(folder: Path) -> None:
 def no_margins(folder: Path) -> None:
     save_predictions(folder, predictions_of(logits(50)))
     arrays = dict(np.load(folder / "predictions.npz"))
-    saved_arrays(folder, **arrays | {"margin": arrays["margin"] * np.float32("nan")})
+    saved_arrays(
+        folder, **arrays | {f"margin/{INT8}": arrays[f"margin/{PLAIN}"] * np.float32("nan")}
+    )
 
 
 def an_array_of_logits(folder: Path) -> None:

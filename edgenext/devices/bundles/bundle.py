@@ -14,12 +14,12 @@ from pydantic import ValidationError
 
 from edgenext.devices.bundles.results import JOB_FILE, RESULTS_FOLDER
 from edgenext.devices.job import DeviceJob, JobArtifact, JobImages
-from edgenext.devices.protocol import first_error
 from edgenext.devices.request import input_spec
 from edgenext.errors import ArtifactError, OutputError, UsageError
 from edgenext.formats.artifact import Artifact, content_sha256, write_manifest
 from edgenext.formats.session import Images
 from edgenext.system.files import publish, staging
+from edgenext.system.parsing import first_error
 from edgenext.system.sums import SUMS, write_sums
 
 IMAGES_FILE = "images.u8"

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from edgenext.devices.job import DeviceJob, JobImages
 from edgenext.devices.protocol import (
@@ -19,7 +18,6 @@ from edgenext.devices.protocol import (
     DoneEvent,
     Event,
     RunnerRecord,
-    first_error,
     parse_line,
     record_events,
 )
@@ -28,6 +26,8 @@ from edgenext.errors import DeviceError
 from edgenext.formats.artifact import Artifact, content_sha256
 from edgenext.formats.session import Images
 from edgenext.system.files import sha256_file
+from edgenext.system.parsing import read_record
+from edgenext.system.reading import open_file
 
 JOB_FILE = "job.json"
 RESULTS_FILE = "results.jsonl"
@@ -52,7 +52,7 @@ def read_results(
         DeviceError: the results are incomplete, were changed, are of another job, other artifacts
             or other images, or are links.
     """
-    folder, record = _folder(path), read_record(path)
+    folder, record = _folder(path), read_runner_record(path)
     job = _read_job(folder / JOB_FILE)
     _check_artifacts(job, record, artifacts)
     _check_images(job.images, images)
@@ -80,7 +80,7 @@ def read_job(path: Path) -> DeviceJob:
     return _read_job(_folder(path) / JOB_FILE)
 
 
-def read_record(path: Path) -> RunnerRecord:
+def read_runner_record(path: Path) -> RunnerRecord:
     """The lines that a runner wrote, verified to be whole and of the job beside them.
 
     Raises:
@@ -128,10 +128,7 @@ def _check_regular(path: Path) -> None:
 
 def _read_job(path: Path) -> DeviceJob:
     _check_regular(path)
-    try:
-        return DeviceJob.model_validate_json(path.read_bytes(), strict=True)
-    except ValidationError as e:
-        raise DeviceError(f"{path} is not a job: {first_error(e)}", COPY_AGAIN) from e
+    return read_record(path, DeviceJob, "a job", error=DeviceError, remedy=COPY_AGAIN, strict=True)
 
 
 def _read_lines(path: Path) -> RunnerRecord:
@@ -141,7 +138,7 @@ def _read_lines(path: Path) -> RunnerRecord:
 
     def events() -> Iterator[Event]:
         nonlocal hash_of_all
-        with path.open("rb") as file:
+        with open_file(path, DeviceError) as file:
             while line := file.readline(MAX_LINE + 1):
                 if not line.endswith(b"\n"):
                     raise DeviceError(

@@ -31,10 +31,10 @@ TIMINGS = re.compile(
     rf"Inference timings in us: Init: ({N}), First inference: ({N}), "
     rf"Warmup \(avg\): ({N}), Inference \(avg\): ({N})"
 )
-MEMORY = re.compile(rf"Memory footprint delta [^\n]*\(MB\): init=({N}) overall=({N})")
-PEAK = re.compile(rf"Overall peak memory footprint \(MB\)[^\n:]*: ({N})")
+MEMORY = re.compile(rf"Memory footprint delta [^\n]{{0,200}}\(MB\): init=({N}) overall=({N})")
+PEAK = re.compile(rf"Overall peak memory footprint \(MB\)[^\n:]{{0,200}}: ({N})")
 REPLACING = re.compile(
-    r"Replacing (\d{1,9})(?: out of (\d{1,9}))? node\(s\) with delegate \(([^)\n]*)\) node"
+    r"Replacing (\d{1,9})(?: out of (\d{1,9}))? node\(s\) with delegate \(([^)\n]{0,200})\) node"
     r"(?:, yielding (\d{1,9}) partitions)?"
 )
 APPLIED = re.compile(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from edgenext.devices.job import LONGEST
+from edgenext.devices.link import printable
 from edgenext.devices.request import DeviceRequest, input_spec, is_int8
 from edgenext.devices.runners import benchmark_model, trtexec
 from edgenext.errors import DeviceError, UsageError
@@ -142,6 +145,7 @@ class TrtexecTool:
             raise DeviceError(f"trtexec wrote no times of {artifact.name}: {e}") from e
         if not samples_ms:
             raise DeviceError(f"trtexec timed nothing of {artifact.name} after the warm-up")
+        _check_times(artifact, all_ms)
         runtime = f"TensorRT {log.version or self._version}".strip()
         return ToolRound(tuple(samples_ms), runtime, first_ms=all_ms[0], unit="tensorrt")
 
@@ -151,10 +155,15 @@ class TrtexecTool:
             outputs = trtexec.parse_outputs(data.decode(errors="replace"))
         except ValueError as e:
             raise DeviceError(f"trtexec wrote no outputs of {artifact.name}: {e}") from e
-        name = artifact.manifest.outputs[0].name
+        name, classes = artifact.manifest.outputs[0].name, artifact.manifest.num_classes
         if name not in outputs:
-            raise DeviceError(f"trtexec wrote {', '.join(outputs)}, not {name}, of {artifact.name}")
-        return outputs[name].astype(np.float32).reshape(-1, artifact.manifest.num_classes)
+            others = printable(", ".join(outputs))[:80]
+            raise DeviceError(f"trtexec wrote {others}, not {name}, of {artifact.name}")
+        values = outputs[name]
+        if values.size == 0 or values.size % classes:
+            raise DeviceError(f"trtexec wrote {values.size} logits of {artifact.name}")
+        with np.errstate(over="ignore"):  # refused where the logits are read
+            return values.astype(np.float32).reshape(-1, classes)
 
 
 class BenchmarkModelTool:
@@ -215,6 +224,7 @@ class BenchmarkModelTool:
         typical_ms = log.runs and (log.runs.median_ms or log.runs.mean_ms)
         if not typical_ms:
             raise _tool_error("benchmark_model", artifact, log.errors)
+        _check_times(artifact, (typical_ms, log.first_ms or typical_ms, 1 + abs(log.init_ms or 0)))
         unit, units = self._placement(log)
         return ToolRound(
             (typical_ms,),
@@ -244,13 +254,20 @@ class BenchmarkModelTool:
     def read_logits(self, artifact: Artifact, data: bytes) -> Logits:
         """See `VendorTool`."""
         spec, classes = artifact.manifest.outputs[0], artifact.manifest.num_classes
-        stored = np.frombuffer(data, np.dtype(spec.dtype).newbyteorder("<"))
-        if len(stored) == 0 or len(stored) % classes:
+        dtype = np.dtype(spec.dtype).newbyteorder("<")
+        if len(data) == 0 or len(data) % (dtype.itemsize * classes):
             raise DeviceError(f"benchmark_model wrote {len(data)} bytes of logits")
+        stored = np.frombuffer(data, dtype)
         values = stored.astype(np.float32)
         if spec.scale is not None:
             values = (values - (spec.zero_point or 0)) * np.float32(spec.scale)
         return values.reshape(-1, classes)
+
+
+def _check_times(artifact: Artifact, times_ms: Sequence[float]) -> None:
+    """Refuse times that nothing takes."""
+    if not all(0 < ms <= LONGEST for ms in times_ms):
+        raise DeviceError(f"the device reports a time that {artifact.name} cannot take")
 
 
 def _tool_error(tool: str, artifact: Artifact, errors: tuple[str, ...]) -> DeviceError:

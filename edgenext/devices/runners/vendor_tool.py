@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenext.devices.link import DeviceLink, DeviceTask
+from edgenext.devices.link import NUMBER, DeviceLink, DeviceTask, printable
 from edgenext.devices.protocol import ArtifactMeasurements, ReadyEvent, ReadyFacts, RunnerRecord
 from edgenext.devices.request import DeviceRequest, input_spec
 from edgenext.devices.runners.benchmark_model import DOWNLOAD
@@ -33,6 +33,9 @@ from edgenext.formats.session import ArtifactSession
 from edgenext.schema import DeviceFacts, Environment
 from edgenext.system.progress import Progress
 from edgenext.system.temporary import scratch_folder
+
+MAX_STEP = 1 << 26
+"""Characters that a step of the script may print."""
 
 
 def tool_for(request: DeviceRequest) -> VendorTool | None:
@@ -209,16 +212,23 @@ def _write_inputs(request: DeviceRequest, artifact: Artifact, path: Path) -> Pat
 
 
 def read_steps(lines: Iterator[str], nonce: str) -> Iterator[ScriptStep]:
-    """The steps of a script, from the lines of its output."""
-    mark, text = f"== {nonce} ", list[str]()
+    """The steps of a script, from the lines of its output.
+
+    Raises:
+        DeviceError: a step printed more than any tool does.
+    """
+    mark, text, size = f"== {nonce} ", list[str](), 0
     words: tuple[str, ...] = ()
     for line in lines:
         if line.startswith(mark):
             if words:
                 yield ScriptStep(words, "\n".join(text))
-            words, text = tuple(line.removeprefix(mark).split()), []
+            words, text, size = tuple(line.removeprefix(mark).split()), [], 0
         else:
             text.append(line)
+            size += len(line)
+            if size > MAX_STEP:
+                raise DeviceError(f"the device printed more than {MAX_STEP >> 20} MiB in one step")
     if words:
         yield ScriptStep(words, "\n".join(text))
 
@@ -253,11 +263,22 @@ def _read_step(
     elif word == "end" and second and second[-1].ended_s is None:
         second[-1] = replace(second[-1], ended_s=float(arguments[1]))
     elif word == "end" and of_one and of_one[-1].ended_s is None:
-        of_one[-1] = replace(of_one[-1], ended_s=float(arguments[1]))
+        of_one[-1] = replace(of_one[-1], ended_s=float(_number(step, device)))
     elif word == "logits" and request.images:
-        progress(f"evaluating {names[sha256]}", int(arguments[1]), len(request.images))
+        progress(f"evaluating {names[sha256]}", _number(step, device), len(request.images))
     elif word == "prepare" and "FAILED" in step.text:
         tool.read_round(artifact, step.text)  # raises the tool's error
+
+
+def _number(step: ScriptStep, device: str) -> int:
+    """The number in the first line of a step, behind the artifact."""
+    text = step.words[2] if len(step.words) > 2 else ""
+    if not NUMBER.fullmatch(text):
+        raise DeviceError(
+            f"{device} gave an invalid line: {printable(' '.join(step.words))[:80]!r}",
+            "Run the same command again",
+        )
+    return int(text)
 
 
 def _fetch_logits(
@@ -271,14 +292,15 @@ def _fetch_logits(
     """Fetch the outputs of all images, and write their logits as our runner does."""
     assert request.images is not None  # noqa: S101 - the caller has checked it
     sha256 = artifact.manifest.sha256
-    sizes = [int(word) for word in link.text(job, f"sizes-{sha256[:16]}").split()]
-    if len(sizes) != len(request.images):
+    words = link.text(job, f"sizes-{sha256[:16]}").split()
+    sizes = [int(word) for word in words if NUMBER.fullmatch(word)]
+    if not len(sizes) == len(words) == len(request.images):
         raise DeviceError(f"{request.device.name} gave {len(sizes)} outputs of {artifact.name}")
     link.pull(job, f"all-{sha256[:16]}", folder / "all")
-    data, start, rows = (folder / "all").read_bytes(), 0, []
-    for size in sizes:
-        rows.append(tool.read_logits(artifact, data[start : start + size])[:1])
-        start += size
+    with (folder / "all").open("rb") as file:
+        rows = [tool.read_logits(artifact, file.read(size))[:1] for size in sizes]
+    if any(len(row) == 0 for row in rows):
+        raise DeviceError(f"{request.device.name} gave an empty output of {artifact.name}")
     np.concatenate(rows).astype("<f4").tofile(folder / f"logits-{sha256}.f32")
 
 

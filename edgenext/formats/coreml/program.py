@@ -9,7 +9,6 @@ fuses operators and so rounds less often, differs in the last bits.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import warnings
 from collections import Counter
@@ -27,6 +26,7 @@ from edgenext.errors import ArtifactError, RuntimeFailedError
 from edgenext.formats.coreml.arguments import Arguments, Op, Value
 from edgenext.formats.coreml.ops import OPS
 from edgenext.formats.session import needed, one_line
+from edgenext.system.parsing import read_json
 
 DTYPES = {
     "bool": torch.bool,
@@ -81,13 +81,11 @@ def read_program(package: Path) -> tuple[Any, Any]:
     """
     ct = preload()
     try:
-        manifest = json.loads((package / "Manifest.json").read_bytes())
+        manifest = read_json(package / "Manifest.json", ArtifactError)
         root = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
         if not (package / "Data" / root).is_file():
-            raise FileNotFoundError(f"Data/{root} is missing")
-    except OSError as e:
-        raise ArtifactError(f"{package} is not a Core ML package: {e.strerror or e}") from e
-    except (ValueError, KeyError, TypeError) as e:
+            raise ArtifactError(f"{package} is not a Core ML package: Data/{root} is missing")
+    except (KeyError, TypeError) as e:
         raise ArtifactError(f"{package} is not a Core ML package: Manifest.json is broken") from e
     load = ct.converters.mil.frontend.milproto.load.load
     weights = package / "Data" / "com.apple.CoreML" / "weights"

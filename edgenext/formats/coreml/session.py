@@ -21,7 +21,10 @@ from edgenext.system.threads import torch_threads
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
 
-__all__ = ["CoreMLSession", "inspect", "open_session", "preload"]
+__all__ = ["ISOLATED", "CoreMLSession", "inspect", "open_session", "preload"]
+
+ISOLATED = False
+"""The interpreter is Python: a file cannot crash it."""
 
 
 class CoreMLSession(ArtifactSession):

@@ -14,6 +14,7 @@ from edgenext.errors import RuntimeFailedError
 from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed, one_line
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.system.native_output import native_output_hidden
+from edgenext.system.reading import open_file
 
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
@@ -50,7 +51,7 @@ def _program(path: Path) -> Any:
     """
     runtime = preload()
     try:
-        with path.open("rb") as file:
+        with open_file(path, RuntimeFailedError) as file:
             head = file.read(IDENTIFIER.stop)
         if head[IDENTIFIER] != b"ET12":
             raise RuntimeFailedError(f"{path.name} is not an ExecuTorch program")

@@ -18,6 +18,7 @@ from edgenext.errors import EdgenextError, RuntimeFailedError
 from edgenext.formats.onnx.session import tensor_spec
 from edgenext.formats.qnn.socs import DEFAULT_SOC, require_soc
 from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed, one_line
+from edgenext.graph.load import read_model
 from edgenext.schema import Evidence, Manifest
 from edgenext.system.native_output import native_output_hidden
 
@@ -142,13 +143,7 @@ def _read(path: Path) -> onnx.ModelProto:
     Raises:
         RuntimeFailedError: the file is not ONNX.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        return onnx.load(path)
-    except (DecodeError, OSError) as e:
-        raise RuntimeFailedError(f"{path.name} is not an ONNX graph: {e}") from e
+    return read_model(path, RuntimeFailedError)
 
 
 def compiled_for(path: Path) -> str:

@@ -1,0 +1,313 @@
+"""Sessions of files of unknown origin, in a process of their own: a native crash becomes an error.
+
+`python -m edgenext.formats.isolated_session` is that process. It reads requests on stdin and
+answers on stdout: a line of JSON, then the bytes of the arrays that it announces. The first request
+opens the file; `infer` and `trace` take a prepared batch. The process ends with its input or its
+parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenext import errors
+from edgenext.errors import EdgenextError, RuntimeCrashedError, RuntimeFailedError
+from edgenext.formats.artifact import Artifact, is_written_here
+from edgenext.formats.runtimes import open_session, runtime_of
+from edgenext.formats.session import ArtifactSession, Logits, Session, Traceable
+from edgenext.schema import Manifest
+from edgenext.system.processes import die_with_parent, package_path, signal_name
+
+_log = logging.getLogger(__name__)
+
+COMMAND = (sys.executable, "-P", "-m", "edgenext.formats.isolated_session")
+"""-P: a file called numpy.py in the user's folder is not imported."""
+ANSWER_S = 600.0
+"""A runtime without an answer after this time hangs."""
+EXIT_S = 5.0
+STDERR_LINES = 3
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def open_isolated(artifact: Artifact, threads: int, target: str = "") -> Session:
+    """Load an artifact, in a process of its own unless this process wrote it.
+
+    A file that this process wrote was run here already, when it was compared with its network.
+    Runtimes that are Python, whose modules say `ISOLATED = False`, cannot crash.
+
+    Args:
+        artifact: an opened artifact.
+        threads: inside an operator.
+        target: see `runtimes.runtime_of`.
+
+    Raises:
+        ArtifactError: no runtime for the format.
+        MissingDependencyError: the runtime is not installed.
+        RuntimeCrashedError: the runtime crashed, on this file or on a batch.
+        RuntimeFailedError: the runtime rejects the file.
+    """
+    isolated = getattr(runtime_of(artifact.manifest, target), "ISOLATED", True)
+    if not isolated or is_written_here(artifact):
+        return open_session(artifact, threads, target)
+    process = SessionProcess(artifact, threads, target)
+    kind = TraceableIsolatedSession if process.opened["traceable"] else IsolatedSession
+    return kind(artifact.manifest, process)
+
+
+_survived: set[tuple[str, str]] = set()
+"""sha256 and target of files that have been run without a crash."""
+
+
+def require_no_crash(artifact: Artifact, target: str = "") -> None:
+    """Run a file once in a process of its own, before its graph is used in this one.
+
+    Other failures are not reported: they follow in this process, with their own message.
+
+    Raises:
+        RuntimeCrashedError: the runtime crashed.
+    """
+    key = (artifact.manifest.sha256, target)
+    if key in _survived:
+        return
+    spec, size = artifact.manifest.input, artifact.manifest.eval.size
+    try:
+        session = open_isolated(artifact, 1, target)
+        if isinstance(session, IsolatedSession):
+            sides = spec.shape[1:3] if spec.channels_last else spec.shape[2:4]
+            height, width = (side if side > 0 else size for side in sides)
+            images = np.zeros((session.batch or 1, height, width, 3), np.uint8)
+            session.infer(session.prepare(images))
+    except RuntimeCrashedError:
+        raise
+    except EdgenextError as e:
+        _log.debug("%s: %s", artifact.path, e)
+    _survived.add(key)
+
+
+class IsolatedSession(ArtifactSession):
+    """An artifact that is loaded in a process of its own."""
+
+    def __init__(self, manifest: Manifest, process: SessionProcess) -> None:
+        super().__init__(manifest)
+        self._process = process
+        opened = process.opened
+        self.runtime, self.evidence = opened["runtime"], opened["evidence"]
+        self.batch, self.fallback = opened["batch"], opened["fallback"]
+        if self.fallback:
+            _log.warning("%s: %s", manifest.file, self.fallback)
+
+    def infer(self, prepared: NDArray[Any]) -> Logits:
+        """Logits of one prepared batch."""
+        return self._process.request({"infer": True}, prepared)[1]["logits"]
+
+
+class TraceableIsolatedSession(IsolatedSession):
+    """One whose tensors can be read."""
+
+    def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Every float tensor of one prepared batch, by name."""
+        return self._process.request({"trace": True}, prepared)[1]
+
+
+class SessionProcess:
+    """The process of one session; it ends when this object is no longer used."""
+
+    def __init__(
+        self, artifact: Artifact, threads: int, target: str, timeout_s: float = ANSWER_S
+    ) -> None:
+        self._name = artifact.path.name
+        self._timeout_s = timeout_s
+        self._hung = False
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `_end`
+        self._process = subprocess.Popen(
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=os.environ | {"PYTHONPATH": package_path()},
+        )
+        self._finalizer = weakref.finalize(self, _end, self._process, self._log)
+        job = {
+            "path": str(artifact.path.absolute()),
+            "manifest": artifact.manifest.model_dump(mode="json"),
+            "threads": threads,
+            "target": target,
+        }
+        self.opened, _ = self.request(job)
+        """Facts of the session: runtime, evidence, batch, fallback, traceable."""
+
+    def request(
+        self, message: Mapping[str, Any], array: NDArray[Any] | None = None
+    ) -> tuple[dict[str, Any], Arrays]:
+        """The answer to a request: its facts and its arrays.
+
+        Raises:
+            RuntimeCrashedError: the process died or hangs.
+            EdgenextError: an error that the session raised.
+        """
+        timer = threading.Timer(self._timeout_s, self._kill_hung)
+        timer.daemon = True
+        timer.start()
+        try:
+            # A process that is already dead is seen below: it gives no answer.
+            with contextlib.suppress(BrokenPipeError):
+                send(cast(IO[bytes], self._process.stdin), message, {"": array})
+            answer = receive(cast(IO[bytes], self._process.stdout))
+        finally:
+            timer.cancel()
+        if answer is None:
+            raise self._crash()
+        facts, arrays = answer
+        if "error" in facts:
+            kind = getattr(errors, facts["error"]["kind"], RuntimeFailedError)
+            raise kind(facts["error"]["message"], facts["error"]["remedy"])
+        return facts, arrays
+
+    def _kill_hung(self) -> None:
+        self._hung = True
+        self._process.kill()
+
+    def _crash(self) -> RuntimeCrashedError:
+        """The error of a process that ended without an answer."""
+        try:
+            code = self._process.wait(EXIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        remedy = "Its runtime crashes on it: export the file again"
+        if self._hung:
+            cause = f"gave no answer for {self._timeout_s:g} s"
+        elif code < 0:
+            cause = f"was killed by {signal_name(-code)}"
+            if -code == signal.SIGKILL:
+                remedy = "It may have run out of memory: free some, or export with a smaller batch"
+        else:
+            cause = f"ended with exit code {code}"
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").splitlines()
+        output = " | ".join([line.strip() for line in lines if line.strip()][-STDERR_LINES:])
+        message = f"the process that runs {self._name} {cause}"
+        return RuntimeCrashedError(message + (f": {output}" if output else ""), remedy)
+
+
+def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    """Kill the process: it has no state to save."""
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            with contextlib.suppress(OSError):  # closing flushes what nobody reads
+                pipe.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(EXIT_S)
+    log.close()
+
+
+def send(pipe: IO[bytes], facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Write one message: a line of JSON, then the arrays' bytes."""
+    values = {k: np.ascontiguousarray(v) for k, v in arrays.items() if v is not None}
+    described = [[name, v.dtype.str, v.shape] for name, v in values.items()]
+    pipe.write(json.dumps({"facts": facts, "arrays": described}).encode() + b"\n")
+    for value in values.values():
+        pipe.write(value.tobytes())
+    pipe.flush()
+
+
+def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], Arrays] | None:
+    """Read one message; None where the other side has ended."""
+    line = pipe.readline()
+    if not line.endswith(b"\n"):
+        return None
+    head, arrays = json.loads(line), Arrays()
+    for name, dtype, shape in head["arrays"]:
+        array = np.empty(shape, np.dtype(dtype))
+        if _read_into(pipe, array) < array.nbytes:
+            return None
+        arrays[name] = array
+    return head["facts"], arrays
+
+
+def _read_into(pipe: IO[bytes], array: NDArray[Any]) -> int:
+    """Fill an array; the bytes read."""
+    view, done = memoryview(array.reshape(-1).view(np.uint8)), 0
+    while done < len(view):
+        count = cast(Any, pipe).readinto(view[done:])
+        if not count:
+            break
+        done += count
+    return done
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> int:
+    """Answer requests until they end."""
+    session: Session | None = None
+    while message := receive(requests):
+        request, arrays = message
+        try:
+            if session is None:
+                session = _open(request)
+                send(answers, _facts(session), {})
+            elif "trace" in request:
+                send(answers, {}, cast(Traceable, session).trace(arrays[""]))
+            else:
+                send(answers, {}, {"logits": session.infer(arrays[""])})
+        except BrokenPipeError:
+            return 1
+        except Exception as e:  # noqa: BLE001 - the parent reports any error of a runtime
+            send(answers, {"error": _error(e)}, {})
+            if session is None:
+                return 1
+    return 0
+
+
+def _open(request: Mapping[str, Any]) -> Session:
+    manifest = Manifest.model_validate(request["manifest"])
+    artifact = Artifact(Path(request["path"]), manifest)
+    return open_session(artifact, request["threads"], request["target"])
+
+
+def _facts(session: Session) -> dict[str, Any]:
+    return {
+        "runtime": session.runtime,
+        "evidence": session.evidence,
+        "batch": session.batch,
+        "fallback": session.fallback,
+        "traceable": isinstance(session, Traceable),
+    }
+
+
+def _error(error: Exception) -> dict[str, str]:
+    if not isinstance(error, EdgenextError):
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        error = RuntimeFailedError(f"the runtime failed: {text}")
+    return {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}
+
+
+def main() -> int:
+    """Serve the parent on stdin and stdout; whatever a runtime prints goes to stderr."""
+    # Ctrl-C reaches the whole process group: the parent decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    logging.disable(logging.CRITICAL)  # the parent logs what matters
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,135 @@
+"""The seeded part of the campaigns: `make fuzz` and `make kills` have no end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import time
+
+import pytest
+from fuzz import kills
+from fuzz.campaign import campaign
+from fuzz.mutations import json_mutation
+from fuzz.readers import READERS, inputs_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgenext.devices.protocol import parse_line, record_events
+from edgenext.devices.runners import trtexec
+from edgenext.errors import DeviceError, EdgenextError, InputError
+from edgenext.system.parsing import parse_json, parse_toml
+
+INPUTS = 2000
+PROCESSES = 2
+"""Inputs of each reader that starts a process for each."""
+
+BOUNDED = settings(
+    max_examples=300, deadline=1000, suppress_health_check=list(HealthCheck), derandomize=True
+)
+
+
+@pytest.mark.slow
+def test_every_reader_takes_any_bytes() -> None:
+    """Accepted, or refused in one line: no other exception, no crash, no endless time or memory.
+
+    2,000 inputs take 40 s of one core, and a minute is the limit.
+    """
+    fast = tuple(reader for reader in READERS if reader.tier == "fast")
+    counts = {reader.name: inputs_of(reader, INPUTS, fast) for reader in fast}
+    counts |= {reader.name: PROCESSES for reader in READERS if reader.tier == "process"}
+    start = time.process_time()
+    figures = campaign(counts)
+    failures = {name: row.failures for name, row in figures.items() if row.failures}
+    assert not failures
+    assert sum(row.inputs for row in figures.values()) >= INPUTS
+    for name, row in figures.items():  # mutations that nothing refuses would show nothing
+        assert row.refused or name in ("probe", "caches"), name  # these ignore what is damaged
+    assert time.process_time() - start < 60
+
+
+def test_mutations_are_seeded() -> None:
+    data = b'{"a": [1, 2.5, "x"], "b": {"c": null}}'
+    seeds = [random.Random(i % 50) for i in range(100)]  # noqa: S311 - inputs, no secrets
+    mutated = [json_mutation(data, rng) for rng in seeds]
+    assert mutated[:50] == mutated[50:]
+    assert len(set(mutated)) > 40
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@BOUNDED
+@given(st.binary(max_size=200) | values.map(lambda value: json.dumps(value).encode()))
+def test_any_json_is_a_value_or_a_value_error(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        parse_json(data)
+
+
+@BOUNDED
+@given(st.text(alphabet="ab01.[]{}=\"\n' ,#-", max_size=300) | st.text(max_size=200))
+def test_any_toml_is_a_table_or_an_input_error(text: str) -> None:
+    with contextlib.suppress(InputError):
+        assert isinstance(parse_toml(text, "it"), dict)
+
+
+@BOUNDED
+@given(st.lists(values.map(lambda value: json.dumps(value)) | st.text(), max_size=5))
+def test_any_lines_of_a_runner_are_a_record_or_a_device_error(lines: list[str]) -> None:
+    with contextlib.suppress(DeviceError):
+        record_events(map(parse_line, lines))
+
+
+@BOUNDED
+@given(st.text(alphabet='{}[]":,x1 \nnamedisovlu', max_size=400))
+def test_any_outputs_are_arrays_or_a_value_error(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        trtexec.parse_outputs(text)
+
+
+REPEATED = (
+    '{ "name" : "',
+    '", "dimensions" : "1x2", "values" : [',
+    '{ "name" : "x", "dimensions" : "2", "values" : [ 1, 2 ] },',
+    '{ "name" : "' + " " * 50,
+    "\n",
+)
+
+
+@pytest.mark.parametrize("piece", REPEATED)
+def test_outputs_are_read_in_linear_time(piece: str) -> None:
+    """A quadratic reader takes minutes for 2 MB."""
+    start = time.process_time()
+    with contextlib.suppress(ValueError):
+        trtexec.parse_outputs("[" + piece * (2_000_000 // len(piece)) + "]")
+    assert time.process_time() - start < 5
+
+
+def test_events_are_recorded_in_linear_time() -> None:
+    """An hour of 40 ms rounds; copying all rounds for each takes 90 s."""
+    from fuzz.device_readers import events, jsonl
+
+    parsed = [parse_line(line) for line in jsonl(events(rounds=3)).splitlines()]
+    start, ready, first = parsed[:3]
+    rounds = (first.model_copy(update={"round": i}) for i in range(90_000))
+    begin = time.process_time()
+    record = record_events([start, ready, *rounds])
+    assert len(next(iter(record.artifacts.values())).rounds) == 90_000
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fetch", "export"])
+def test_a_killed_command_run_again_gives_the_same_bytes(name: str) -> None:
+    """And nothing is left behind: no temporary file, no lock that is held, no process."""
+    figures = kills.campaign({name: 2}, seed=1)
+    assert figures[name]["failures"] == []
+    assert figures[name]["kills"] >= 1
+
+
+def test_an_error_that_readers_raise_is_of_one_kind() -> None:
+    assert issubclass(InputError, EdgenextError) and issubclass(DeviceError, EdgenextError)
