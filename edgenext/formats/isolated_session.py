@@ -244,7 +244,7 @@ def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], Arrays] | None:
 
 def _read_into(pipe: IO[bytes], array: NDArray[Any]) -> int:
     """Fill an array; the bytes read."""
-    view, done = memoryview(array.reshape(-1).view(np.uint8)), 0
+    view, done = array.reshape(-1).view(np.uint8).data, 0
     while done < len(view):
         count = cast(Any, pipe).readinto(view[done:])
         if not count:

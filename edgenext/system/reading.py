@@ -10,8 +10,9 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from edgenext.errors import EdgenextError, InputError
 
@@ -32,7 +33,7 @@ KINDS = {
 """Kinds of files that cannot be read to an end."""
 
 
-def open_file(path: Path, error: type[EdgenextError] = InputError) -> BinaryIO:
+def open_file(path: Path, error: type[EdgenextError] = InputError) -> BufferedReader:
     """Open a regular file for reading; links are followed.
 
     Args:
