@@ -15,8 +15,7 @@ from edgenext.commands.images import SAMPLE_IMAGES, calibration_images, sample_i
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet
 from edgenext.errors import ArtifactError, CheckpointError, DataError, UsageError
-from edgenext.export.artifacts import Graph, export_graph, read_graph, write_artifact
-from edgenext.export.parity import onnx_reference
+from edgenext.export.artifacts import Graph, export_graph, read_graph
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact, content_files, content_sha256, open_artifact
 from edgenext.models.cache import cached_path, find_published
@@ -266,10 +265,7 @@ def _make(
 ) -> Artifact:
     """The file, made by the same functions as the first time."""
     if manifest.scheme == FLOAT:
-        samples = images.images[:SAMPLE_IMAGES]
-        if graph.checkpoint:
-            return export_graph(graph, settings, path, samples)
-        return write_artifact(graph, settings, path, samples, onnx_reference(graph.model))
+        return export_graph(graph, settings, path, images.images[:SAMPLE_IMAGES])
     if manifest.engine == ENGINE:
         recipe = validated(Recipe, manifest.recipe or {}, f"the recipe of {manifest.file}")
     else:  # a baseline has none of its own
