@@ -122,9 +122,9 @@ class ZipSource:
     """A zip file, read member by member."""
 
     def __init__(self, path: Path) -> None:
-        file = open_file(path, DataError)
+        open_file(path, DataError).close()  # refuse what is no file
         try:
-            self.zip = open_zip(file)
+            self.zip = open_zip(path)
         except ValueError as e:
             raise DataError(f"{path} is not a valid zip file: {e}") from e
         except OSError as e:
