@@ -11,11 +11,19 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgenext.graph.ranges import contraction, elementwise, integers, movement, reductions
+from edgenext.graph.ranges import (
+    activations,
+    contraction,
+    elementwise,
+    integers,
+    movement,
+    reductions,
+)
 from edgenext.graph.ranges.bounds import LIMITS, UNIT, Array, Bounds, constant, shared
 from edgenext.graph.ranges.step import Item, Output, Step, Transfer
 
 TRANSFERS: dict[str, Transfer] = {
+    **activations.TRANSFERS,
     **contraction.TRANSFERS,
     **elementwise.TRANSFERS,
     **integers.TRANSFERS,
