@@ -47,7 +47,8 @@ def read_sidecar(weights: Path) -> Sidecar:
         sidecar = Sidecar.model_validate(read_json(path, CheckpointError))
         _override(EvalTransform(), sidecar.eval or {})
     except ValidationError as e:
-        raise CheckpointError(f"{path} is malformed at {first_error(e)}") from e
+        where = " at" if e.errors()[0]["loc"] else ":"
+        raise CheckpointError(f"{path} is malformed{where} {first_error(e)}") from e
     except UsageError as e:
         raise CheckpointError(f"{path} is malformed: {e.message}") from e
     return sidecar

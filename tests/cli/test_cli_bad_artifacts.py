@@ -115,8 +115,8 @@ def test_int8_is_not_quantized_again(cli: Cli, artifacts: Artifacts) -> None:
 
 
 def test_an_old_opset_is_not_quantized(cli: Cli) -> None:
-    cli.ok("export", *MODEL, "--opset", "19")
-    said = cli.fails(3, "quantize", FP32, "--calib", "digits", "-n", "8")
+    file = cli.ok("export", *MODEL, "--opset", "19", "--json").json["artifact"]
+    said = cli.fails(3, "quantize", file, "--calib", "digits", "-n", "8")
     assert "opset 19" in said
     assert "--opset 20" in said
 

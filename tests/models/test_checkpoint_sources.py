@@ -72,7 +72,7 @@ REPEATED = ["crane", "cat", "cat", "cat", *map(str, range(995)), "crane"]
         ('{"eval": {"size": "big"}}', "malformed at size"),
         ('{"eval": {"size": 8}}', "8×8 is too small"),
         ('{"eval": {"crop_pct": 0}}', "crop_pct"),
-        ('{"eval": {"crop_pct": NaN}}', "crop_pct"),
+        ('{"eval": {"crop_pct": NaN}}', "nan instead of a finite number"),
         ('{"eval": {"std": [1, 1, 0]}}', "std above 0"),
         ('{"eval": {"interpolation": "nearest"}}', "malformed at interpolation"),
         ('{"arch": "edgenext_smal"}', "unknown architecture 'edgenext_smal'. Did you mean"),
@@ -114,7 +114,7 @@ def test_labels_files_that_cannot_be_used(tmp_path) -> None:
         load(b"crane\ncat\ncrane\n")
     with pytest.raises(DataError, match=r"n02012849 \(lines 1 and 2\)"):
         load(b"n02012849\tcrane\nn02012849 crane\nn01440764\n")
-    with pytest.raises(DataError, match="cannot read the labels file"):
+    with pytest.raises(DataError, match=r"cannot read .*none\.txt"):
         load_checkpoint(XXS, random_weights=True, labels=tmp_path / "none.txt")
     load("é\nb\nc".encode())
 
