@@ -53,8 +53,8 @@ def train(
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "flip": flip,
         "drop_path": drop_path, "seed": seed,
     }  # fmt: skip
-    given = {k: v for k, v in values.items() if v is not None}
-    recipe = validated(TrainRecipe, given, "the recipe")
+    changed = {k: v for k, v in values.items() if v is not None}
+    recipe = validated(TrainRecipe, changed, "the recipe")
     with console.working() as context:
         training = api.prepare_training(model, data, recipe, model_options, context=context)
         result = api.train(training, out, resume=resume, context=context)

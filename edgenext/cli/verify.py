@@ -87,8 +87,8 @@ def show(report: VerifyReport) -> None:
 
 def _line(problem: HashProblem) -> str:
     line = f"{problem.file} {problem.problem}, says {problem.by}"
-    if problem.found and problem.expected:
-        line += f": sha256 {problem.found[:12]}…, not {problem.expected[:12]}…"
+    if problem.actual and problem.expected:
+        line += f": sha256 {problem.actual[:12]}…, not {problem.expected[:12]}…"
     return line
 
 

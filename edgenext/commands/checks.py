@@ -37,10 +37,10 @@ class Checks:
             return path.name
         return path.absolute().relative_to(self.root.absolute()).as_posix()
 
-    def fail(self, path: Path, by: str, problem: str, found: str = "", expected: str = "") -> None:
+    def fail(self, path: Path, by: str, problem: str, actual: str = "", expected: str = "") -> None:
         """A file is not what a record says."""
         entry = HashProblem(
-            file=self.name(path), by=by, problem=problem, found=found, expected=expected
+            file=self.name(path), by=by, problem=problem, actual=actual, expected=expected
         )
         if entry not in self.problems:
             self.problems.append(entry)

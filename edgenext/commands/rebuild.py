@@ -76,10 +76,10 @@ def rebuild_artifact(
     images = _images(manifest, calib, context)
     with TemporaryDirectory(prefix="edgenext-") as folder:
         path = Path(folder, manifest.file)
-        made = _make(graph, settings, images, path, manifest, context)
-        differs = _differences(artifact, made)
-        if made.manifest.conversion and manifest.conversion:
-            then, now = manifest.conversion.converter, made.manifest.conversion.converter
+        rebuilt = _make(graph, settings, images, path, manifest, context)
+        differs = _differences(artifact, rebuilt)
+        if rebuilt.manifest.conversion and manifest.conversion:
+            then, now = manifest.conversion.converter, rebuilt.manifest.conversion.converter
             tools |= {"converter": (then, now)} if then != now else {}
     return Rebuild(
         same=not differs,
@@ -282,14 +282,14 @@ def _make(
     )
 
 
-def _differences(artifact: Artifact, made: Artifact) -> list[str]:
+def _differences(artifact: Artifact, rebuilt: Artifact) -> list[str]:
     """The files that differ, and the fields of the manifests."""
-    files = [_contents(a.path) for a in (artifact, made)]
+    files = [_contents(a.path) for a in (artifact, rebuilt)]
     names = sorted(files[0].keys() | files[1].keys())
     differs = [name for name in names if files[0].get(name) != files[1].get(name)]
     if differs:
         return differs
-    fields = [a.manifest.model_dump(exclude=UNBUILT) for a in (artifact, made)]
+    fields = [a.manifest.model_dump(exclude=UNBUILT) for a in (artifact, rebuilt)]
     return [f"manifest: {name}" for name in fields[0] if fields[0][name] != fields[1][name]]
 
 

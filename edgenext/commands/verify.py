@@ -86,17 +86,17 @@ def _verify_artifact(
     manifest = checks.artifact(path)
     for file in (path, manifest_path(path)):
         _check_line(file, checks)
-    made: Rebuild | None = None
+    result: Rebuild | None = None
     if manifest is not None:
         _check_source(path, manifest, model_options, source, checks)
         if manifest.calibration and calib is not None:
             _check_calibration(path, manifest, calib, checks, context)
         if rebuild:
             artifact = Artifact(path, manifest)
-            made = rebuild_artifact(
+            result = rebuild_artifact(
                 artifact, model_options, calib=calib, source=source, context=context
             )
-    return _report(path, "artifact", checks, (), made)
+    return _report(path, "artifact", checks, (), result)
 
 
 def _check_source(
@@ -110,9 +110,9 @@ def _check_source(
     by, sha256 = checks.name(manifest_path(path)), manifest.source.get("sha256", "")
     kind = "artifact" if "artifact" in manifest.source else "weights"
     name = manifest.source.get(kind, "")
-    given = source if kind == "artifact" else model_options.weights
+    chosen = source if kind == "artifact" else model_options.weights
     beside = path.with_name(name) if name else None
-    file = given or (beside if beside and beside.is_file() else None)
+    file = chosen or (beside if beside and beside.is_file() else None)
     if ":" in sha256:  # weights that are in no file
         checks.notes.append(f"{name}: --rebuild compares them")
     elif file is not None and kind == "artifact":
@@ -155,7 +155,7 @@ def _report(
     kind: str,
     checks: Checks,
     others: tuple[str, ...],
-    made: Rebuild | None = None,
+    rebuild: Rebuild | None = None,
 ) -> VerifyReport:
     return VerifyReport(
         subject=subject.absolute().name,
@@ -165,5 +165,5 @@ def _report(
         problems=tuple(checks.problems),
         uncovered=others,
         notes=tuple(dict.fromkeys(checks.notes)),
-        rebuild=made,
+        rebuild=rebuild,
     )

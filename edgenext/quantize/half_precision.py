@@ -31,12 +31,12 @@ FLOAT_ONLY = ("ReduceL2", "Clip", "Resize")
 class HalfGraph:
     """A graph in float16.
 
-    `kept` maps the sites with nodes in float32 to the reason; `doubts` are values of which no proof
-    was found that float16 holds them.
+    `in_float32` maps the sites with nodes in float32 to the reason; `doubts` are values of which no
+    proof was found that float16 holds them.
     """
 
     model: onnx.ModelProto
-    kept: dict[str, str]
+    in_float32: dict[str, str]
     doubts: tuple[str, ...]
 
 
@@ -52,43 +52,43 @@ def to_fp16(model: onnx.ModelProto, inputs: InputRange) -> HalfGraph:
         inputs: the range of its input.
     """
     named = _named(model)
-    kept = _first_kept(named, propagate(named, inputs.low, inputs.high))
+    in_float32 = _in_float32(named, propagate(named, inputs.low, inputs.high))
     for _ in range(MOST_ROUNDS):
-        half = _converted(named, kept)
+        half = _converted(named, in_float32)
         unproven = _unproven(propagate(half, inputs.low, inputs.high))
-        more = _origins(half, named, unproven) - kept.keys()
+        more = _origins(half, named, unproven) - in_float32.keys()
         if not more:
             break
-        kept |= dict.fromkeys(more, unproven[0])
+        in_float32 |= dict.fromkeys(more, unproven[0])
     doubts = tuple(f"{item.name} may reach {item.bound:.2g}" for item in unproven)
-    return HalfGraph(half, _by_site(named, kept), doubts)
+    return HalfGraph(half, _by_site(named, in_float32), doubts)
 
 
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose nodes all have names of their own, with the types of its tensors."""
     copy = onnx.shape_inference.infer_shapes(model)
-    seen: set[str] = set()
+    names: set[str] = set()
     for i, node in enumerate(copy.graph.node):
-        if not node.name or node.name in seen:
+        if not node.name or node.name in names:
             node.name = f"{node.name}_{i}"
-        seen.add(node.name)
+        names.add(node.name)
     return copy
 
 
-def _first_kept(model: onnx.ModelProto, ranges: Ranges) -> dict[str, Item]:
+def _in_float32(model: onnx.ModelProto, ranges: Ranges) -> dict[str, Item]:
     """Nodes that float16 cannot hold by their exact values, and those that give divisors."""
     items = {(item.name, item.kind): item for item in ranges.items}
     beyond = {item.name: item for item in ranges.items if not item.bound <= HALF_LIMIT}
     values = {name for name in beyond if not items[name, "value"].bound <= HALF_LIMIT}
-    kept: dict[str, Item] = {}
+    in_float32: dict[str, Item] = {}
     for node in model.graph.node:
         for name in (*node.output, *(n for n in node.input if n in values)):
             bounds = ranges.bounds[name]
             if name in beyond:
-                kept.setdefault(node.name, beyond[name])
+                in_float32.setdefault(node.name, beyond[name])
             elif name in node.output and (bounds.norm or bounds.over):
-                kept.setdefault(node.name, items[name, "value"])
-    return kept
+                in_float32.setdefault(node.name, items[name, "value"])
+    return in_float32
 
 
 def _unproven(ranges: Ranges) -> list[Item]:
@@ -118,7 +118,7 @@ def _origins(half: onnx.ModelProto, model: onnx.ModelProto, unproven: Iterable[I
     return origins
 
 
-def _converted(model: onnx.ModelProto, kept: Mapping[str, Item]) -> onnx.ModelProto:
+def _converted(model: onnx.ModelProto, in_float32: Mapping[str, Item]) -> onnx.ModelProto:
     """The graph in float16 but for some nodes."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -128,7 +128,7 @@ def _converted(model: onnx.ModelProto, kept: Mapping[str, Item]) -> onnx.ModelPr
         copy,
         keep_io_types=True,
         op_block_list=list(FLOAT_ONLY),
-        node_block_list=list(kept),
+        node_block_list=list(in_float32),
     )
     del converted.graph.value_info[:]
     result = ir.from_proto(converted)
@@ -162,15 +162,15 @@ def _type_of(cast: ir.Node) -> int:
     return int(cast.attributes["to"].as_int())
 
 
-def _by_site(model: onnx.ModelProto, kept: Mapping[str, Item]) -> dict[str, str]:
+def _by_site(model: onnx.ModelProto, in_float32: Mapping[str, Item]) -> dict[str, str]:
     """The sites of nodes that stay float32, with the largest value as the reason."""
     sites = find_sites(ir.from_proto(model).graph)
     reasons: dict[str, str] = {}
     for name, site in sites.items():
-        items = [kept[str(n.name)] for n in site.nodes if n.name in kept]
+        items = [in_float32[str(n.name)] for n in site.nodes if n.name in in_float32]
         if not items:
             continue
-        operators = dict.fromkeys(n.op_type for n in site.nodes if n.name in kept)
+        operators = dict.fromkeys(n.op_type for n in site.nodes if n.name in in_float32)
         most = max(item.bound for item in items)
         why = (
             f"may reach {most:.2g}, float16 ends at {HALF_LIMIT:g}"

@@ -44,7 +44,7 @@ def _fp16(model: onnx.ModelProto, recipe: Recipe, inputs: InputRange) -> Quantiz
         more = len(half.doubts) - LISTED
         named = ", ".join(half.doubts[:LISTED]) + (f" and {more} more" if more > 0 else "")
         doubts = (f"not proven to stay below float16's 65504 for every image: {named}",)
-    return QuantizedGraph(half.model, model, half.kept, doubts=doubts)
+    return QuantizedGraph(half.model, model, half.in_float32, doubts=doubts)
 
 
 def _bf16(model: onnx.ModelProto, recipe: Recipe, inputs: InputRange) -> QuantizedGraph:

@@ -11,14 +11,14 @@ class HashProblem(Record):
     """A file that is not what a record says.
 
     `by` is the record: a manifest, `SHA256SUMS`, `stages.json`, `run.json`. `problem` is a phrase
-    that follows the file's name, `found` and `expected` are hex sha256, empty where something
+    that follows the file's name, `actual` and `expected` are hex sha256, empty where something
     other than a hash differs. All names are relative to the folder that was verified.
     """
 
     file: str
     by: str
     problem: str
-    found: str = ""
+    actual: str = ""
     expected: str = ""
 
 

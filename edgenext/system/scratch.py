@@ -32,11 +32,11 @@ def stack_rows(parts: Iterable[NDArray[np.float32]], rows: int) -> NDArray[np.fl
     """
     iterator = iter(parts)
     first = next(iterator)
-    every = (np.asarray(part, np.float32) for part in chain((first,), iterator))
+    arrays = (np.asarray(part, np.float32) for part in chain((first,), iterator))
     shape = (rows, *first.shape[1:])
     if math.prod(shape) * 4 <= IN_MEMORY:
-        return np.concatenate(list(every))
-    return _on_disk(every, shape)
+        return np.concatenate(list(arrays))
+    return _on_disk(arrays, shape)
 
 
 def _on_disk(parts: Iterator[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArray[np.float32]:

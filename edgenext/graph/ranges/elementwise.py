@@ -261,10 +261,10 @@ def clip(step: Step) -> list[Bounds]:
     """Values limited from below, above or both."""
     x = step.x
     ends = [step.get(i) for i in (1, 2)]
-    given = (step.attributes.get("min"), step.attributes.get("max"))
+    limits = (step.attributes.get("min"), step.attributes.get("max"))
     least, most = (
         float(e.scalar) if e is not None and e.scalar is not None else g
-        for e, g in zip(ends, given, strict=True)
+        for e, g in zip(ends, limits, strict=True)
     )
     low, high = (np.clip(v, least, most) for v in (x.low, x.high))
     (result,) = step.computed(low, high)

@@ -47,7 +47,7 @@ def reshape(step: Step) -> list[Bounds]:
     if shape is None:
         return step.nothing()
     low, high = (_reshaped(v, x.shape, shape) for v in (x.low, x.high))
-    return [step.out(low, high, ball=_kept(x.ball, x.shape, shape), levels=_uniform(x))]
+    return [step.out(low, high, ball=_same_ball(x.ball, x.shape, shape), levels=_uniform(x))]
 
 
 def _reshaped(v: Array, shape: tuple[int, ...], new: tuple[int, ...]) -> Array:
@@ -58,7 +58,7 @@ def _reshaped(v: Array, shape: tuple[int, ...], new: tuple[int, ...]) -> Array:
     return np.broadcast_to(v, shape).reshape(new)
 
 
-def _kept(ball: Ball | None, shape: tuple[int, ...], new: tuple[int, ...]) -> Ball | None:
+def _same_ball(ball: Ball | None, shape: tuple[int, ...], new: tuple[int, ...]) -> Ball | None:
     """A ball, if its axis is still one axis."""
     if ball is None:
         return None
@@ -91,7 +91,7 @@ def _part(v: Array, axis: int, part: slice) -> Array:
     return v[(slice(None),) * axis + (part,)]
 
 
-def whole(step: Step) -> list[Bounds]:
+def whole_range(step: Step) -> list[Bounds]:
     """Some of the values: bounds of all of them hold."""
     x = step.x
     rank = len(step.outputs[0].shape or x.shape)
@@ -104,11 +104,11 @@ def sliced(step: Step) -> list[Bounds]:
     x = step.x
     values = [b.value if b is not None else None for b in step.inputs[1:]]
     if any(v is None for v in values) or len(values) < 2:
-        return whole(step)
+        return whole_range(step)
     starts, ends = (np.asarray(v).reshape(-1).tolist() for v in values[:2])
     axes = np.asarray(values[2]).reshape(-1).tolist() if len(values) > 2 else range(len(starts))
     if len(values) > 3 and any(s != 1 for s in np.asarray(values[3]).reshape(-1)):
-        return whole(step)
+        return whole_range(step)
     low, high, ball = x.low, x.high, x.ball
     for start, end, axis in zip(starts, ends, axes, strict=True):
         place = int(axis) % len(x.shape)
@@ -160,7 +160,7 @@ TRANSFERS: dict[str, Transfer] = {
     "Unsqueeze": squeeze,
     "Split": split,
     "Slice": sliced,
-    "Gather": whole,
+    "Gather": whole_range,
     "Concat": concat,
     "Expand": expand,
     "Identity": identity,

@@ -86,12 +86,12 @@ class Step:
 
     def axes(self) -> Axes:
         """The axes of a reduction: an attribute or, in newer opsets, the second input."""
-        given = self.attributes.get("axes")
+        axes = self.attributes.get("axes")
         second = self.get(1)
-        if given is None and second is not None and second.value is not None:
-            given = second.value.reshape(-1).tolist()
+        if axes is None and second is not None and second.value is not None:
+            axes = second.value.reshape(-1).tolist()
         rank = len(self.x.shape)
-        return tuple(sorted(int(a) % rank for a in given)) if given else tuple(range(rank))
+        return tuple(sorted(int(a) % rank for a in axes)) if axes else tuple(range(rank))
 
     def out(self, low: Array, high: Array, i: int = 0, **facts: Any) -> Bounds:
         """An output with these exact bounds."""
@@ -130,19 +130,21 @@ class Step:
             unknown(o.name, shape if o.shape is None else o.shape, o.dtype) for o in self.outputs
         ]
 
-    def accumulates(self, bound: float, terms: int, dtype: int | None = None, **seen: Any) -> None:
+    def accumulates(
+        self, bound: float, terms: int, dtype: int | None = None, **relation: Any
+    ) -> None:
         """Note a sum inside the operator, in the type of its first input unless given.
 
         Args:
             bound: the largest absolute value of any part of the sum, in exact arithmetic.
             terms: how many values are added: each addition rounds.
             dtype: of the sum.
-            seen: how the sum follows from the output: `factor`, `power` of `Item`.
+            relation: how the sum follows from the output: `factor`, `power` of `Item`.
         """
         dtype = self.x.dtype if dtype is None else dtype
         if dtype in UNIT:
             bound *= float(np.exp(terms * UNIT[dtype]))
-        self._note(dtype, bound, **seen)
+        self._note(dtype, bound, **relation)
 
     def accumulates_levels(self, levels: Array, unit: Array | None, axis: int) -> None:
         """Note an int32 sum of products of levels.
@@ -155,9 +157,11 @@ class Step:
         factor = None if unit is None else 1 / unit
         self._note(TensorProto.INT32, float(levels.max(initial=0.0)), factor=factor, axis=axis)
 
-    def _note(self, dtype: int, bound: float, **seen: Any) -> None:
+    def _note(self, dtype: int, bound: float, **relation: Any) -> None:
         node = self.node
-        item = Item(node.output[0], node.name, node.op_type, "accumulator", dtype, bound, **seen)
+        item = Item(
+            node.output[0], node.name, node.op_type, "accumulator", dtype, bound, **relation
+        )
         self.items.append(item)
 
 
