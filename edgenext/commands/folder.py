@@ -12,6 +12,7 @@ from edgenext.schema import Record
 from edgenext.system.files import write_text
 from edgenext.system.locks import hold
 from edgenext.system.parsing import read_record
+from edgenext.system.sums import SUMS, write_sums
 from edgenext.system.temporary import remove_leftovers
 
 FILE = "network.json"
@@ -57,6 +58,8 @@ def work_folder(folder: Path, owner: WorkOwner) -> Iterator[None]:
             write_text(path, owner.model_dump_json(indent=2) + "\n")
         try:
             yield
+            if (folder / SUMS).is_file():
+                write_sums(folder, [path], keep=True)
         finally:
             if not _holds_work(folder):
                 path.unlink(missing_ok=True)

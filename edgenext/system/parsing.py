@@ -175,11 +175,14 @@ def parse_toml(text: str, source: object, error: type[EdgenextError] = InputErro
         )
     try:
         values = tomllib.loads(text)
-        _check_values(values)
     except RecursionError as e:
         raise error(f"{source} is not TOML: it is nested too deeply") from e
     except ValueError as e:
         raise error(f"{source} is not TOML: {reason(e)}") from e
+    try:
+        _check_values(values)
+    except ValueError as e:
+        raise error(f"{source} cannot be used: {reason(e)}") from e
     return values
 
 

@@ -377,7 +377,7 @@ BAD: dict[str, tuple[int, str, str]] = {
     "too many calibration images": (3, CONFIG.format(n=5000), "5000 images were requested"),
     "twin too strong": (2, CONFIG.format(n=8) + "[stress]\nstrength = 17", "stress.strength"),
     "unknown key of the twin": (2, CONFIG.format(n=8) + "[stress]\nsede = 1", "Did you mean seed"),
-    "no budget": (2, "max_drop = nan\n" + CONFIG.format(n=8), "max_drop"),
+    "no budget": (3, "max_drop = nan\n" + CONFIG.format(n=8), "nan instead of a finite number"),
     "missing data": (3, CONFIG.format(n=8).replace("digits", "nowhere"), "nowhere"),
 }
 

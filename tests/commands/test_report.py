@@ -44,7 +44,7 @@ def test_one_run_has_its_report_in_its_folder_or_the_folder_given(tmp_path: Path
     out = tmp_path / "out"
     for run_dirs in (run, [run]):
         assert api.report(run_dirs, out) == [out / name for name in FILES]
-    assert sorted(p.name for p in out.iterdir()) == sorted(FILES)
+    assert sorted(p.name for p in out.iterdir()) == sorted((*FILES, "SHA256SUMS"))
 
 
 def test_several_runs_have_their_reports_in_their_own_folders(tmp_path: Path) -> None:

@@ -72,6 +72,18 @@ def preload() -> Any:
     return coremltools
 
 
+def _read_manifest(package: Path) -> Any:
+    """The `Manifest.json` of a Core ML package.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    try:
+        return read_json(package / "Manifest.json", ArtifactError)
+    except ArtifactError as e:
+        raise ArtifactError(f"{package} is not a Core ML package: {e.message}") from e
+
+
 def read_program(package: Path) -> tuple[Any, Any]:
     """The specification and the main function of a Core ML package.
 
@@ -81,7 +93,7 @@ def read_program(package: Path) -> tuple[Any, Any]:
     """
     ct = preload()
     try:
-        manifest = read_json(package / "Manifest.json", ArtifactError)
+        manifest = _read_manifest(package)
         root = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
         if not (package / "Data" / root).is_file():
             raise ArtifactError(f"{package} is not a Core ML package: Data/{root} is missing")
