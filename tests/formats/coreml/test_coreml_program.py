@@ -113,10 +113,10 @@ def test_incomplete_packages(
 
 
 def test_paths_that_are_not_ml_programs(tmp_path: Path, weighted_package: Path) -> None:
-    with pytest.raises(ArtifactError, match="is not a Core ML package: .*No such file"):
+    with pytest.raises(ArtifactError, match=r"is not a Core ML package: .*No such file"):
         MilProgram(tmp_path / "absent.mlpackage")
     (tmp_path / "file.mlpackage").write_bytes(b"\x08\x09 not a folder")
-    with pytest.raises(ArtifactError, match="is not a Core ML package: .*Not a directory"):
+    with pytest.raises(ArtifactError, match=r"is not a Core ML package: .*Not a directory"):
         MilProgram(tmp_path / "file.mlpackage")
     foreign = copy(weighted_package, tmp_path)
     spec = ct.proto.Model_pb2.Model(specificationVersion=4)
