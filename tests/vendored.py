@@ -10,7 +10,7 @@ import pytest
 
 from edgenext.formats.artifact import Artifact, save_artifact
 from edgenext.formats.onnx.session import tensor_spec
-from edgenext.schema import EvalTransform
+from edgenext.schema import EvalTransform, TensorSpec
 
 nvidia = pytest.mark.skipif(
     find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx-cu12 is not installed"
@@ -31,7 +31,8 @@ def artifact_of(
     """An artifact of a graph, or of bytes that are not a graph."""
     content = model if isinstance(model, bytes) else model.SerializeToString()
     graph = onnx.GraphProto() if isinstance(model, bytes) else model.graph
-    inputs = [tensor_spec(value) for value in graph.input]
+    image = TensorSpec(name="input", shape=(1, 3, 64, 64), dtype="float32")
+    logits = TensorSpec(name="logits", shape=(1, 1000), dtype="float32")
     fields = {
         "format": file_format,
         "scheme": scheme,
@@ -40,8 +41,8 @@ def artifact_of(
         "arch": "edgenext_xx_small",
         "num_classes": 1000,
         "eval": EvalTransform(size=64),
-        "input": inputs[0] if inputs else {"name": "input", "shape": [1], "dtype": "float32"},
-        "outputs": [tensor_spec(value) for value in graph.output],
+        "input": next(map(tensor_spec, graph.input), image),
+        "outputs": [tensor_spec(value) for value in graph.output] or [logits],
         "source": {},
         "tools": {},
     }

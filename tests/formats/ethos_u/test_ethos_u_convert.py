@@ -214,7 +214,8 @@ def test_quantize_and_evaluate(tmp_path: Path, pixels: bool) -> None:
     export = ExportOptions(format="tflite", uint8_input=pixels)
     artifact = api.quantize(XXS, options, SMALL, export, out=tmp_path)
     m = artifact.manifest
-    assert artifact.path.name == f"{XXS}-64-ethos-u-w8a8-static.tflite"
+    variant = "-uint8" if pixels else ""
+    assert artifact.path.name == f"{XXS}-64-ethos-u{variant}-w8a8-static.tflite"
     assert (m.format, m.target, m.input.dtype) == (
         "tflite",
         "ethos-u",
