@@ -149,8 +149,10 @@ def _join(graph: ir.Graph) -> None:
         wide = before.inputs[0]
         if wide is None or (wide.producer() is None and not wide.is_graph_input()):
             continue
-        node.outputs[0].replace_all_uses_with(wide, replace_graph_outputs=False)
-        if not node.outputs[0].is_graph_output():
+        narrowed = node.outputs[0]
+        for user, index in tuple(narrowed.uses()):
+            user.replace_input_with(index, wide)
+        if not narrowed.is_graph_output():
             graph.remove(node, safe=True)
     for node in list(graph)[::-1]:
         unused = not node.outputs[0].uses() and not node.outputs[0].is_graph_output()

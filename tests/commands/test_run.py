@@ -39,7 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[Any]]:
 
     count(context, "load", lambda checkpoint, *_: checkpoint.sha256)
     count(sources, "content_hash", lambda digest, *_: digest)
-    count(DigitSource, "images", lambda _, source, path: (source.role, path))
+    count(DigitSource, "files", lambda _, source, path: (source.role, path))
     count(
         artifacts,
         "onnx_graph",
@@ -55,9 +55,9 @@ def test_the_demo_loads_everything_once(tmp_path: Path, calls: dict[str, Counter
     assert [path.name for path in files] == ["report.html", "report.md", "report.json"]
 
     assert len(calls["load"]) == 3  # what is trained, what came of it, and its twin
-    assert set(calls["images"]) == {("train", ""), ("val", "")}
+    assert set(calls["files"]) == {("train", ""), ("val", "")}
     assert len(calls["content_hash"]) > 1000
-    for name in ("load", "images", "content_hash"):
+    for name in ("load", "files", "content_hash"):
         assert set(calls[name].values()) == {1}, name
     # the plain and the folded graph, each of the network and of its twin
     assert calls["onnx_graph"].total() == 4
@@ -65,7 +65,7 @@ def test_the_demo_loads_everything_once(tmp_path: Path, calls: dict[str, Counter
     calls_before = {name: counter.total() for name, counter in calls.items()}
     api.run(config)  # nothing is made again: the images alone are listed and hashed
     assert calls["onnx_graph"].total() == calls_before["onnx_graph"]
-    assert calls["load"].total() == calls_before["load"] + 2
+    assert calls["load"].total() == calls_before["load"] + 3
 
     require_no_path(folder, tmp_path)
     assert json.loads((folder / "run.json").read_text())["command"] == (
