@@ -63,7 +63,7 @@ def test_a_search_finds_resumes_and_reports(
     assert cli.folder.name not in (folder / "search.json").read_text()
     cli.ok("verify", folder)
     for path in folder.iterdir():
-        if path.suffix in (".json", ""):
+        if path.is_file() and path.suffix in (".json", ""):
             require_named(folder, path)
 
     # stopped half-way, it makes only what is missing
@@ -72,7 +72,8 @@ def test_a_search_finds_resumes_and_reports(
     assert "quantize w8a8-static: unchanged" in again.err
     assert "quantize w8a8-static-keep4\n" in again.err
     assert json.loads((folder / "search.json").read_text()) == again.json
-    assert again.json == report
+    scores = [[c["comparison"] for c in r["candidates"]] for r in (report, again.json)]
+    assert scores[0] == scores[1], "a noisy benchmark alone is measured again"
 
     # another graph is searched in a folder of its own, and its files are other ones
     pixels = cli.ok(*SEARCH, "--max-drop", "90", "--json", "--uint8-input", "--batch=dynamic").json
