@@ -199,7 +199,7 @@ def read_tools(folder: Path) -> None:
         lambda: benchmark.read_round(file, text("gpu_and_nnapi.txt")),
         lambda: benchmark.read_logits(file, (folder / "output.raw").read_bytes()),
         lambda: [
-            vendor_tool._read_step(step, scripted, AnyTool(), rounds, quiet)  # type: ignore[arg-type]
+            vendor_tool._read_step(step, scripted, AnyTool(), rounds, [], quiet)  # type: ignore[arg-type]
             for step in vendor_tool.read_steps(iter(text("script.txt").split("\n")), "n")
         ],
     )
