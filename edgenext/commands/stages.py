@@ -87,12 +87,15 @@ class Stages:
         write_bytes(self.folder / STATE, _STATE.dump_json(self._state, indent=2) + b"\n")
 
     def _unchanged(self, files: dict[str, str]) -> bool:
-        return all(
-            _is_inside(file)
-            and (self.folder / file).exists()
-            and sha256_tree(self.folder / file) == digest
-            for file, digest in files.items()
-        )
+        try:
+            return all(
+                _is_inside(file)
+                and (self.folder / file).exists()
+                and sha256_tree(self.folder / file) == digest
+                for file, digest in files.items()
+            )
+        except OSError:  # a name that no file can have: the record is damaged
+            return False
 
 
 def _is_inside(file: str) -> bool:

@@ -18,6 +18,7 @@ from edgenext.data.decode import DecodedImage
 from edgenext.data.sources import UnreadableError
 from edgenext.errors import InputError, OutputError
 from edgenext.schema import EvalTransform
+from edgenext.schema.base import Finite
 from edgenext.schema.key import Inputs, key
 from edgenext.system.files import atomic_path, write_text
 from edgenext.system.parsing import read_json
@@ -46,7 +47,7 @@ class DecodeInputs(Inputs):
 
     version: int
     hashes: tuple[str, ...]
-    transform: dict[str, object]
+    transform: dict[str, Finite]
 
     @staticmethod
     def of(hashes: Sequence[str], transform: EvalTransform) -> DecodeInputs:

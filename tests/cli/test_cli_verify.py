@@ -35,7 +35,7 @@ def test_one_changed_byte_of_a_run_is_named(cli: Cli, ran: Path) -> None:
     done = cli.ok("verify", ran)
     assert "hashes" in done.out and "no hash is recorded" not in done.out
     files = [path for path in sorted(ran.rglob("*")) if path.is_file()]
-    assert len(files) == 17
+    assert len(files) == 18
     for path in files:
         require_named(ran, path, 1 if path.stat().st_size > 100_000 else 3)
     with changed_byte(ran / "artifacts" / INT8, 1000):
@@ -64,9 +64,9 @@ def test_files_of_which_nothing_is_known(cli: Cli, ran: Path) -> None:
     assert api.verify(ran).uncovered == ("notes.txt",) and api.verify(ran).sound
     (ran / SUMS).unlink()
     assert "run.json" in api.verify(ran).uncovered
-    (ran / "logits.npz").unlink()
+    (ran / "predictions.npz").unlink()
     (problem,) = api.verify(ran).problems
-    assert (problem.file, problem.problem) == ("logits.npz", "is missing")
+    assert (problem.file, problem.problem) == ("predictions.npz", "is missing")
     assert "no hash of" in cli.fails(3, "verify", ran / "notes.txt")
     assert "nothing at" in cli.fails(3, "verify", "nowhere")
     assert "Only an artifact" in cli.fails(2, "verify", ran, "--rebuild")
@@ -248,7 +248,7 @@ def test_training_is_verified(weights: Path) -> None:
     training = api.prepare_training("edgenext_xx_small", "digits", recipe, model)
     result = api.train(training, Path("trained"))
     assert set(read_sums(Path("trained"))) == {
-        result.weights.name, result.sidecar.name, result.checkpoint.name,
+        result.weights.name, result.sidecar.name, result.checkpoint.name, "network.json",
     }  # fmt: skip
     for path in Path("trained").iterdir():
         require_named(Path("trained"), path, 2)

@@ -29,7 +29,7 @@ from edgenext.formats.onnx.session import inference_session
 from edgenext.graph.stress import rescaled_twin
 from edgenext.metrics.fidelity import fidelity
 from edgenext.models import zoo
-from edgenext.quantize.baselines import onnxruntime_static
+from edgenext.quantize.baselines import onnxruntime_defaults
 from edgenext.quantize.static import quantize_static
 from edgenext.schema import EvalTransform
 
@@ -119,7 +119,7 @@ def test_a_stressed_twin_gives_the_same_file(arch: str, seed: int, strength: flo
 def test_a_stressed_twin_breaks_onnxruntimes_quantizer() -> None:
     twin = onnx_graph(rescaled_twin(network(), strength=3), "naive", SIZE)
     base = sqnr(float_graph(), quantized().model)
-    assert sqnr(float_graph(), onnxruntime_static(twin, batches())) < base - 8
+    assert sqnr(float_graph(), onnxruntime_defaults(twin, batches())) < base - 8
 
 
 MARGIN_DB = 0.3

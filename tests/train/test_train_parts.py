@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from edgenext.data import load_images
 from edgenext.errors import UsageError
@@ -25,8 +26,6 @@ UNCHANGED = TrainRecipe(shift=0, scale=0)
         {"epochs": 0},
         {"batch_size": 0},
         {"lr": -1e-3},
-        {"lr": float("nan")},
-        {"lr": float("inf")},
         {"drop_path": 1.0},
         {"ema_decay": 1.5},
         {"seed": -1},
@@ -36,6 +35,12 @@ def test_a_recipe_out_of_range(field):
     (name,) = field
     with pytest.raises(UsageError, match=f"^{name} is .*, which is out of range. Use "):
         TrainRecipe(**field)
+
+
+@pytest.mark.parametrize("lr", [float("nan"), float("inf")])
+def test_a_recipe_that_is_not_finite(lr: float) -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        TrainRecipe(lr=lr)
 
 
 def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine():
