@@ -125,10 +125,15 @@ def normalise(images: Images, transform: EvalTransform) -> NDArray[np.float32]:
     return np.ascontiguousarray(((images - mean) * scale).transpose(0, 3, 1, 2))
 
 
+LONGEST_MESSAGE = 1000
+"""Characters of a runtime's message that are shown: it may quote the file."""
+
+
 def one_line(error: Exception, line: int | None = None) -> str:
     """The message of an error on one line: all of it, or one of its lines; its type if empty."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return " ".join(" ".join(lines).split()) if line is None else lines[line]
+    text = " ".join((" ".join(lines) if line is None else lines[line]).split())
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
 
 
 def filled(images: Images, size: int) -> Images:

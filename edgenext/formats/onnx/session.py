@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import RuntimeFailedError
-from edgenext.formats.session import ArtifactSession, Logits
+from edgenext.formats.session import ArtifactSession, Logits, one_line
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.system.temporary import scratch_folder
 
@@ -75,7 +75,9 @@ class OnnxSession(ArtifactSession):
         try:
             self._session = inference_session(model, threads)
         except Exception as e:  # onnxruntime's exceptions share no public base class
-            raise RuntimeFailedError(f"onnxruntime cannot load {manifest.file}: {e}") from e
+            raise RuntimeFailedError(
+                f"onnxruntime cannot load {manifest.file}: {one_line(e)}"
+            ) from e
 
     def infer(self, prepared: NDArray[Any]) -> Logits:
         """Logits of one prepared batch."""
@@ -113,7 +115,7 @@ def optimised_operators(path: Path) -> dict[str, int]:
         try:
             inference_session(str(path), 1, written)
         except Exception as e:
-            raise RuntimeFailedError(f"onnxruntime cannot load {path.name}: {e}") from e
+            raise RuntimeFailedError(f"onnxruntime cannot load {path.name}: {one_line(e)}") from e
         graph = onnx.load(written).graph
     return dict(Counter(node.op_type for node in graph.node).most_common())
 
