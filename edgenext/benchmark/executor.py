@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,12 +18,10 @@ import psutil
 from edgenext import errors
 from edgenext.benchmark.worker import LoadedArtifact, WorkerJob
 from edgenext.errors import EdgenextError, RuntimeFailedError
+from edgenext.system.processes import Deadline, end_process, package_path
 
 ANSWER_S = 600.0
 """A worker without an answer after this time hangs: no load and no burst takes as long."""
-EXIT_S = 5.0
-STDERR_LINES = 3
-"""Lines of a dead worker's stderr that its error quotes."""
 COMMAND = (sys.executable, "-P", "-m", "edgenext.benchmark.worker")
 """-P: a file called numpy.py in the user's folder is not imported."""
 
@@ -45,9 +40,7 @@ class WorkerProcess:
         timeout_s: float = ANSWER_S,
     ) -> None:
         self.name = name
-        self._timeout_s = timeout_s
         self._job = job
-        self._hung = False
         with contextlib.ExitStack() as stack:
             self._log = stack.enter_context(tempfile.TemporaryFile())
             self._process = subprocess.Popen(
@@ -58,6 +51,7 @@ class WorkerProcess:
                 env=worker_env(job.threads),
                 encoding="utf-8",
             )
+            self._deadline = Deadline(self._process, timeout_s)
             # From here on the log lives as long as the process.
             self._resources = stack.pop_all()
 
@@ -109,14 +103,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Kill the process: it has no state to save."""
-        self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                # Closing flushes what a dead process can no longer read.
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(EXIT_S)
+        end_process(self._process)
         self._resources.close()
 
     @contextlib.contextmanager
@@ -138,27 +125,18 @@ class WorkerProcess:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise AssertionError("a worker always has both pipes")
-        timer = threading.Timer(self._timeout_s, self._kill_hung)
-        timer.daemon = True
-        timer.start()
-        try:
+        with self._deadline.waiting():
             # A worker that is already dead is seen below: it gives no answer.
             with contextlib.suppress(BrokenPipeError):
                 stdin.write(json.dumps(message) + "\n")
                 stdin.flush()
             line = stdout.readline()
-        finally:
-            timer.cancel()
         if not line:
             raise self._death_error()
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise self._worker_error(answer["error"])
         return answer
-
-    def _kill_hung(self) -> None:
-        self._hung = True
-        self._process.kill()
 
     def _worker_error(self, report: Mapping[str, str]) -> EdgenextError:
         """The error that a worker reported, as an exception of the same class."""
@@ -170,38 +148,18 @@ class WorkerProcess:
 
     def _death_error(self) -> RuntimeFailedError:
         """The error of a process that ended without an answer."""
-        try:
-            code = self._process.wait(EXIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+        death = self._deadline.death(self._log)
         remedy = "Try `edgenext eval` on it, or export it again"
-        if self._hung:
-            cause = f"gave no answer for {self._timeout_s:g} s"
-        elif code < 0:
-            cause = f"was killed by {signal.Signals(-code).name}"
-            if -code == signal.SIGKILL:
-                remedy = "It may have run out of memory: free some, or use a smaller batch"
-        else:
-            cause = f"ended with exit code {code}"
-        output = " | ".join(self._last_stderr_lines())
-        return RuntimeFailedError(
-            f"the process that runs {self.name} {cause}" + (f": {output}" if output else ""), remedy
-        )
-
-    def _last_stderr_lines(self) -> list[str]:
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").splitlines()
-        return [line.strip() for line in lines if line.strip()][-STDERR_LINES:]
+        if death.out_of_memory:
+            remedy = "It may have run out of memory: free some, or use a smaller batch"
+        return RuntimeFailedError(f"the process that runs {self.name} {death.cause}", remedy)
 
 
 def worker_env(threads: int) -> dict[str, str]:
     """A worker's environment: this package importable, and every library limited to `threads`."""
-    package = str(Path(errors.__file__).parents[1])
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     count = str(threads)
     return os.environ | {
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": package_path(),
         "OMP_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,

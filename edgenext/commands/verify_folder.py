@@ -138,8 +138,6 @@ def _check_rows(report: Report, hashes: set[str], path: Path, checks: Checks) ->
     if isinstance(report, CompareReport):
         rows = {report.base.artifact: report.base.sha256}
         rows |= {row.artifact: row.sha256 for row in report.others}
-    elif isinstance(report, EvalReport):
-        rows = {row.artifact: row.sha256 for row in report.results}
     else:
         rows = {row.artifact: row.sha256 for row in report.results}
     for name, sha256 in rows.items():

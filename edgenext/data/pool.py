@@ -17,6 +17,7 @@ from edgenext.data.decode import DecodedImage, decode_image
 from edgenext.data.sources import Source, UnreadableError, content_hash, open_source
 from edgenext.errors import DataError
 from edgenext.schema import EvalTransform
+from edgenext.system.processes import package_path
 
 INLINE = 256
 """Fewer images than this are decoded faster than an interpreter starts."""
@@ -81,8 +82,6 @@ def _from_processes(
     data: Path, items: Sequence[Item], transform: EvalTransform, workers: int
 ) -> Iterator[tuple[int, bytes]]:
     """Replies in order; of W workers, the k-th has every W-th item, starting at k."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "edgenext.data.worker"]
     with ExitStack() as stack:
         processes: list[subprocess.Popen[bytes]] = []
@@ -92,7 +91,7 @@ def _from_processes(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=os.environ | {"PYTHONPATH": path},
+                env=os.environ | {"PYTHONPATH": package_path()},
                 start_new_session=True,
             )
             stack.callback(_end, process)

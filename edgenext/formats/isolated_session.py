@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +30,7 @@ from edgenext.formats.artifact import Artifact, is_written_here
 from edgenext.formats.runtimes import open_session, runtime_of
 from edgenext.formats.session import ArtifactSession, Logits, Session, Traceable
 from edgenext.schema import Manifest
-from edgenext.system.processes import die_with_parent, package_path, signal_name
+from edgenext.system.processes import Deadline, die_with_parent, end_process, package_path
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +38,6 @@ COMMAND = (sys.executable, "-P", "-m", "edgenext.formats.isolated_session")
 """-P: a file called numpy.py in the user's folder is not imported."""
 ANSWER_S = 600.0
 """A runtime without an answer after this time hangs."""
-EXIT_S = 5.0
-STDERR_LINES = 3
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -132,8 +129,6 @@ class SessionProcess:
         self, artifact: Artifact, threads: int, target: str, timeout_s: float = ANSWER_S
     ) -> None:
         self._name = artifact.path.name
-        self._timeout_s = timeout_s
-        self._hung = False
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `_end`
         self._process = subprocess.Popen(
             COMMAND,
@@ -142,6 +137,7 @@ class SessionProcess:
             stderr=self._log,
             env=os.environ | {"PYTHONPATH": package_path()},
         )
+        self._deadline = Deadline(self._process, timeout_s)
         self._finalizer = weakref.finalize(self, _end, self._process, self._log)
         job = {
             "path": str(artifact.path.absolute()),
@@ -161,16 +157,11 @@ class SessionProcess:
             RuntimeCrashedError: the process died or hangs.
             EdgenextError: an error that the session raised.
         """
-        timer = threading.Timer(self._timeout_s, self._kill_hung)
-        timer.daemon = True
-        timer.start()
-        try:
-            # A process that is already dead is seen below: it gives no answer.
+        # A process that is already dead is seen below: it gives no answer.
+        with self._deadline.waiting():
             with contextlib.suppress(BrokenPipeError):
                 send(cast(IO[bytes], self._process.stdin), message, {"": array})
             answer = receive(cast(IO[bytes], self._process.stdout))
-        finally:
-            timer.cancel()
         if answer is None:
             raise self._crash()
         facts, arrays = answer
@@ -179,42 +170,17 @@ class SessionProcess:
             raise kind(facts["error"]["message"], facts["error"]["remedy"])
         return facts, arrays
 
-    def _kill_hung(self) -> None:
-        self._hung = True
-        self._process.kill()
-
     def _crash(self) -> RuntimeCrashedError:
         """The error of a process that ended without an answer."""
-        try:
-            code = self._process.wait(EXIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+        death = self._deadline.death(self._log)
         remedy = "Its runtime crashes on it: export the file again"
-        if self._hung:
-            cause = f"gave no answer for {self._timeout_s:g} s"
-        elif code < 0:
-            cause = f"was killed by {signal_name(-code)}"
-            if -code == signal.SIGKILL:
-                remedy = "It may have run out of memory: free some, or export with a smaller batch"
-        else:
-            cause = f"ended with exit code {code}"
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").splitlines()
-        output = " | ".join([line.strip() for line in lines if line.strip()][-STDERR_LINES:])
-        message = f"the process that runs {self._name} {cause}"
-        return RuntimeCrashedError(message + (f": {output}" if output else ""), remedy)
+        if death.out_of_memory:
+            remedy = "It may have run out of memory: free some, or export with a smaller batch"
+        return RuntimeCrashedError(f"the process that runs {self._name} {death.cause}", remedy)
 
 
 def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    """Kill the process: it has no state to save."""
-    process.kill()
-    for pipe in (process.stdin, process.stdout):
-        if pipe:
-            with contextlib.suppress(OSError):  # closing flushes what nobody reads
-                pipe.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(EXIT_S)
+    end_process(process)
     log.close()
 
 

@@ -130,7 +130,7 @@ def test_an_error_of_the_runtime_keeps_its_words(tmp_path: Path) -> None:
 def test_a_process_that_hangs_or_is_killed_is_told(tmp_path: Path) -> None:
     process = SessionProcess(foreign(tmp_path), 1, "")
     process._process.send_signal(signal.SIGSTOP)
-    process._timeout_s = 0.5
+    process._deadline.timeout_s = 0.5
     with pytest.raises(RuntimeCrashedError, match=r"runs tiny\.onnx gave no answer for 0\.5 s"):
         process.request({"infer": True}, np.zeros((1, 3, 32, 32), np.float32))
     process = SessionProcess(foreign(tmp_path), 1, "")
