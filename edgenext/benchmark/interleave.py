@@ -24,21 +24,23 @@ def interleave(
     rounds: int,
     *,
     at_least_s: float = 0.0,
-    after_round: Callable[[int], None] | None = None,
+    after_round: Callable[[int, float], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Rounds]:
     """Samples of every artifact, from bursts in the order A B C A B C ….
 
     Only one executor works at a time. There are `rounds` rounds, and more until `at_least_s`
-    seconds are over. `after_round` is called with the number of rounds that are done.
+    seconds are over. `after_round` is called with the number of rounds that are done and the
+    seconds since the first began.
     """
     samples: list[Rounds] = [[] for _ in executors]
     start = clock()
     for done in itertools.count(1):
         for artifact_rounds, executor in zip(samples, executors, strict=True):
             artifact_rounds.append(executor.burst())
+        elapsed_s = clock() - start
         if after_round:
-            after_round(done)
-        if done >= rounds and clock() - start >= at_least_s:
+            after_round(done, elapsed_s)
+        if done >= rounds and elapsed_s >= at_least_s:
             break
     return samples

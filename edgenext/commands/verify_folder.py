@@ -7,7 +7,6 @@ Every file is compared with each record that has its hash: `SHA256SUMS`, `stages
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePath
@@ -30,6 +29,7 @@ from edgenext.formats.artifact import content_sha256
 from edgenext.report.load import DEVICES, SUMMARY, load_summary
 from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary, SearchReport
 from edgenext.system.files import sha256_tree
+from edgenext.system.parsing import read_json, read_record
 from edgenext.system.sums import SUMS, read_sums
 
 R = TypeVar("R", bound=Record)
@@ -77,8 +77,8 @@ def _check_stages(folder: Path, checks: Checks) -> None:
     """Compare the files of stages with `stages.json`."""
     path = folder / STATE
     try:
-        stages = {name: dict(stage["files"]) for name, stage in json.loads(_text(path)).items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
+        stages = {name: dict(stage["files"]) for name, stage in read_json(path).items()}
+    except (InputError, TypeError, KeyError, AttributeError) as e:
         checks.fail(path, "its format", f"cannot be read: {type(e).__name__}")
         return
     for files in stages.values():
@@ -155,10 +155,10 @@ def _check_report(folder: Path, summary: RunSummary, checks: Checks) -> None:
     if not path.is_file():
         return
     try:
-        document = json.loads(_text(path))
+        document = read_json(path)
         document.pop("verdict")
         same = RunSummary.model_validate(document, strict=False) == summary
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (InputError, ValidationError, TypeError, KeyError, AttributeError):
         checks.fail(path, "its schema", "is not the report of a run")
         return
     if not same:
@@ -235,17 +235,10 @@ def _check_results(folder: Path, job: DeviceJob, checks: Checks) -> None:
 def _read(path: Path, kind: type[R], checks: Checks) -> R | None:
     """A record; None if it cannot be read, which is a problem."""
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except (ValidationError, OSError):
+        return read_record(path, kind, "a record")
+    except InputError:
         checks.fail(path, "its schema", "cannot be read")
         return None
-
-
-def _text(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as e:
-        raise ValueError(e.strerror) from e
 
 
 def _without_folder(message: str, folder: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edgenext.errors import InputError
 from edgenext.system.files import sha256_file, write_bytes
+from edgenext.system.reading import read_file
 
 SUMS = "SHA256SUMS"
 
@@ -54,10 +55,7 @@ def read_sums(folder: Path) -> dict[str, str]:
         InputError: it cannot be read, or has a line of another kind.
     """
     path = folder / SUMS
-    try:
-        content = path.read_bytes()
-    except OSError as e:
-        raise InputError(f"cannot read {path}: {e.strerror}") from e
+    content = read_file(path)
     sums: dict[str, str] = {}
     lines = content.split(b"\n")
     if lines.pop():

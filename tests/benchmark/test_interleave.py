@@ -44,7 +44,7 @@ def test_bursts_take_turns() -> None:
     calls: list[str] = []
     three = [Scripted(name, [[1.0]] * 4, calls) for name in "ABC"]
     done: list[int] = []
-    samples = interleave(three, 4, after_round=done.append)
+    samples = interleave(three, 4, after_round=lambda rounds, _: done.append(rounds))
     assert "".join(calls) == "ABCABCABCABC"
     assert done == [1, 2, 3, 4]
     assert samples == [[[1.0]] * 4] * 3
@@ -54,7 +54,15 @@ def test_rounds_go_on_until_the_time_is_over() -> None:
     calls: list[str] = []
     two = [Scripted(name, [[1.0]] * 9, calls) for name in "AB"]
     ticks = count()
-    samples = interleave(two, 2, at_least_s=2, clock=lambda: float(next(ticks)))
+    ends_s: list[float] = []
+    samples = interleave(
+        two,
+        2,
+        at_least_s=3,
+        after_round=lambda _, elapsed_s: ends_s.append(elapsed_s),
+        clock=lambda: float(next(ticks)),
+    )
+    assert ends_s == [1, 2, 3]
     assert "".join(calls) == "ABABAB"
     assert [len(rounds) for rounds in samples] == [3, 3]
 

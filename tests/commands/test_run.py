@@ -51,7 +51,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[Any]]:
 def test_the_demo_loads_everything_once(tmp_path: Path, calls: dict[str, Counter[Any]]) -> None:
     folder = tmp_path / "demo"
     config = api.read_config(DEMO, {**SHORT, "out": folder})
-    files = api.run(config, command=f"edgenext run {tmp_path}/demo.toml --out={folder}")
+    command = f"edgenext run {tmp_path}/demo.toml --out={folder}"
+    files = api.run(config, command=command)
     assert [path.name for path in files] == ["report.html", "report.md", "report.json"]
 
     assert len(calls["load"]) == 3  # what is trained, what came of it, and its twin
@@ -63,7 +64,7 @@ def test_the_demo_loads_everything_once(tmp_path: Path, calls: dict[str, Counter
     assert calls["onnx_graph"].total() == 4
 
     calls_before = {name: counter.total() for name, counter in calls.items()}
-    api.run(config)  # nothing is made again: the images alone are listed and hashed
+    api.run(config, command=command)  # nothing is made again: the images are listed and hashed
     assert calls["onnx_graph"].total() == calls_before["onnx_graph"]
     assert calls["load"].total() == calls_before["load"] + 3
 

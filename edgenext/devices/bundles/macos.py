@@ -127,8 +127,8 @@ def _events(
             continue
         yield ReadyEvent(artifact=sha256, ready=ready, unit=unit, units=units)
         models.append((sha256, model, ready.burst))
-    start, done = time.monotonic(), 0
-    while models and (done < job.rounds or time.monotonic() - start < job.sustained_s):
+    start, done, at_s = time.monotonic(), 0, 0.0
+    while models and (done < job.rounds or at_s < job.sustained_s):
         for sha256, model, burst in models:
             model.infer_ms()  # not counted: the caches are full of the previous artifact's data
             samples = tuple(model.infer_ms() for _ in range(burst))

@@ -113,8 +113,8 @@ class JobRun:
         pids = [os.getpid()] + [process.process.pid for process, _, _, _ in turns]
         start = time.monotonic()
         (busy, stolen), own = busy_seconds(self.cpus), process_seconds(pids)
-        clocks, done = [], 0
-        while done < self.job["rounds"] or time.monotonic() - start < self.job["sustained_s"]:
+        clocks, done, at_s = [], 0, 0.0
+        while done < self.job["rounds"] or at_s < self.job["sustained_s"]:
             for process, sha256, burst, mark in turns:
                 process.suspend(False)
                 sensors.label = sha256
