@@ -13,7 +13,7 @@ kills: N ?= 200
 # What needs no converter, no emulated device and no minutes.
 QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/system
 
-.PHONY: demo test quick peers fuzz kills lint format bench sbom locks clean
+.PHONY: demo test quick campaign fuzz kills lint format bench sbom locks clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
 	$(BIN)/edgenext run demo.toml
@@ -24,8 +24,8 @@ test: lint ## everything CI checks
 quick: lint ## the short check, while working
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not campaign' $(QUICK)
 
-peers: $(VENV)/testing ## every bench on the emulated devices; `make test` runs one of each kind
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m campaign tests/devices
+campaign: $(VENV)/testing ## what takes minutes a test: all architectures in all formats, every bench on emulated devices
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m campaign
 
 lint: $(VENV)/testing
 	$(BIN)/ruff format --check .

@@ -1,6 +1,6 @@
 """`edgenext bench --device` on emulated boards and phones: their own features and their errors.
 
-Emulation is slow: `make peers` runs what is marked as a campaign.
+Emulation is slow: `make campaign` runs what is marked as a campaign.
 """
 
 from __future__ import annotations
