@@ -60,13 +60,6 @@ class DecodeInputs(Inputs):
         )
 
 
-def geometry(transform: EvalTransform) -> str:
-    """The part of a transform that determines the pixels: everything but the normalisation."""
-    t = transform
-    upright = " exif" if t.exif == "apply" else ""
-    return f"{t.size} {t.crop_pct!r} {t.interpolation}{upright}"
-
-
 def cached_images(
     folder: Path,
     hashes: Sequence[str],

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.data.cache import geometry
 from edgenext.data.kinds import counts
 from edgenext.data.pixels import Pixels, PixelView
 from edgenext.errors import OverlapError
@@ -93,6 +92,13 @@ def subset_digest(
     hashes: Iterable[str], labels: NDArray[np.int64], transform: EvalTransform
 ) -> str:
     """The sha256 of `SubsetInfo`: of the geometry, then a line of hash and label per image."""
-    lines = [geometry(transform)]
+    lines = [_geometry(transform)]
     lines += [f"{h} {label}" for h, label in zip(hashes, labels.tolist(), strict=True)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _geometry(transform: EvalTransform) -> str:
+    """The part of a transform that determines the pixels: everything but the normalisation."""
+    t = transform
+    upright = " exif" if t.exif == "apply" else ""
+    return f"{t.size} {t.crop_pct!r} {t.interpolation}{upright}"

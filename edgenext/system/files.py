@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgenext.errors import InputError, OutputError
-from edgenext.system.reading import open_file
+from edgenext.system.reading import KINDS, open_file
 from edgenext.system.temporary import temporary_file, temporary_folder
 
 
@@ -152,20 +152,12 @@ def output_path(path: Path) -> Path:
         mode = path.stat().st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG
-    kind = _KINDS.get(stat.S_IFMT(mode), "")
+    kind = "" if stat.S_ISDIR(mode) else KINDS.get(stat.S_IFMT(mode), "")
     if _is_descriptor(path):
         kind = kind or "an open file of a process"
     if kind:
         raise OutputError(f"cannot write {path}: it is {kind}, not a file", "Choose another path")
     return Path(os.path.realpath(path)) if path.is_symlink() else path
-
-
-_KINDS = {
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-}
 
 
 def _is_descriptor(path: Path) -> bool:

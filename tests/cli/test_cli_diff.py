@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_calls import FEATURES, FP32, INT8, MODEL, PLAIN, Cli
+from cli_calls import FEATURES, FP32, INT8, MODEL, NAME, PLAIN, Cli
 from private import private_python
 
 from edgenext.formats.artifact import Artifact
@@ -129,10 +129,9 @@ def test_too_few_images_to_fit_channels(cli: Cli, artifacts: Artifacts) -> None:
 
 
 def check_converted(cli: Cli, file_format: str, ending: str) -> None:
-    model = (*MODEL[:-1], "64")
-    cli.ok("export", *model, "--format", file_format)
-    path = f"edgenext_xx_small-64-fp32{ending}"
-    report = cli.ok("diff", model[0], path, *model[1:], *DIGITS, "--json").json
+    cli.ok("export", *MODEL, "--format", file_format)
+    path = f"{NAME}-fp32{ending}"
+    report = cli.ok("diff", MODEL[0], path, *MODEL[1:], *DIGITS, "--json").json
     assert report["first"] == ""
     assert len(report["sites"]) > 90
     assert min(row["sqnr_db"] for row in report["sites"]) > 90

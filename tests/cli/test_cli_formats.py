@@ -58,9 +58,11 @@ def test_several_formats_in_one_call(cli: Cli) -> None:
     compared = does(cli, "compare", *files, *DIGITS, "--json").json
     assert [other["agreement"] for other in compared["others"]] == [100, 100]
     assert [other["evidence"] for other in compared["others"]] == ["host", "emulated"]
+    emulated = cli.fails(2, "bench", files[2], "--rounds", "1")
+    assert "is not that of a device" in emulated
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.usefixtures("tflite")
 @pytest.mark.parametrize("kind", ["tflite", "coreml"])
 def test_quantized_files_are_the_same_each_time(
@@ -76,7 +78,7 @@ def test_quantized_files_are_the_same_each_time(
     assert len(manifest.sites) > 60
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.usefixtures("tflite")
 def test_integers_at_both_ends(cli: Cli) -> None:
     row = does(cli, "export", *MODEL, "--format", "tflite", "--integer-io", *STATIC, "--json").json
@@ -86,7 +88,7 @@ def test_integers_at_both_ends(cli: Cli) -> None:
     assert does(cli, "eval", row["artifact"], *DIGITS).code == 0
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.usefixtures("tflite")
 @pytest.mark.parametrize("scheme", ["fp16", "w8-weight-only", "w8a8-dynamic"])
 def test_schemes_of_tflite_without_calibration(cli: Cli, scheme: str) -> None:
@@ -111,14 +113,18 @@ def test_an_image_in_and_labels_out(cli: Cli) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheme", "bytes_a_weight"),
-    [("w8-weight-only", 1), ("w6-palettized", 0.75), ("w4-palettized", 0.5)],
+    [
+        pytest.param("w8-weight-only", 1, marks=pytest.mark.campaign),
+        pytest.param("w6-palettized", 0.75, marks=pytest.mark.campaign),
+        ("w4-palettized", 0.5),
+    ],
 )
 def test_compressed_weights_of_core_ml(cli: Cli, scheme: str, bytes_a_weight: float) -> None:
     row = does(cli, "export", *MODEL, "--format", "coreml", "--scheme", scheme, "--json").json
     assert row["size_bytes"] < bytes_a_weight * 1_160_000 + 250_000
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_oldest_ios(cli: Cli) -> None:
     row = does(cli, "export", *MODEL, "--format", "coreml", "--ios", "15", "--json").json
     assert row["parity"]["sqnr_db"] > 90
@@ -132,11 +138,6 @@ def test_the_form_is_chosen_by_measuring(cli: Cli) -> None:
     assert "cannot be measured here" in cli.fails(
         2, "export", *MODEL, "--tune", "--format", "coreml"
     )
-
-
-def test_the_time_of_an_interpreter_is_no_latency(cli: Cli) -> None:
-    row = does(cli, "export", *MODEL, "--format", "coreml", "--json").json
-    assert "is not that of a device" in cli.fails(2, "bench", row["artifact"], "--rounds", "1")
 
 
 def test_formats_and_options_that_cannot_be(cli: Cli) -> None:

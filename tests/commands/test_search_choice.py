@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from drops import drop_of
 
 from edgenext.commands.search_choice import choose, sentence, shortage, with_front
-from edgenext.metrics.statistics import mcnemar_exact, tango_interval
-from edgenext.schema import Candidate, Comparison, Drop
+from edgenext.metrics.statistics import tango_interval
+from edgenext.schema import Candidate, Comparison
 
 
 def comparison(name: str, lost: int, gained: int, n: int = 300, db: float = 30.0) -> Comparison:
@@ -14,13 +15,7 @@ def comparison(name: str, lost: int, gained: int, n: int = 300, db: float = 30.0
         artifact=name,
         top1=90.0,
         top5=99.0,
-        drop=Drop(
-            points=100 * (lost - gained) / n,
-            ci95=tango_interval(lost, gained, n),
-            lost=lost,
-            gained=gained,
-            p_value=mcnemar_exact(lost, gained),
-        ),
+        drop=drop_of(lost, gained, n),
         agreement=99.0,
         sqnr_db=db,
         cosine=1.0,

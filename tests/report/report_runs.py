@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from drops import drop_of
 from numpy.typing import NDArray
 
 from edgenext.benchmark.latency import latency_percentiles
 from edgenext.benchmark.noise import LEAST_FLOOR, latency_ratio, noise_floor
 from edgenext.metrics.accuracy import accuracy, paired_comparison, score
-from edgenext.metrics.statistics import mcnemar_exact, tango_interval
 from edgenext.metrics.top_two import top_two
 from edgenext.report.predictions import RunPredictions, save_predictions
 from edgenext.schema import (
@@ -21,7 +21,6 @@ from edgenext.schema import (
     BenchResult,
     CompareReport,
     Comparison,
-    Drop,
     Environment,
     EvalReport,
     EvalResult,
@@ -85,13 +84,7 @@ def compared(name: str, lost: int, gained: int, n: int, top1: float = 30.94) -> 
         artifact=name,
         top1=top1 - 100 * (lost - gained) / n,
         top5=55.0,
-        drop=Drop(
-            points=100 * (lost - gained) / n,
-            ci95=tango_interval(lost, gained, n),
-            lost=lost,
-            gained=gained,
-            p_value=mcnemar_exact(lost, gained),
-        ),
+        drop=drop_of(lost, gained, n),
         agreement=93.4,
         sqnr_db=25.1,
         cosine=0.998,

@@ -72,7 +72,8 @@ def test_predictions_are_optional(tmp_path: Path) -> None:
 
 def test_predictions_are_read_back_as_they_were(tmp_path: Path) -> None:
     arrays = logits(200)
-    arrays["labels.onnx"], arrays["names"] = arrays[INT8], arrays[PLAIN]  # names of any kind
+    # Names of any kind: `file` is an argument of `np.savez`.
+    arrays["labels.onnx"], arrays["file"] = arrays[INT8], arrays[PLAIN]
     before = predictions_of(arrays)
     save_predictions(tmp_path, before)
     after = load_predictions(tmp_path)

@@ -140,7 +140,7 @@ def bound(path: Path) -> None:
         listener.bind(str(path))
 
 
-SPECIAL: dict[str, Callable[[Path], None]] = {"device": device, "pipe": os.mkfifo, "socket": bound}
+SPECIAL: dict[str, Callable[[Path], None]] = {"device": device, "FIFO": os.mkfifo, "socket": bound}
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["itself", "behind a link"])
