@@ -24,7 +24,7 @@ INPUTS = 500
 """Inputs of all readers together; one of each reader that starts a process for each."""
 
 BOUNDED = settings(
-    max_examples=300, deadline=1000, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=100, deadline=1000, suppress_health_check=list(HealthCheck), derandomize=True
 )
 
 
