@@ -320,7 +320,6 @@ def test_a_link_cut_in_mid_run_goes_on(remote: LinkedDevice) -> None:
     assert received == [str(i) for i in range(1, 16)], "every line once, and the program ran on"
 
 
-@cut("ssh")
 def test_a_link_that_stays_cut_is_given_up(remote: LinkedDevice, blob: Path) -> None:
     link = remote.link(patience_s=3)
     link.lock()
