@@ -265,7 +265,7 @@ bench_artifacts(
 """
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.campaign), 2])
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(
     make_artifact: Callable[..., Artifact], ending: signal.Signals, threads: int

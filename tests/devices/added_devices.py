@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.cli_calls import Cli
+from cli.cli_calls import Cli, call
 from devices.linked_devices import ADB_ROOT, SSH_ROOT
 
 from edgenext import api
+from edgenext.devices.registry import known_devices
 from edgenext.devices.transports.ssh import host_key_of
 from edgenext.formats.artifact import Artifact
 from edgenext.options import ModelOptions, QuantizeOptions
 
 MODEL = ModelOptions(random_weights=True, num_classes=10, size=32)
 XXS = "edgenext_xx_small"
-N = 6
+N = 3
 """Images that are scored, under emulation."""
 
 
@@ -51,26 +54,50 @@ class AddedDevice:
         return [str(p) for p in paths if not p.is_dir() and p.parent.name != "store"]
 
 
-@pytest.fixture
-def board(jetson: Any, cli: Cli) -> Iterator[AddedDevice]:
-    """The Jetson, added with the fingerprint of its host key."""
+def added(folder: Path, name: str, kind: str, *address: object) -> Path:
+    """The file of devices after `edgenext devices add`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGENEXT_DEVICES", str(folder / "devices.json"))
+        assert call("devices", "add", name, *address) == 0
+        assert known_devices()[name].kind == kind
+    return folder / "devices.json"
+
+
+@pytest.fixture(scope="module")
+def board_file(jetson: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of devices: the Jetson, added with the fingerprint of its host key."""
     _, fingerprint = host_key_of(f"root@{jetson.host}")
     address = ("--ssh", f"root@{jetson.host}", "--identity", jetson.key, "--host-key", fingerprint)
-    added = cli.run("devices", "add", "orin", *address, "--python", "edge-python")
-    assert added.code == 0, added.err
-    assert "orin: jetson" in added.out
-    yield AddedDevice("orin", Path(jetson.path(f"{jetson.home}/{SSH_ROOT}")), jetson)
-    jetson.mend()
-    cli.run("devices", "clean", "orin")
+    folder = tmp_path_factory.mktemp("board")
+    return added(folder, "orin", "jetson", *address, "--python", "edge-python")
+
+
+@pytest.fixture(scope="module")
+def handset_file(phone: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of devices: the phone, added by its serial number."""
+    address = ("--adb", phone.serial, "--python", "/usr/local/bin/edge-python")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANDROID_ADB_SERVER_PORT", str(phone.server_port))
+        return added(tmp_path_factory.mktemp("handset"), "pixel", "android", *address)
 
 
 @pytest.fixture
-def handset(phone: Any, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[AddedDevice]:
-    """The phone, added by its serial number."""
+def board(jetson: Any, board_file: Path, cli: Cli) -> Iterator[AddedDevice]:
+    """The Jetson, added."""
+    shutil.copy(board_file, os.environ["EDGENEXT_DEVICES"])
+    root = Path(jetson.path(f"{jetson.home}/{SSH_ROOT}"))
+    yield AddedDevice("orin", root, jetson)
+    jetson.mend()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def handset(
+    phone: Any, handset_file: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[AddedDevice]:
+    """The phone, added."""
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(phone.server_port))
-    address = ("--adb", phone.serial, "--python", "/usr/local/bin/edge-python")
-    added = cli.run("devices", "add", "pixel", *address)
-    assert added.code == 0, added.err
-    assert "pixel: android" in added.out
-    yield AddedDevice("pixel", Path(phone.path(ADB_ROOT)), phone)
-    cli.run("devices", "clean", "pixel")
+    shutil.copy(handset_file, os.environ["EDGENEXT_DEVICES"])
+    root = Path(phone.path(ADB_ROOT))
+    yield AddedDevice("pixel", root, phone)
+    shutil.rmtree(root, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,17 @@ REMOTE = ("ssh", "adb")
 """Transports to an emulated machine, whose link can be cut."""
 MARK = "edgenext-mark"
 """A word in the command lines of the programs that tests start."""
+
+
+def over(names: Sequence[str], suite: Sequence[str] = ()) -> list[Any]:
+    """Transports as parameters; those to emulated machines not in `suite` are a campaign."""
+
+    def marks(name: str) -> list[pytest.MarkDecorator]:
+        if name not in REMOTE:
+            return []
+        return [pytest.mark.peers] if name in suite else [pytest.mark.peers, pytest.mark.campaign]
+
+    return [pytest.param(name, marks=marks(name)) for name in names]
 
 
 @dataclass
@@ -61,9 +72,7 @@ class LinkedDevice:
         """Close all links and remove all our files."""
         for link in self.opened:
             link.close()
-        shutil.rmtree(self.root() / "lock", ignore_errors=True)  # whoever has locked it
-        with DeviceLink(self.channel()) as link:
-            link.clean()
+        shutil.rmtree(self.root(), ignore_errors=True)  # commands on an emulated machine are slow
 
 
 def _cmdline(process: Path) -> str:

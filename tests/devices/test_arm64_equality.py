@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
-XXS, SIZE, COUNT = "edgenext_xx_small", (64, 64), range(6)
+XXS, SIZE, COUNT = "edgenext_xx_small", (64, 64), range(3)
 Q = "QuantizeLinear"
 Arrays = dict[str, np.ndarray]
 

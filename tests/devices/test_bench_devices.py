@@ -19,8 +19,9 @@ import asyncssh
 import onnxruntime
 import pytest
 from cli.cli_calls import Cli, Outcome
-from devices.added_devices import MODEL, XXS, AddedDevice, N
+from devices.added_devices import MODEL, XXS, AddedDevice
 from private import private_python
+from tiny_artifacts import tiny_artifact
 
 from edgenext import api
 from edgenext.devices.bench import screen_kept_on
@@ -89,14 +90,14 @@ def test_benchmark_model_measures_and_scores(
 ) -> None:
     install(handset.peer, "benchmark_model", "/data/local/tmp/benchmark_model")
     try:
-        options = ("--rounds", "2", "--data", "digits", "--limit", str(N), "--json")
+        options = ("--rounds", "1", "--data", "digits", "--limit", "2", "--json")
         result = bench(cli, tflite, "pixel", *options)
     finally:
         Path(handset.peer.path("/data/local/tmp/benchmark_model")).unlink()
     assert result.code == 0, result.err
     (row,) = result.json["results"]
     assert row["runtime"] == "LiteRT benchmark_model" and row["unit"] == "cpu"
-    expected = api.evaluate([str(tflite[0].path)], DataOptions("digits", N))
+    expected = api.evaluate([str(tflite[0].path)], DataOptions("digits", 2))
     assert result.json["eval"]["results"][0]["top1"] == expected.results[0].top1
     assert abs(result.json["eval"]["results"][0]["loss"] - expected.results[0].loss) < 1e-4
     assert handset.leftovers() == []
@@ -125,29 +126,53 @@ def test_a_phone_without_the_tool_says_where_to_get_it(
     assert "android_aarch64_benchmark_model" in result.err
 
 
+@pytest.fixture
+def trtexec(board: AddedDevice) -> Iterator[None]:
+    """NVIDIA's tool on the board."""
+    path = "/usr/src/tensorrt/bin/trtexec"
+    install(board.peer, "trtexec", path)
+    yield
+    Path(board.peer.path(path)).unlink()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
+    """A network of three layers."""
+    return [tiny_artifact(tmp_path_factory.mktemp("tiny"))]
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("trtexec")
 def test_trtexec_builds_measures_and_scores(
-    board: AddedDevice, files: list[Artifact], cli: Cli
+    board: AddedDevice, tiny: list[Artifact], cli: Cli
 ) -> None:
-    trtexec = "/usr/src/tensorrt/bin/trtexec"
-    install(board.peer, "trtexec", trtexec)
-    try:
-        options = ("--rounds", "1", "--data", "digits", "--limit", "3", "--json")
-        result = bench(cli, files[1:], "orin", *options)
-        engines = {p.name for p in (board.root / "store").iterdir()}
-        again = bench(cli, files[1:], "orin", "--rounds", "1", "--json")
-    finally:
-        Path(board.peer.path(trtexec)).unlink()
+    options = ("--rounds", "1", "--data", "digits", "--limit", "2", "--json")
+    result = bench(cli, tiny, "orin", *options)
     assert result.code == 0, result.err
-    assert again.code == 0, again.err
     (row,) = result.json["results"]
     assert (row["unit"], row["runtime"]) == ("tensorrt", "TensorRT 10.3.0")
-    expected = api.evaluate([str(files[1].path)], DataOptions("digits", 3))
+    expected = api.evaluate([str(tiny[0].path)], DataOptions("digits", 2))
     assert result.json["eval"]["results"][0]["loss"] == pytest.approx(
+        expected.results[0].loss, abs=1e-4
+    )
+    assert board.leftovers() == []
+
+
+@pytest.mark.campaign
+@pytest.mark.usefixtures("trtexec")
+def test_a_second_bench_sends_only_another_script(
+    board: AddedDevice, files: list[Artifact], cli: Cli
+) -> None:
+    options = ("--rounds", "1", "--data", "digits", "--limit", "3", "--json")
+    first = bench(cli, files[1:], "orin", *options)
+    stored = {p.name for p in (board.root / "store").iterdir()}
+    again = bench(cli, files[1:], "orin", "--rounds", "1", "--json")
+    assert (first.code, again.code) == (0, 0), first.err + again.err
+    expected = api.evaluate([str(files[1].path)], DataOptions("digits", 3))
+    assert first.json["eval"]["results"][0]["loss"] == pytest.approx(
         expected.results[0].loss, abs=0.02
     )
-    stored = {p.name for p in (board.root / "store").iterdir()}
-    assert len(stored - engines) == 1, "the second time only another script is sent"
+    assert len({p.name for p in (board.root / "store").iterdir()} - stored) == 1
     assert board.leftovers() == []
 
 
@@ -236,26 +261,26 @@ def test_an_unknown_host_key_is_refused(jetson: Any, cli: Cli) -> None:
 
 
 def test_a_host_that_is_another_now_is_refused(
-    board: AddedDevice, files: list[Artifact], cli: Cli
+    board: AddedDevice, tiny: list[Artifact], cli: Cli
 ) -> None:
     path = devices_file()
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
     good = path.read_text()
     path.write_text(good.replace(board.peer.host_key, other))
-    result = bench(cli, files[:1], "orin")
+    result = bench(cli, tiny, "orin")
     path.write_text(good)
     assert result.code == 10 and "has another host key than the one that was added" in result.err
 
 
 def test_a_key_that_is_not_authorized_is_refused(
-    board: AddedDevice, files: list[Artifact], cli: Cli, tmp_path: Path
+    board: AddedDevice, tiny: list[Artifact], cli: Cli, tmp_path: Path
 ) -> None:
     key = tmp_path / "other_key"
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(key))
     path = devices_file()
     good = path.read_text()
     path.write_text(good.replace(str(board.peer.key), str(key)))
-    result = bench(cli, files[:1], "orin")
+    result = bench(cli, tiny, "orin")
     path.write_text(good)
     assert result.code == 10 and "refuses the login" in result.err
 

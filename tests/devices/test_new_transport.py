@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli.cli_calls import Cli, Outcome
 
 import edgenext
 from edgenext.schema import Device
@@ -66,40 +68,58 @@ PROGRAM = '#!/bin/sh\necho called >> "$0.log"\nexec "$@"\n'
 """A program for the toy transport that records its calls."""
 
 
-class Copy:
-    """The command line of a copy of the package, in processes of its own."""
+COMMANDS = """
+import contextlib, io, json, sys
+from cli.cli_calls import call
+for line in sys.stdin:
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+        code = call(*json.loads(line))
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+"""
+"""Runs commands, one a line; a line with the exit code and what was written answers each."""
+TESTS = Path(__file__).parents[1]
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+class Copy:
+    """The command line of a copy of the package with more transports, in a process of its own."""
+
+    def __init__(self, folder: Path, transports: dict[str, str]) -> None:
+        self.folder, self.devices = folder, folder / "devices.json"
         source = Path(edgenext.__file__).parent
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, folder / "edgenext", ignore=ignored)
-        self.transports = folder / "edgenext/devices/transports"
-        self.devices = folder / "devices.json"
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        own = {"PYTHONPATH": str(self.folder), "EDGENEXT_DEVICES": str(self.devices)}
-        # each command would compile the copy again
-        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        return subprocess.run(
-            [sys.executable, "-m", "edgenext", *command],
-            cwd=self.folder,
-            env=inherited | own,
-            capture_output=True,
+        for name, text in transports.items():
+            (folder / "edgenext/devices/transports" / name).write_text(text)
+        paths = os.pathsep.join((str(folder), str(TESTS)))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", COMMANDS],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": paths, "EDGENEXT_DEVICES": str(self.devices)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
-            timeout=120,
-            check=False,
         )
+
+    def run(self, *command: str) -> Outcome:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+        return Outcome(*json.loads(self.process.stdout.readline()))
 
     def ok(self, *command: str) -> str:
         result = self.run(*command)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
+        assert result.code == 0, result.err
+        return result.out
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    return Copy(tmp_path)
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    copy = Copy(tmp_path_factory.mktemp("copy"), {"toy.py": TOY, "bare.py": BARE})
+    with copy.process:
+        yield copy
 
 
 ADD = ("devices", "add", "board", "--python", "/bin/false", "--json")
@@ -107,7 +127,6 @@ ADD = ("devices", "add", "board", "--python", "/bin/false", "--json")
 
 @pytest.mark.slow
 def test_a_new_transport_is_one_file(copy: Copy) -> None:
-    (copy.transports / "toy.py").write_text(TOY)
     help_text = copy.ok("devices", "add", "--help")
     assert all(
         option in help_text for option in ("--toy ", "--toy-password", "--ssh", "--host-key")
@@ -118,9 +137,9 @@ def test_a_new_transport_is_one_file(copy: Copy) -> None:
     program.chmod(0o755)
     toy, log = ("--toy", str(program)), copy.folder / "program.log"
     refused = copy.run(*ADD, *toy, "--toy-password", "other")
-    assert refused.returncode == 10 and "needs a password" in refused.stderr, refused.stderr
+    assert refused.code == 10 and "needs a password" in refused.err, refused.err
     both = copy.run(*ADD, *toy, "--local")
-    assert both.returncode == 2 and "--local and --toy given for board" in both.stderr
+    assert both.code == 2 and "--local and --toy given for board" in both.err
     assert not copy.devices.exists() and not log.exists()
 
     added = json.loads(copy.ok(*ADD, *toy, "--toy-password", "sesame"))
@@ -133,15 +152,16 @@ def test_a_new_transport_is_one_file(copy: Copy) -> None:
     assert len(log.read_text()) > len(calls) > 0, "the device is reached by the transport"
 
 
-def test_a_transport_needs_no_more_than_an_address_and_a_channel(copy: Copy) -> None:
-    (copy.transports / "bare.py").write_text(BARE)
+@pytest.mark.slow
+def test_a_transport_needs_no_more_than_an_address_and_a_channel(copy: Copy, cli: Cli) -> None:
+    copy.devices.unlink(missing_ok=True)
     added = json.loads(copy.ok(*ADD, "--bare", "somewhere"))
     assert added["links"] == {"bare": "somewhere"} and added["kind"] == "linux"
-    (copy.transports / "bare.py").unlink()
-    gone = copy.run("devices", "probe", "board")
-    assert gone.returncode == 10
-    assert "board is reached by bare, which is not installed" in gone.stderr
-    assert "Known transports: adb, local, ssh" in gone.stderr
+    Path(os.environ["EDGENEXT_DEVICES"]).write_bytes(copy.devices.read_bytes())
+    gone = cli.run("devices", "probe", "board")  # by the package without this transport
+    assert gone.code == 10
+    assert "board is reached by bare, which is not installed" in gone.err
+    assert "Known transports: adb, local, ssh" in gone.err
 
 
 def test_the_json_of_other_devices_has_no_links() -> None:

@@ -20,12 +20,11 @@ from edgenext.devices.runners import trtexec
 from edgenext.errors import DeviceError, EdgenextError, InputError
 from edgenext.system.parsing import parse_json, parse_toml
 
-INPUTS = 2000
-PROCESSES = 2
-"""Inputs of each reader that starts a process for each."""
+INPUTS = 500
+"""Inputs of all readers together; one of each reader that starts a process for each."""
 
 BOUNDED = settings(
-    max_examples=300, deadline=1000, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=100, deadline=1000, suppress_health_check=list(HealthCheck), derandomize=True
 )
 
 
@@ -33,11 +32,11 @@ BOUNDED = settings(
 def test_every_reader_takes_any_bytes() -> None:
     """Accepted, or refused in one line: no other exception, no crash, no endless time or memory.
 
-    2,000 inputs are to take less than a minute of one core; `make fuzz` shows what each takes.
+    `make fuzz` reads as many as wanted, and shows what each takes.
     """
     fast = tuple(reader for reader in READERS if reader.tier == "fast")
     counts = {reader.name: inputs_of(reader, INPUTS, fast) for reader in fast}
-    counts |= {reader.name: PROCESSES for reader in READERS if reader.tier == "process"}
+    counts |= {reader.name: 1 for reader in READERS if reader.tier == "process"}
     figures = campaign(counts)
     failures = {name: row.failures for name, row in figures.items() if row.failures}
     assert not failures
@@ -122,12 +121,12 @@ def test_events_are_recorded_in_linear_time() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fetch", "export"])
+@pytest.mark.parametrize("name", ["export", pytest.param("fetch", marks=pytest.mark.campaign)])
 def test_a_killed_command_run_again_gives_the_same_bytes(name: str) -> None:
     """And nothing is left behind: no temporary file, no lock that is held, no process."""
-    figures = kills.campaign({name: 2}, seed=1)
+    figures = kills.campaign({name: 1}, seed=17)  # killed after half of its time
     assert figures[name]["failures"] == []
-    assert figures[name]["kills"] >= 1
+    assert figures[name]["kills"] == 1
 
 
 def test_an_error_that_readers_raise_is_of_one_kind() -> None:

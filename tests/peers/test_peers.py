@@ -1,4 +1,7 @@
-"""The devices of the tests are aarch64 machines with real protocols, and leave nothing behind."""
+"""The devices of the tests are aarch64 machines with real protocols, and leave nothing behind.
+
+The tests of devices use most of what these test: here the rest is a campaign.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,7 @@ def test_ssh_tells_output_errors_and_codes_apart(jetson: SshPeer) -> None:
     )
 
 
+@pytest.mark.campaign
 def test_the_other_user_has_no_privileges(jetson: SshPeer) -> None:
     assert jetson.ssh("id -un", "nano") == (0, "nano\n", "")
     assert jetson.ssh("echo x > /etc/x", "nano")[0] == 1
@@ -61,6 +65,7 @@ def test_the_other_user_has_no_privileges(jetson: SshPeer) -> None:
     )
 
 
+@pytest.mark.campaign
 def test_another_host_key_is_refused(jetson: SshPeer) -> None:
     import asyncssh
 
@@ -82,6 +87,7 @@ def test_adb_tells_output_errors_and_codes_apart(phone: AdbPeer) -> None:
     )
 
 
+@pytest.mark.campaign
 def test_files_go_to_and_fro_by_ssh(jetson: SshPeer, tmp_path: Path) -> None:
     blob = secrets.token_bytes(5_000_000)
     (tmp_path / "blob").write_bytes(blob)
@@ -97,6 +103,7 @@ def test_files_go_to_and_fro_by_ssh(jetson: SshPeer, tmp_path: Path) -> None:
     assert sha256(jetson.path(f"{jetson.home}/blob").read_bytes()) == sha256(blob)
 
 
+@pytest.mark.campaign
 def test_files_go_to_and_fro_by_adb(phone: AdbPeer, tmp_path: Path) -> None:
     blob = secrets.token_bytes(5_000_000)
     (tmp_path / "blob").write_bytes(blob)
@@ -108,6 +115,7 @@ def test_files_go_to_and_fro_by_adb(phone: AdbPeer, tmp_path: Path) -> None:
     assert sha256(phone.path(remote).read_bytes()) == sha256(blob)
 
 
+@pytest.mark.campaign
 def test_a_cut_cable_silences_it_until_it_is_mended(jetson: SshPeer) -> None:
     async def use(connection: SSHClientConnection) -> str:
         jetson.cut()
@@ -123,6 +131,7 @@ def test_a_cut_cable_silences_it_until_it_is_mended(jetson: SshPeer) -> None:
     assert jetson.ssh("true")[0] == 0
 
 
+@pytest.mark.campaign
 def test_a_command_outlives_the_daemon_and_ends_with_the_machine(jetson: SshPeer) -> None:
     import asyncssh
 
@@ -145,6 +154,7 @@ def test_a_command_outlives_the_daemon_and_ends_with_the_machine(jetson: SshPeer
     assert "sleep 4711" not in running()
 
 
+@pytest.mark.campaign
 def test_a_phone_that_loses_its_daemon_comes_back(phone: AdbPeer) -> None:
     phone.kill_daemon()
     wait_for("the loss", lambda: phone.client("shell", "true").returncode != 0)
@@ -152,6 +162,7 @@ def test_a_phone_that_loses_its_daemon_comes_back(phone: AdbPeer) -> None:
     assert adb(phone, "echo again")[1] == "again\n"
 
 
+@pytest.mark.campaign
 def test_a_reboot_keeps_the_disk_alone(jetson: SshPeer, phone: AdbPeer) -> None:
     for peer, call in ((jetson, jetson.ssh), (phone, partial(adb, phone))):
         ask = "cat /proc/sys/kernel/random/boot_id; cat /root/kept; ls /tmp /run"
@@ -163,6 +174,7 @@ def test_a_reboot_keeps_the_disk_alone(jetson: SshPeer, phone: AdbPeer) -> None:
         assert before.count("lost") == 2 and "lost" not in after
 
 
+@pytest.mark.campaign
 def test_a_full_disk_is_full(jetson: SshPeer, phone: AdbPeer) -> None:
     write = "head -c 2000000 /dev/zero > /data/local/tmp/deep/file"
     for peer, call in ((jetson, jetson.ssh), (phone, partial(adb, phone))):
@@ -173,6 +185,7 @@ def test_a_full_disk_is_full(jetson: SshPeer, phone: AdbPeer) -> None:
         assert call(write)[0] == 0
 
 
+@pytest.mark.campaign
 def test_a_jetson_answers_as_one(jetson: SshPeer) -> None:
     assert jetson.ssh("head -c 18 /etc/nv_tegra_release")[1] == "# R36 (release), R"
     model = jetson.ssh("cat /sys/firmware/devicetree/base/model")[1]
@@ -187,6 +200,7 @@ def test_a_jetson_answers_as_one(jetson: SshPeer) -> None:
     assert "@[305]" not in line and "EMC_FREQ" not in line
 
 
+@pytest.mark.campaign
 def test_a_jetsons_clocks_are_locked_and_restored(jetson: SshPeer) -> None:
     slowest = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq"
 
@@ -203,6 +217,7 @@ def test_a_jetsons_clocks_are_locked_and_restored(jetson: SshPeer) -> None:
     assert jetson.ssh("jetson_clocks --restore /tmp/nothing")[0] == 1
 
 
+@pytest.mark.campaign
 def test_a_phone_answers_as_one(phone: AdbPeer) -> None:
     assert adb(phone, "getprop ro.soc.model")[1] == "SM8650\n"
     assert device(phone).prop.model == "SM-S921B"
@@ -221,6 +236,7 @@ def test_a_phone_answers_as_one(phone: AdbPeer) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_python_there_has_our_runtimes(jetson: SshPeer) -> None:
     ask = "import numpy, onnxruntime, ai_edge_litert.interpreter; print(onnxruntime.__version__)"
     assert jetson.ssh(f"edge-python -c '{ask}'")[:2] == (0, "1.32.0\n")

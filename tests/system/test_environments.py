@@ -83,18 +83,26 @@ def test_an_environment_is_created_once_and_imports_this_package(
 
 
 @pytest.mark.slow
-def test_a_failed_installation_leaves_nothing(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for lock, reason in (
-        (SIX.replace("six==", "no-such-package-of-any-name=="), "no-such-package-of-any-name"),
+@pytest.mark.parametrize(
+    ("lock", "reason"),
+    [
         (SIX.replace("8abb", "8abc"), "(?i)hash"),
-        ("six==1.16.0\n", "(?i)hash"),
-    ):
-        set_lock(tmp_path, monkeypatch, lock)
-        with pytest.raises(OutputError, match=reason):
-            environments.make("tflite")
-        assert list(folder.iterdir()) == []
+        pytest.param("six==1.16.0\n", "(?i)hash", marks=pytest.mark.campaign),
+        pytest.param(
+            SIX.replace("six==", "no-such-package-of-any-name=="),
+            "no-such-package-of-any-name",
+            marks=pytest.mark.campaign,
+        ),
+    ],
+    ids=["another hash", "no hash", "no package"],
+)
+def test_a_failed_installation_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str, reason: str
+) -> None:
+    set_lock(tmp_path, monkeypatch, lock)
+    with pytest.raises(OutputError, match=reason):
+        environments.make("tflite")
+    assert list(folder.iterdir()) == []
 
 
 def test_the_interpreter_for_a_package(folder: Path) -> None:
