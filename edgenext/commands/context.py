@@ -11,9 +11,6 @@ from edgenext.commands.subject import Subject, load, open_subject
 from edgenext.data import ImageSet, count_classes, digits, load_images
 from edgenext.data.loading import open_indexed
 from edgenext.data.sources import IndexedSource, UnreadableError
-from edgenext.export.artifacts import Graph, graph_of
-from edgenext.export.settings import ExportSettings
-from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET, DataOptions, ModelOptions
 from edgenext.schema import EvalTransform
 from edgenext.system.progress import Progress, quiet
@@ -22,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from pathlib import Path
 
+    from edgenext.export.artifacts import Graph
+    from edgenext.export.settings import ExportSettings
+    from edgenext.models.checkpoint import Checkpoint
 
 Role = Literal["train", "val"]
 
@@ -98,6 +98,8 @@ class Context:
 
     def graph(self, checkpoint: Checkpoint, settings: ExportSettings) -> Graph:
         """The float graph of a checkpoint, for the settings' target; it is not to be changed."""
+        from edgenext.export.artifacts import graph_of
+
         key = (
             id(checkpoint),  # kept alive by its graph
             settings.form,

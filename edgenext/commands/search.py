@@ -66,6 +66,7 @@ from edgenext.quantize.batches import ImageBatches
 from edgenext.quantize.mixed_precision import RecipeVariant, mixed_precision_variants
 from edgenext.quantize.quantized_artifact import PARITY_IMAGES, write_quantized
 from edgenext.quantize.static import PreparedGraph, prepare_graph, quantize_prepared
+from edgenext.report.load import SEARCH
 from edgenext.schema import BenchReport, Candidate, Comparison, SearchReport
 from edgenext.system.files import atomic_path, write_text
 from edgenext.system.sums import write_sums
@@ -76,8 +77,6 @@ _log = logging.getLogger(__name__)
 
 OBJECTIVES = ("latency", "size")
 MAX_DROP = 100.0
-SEARCH = "search.json"
-"""The report in a search's folder."""
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgenext.errors import ArtifactError, UsageError
 from edgenext.formats.artifact import Artifact, is_artifact, open_artifact
 from edgenext.formats.format import FORMATS
 from edgenext.formats.isolated_session import open_isolated
-from edgenext.formats.pytorch.session import TorchSession
 from edgenext.formats.session import Session
-from edgenext.models.checkpoint import Checkpoint, load_checkpoint
 from edgenext.options import ModelOptions, with_exif
 from edgenext.schema import Calibration, EvalTransform, Exif
+
+if TYPE_CHECKING:
+    from edgenext.models.checkpoint import Checkpoint
 
 ENDINGS = {row.ending for row in FORMATS.values()}
 
@@ -86,6 +88,8 @@ class Subject:
             RuntimeFailedError: the runtime refuses the file, or crashed.
         """
         if self.artifact is None:
+            from edgenext.formats.pytorch.session import TorchSession
+
             return TorchSession(self._network.network(), self._network.eval)
         if self.artifact.manifest.outputs[0].name != "logits":
             raise ArtifactError(f"{self.artifact.path} is a backbone: it has no logits to score")
@@ -117,6 +121,8 @@ def load(model: str | None, options: ModelOptions) -> Checkpoint:
         UsageError: an unknown model, or a file in place of its name.
         CheckpointError: weights that do not fit.
     """
+    from edgenext.models.checkpoint import load_checkpoint
+
     if model is not None and Path(model).is_file():
         raise UsageError(f"{model} is a file, not a model's name", f"Use --weights {model}")
     return load_checkpoint(model, **vars(options))

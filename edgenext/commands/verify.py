@@ -6,7 +6,6 @@ from pathlib import Path
 
 from edgenext.commands.checks import Checks
 from edgenext.commands.context import Context
-from edgenext.commands.rebuild import calibrated_on, rebuild_artifact
 from edgenext.commands.verify_folder import check_folder, uncovered
 from edgenext.errors import DataError, InputError, UsageError
 from edgenext.formats.artifact import Artifact, is_artifact, manifest_path
@@ -93,6 +92,8 @@ def _verify_artifact(
             _check_calibration(path, manifest, calib, checks, context)
         if rebuild:
             artifact = Artifact(path, manifest)
+            from edgenext.commands.rebuild import rebuild_artifact
+
             result = rebuild_artifact(
                 artifact, model_options, calib=calib, source=source, context=context
             )
@@ -136,6 +137,8 @@ def _check_calibration(
     checks.notes.pop()
     checks.hashes += 1
     try:
+        from edgenext.commands.rebuild import calibrated_on
+
         calibrated_on(manifest, calib, context)
     except DataError as e:
         checks.fail(manifest_path(path), "the calibration images", f"is of others: {e.message}")

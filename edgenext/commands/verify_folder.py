@@ -15,7 +15,6 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from edgenext.commands.checks import Checks
-from edgenext.commands.search import SEARCH
 from edgenext.commands.stages import STATE
 from edgenext.devices.bundles.results import (
     JOB_FILE,
@@ -26,7 +25,7 @@ from edgenext.devices.bundles.results import (
 from edgenext.devices.job import DeviceJob
 from edgenext.errors import EdgenextError, InputError
 from edgenext.formats.artifact import content_sha256
-from edgenext.report.load import DEVICES, SUMMARY, load_summary
+from edgenext.report.load import DEVICES, SEARCH, SUMMARY, load_summary
 from edgenext.schema import BenchReport, CompareReport, EvalReport, Record, RunSummary, SearchReport
 from edgenext.system.files import sha256_tree
 from edgenext.system.parsing import read_json, read_record

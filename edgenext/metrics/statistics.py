@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
+from scipy.special import bdtr, ndtri
 
 RESAMPLES = 2000
 """Enough that the Monte-Carlo error of a 95 % limit is far below the interval's width."""
@@ -51,6 +50,8 @@ def _upper(lost: float, gained: float, n: float, z: float) -> float:
     def excess(delta: float) -> float:
         return lost - gained - n * delta + z * _score_sd(delta, lost, gained, n)
 
+    from scipy.optimize import brentq  # half a second, which most commands need not spend
+
     return float(brentq(excess, estimate, 1.0, xtol=1e-14, rtol=1e-14))
 
 
@@ -66,7 +67,7 @@ def tango_interval(
         ValueError: the counts are negative or exceed n.
     """
     _check_counts(lost, gained, n)
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(ndtri((1 + confidence) / 2))
     # Swapping lost and gained mirrors the interval: one function gives both limits. Adding 0.0
     # turns −0 to 0.
     return -100 * _upper(gained, lost, n, z) + 0.0, 100 * _upper(lost, gained, n, z)
@@ -76,7 +77,7 @@ def mcnemar_exact(lost: int, gained: int) -> float:
     """Two-sided p-value of McNemar's exact test: `lost` of `lost + gained` at one half."""
     if lost + gained == 0:
         return 1.0
-    return float(binomtest(lost, lost + gained, 0.5).pvalue)
+    return min(1.0, 2 * float(bdtr(min(lost, gained), lost + gained, 0.5)))
 
 
 def images_needed(

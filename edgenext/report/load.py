@@ -9,6 +9,7 @@ from edgenext.schema import BenchReport, RunSummary
 from edgenext.system.parsing import read_record
 
 SUMMARY = "run.json"
+SEARCH = "search.json"
 DEVICES = "devices"
 
 

@@ -73,8 +73,7 @@ NAMES = [line.partition("(")[0] for line in FUNCTIONS]
 
 
 def test_the_names_and_signatures_are_these() -> None:
-    public = {name for name in vars(api) if not name.startswith("_")}
-    assert public == CLASSES | set(NAMES)
+    assert set(dir(api)) == CLASSES | set(NAMES)
     assert [signature(name) for name in NAMES] == FUNCTIONS
 
 
@@ -108,7 +107,8 @@ def test_the_example_of_a_docstring(
     function = getattr(api, name)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     runner = doctest.DocTestRunner(verbose=False, optionflags=flags)
-    (test,) = doctest.DocTestFinder(recurse=False).find(function, name, globs=vars(api).copy())
+    names = {public: getattr(api, public) for public in dir(api)}
+    (test,) = doctest.DocTestFinder(recurse=False).find(function, name, globs=names)
     test.globs |= function.__globals__
     assert test.examples, f"{name} has no example"
     output: list[str] = []

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenext.devices.bundles.bundle import bundle_job, write_bundle
-from edgenext.devices.bundles.macos import run_job
 from edgenext.devices.bundles.results import read_job, read_results
 from edgenext.devices.protocol import RunnerRecord, record_events
 from edgenext.devices.request import DeviceRequest, check_request
@@ -81,6 +80,8 @@ def bench_mac(
     Raises:
         DeviceError: this is not a Mac.
     """
+    from edgenext.devices.bundles.macos import run_job  # imports torch
+
     request = _request(device, artifacts, images, options)
     job = bundle_job(artifacts, _pixels(images), **_settings(request))
     with scratch_folder() as temporary:
