@@ -25,13 +25,15 @@ LAYERS = ["Conv", "Gemm", "MatMul"]
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
+    return np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small float graph."""
-    checkpoint = load("edgenext_xx_small", ModelOptions(random_weights=True, size=64))
+    checkpoint = load(
+        "edgenext_xx_small", ModelOptions(random_weights=True, num_classes=10, size=32)
+    )
     model = graph_of(checkpoint, resolve(ExportOptions(form="convT"))).model
     path = tmp_path_factory.mktemp("vendors") / "plain.onnx"
     onnx.save(model, path)

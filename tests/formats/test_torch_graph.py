@@ -5,6 +5,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from architectures import ARCHS
 from golden import weights as golden
 
 from edgenext.errors import ArtifactError
@@ -41,7 +42,7 @@ def agreement_db(model: onnx.ModelProto, module: torch.nn.Module) -> float:
 
 
 @pytest.mark.parametrize("form", ["convT", "convC"])
-@pytest.mark.parametrize("arch", list(zoo.arch_table()))
+@pytest.mark.parametrize("arch", ARCHS)
 def test_a_module_computes_the_same_as_its_graph(arch: str, form: str) -> None:
     model = graph(arch, form)
     assert agreement_db(model, torch_graph(model)) > 110
