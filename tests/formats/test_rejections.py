@@ -138,7 +138,7 @@ def all_8_bit(plain: Path, *, gammas: str) -> dict[str, object]:
 
 
 @qualcomm
-@pytest.mark.parametrize("soc", ["SM8350", "SM8650"])
+@pytest.mark.parametrize("soc", ["SM8350", pytest.param("SM8650", marks=pytest.mark.campaign)])
 def test_qualcomm_takes_a_graph_that_is_all_8_bit(
     plain: Path, images: np.ndarray, soc: str
 ) -> None:
@@ -173,7 +173,7 @@ def test_older_npus_refuse_floats(plain: Path) -> None:
 
 
 @qualcomm
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_older_npus_refuse_parts_in_float(plain: Path, images: np.ndarray) -> None:
     islands = quantized(plain, images, "islands", **symmetric())
     assert not report_on(islands, "htp", soc="SM8350").accepted

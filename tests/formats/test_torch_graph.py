@@ -49,8 +49,15 @@ def test_a_module_computes_the_same_as_its_graph(arch: str, form: str) -> None:
     assert agreement_db(model, torch_graph(model, written_norms=True)) > 110
 
 
-@pytest.mark.parametrize("target", ["tflite", "coreml"])
-@pytest.mark.parametrize("arch", ["edgenext_xx_small", "edgenext_xx_small_bn_hs"])
+@pytest.mark.parametrize(
+    ("arch", "target"),
+    [
+        ("edgenext_xx_small", "tflite"),
+        ("edgenext_xx_small_bn_hs", "coreml"),
+        pytest.param("edgenext_xx_small", "coreml", marks=pytest.mark.campaign),
+        pytest.param("edgenext_xx_small_bn_hs", "tflite", marks=pytest.mark.campaign),
+    ],
+)
 def test_quantized_graphs_keep_their_integers(arch: str, target: str) -> None:
     recipe = load_recipe(target)
     model = quantize_static(
