@@ -290,7 +290,13 @@ def test_hostile_names_are_data(plain: Artifact, tmp_path: Path) -> None:
 
 @qualcomm
 @pytest.mark.slow
-@pytest.mark.parametrize("soc", SOCS)
+@pytest.mark.parametrize(
+    "soc",
+    [
+        soc if soc in ("SM8350", "QCM6490") else pytest.param(soc, marks=pytest.mark.campaign)
+        for soc in SOCS
+    ],
+)
 def test_every_soc_is_known_to_the_compiler(int8: Artifact, soc: str) -> None:
     report = check_artifact(int8, soc=soc)
     assert report.accepted

@@ -24,7 +24,18 @@ from edgenext.quantize.static import quantize_static
 from edgenext.targets.target import form_for
 
 SIZE = (64, 64)
-ARCHS = list(zoo.arch_table())
+CASES = [
+    (arch, scheme)
+    for arch in ("edgenext_xx_small", "edgenext_xx_small_bn_hs")
+    for scheme in ("w8a8-static", "w8a16-static")
+]
+"""Architectures and schemes; the larger networks have the same operators: a campaign."""
+LARGE = [
+    pytest.param(arch, scheme, marks=pytest.mark.campaign)
+    for arch in zoo.arch_table()
+    for scheme in ("w8a8-static", "w8a16-static")
+    if "xx_small" not in arch
+]
 LEAST_DB = {"w8a8-static": 18.0, "w8a16-static": 35.0}
 """Least SQNR of the NPU's logits against the CPU's from the same file; a wrong result has 4 dB."""
 
@@ -63,8 +74,7 @@ def unfused(artifact: Artifact) -> ort.InferenceSession:
 
 @qualcomm
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["w8a8-static", "w8a16-static"])
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize(("arch", "scheme"), [*CASES, *LARGE])
 def test_the_npu_runs_every_node_and_agrees(
     arch: str, scheme: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -78,6 +88,6 @@ def test_the_npu_runs_every_node_and_agrees(
     simulated = np.concatenate([npu.infer(x[None]) for x in images])
     host = np.concatenate([cpu.run(None, {"input": x[None]})[0] for x in images])
     record_property("sqnr_db", round(fidelity(expected, simulated).sqnr_db, 1))
-    assert fidelity(expected, simulated).sqnr_db > 15
+    assert fidelity(expected, simulated).sqnr_db > (21 if "xx_small" in arch else 15)  # 24.5
     # an accepted graph may still be computed wrongly
     assert fidelity(host, simulated).sqnr_db > LEAST_DB[scheme]

@@ -25,13 +25,15 @@ LAYERS = ["Conv", "Gemm", "MatMul"]
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
+    return np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small float graph."""
-    checkpoint = load("edgenext_xx_small", ModelOptions(random_weights=True, size=64))
+    checkpoint = load(
+        "edgenext_xx_small", ModelOptions(random_weights=True, num_classes=10, size=32)
+    )
     model = graph_of(checkpoint, resolve(ExportOptions(form="convT"))).model
     path = tmp_path_factory.mktemp("vendors") / "plain.onnx"
     onnx.save(model, path)
@@ -136,7 +138,7 @@ def all_8_bit(plain: Path, *, gammas: str) -> dict[str, object]:
 
 
 @qualcomm
-@pytest.mark.parametrize("soc", ["SM8350", "SM8650"])
+@pytest.mark.parametrize("soc", ["SM8350", pytest.param("SM8650", marks=pytest.mark.campaign)])
 def test_qualcomm_takes_a_graph_that_is_all_8_bit(
     plain: Path, images: np.ndarray, soc: str
 ) -> None:
@@ -171,7 +173,7 @@ def test_older_npus_refuse_floats(plain: Path) -> None:
 
 
 @qualcomm
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_older_npus_refuse_parts_in_float(plain: Path, images: np.ndarray) -> None:
     islands = quantized(plain, images, "islands", **symmetric())
     assert not report_on(islands, "htp", soc="SM8350").accepted

@@ -21,7 +21,12 @@ def stats_of_reach(reach: np.ndarray) -> TensorStats:
     return TensorStats(-reach, reach, reach * 0, np.square(reach) / 9, values, channels)
 
 
-@pytest.mark.parametrize("arch", ["edgenext_xx_small", "edgenext_small", "edgenext_base"])
+LARGE = [
+    pytest.param(arch, marks=pytest.mark.campaign) for arch in ("edgenext_small", "edgenext_base")
+]
+
+
+@pytest.mark.parametrize("arch", ["edgenext_xx_small", *LARGE])
 def test_a_stream_is_a_stage(arch: str) -> None:
     streams = find_streams(inferred(arch).graph)
     assert len(streams) == 4
@@ -33,8 +38,17 @@ def test_a_stream_is_a_stage(arch: str) -> None:
         assert stream.count <= dim * 2
 
 
-@pytest.mark.parametrize("form", ["convT", "convC"])
-@pytest.mark.parametrize("arch", ["edgenext_x_small", "edgenext_xx_small_bn_hs"])
+@pytest.mark.parametrize(
+    ("arch", "form"),
+    [
+        ("edgenext_xx_small", "convT"),
+        ("edgenext_xx_small", "convC"),
+        ("edgenext_xx_small_bn_hs", "convT"),
+        pytest.param("edgenext_x_small", "convT", marks=pytest.mark.campaign),
+        pytest.param("edgenext_x_small", "convC", marks=pytest.mark.campaign),
+        pytest.param("edgenext_xx_small_bn_hs", "convC", marks=pytest.mark.campaign),
+    ],
+)
 def test_the_function_stays_the_same(arch: str, form: str) -> None:
     graph = float_graph(arch, form)
     every_stream = recipe(equalise={"least_db": 0.0})

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from architectures import ARCHS, BN
 from golden import weights as golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ def optimised(model: onnx.ModelProto, tmp_path: object) -> Counter[str]:
     return Counter(n.op_type for n in onnx.load(options.optimized_model_filepath).graph.node)
 
 
-@pytest.mark.parametrize("arch", list(zoo.arch_table()))
+@pytest.mark.parametrize("arch", ARCHS)
 def test_every_architecture_keeps_its_logits(arch: str) -> None:
     with torch.no_grad():
         expected = network(arch)(torch.from_numpy(pictures(2, 48))).numpy()
@@ -57,10 +59,10 @@ def test_every_architecture_keeps_its_logits(arch: str) -> None:
 
 
 def test_only_stock_operators_and_few_bytes() -> None:
-    model = quantized("edgenext_small").model
+    model = quantized().model
     assert {n.domain for n in model.graph.node} <= {"", "ai.onnx"}
     assert {o.domain for o in model.opset_import} <= {"", "ai.onnx"}
-    assert len(model.SerializeToString()) < 0.31 * 4 * zoo.arch("edgenext_small").params
+    assert len(model.SerializeToString()) < 0.34 * 4 * zoo.arch(XXS).params  # 0.33 measured
 
 
 def test_onnxruntime_fuses_every_quantized_site(tmp_path: object) -> None:
@@ -78,7 +80,7 @@ def test_onnxruntime_fuses_every_quantized_site(tmp_path: object) -> None:
 
 
 def test_a_hardswish_is_quantized_too(tmp_path: object) -> None:
-    operators = optimised(quantized("edgenext_xx_small_bn_hs").model, tmp_path)
+    operators = optimised(quantized(BN).model, tmp_path)
     assert operators["QLinearMul"] == 12 and operators["QLinearAdd"] >= 12
     assert "HardSwish" not in operators
 
@@ -101,19 +103,37 @@ def test_fused_kernels_compute_what_the_file_defines() -> None:
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     exact = np.concatenate([plain.run(None, {"input": x[None]})[0] for x in pictures(2, 48)])
-    assert fidelity(exact, logits(model)).sqnr_db > 22
+    assert fidelity(exact, logits(model)).sqnr_db > 36  # 42.2 measured, with VNNI
 
 
-@pytest.mark.parametrize("arch", [XXS, "edgenext_xx_small_bn_hs"])
+def serialized(graph: onnx.ModelProto) -> bytes:
+    result = quantize_static(graph, batches(4), recipe(), seed=3).model
+    return result.SerializeToString(deterministic=True)
+
+
+@cache
+def original(arch: str) -> bytes:
+    """A quantized file."""
+    return serialized(float_graph(arch))
+
+
+def same_from_twin(arch: str, seed: int, strength: float) -> bool:
+    """Whether a twin with rescaled weights gives the same file."""
+    twin = rescaled_twin(network(arch), seed=seed, strength=strength)
+    return serialized(onnx_graph(twin, "convT", SIZE)) == original(arch)
+
+
+@pytest.mark.parametrize("arch", [XXS, pytest.param(BN, marks=pytest.mark.campaign)])
+def test_a_stressed_twin_gives_the_same_file(arch: str) -> None:
+    assert same_from_twin(arch, seed=1, strength=3)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("arch", [XXS, BN])
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**31), strength=st.floats(0.5, 6))
-def test_a_stressed_twin_gives_the_same_file(arch: str, seed: int, strength: float) -> None:
-    twin = rescaled_twin(network(arch), seed=seed, strength=strength)
-    stressed, original = (
-        quantize_static(graph, batches(4), recipe()).model.SerializeToString(deterministic=True)
-        for graph in (onnx_graph(twin, "convT", SIZE), float_graph(arch))
-    )
-    assert stressed == original
+def test_any_stressed_twin_gives_the_same_file(arch: str, seed: int, strength: float) -> None:
+    assert same_from_twin(arch, seed, strength)
 
 
 def test_a_stressed_twin_breaks_onnxruntimes_quantizer() -> None:
@@ -139,7 +159,13 @@ results/ measures all choices on a trained network.
 """
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+IN_SUITE = ("GPTQ", "norms balanced")
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [c if c in IN_SUITE else pytest.param(c, marks=pytest.mark.campaign) for c in CHOICES],
+)
 def test_what_each_choice_of_the_recipe_gains(choice: str) -> None:
     graph = float_graph()
     changes, measured = CHOICES[choice]
@@ -165,7 +191,7 @@ def test_equalising_streams_pays_where_a_channel_is_an_outlier() -> None:
 def test_a_graph_that_reads_pixels() -> None:
     transform = EvalTransform(size=64, crop_pct=1.0)
     graph = onnx_graph(network(), "convT", SIZE, pixels=transform)
-    images = np.random.default_rng(0).integers(0, 256, (12, 1, 64, 64, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (6, 1, 64, 64, 3), np.uint8)
     with_stem = recipe(sites={"keep_float": {}, "quantize": (*recipe().sites.quantize, "stem")})
     for variant in (recipe(), with_stem):
         model = quantize_static(graph, list(images), variant).model
@@ -175,7 +201,7 @@ def test_a_graph_that_reads_pixels() -> None:
         a, b = (
             np.concatenate([s.run(None, {"input": x})[0] for x in images]) for s in (exact, session)
         )
-        assert fidelity(a, b).sqnr_db > 20
+        assert fidelity(a, b).sqnr_db > 27  # 30.9 and more measured
 
 
 def test_backbones_quantize() -> None:
@@ -193,17 +219,12 @@ def test_backbones_quantize() -> None:
     )
     for a, b, c in zip(exact, equalised, int8, strict=True):
         assert fidelity(a.reshape(1, -1), b.reshape(1, -1)).sqnr_db > 100
-        assert fidelity(a.reshape(1, -1), c.reshape(1, -1)).sqnr_db > 15
+        # 43.0, 35.6, 32.3 and 31.0 measured
+        assert fidelity(a.reshape(1, -1), c.reshape(1, -1)).sqnr_db > 28
 
 
 def test_quantizing_is_reproducible() -> None:
-    first, second = (
-        quantize_static(float_graph(), batches(4), recipe(), seed=3).model.SerializeToString(
-            deterministic=True
-        )
-        for _ in range(2)
-    )
-    assert first == second
+    assert serialized(float_graph()) == original(XXS)
 
 
 def test_sites_can_be_left_in_float() -> None:

@@ -17,13 +17,13 @@ from edgenext.schema import EvalTransform
 from edgenext.targets.scheme import CALIBRATED, SCHEMES
 from edgenext.targets.target import TARGETS, form_for, schemes
 
-LEAST_DB = {
+LEAST_DB = {  # measured: 22.4 and more, 23.6, 29.0, 35.4, 63.1, 48.9
     "w8a8-static": 20,
     "w8a16-static": 20,
     "w8a8-dynamic": 25,
     "w8-weight-only": 30,
-    "fp16": 45,
-    "bf16": 40,
+    "fp16": 58,
+    "bf16": 45,
 }
 CASES = [
     (target, scheme)
@@ -46,7 +46,18 @@ def as_written(model: onnx.ModelProto) -> np.ndarray:
     return np.concatenate([session.run(None, {"input": x[None]})[0] for x in pictures(2, 48)])
 
 
-@pytest.mark.parametrize(("target", "scheme"), CASES)
+IN_SUITE = [
+    *(("cpu-onnxruntime", "w8a8-static"), ("cpu-onnxruntime", "w8a8-dynamic")),
+    *(("htp", "w8a8-static"), ("htp", "w8a16-static"), ("tflite", "w8a8-static")),
+    *(("tflite", "w8-weight-only"), ("jetson", "fp16"), ("cpu-openvino", "bf16")),
+]
+"""Every scheme once. The static files of all targets are tested with their formats too."""
+
+
+@pytest.mark.parametrize(
+    ("target", "scheme"),
+    [c if c in IN_SUITE else pytest.param(*c, marks=pytest.mark.campaign) for c in CASES],
+)
 def test_a_scheme_of_a_target(target: str, scheme: str) -> None:
     scheme_recipe = recipe(scheme, target)
     graph = onnx_graph(network(), form_for(target), SIZE, opset=scheme_recipe.opset)
@@ -62,6 +73,10 @@ def test_a_scheme_of_a_target(target: str, scheme: str) -> None:
     assert size < (0.62 if scheme in ("fp16", "bf16") else 0.46)
 
 
+NEAREST = {"rounding": "nearest", "fit": 0.0}
+"""The quickest way to round weights, where their values do not matter."""
+
+
 def types(model: onnx.ModelProto, op: str = "DequantizeLinear") -> set[int]:
     """Types of the zero points of quantized activations."""
     constants = {t.name: t.data_type for t in model.graph.initializer}
@@ -71,7 +86,7 @@ def types(model: onnx.ModelProto, op: str = "DequantizeLinear") -> set[int]:
 
 
 def test_jetsons_activations_are_signed_and_centred() -> None:
-    jetson = recipe("w8a8-static", "jetson")
+    jetson = recipe("w8a8-static", "jetson", weights=NEAREST)
     graph = onnx_graph(network(), "convT", SIZE, opset=jetson.opset)
     model = quantize_static(graph, batches(4), jetson).model
     assert types(model) == {onnx.TensorProto.INT8}
@@ -81,7 +96,7 @@ def test_jetsons_activations_are_signed_and_centred() -> None:
 
 
 def test_every_float_of_an_npu_graph_is_quantized() -> None:
-    htp = recipe("w8a8-static", "htp")
+    htp = recipe("w8a8-static", "htp", weights=NEAREST)
     graph = onnx_graph(network(), "convT", SIZE, opset=htp.opset)
     model = quantize_static(graph, batches(4), htp).model
     dequantized = {o for n in model.graph.node if n.op_type == "DequantizeLinear" for o in n.output}

@@ -25,7 +25,7 @@ def test_the_module_of_a_node(node: str, module: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["convT", "convC"])
-@pytest.mark.parametrize("arch", ["edgenext_xx_small", "edgenext_small_bn_hs"])
+@pytest.mark.parametrize("arch", ["edgenext_xx_small", "edgenext_xx_small_bn_hs"])
 def test_every_module_of_the_network_is_a_site(arch: str, form: str) -> None:
     sites = find_sites(ir.from_proto(float_graph(arch, form)).graph)
     net = network(arch)

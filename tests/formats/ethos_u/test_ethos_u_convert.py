@@ -39,7 +39,8 @@ from edgenext.quantize.recipe import load_recipe
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 
 INTEGERS = ("int8", "int16", "int32", "int64")
-SMALL = ModelOptions(random_weights=True, num_classes=10, size=64)
+BN = "edgenext_xx_small_bn_hs"
+SMALL = ModelOptions(random_weights=True, num_classes=10, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,14 @@ def test_the_same_graph_gives_the_same_bytes(xxs: IntegerFile, tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", [a for a in zoo.arch_table() if a != XXS])
+@pytest.mark.parametrize(
+    "arch",
+    [
+        a if a == BN else pytest.param(a, marks=pytest.mark.campaign)
+        for a in zoo.arch_table()
+        if a != XXS
+    ],
+)
 def test_every_architecture(
     arch: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -125,7 +133,8 @@ def test_every_architecture(
     assert comparison.sqnr_db > max(graphs - 5, 12)
     if find_spec("ethosu"):  # else test_ethos_u_check skips, and says what is missing
         artifact = artifact_from(other.path)
-        for config in ("ethos-u55-256", "ethos-u65-512", "ethos-u85-512"):
+        configs = ("ethos-u55-256",) if arch == BN else ("ethos-u65-512", "ethos-u85-512")
+        for config in configs:
             assert check(artifact, config=config).delegated, config
 
 
@@ -180,14 +189,6 @@ def test_a_row_of_zeros_has_a_finite_norm() -> None:
     assert ranges["root"] == pytest.approx((LEAST_SIZE**-0.5,) * 2)
 
 
-@pytest.mark.slow
-def test_the_last_stage_may_be_one_token(tmp_path: Path) -> None:
-    options = QuantizeOptions(target="ethos-u", calib="digits", n=32)
-    model = ModelOptions(random_weights=True, num_classes=10, size=32)
-    artifact = api.quantize(XXS, options, model, ExportOptions(format="tflite"), out=tmp_path)
-    assert artifact.manifest.parity is not None and artifact.manifest.parity.sqnr_db > 28
-
-
 @pytest.mark.parametrize(
     ("shape", "taken", "expected"),
     [
@@ -210,18 +211,19 @@ def test_permutations_of_the_fewest_axes(
 @pytest.mark.slow
 @pytest.mark.parametrize("pixels", [False, True], ids=["numbers", "pixels"])
 def test_quantize_and_evaluate(tmp_path: Path, pixels: bool) -> None:
+    """At this size the last stage is one token."""
     options = QuantizeOptions(target="ethos-u", calib="digits", n=8)
     export = ExportOptions(format="tflite", uint8_input=pixels)
     artifact = api.quantize(XXS, options, SMALL, export, out=tmp_path)
     m = artifact.manifest
     variant = "-uint8" if pixels else ""
-    assert artifact.path.name == f"{XXS}-64-ethos-u{variant}-w8a8-static.tflite"
+    assert artifact.path.name == f"{XXS}-32-ethos-u{variant}-w8a8-static.tflite"
     assert (m.format, m.target, m.input.dtype) == (
         "tflite",
         "ethos-u",
         "uint8" if pixels else "int8",
     )
     assert m.outputs[0].dtype == "int8" and m.conversion and m.parity
-    assert m.parity.sqnr_db > 20 and m.kept_float["stages.0.0.dwconv"].startswith("Reads and gives")
+    assert m.parity.sqnr_db > 28 and m.kept_float["stages.0.0.dwconv"].startswith("Reads and gives")
     (scored,) = api.evaluate([str(artifact.path)], DataOptions("digits", 8)).results
     assert (scored.runtime, scored.n) == ("litert", 8)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from conversions import SharedConversions
-from PIL import Image
 
 from edgenext import api
 from edgenext.errors import RuntimeFailedError, UsageError
@@ -117,12 +116,17 @@ def test_unsupported_backends(backend: str, message: str, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
-def test_it_agrees_and_is_reproducible(tmp_path: Path, conversions: SharedConversions) -> None:
+@pytest.mark.campaign
+def test_it_is_reproducible(tmp_path: Path, conversions: SharedConversions) -> None:
     artifact = api.export(XXS, RANDOM, PROGRAM, out=tmp_path)
     with conversions.fresh():
         report = api.verify(artifact.path, rebuild=True)
     assert report.rebuild is not None and report.rebuild.same, report.rebuild
+
+
+@pytest.mark.slow
+def test_it_agrees_with_torch(tmp_path: Path) -> None:
+    artifact = api.export(XXS, RANDOM, PROGRAM, out=tmp_path)
     m = artifact.manifest
     assert open_artifact(artifact.path).manifest == m
     assert (m.format, m.target, m.form, m.input.name) == ("executorch",) * 2 + ("convT", "image")
@@ -135,13 +139,10 @@ def test_it_agrees_and_is_reproducible(tmp_path: Path, conversions: SharedConver
 
 @pytest.mark.slow
 def test_pointwise_convolutions_are_integer(tmp_path: Path) -> None:
-    folder = tmp_path / "images" / "0"
-    folder.mkdir(parents=True)
-    for i, picture in enumerate(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)):
-        Image.fromarray(picture).resize((64, 64)).save(folder / f"{i}.png")
-    options = QuantizeOptions("w8a8-static", "executorch", calib=folder.parent, n=4)
+    options = QuantizeOptions("w8a8-static", "executorch", calib="digits", n=16)
     artifact = api.quantize(XXS, options, RANDOM, PROGRAM, out=tmp_path)
-    assert artifact.manifest.parity is not None and artifact.manifest.parity.sqnr_db > 12
+    assert artifact.manifest.parity is not None
+    assert artifact.manifest.parity.sqnr_db > 36  # 40.8 measured
     assert artifact.manifest.conversion is not None
     (note,) = artifact.manifest.conversion.notes
     assert note == "xnnpack computes 30 int8 convolution, 19 convolution, 1 linear"

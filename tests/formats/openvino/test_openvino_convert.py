@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 
 XXS = "edgenext_xx_small"
-RANDOM = ModelOptions(random_weights=True, size=64)
+RANDOM = ModelOptions(random_weights=True, num_classes=10, size=32)
 IR = ExportOptions(format="openvino")
 
 
@@ -39,10 +40,10 @@ def both_files(artifact: Artifact) -> tuple[bytes, bytes]:
 def test_it_agrees_and_has_a_manifest(plain: Artifact) -> None:
     m = plain.manifest
     assert open_artifact(plain.path).manifest == m
-    assert plain.path.name == "edgenext_xx_small-64-fp32.xml"
+    assert plain.path.name == "edgenext_xx_small-32-fp32.xml"
     assert (m.format, m.target, m.form) == ("openvino", "cpu-openvino", "convC")
-    assert (m.input.name, m.input.shape) == ("input", (1, 3, 64, 64))
-    assert [(o.name, o.shape, o.dtype) for o in m.outputs] == [("logits", (1, 1000), "float32")]
+    assert (m.input.name, m.input.shape) == ("input", (1, 3, 32, 32))
+    assert [(o.name, o.shape, o.dtype) for o in m.outputs] == [("logits", (1, 10), "float32")]
     assert m.parity is not None and m.parity.sqnr_db > 100
     assert min(m.parity.stages.values()) > 100 and len(m.parity.stages) == 5
     assert m.size_bytes == content_size(plain.path) == sum(map(len, both_files(plain)))
@@ -74,57 +75,45 @@ def test_names_do_not_depend_on_earlier_conversions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "least", "most"),
-    [("fp16", 40, 90), ("bf16", 20, 60 if BF16 else 200), ("w8-weight-only", 20, 60)],
+    ("scheme", "least", "most", "share"),
+    [
+        ("fp16", 58, 70, 0.51),  # 63.3 dB measured
+        ("bf16", 20, 60 if BF16 else 200, 1.01),
+        ("w8-weight-only", 32, 40, 0.3),  # 35.6 dB measured
+    ],
 )
-def test_other_precisions(scheme: str, least: float, most: float, tmp_path: Path) -> None:
+def test_other_precisions(
+    plain: Artifact, scheme: str, least: float, most: float, share: float, tmp_path: Path
+) -> None:
+    """`share` of the bytes of the float weights is the most that the scheme's weights take."""
     artifact = api.quantize(XXS, QuantizeOptions(scheme, "cpu-openvino"), RANDOM, IR, out=tmp_path)
     assert artifact.manifest.parity is not None
     assert least < artifact.manifest.parity.sqnr_db < most
-
-
-@pytest.mark.parametrize(("scheme", "share"), [("fp16", 0.51), ("w8-weight-only", 0.3)])
-def test_weights_are_stored_in_the_precision_of_the_scheme(
-    plain: Artifact, scheme: str, share: float, tmp_path: Path
-) -> None:
-    artifact = api.quantize(XXS, QuantizeOptions(scheme, "cpu-openvino"), RANDOM, IR, out=tmp_path)
     assert len(both_files(artifact)[1]) < share * len(both_files(plain)[1])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["edgenext", "nncf"])
-def test_int8(engine: str, tmp_path: Path, images: Path) -> None:
+@pytest.mark.parametrize(("engine", "least"), [("edgenext", 30), ("nncf", 18)])
+def test_int8(engine: str, least: float, tmp_path: Path) -> None:
+    """34.1 and 21.5 dB were measured."""
     if engine == "nncf":
         pytest.importorskip("nncf")
-    options = QuantizeOptions("w8a8-static", "cpu-openvino", engine, calib=images, n=8)
+    options = QuantizeOptions("w8a8-static", "cpu-openvino", engine, calib="digits", n=16)
     artifact = api.quantize(XXS, options, RANDOM, IR, out=tmp_path)
-    assert artifact.manifest.parity is not None and artifact.manifest.parity.sqnr_db > 12
+    assert artifact.manifest.parity is not None and artifact.manifest.parity.sqnr_db > least
     assert artifact.manifest.conversion is not None
     assert artifact.manifest.conversion.operators["FakeQuantize"] > 20
     assert len(both_files(artifact)[1]) < 1_900_000
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    for i in range(8):
-        folder = tmp_path / "images" / str(i % 2)
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(pixels).resize((64, 64)).save(folder / f"{i}.png")
-    return tmp_path / "images"
 
 
 def test_pixels_and_batches(tmp_path: Path) -> None:
     options = ExportOptions(format="openvino", batch=2, uint8_input=True)
     artifact = api.export(XXS, RANDOM, options, out=tmp_path)
     spec = artifact.manifest.input
-    assert (spec.shape, spec.dtype) == ((2, 64, 64, 3), "uint8")
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    assert (spec.shape, spec.dtype) == ((2, 32, 32, 3), "uint8")
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     result = np.concatenate(list(logits(open_session(artifact), pictures)))
-    assert result.shape == (3, 1000) and np.isfinite(result).all()
+    assert result.shape == (3, 10) and np.isfinite(result).all()
 
 
 @pytest.mark.parametrize(
@@ -157,10 +146,12 @@ def test_broken_files_are_refused_in_one_line(
         assert "\n" not in str(e.value)
 
 
-def test_another_bin_does_not_match_the_manifest(tmp_path: Path) -> None:
-    artifact = api.export(XXS, RANDOM, IR, out=tmp_path)
-    content = bytearray(both_files(artifact)[1])
+def test_another_bin_does_not_match_the_manifest(plain: Artifact, tmp_path: Path) -> None:
+    for file in plain.path.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    content = bytearray(both_files(plain)[1])
     content[1000] ^= 1
-    artifact.path.with_suffix(".bin").write_bytes(content)
+    path = tmp_path / plain.path.name
+    path.with_suffix(".bin").write_bytes(content)
     with pytest.raises(ArtifactError, match="is not the file of its manifest"):
-        open_artifact(artifact.path)
+        open_artifact(path)

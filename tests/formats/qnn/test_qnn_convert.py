@@ -48,7 +48,7 @@ def test_a_file_has_one_context_and_names_its_soc(context: Artifact) -> None:
 def test_the_manifest(context: Artifact) -> None:
     m = open_artifact(context.path).manifest
     assert (m.format, m.target, m.scheme) == ("qnn-context", "htp", "w8a8-static")
-    assert m.parity is not None and m.parity.sqnr_db > 15
+    assert m.parity is not None and m.parity.sqnr_db > 23  # 27.5 measured
     assert m.conversion is not None and m.conversion.notes == ("compiled for SM8650",)
     assert m.conversion.converter.startswith("onnxruntime-qnn ")
     assert context.path.name == "edgenext_xx_small-32-qnn-context-w8a8-static.onnx"
@@ -66,7 +66,9 @@ def test_it_is_made_again_from_its_manifest(
 
 @qualcomm
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["w8a16-static", "fp16"])
+@pytest.mark.parametrize(
+    "scheme", ["w8a16-static", pytest.param("fp16", marks=pytest.mark.campaign)]
+)
 def test_other_socs_and_schemes(context: Artifact, tmp_path: Path, scheme: str) -> None:
     other = quantized(tmp_path, "sm8750", scheme)
     assert other.path.name == f"edgenext_xx_small-32-qnn-context-SM8750-{scheme}.onnx"

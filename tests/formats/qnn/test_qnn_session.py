@@ -50,7 +50,7 @@ def logits(artifact: Artifact, target: str) -> np.ndarray:
 def test_it_computes_the_same_as_the_cpu(artifact: Artifact) -> None:
     npu, cpu = (logits(artifact, target) for target in ("htp", "cpu-onnxruntime"))
     assert npu.shape == cpu.shape == (3, 10)
-    assert fidelity(cpu, npu).sqnr_db > 15
+    assert fidelity(cpu, npu).sqnr_db > 16  # 19.4 measured
 
 
 @qualcomm
@@ -65,7 +65,7 @@ def test_socs_differ_in_their_last_bits(artifact: Artifact) -> None:
         HtpSession(artifact.path, artifact.manifest, soc).infer(x) for soc in ("SM8350", "SM8650")
     )
     assert not np.array_equal(old, new)
-    assert fidelity(old, new).sqnr_db > 15
+    assert fidelity(old, new).sqnr_db > 22  # 26.5 measured
 
 
 def test_by_default_an_npus_file_runs_on_the_cpu(artifact: Artifact) -> None:
@@ -89,7 +89,7 @@ def test_results_are_marked_as_simulated(artifact: Artifact) -> None:
 def test_a_base_is_compared_in_its_own_runtime(plain: Artifact, artifact: Artifact) -> None:
     report = api.compare(str(plain.path), [str(artifact.path)], DIGITS, OPTIONS, target="htp")
     (other,) = report.others
-    assert other.evidence == "simulator" and other.sqnr_db > 15
+    assert other.evidence == "simulator" and other.sqnr_db > 19  # 22.9 measured
 
 
 def test_an_unknown_target_is_refused(artifact: Artifact) -> None:

@@ -90,7 +90,12 @@ def test_integers_are_signed_and_centred_and_biases_float(generation: str) -> No
 
 
 PAIRS = [
-    (arch, generation, SCHEMES[(i + j) % len(SCHEMES)])
+    pytest.param(
+        arch,
+        generation,
+        SCHEMES[(i + j) % len(SCHEMES)],
+        marks=() if arch == XXS else pytest.mark.campaign,
+    )
     for i, arch in enumerate(ARCHS)
     for j, generation in enumerate(JETPACKS)
 ]

@@ -11,7 +11,7 @@ import pytest
 from private import private_python
 
 from edgenext import api
-from edgenext.options import ExportOptions, ModelOptions
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import IMAGENET_MEAN, IMAGENET_STD
 
 official = pytest.importorskip(
@@ -20,6 +20,7 @@ official = pytest.importorskip(
 )
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
+XXS = "edgenext_xx_small"
 LABELS = [f"n{i:08} class {i}" for i in range(10)]
 
 
@@ -32,19 +33,31 @@ def metadata(path: Path) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pixels", [False, True])
-def test_an_app_finds_labels_and_normalisation(tmp_path: Path, pixels: bool) -> None:
+@pytest.mark.parametrize(
+    ("target", "pixels"),
+    [
+        ("ethos-u", False),  # the target whose converter is quickest
+        ("ethos-u", True),
+        pytest.param("tflite", False, marks=pytest.mark.campaign),
+        pytest.param("tflite", True, marks=pytest.mark.campaign),
+    ],
+)
+def test_an_app_finds_labels_and_normalisation(tmp_path: Path, target: str, pixels: bool) -> None:
     private_python("tflite")
     (tmp_path / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
     options = ModelOptions(
         random_weights=True, num_classes=10, size=32, labels=tmp_path / "labels.txt"
     )
     export_options = ExportOptions(format="tflite", uint8_input=pixels)
-    artifact = api.export("edgenext_xx_small", options, export_options, out=tmp_path)
+    if target == "tflite":
+        artifact = api.export(XXS, options, export_options, out=tmp_path)
+    else:
+        int8 = QuantizeOptions(target=target, calib="digits", n=8)
+        artifact = api.quantize(XXS, int8, options, export_options, out=tmp_path)
     about = metadata(artifact.path)
     (graph,) = about.subgraphMetadata
     (source,), (result,) = graph.inputTensorMetadata, graph.outputTensorMetadata
-    assert about.name == b"edgenext_xx_small"
+    assert about.name == XXS.encode()
     assert (source.name, result.name) == (b"image", b"logits")
     picture = source.content.contentProperties
     assert (picture.colorSpace, picture.defaultSize.width, picture.defaultSize.height) == (

@@ -21,11 +21,16 @@ from edgenext.schema import TensorSpec
 pytest.importorskip("ai_edge_litert", reason="no LiteRT (pip install 'edgenext[tflite]')")
 
 
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+@pytest.fixture(
+    scope="module",
+    params=[1, pytest.param(2, marks=pytest.mark.campaign)],
+    ids=["one image", "two images"],
+)
+def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A file for a batch."""
     private_python("tflite")
     options = ModelOptions(random_weights=True, num_classes=10, size=32)
-    export_options = ExportOptions(format="tflite", batch=2)
+    export_options = ExportOptions(format="tflite", batch=request.param)
     folder = tmp_path_factory.mktemp("tflite")
     return api.export("edgenext_xx_small", options, export_options, out=folder)
 
@@ -36,9 +41,10 @@ def images(n: int) -> np.ndarray:
 
 @pytest.mark.slow
 def test_inspect(artifact: Artifact) -> None:
-    inspection = inspect(artifact.path)
-    assert inspection.input.shape == (2, 32, 32, 3) and inspection.input.channels_last
-    assert [o.shape for o in inspection.outputs] == [(2, 10)]
+    inspection, batch = inspect(artifact.path), artifact.manifest.input.shape[0]
+    assert inspection.input.name == "image"  # as the metadata calls it
+    assert inspection.input.shape == (batch, 32, 32, 3) and inspection.input.channels_last
+    assert [o.shape for o in inspection.outputs] == [(batch, 10)]
     assert inspection.partitions == 1
     assert inspection.operators == artifact.manifest.conversion.operators  # type: ignore[union-attr]
 
@@ -46,7 +52,7 @@ def test_inspect(artifact: Artifact) -> None:
 @pytest.mark.slow
 def test_the_trace_ends_in_the_logits(artifact: Artifact) -> None:
     session = open_session(artifact)
-    prepared = session.prepare(images(2))
+    prepared = session.prepare(images(session.batch or 1))
     traced = session.trace(prepared)  # type: ignore[attr-defined]
     head = traced[artifact.manifest.sites["head"]]
     np.testing.assert_allclose(head, session.infer(prepared), atol=1e-4)

@@ -27,7 +27,7 @@ from edgenext.targets.scheme import CALIBRATED
 ROOT = Path(__file__).parents[2]
 SIZE = 64
 TRANSFORM = EvalTransform(size=SIZE, crop_pct=1.0)
-XXS = "edgenext_xx_small"
+XXS, BN = "edgenext_xx_small", "edgenext_xx_small_bn_hs"
 ARCHS = list(zoo.arch_table())
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 WORK = """
@@ -67,7 +67,7 @@ def job(folder: Path, arch: str = XXS, scheme: str = "fp32", **options: Any) -> 
     if not weights.exists():
         np.savez(weights, **deployed_arrays(net, SIZE, SIZE, TRANSFORM if pixels else None))
     calibration = folder / f"calibration{'-pixels' * pixels}.npy"
-    pictures = images(32, seed=1)
+    pictures = images(8, seed=1)
     np.save(calibration, pictures.astype(np.float32) if pixels else channel_last(pictures))
     return {
         "weights": str(weights),
@@ -152,75 +152,102 @@ def mismatched_biases(file: Path) -> list[int]:
     ]
 
 
-@pytest.mark.slow
-def test_every_architecture_agrees_with_torch(python: str, tmp_path: Path) -> None:
-    files = run_jobs(python, *(job(tmp_path, arch) for arch in ARCHS))
-    for arch, file in zip(ARCHS, files, strict=True):
-        assert sqnr_db(file, arch) > 110, arch
-        counts, built = operators(file), network(arch).arch
-        assert operators(file, delegate=True)["DELEGATE"] == 1
-        assert counts["TRANSPOSE"] == 2 * 3  # into each attention and out of it
-        assert counts["HARD_SWISH" if built.batch_norm else "GELU"] == sum(built.depths)
+def require_float(file: Path, arch: str) -> None:
+    """A float file has the network's operators in one piece, and its logits."""
+    assert sqnr_db(file, arch) > 110, arch
+    counts, built = operators(file), network(arch).arch
+    assert operators(file, delegate=True)["DELEGATE"] == 1
+    assert counts["TRANSPOSE"] == 2 * 3  # into each attention and out of it
+    assert counts["HARD_SWISH" if built.batch_norm else "GELU"] == sum(built.depths)
+
+
+def require_integer(file: Path, arch: str) -> None:
+    """A w8a8-static file is one piece, and close to the network."""
+    assert sqnr_db(file, arch) > 15, arch
+    assert operators(file, delegate=True)["DELEGATE"] == 1
+    assert not mismatched_biases(file)
+
+
+@pytest.fixture(scope="module")
+def files(python: str, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Path]:
+    """Architecture and scheme → its file, made by one process."""
+    folder = tmp_path_factory.mktemp("tensorflow")
+    keys = [(XXS, s) for s in SCHEMES] + [(BN, "fp32"), (BN, "w8a8-static")]
+    return dict(zip(keys, run_jobs(python, *(job(folder, *key) for key in keys)), strict=True))
 
 
 @pytest.mark.slow
-def test_every_architecture_runs_in_integers(python: str, tmp_path: Path) -> None:
-    files = run_jobs(python, *(job(tmp_path, arch, "w8a8-static") for arch in ARCHS))
-    for arch, file in zip(ARCHS, files, strict=True):
-        assert sqnr_db(file, arch) > 15, arch
-        assert operators(file, delegate=True)["DELEGATE"] == 1
-        assert not mismatched_biases(file)
+@pytest.mark.parametrize("arch", [XXS, BN])
+def test_files_agree_with_torch(files: dict[tuple[str, ...], Path], arch: str) -> None:
+    require_float(files[arch, "fp32"], arch)
+    require_integer(files[arch, "w8a8-static"], arch)
+
+
+@pytest.mark.campaign
+def test_files_of_every_architecture_agree_with_torch(python: str, tmp_path: Path) -> None:
+    others = [arch for arch in ARCHS if arch not in (XXS, BN)]
+    for scheme, require in (("fp32", require_float), ("w8a8-static", require_integer)):
+        made = run_jobs(python, *(job(tmp_path, arch, scheme) for arch in others))
+        for arch, file in zip(others, made, strict=True):
+            require(file, arch)
 
 
 @pytest.mark.slow
-def test_schemes(python: str, tmp_path: Path) -> None:
-    files = dict(
-        zip(SCHEMES, run_jobs(python, *(job(tmp_path, XXS, s) for s in SCHEMES)), strict=True)
-    )
-    db = {scheme: sqnr_db(file) for scheme, file in files.items()}
-    size = {scheme: file.stat().st_size for scheme, file in files.items()}
+def test_schemes(files: dict[tuple[str, ...], Path]) -> None:
+    made = {scheme: files[XXS, scheme] for scheme in SCHEMES}
+    db = {scheme: sqnr_db(file) for scheme, file in made.items()}
+    size = {scheme: file.stat().st_size for scheme, file in made.items()}
     assert db["fp32"] > 110 and db["fp16"] > 50
     assert db["w8a16-static"] > db["w8a8-static"] + 3
     assert db["w8-weight-only"] > db["w8a8-dynamic"] > db["w8a8-static"] > 20
     assert size["fp16"] < 0.55 * size["fp32"]
     assert max(size[s] for s in SCHEMES[2:]) < 0.35 * size["fp32"]
     for scheme in set(SCHEMES) - {"w8a16-static"}:
-        assert operators(files[scheme], delegate=True)["DELEGATE"] == 1, scheme
-    assert not mismatched_biases(files["w8a16-static"])
-    assert not operators(files["w8a8-dynamic"])["QUANTIZE"]
+        assert operators(made[scheme], delegate=True)["DELEGATE"] == 1, scheme
+    assert not mismatched_biases(made["w8a16-static"])
+    assert not operators(made["w8a8-dynamic"])["QUANTIZE"]
+
+
+@pytest.mark.campaign
+def test_the_same_fp32_job_gives_the_same_bytes(
+    python: str, files: dict[tuple[str, ...], Path], tmp_path: Path
+) -> None:
+    (again,) = run_jobs(python, job(tmp_path))
+    assert again.read_bytes() == files[XXS, "fp32"].read_bytes()
 
 
 @pytest.mark.slow
-def test_the_same_job_gives_the_same_bytes(python: str, tmp_path: Path) -> None:
-    first = [job(tmp_path, scheme=s) for s in ("fp32", "w8a8-static")]
-    second = [j | {"out": j["out"].replace(".tflite", "-again.tflite")} for j in first]
-    before, after = run_jobs(python, *first, *first), run_jobs(python, *second)
-    assert [f.read_bytes() for f in before[:2]] == [f.read_bytes() for f in after]
-
-
-@pytest.mark.slow
-def test_inputs_and_outputs(python: str, tmp_path: Path) -> None:
+def test_inputs_and_outputs_and_equal_bytes(
+    python: str, files: dict[tuple[str, ...], Path], tmp_path: Path
+) -> None:
     jobs = [
-        job(tmp_path, pixels=True),
-        job(tmp_path, scheme="w8a8-static", pixels=True),
+        job(tmp_path, pixels=True, batch=4),
         job(tmp_path, scheme="w8a8-static", integer_io=True),
         job(tmp_path, scheme="w8a8-static", integer_io=True, pixels=True),
-        job(tmp_path, scheme="w8a8-static", batch=4),
+        job(tmp_path, scheme="w8a8-static"),
     ]
-    kinds = [(np.uint8, np.float32)] * 2 + [(np.int8, np.int8), (np.uint8, np.int8)]
-    least = [110, 20, 20, 20, 20]
-    for file, kind, db in zip(
-        run_jobs(python, *jobs), [*kinds, (np.float32,) * 2], least, strict=True
-    ):
+    *made, again = run_jobs(python, *jobs)
+    kinds = [(np.uint8, np.float32), (np.int8, np.int8), (np.uint8, np.int8)]
+    for file, kind, least, batch in zip(made, kinds, (110, 20, 20), (4, 1, 1), strict=True):
         runner = interpreter(file)
         (source,), (target,) = runner.get_input_details(), runner.get_output_details()
         assert (source["dtype"], target["dtype"]) == kind
+        assert list(source["shape"]) == [batch, SIZE, SIZE, 3]
         assert list(runner.get_signature_list()["serving_default"].values()) == [
             ["input"],
             ["logits"],
         ]
-        assert sqnr_db(file) > db
-    assert list(source["shape"]) == [4, SIZE, SIZE, 3]
+        assert sqnr_db(file) > least
+    assert again.read_bytes() == files[XXS, "w8a8-static"].read_bytes()  # by another process
+
+
+@pytest.mark.campaign
+def test_other_inputs_in_integers(python: str, tmp_path: Path) -> None:
+    jobs = [job(tmp_path, scheme="w8a8-static", **o) for o in ({"pixels": True}, {"batch": 4})]
+    pixels, four = run_jobs(python, *jobs)
+    assert interpreter(pixels).get_input_details()[0]["dtype"] == np.uint8
+    assert list(interpreter(four).get_input_details()[0]["shape"]) == [4, SIZE, SIZE, 3]
+    assert sqnr_db(pixels) > 20 and sqnr_db(four) > 20
 
 
 @pytest.mark.parametrize(
