@@ -28,9 +28,7 @@ def compare(
     *,
     base: Annotated[
         str,
-        typer.Argument(
-            metavar="BASE", help="A model or artifact: what the others are compared with."
-        ),
+        typer.Argument(metavar="BASE", help="The model or artifact to compare with."),
     ],
     others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Models or artifacts.")],
     data: Data,

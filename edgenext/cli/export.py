@@ -41,9 +41,7 @@ def export(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(
-            help=f"Where the file will run: {', '.join(TARGETS)}; default: the format's own."
-        ),
+        typer.Option(help=f"{', '.join(TARGETS)}; default: the format's own."),
     ] = None,
     scheme: Annotated[
         str, typer.Option("--scheme", "--precision", help="fp32, fp16, bf16, or as in quantize.")

@@ -12,7 +12,7 @@ from edgenext.cli.app import app
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="One of `edgenext models`.")],
+    name: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A name in `edgenext models`.")],
 ) -> None:
     """Download a published checkpoint into the cache."""
     from edgenext import api

@@ -53,7 +53,7 @@ class Listed:
 @cache
 def listed() -> dict[str, Listed]:
     """All commands by name, in the order of the panels."""
-    found = {}
+    found: dict[str, Listed] = {}
     for file in resources.files(PACKAGE).iterdir():
         if file.name.endswith(".py"):
             module = f"{PACKAGE}.{file.name.removesuffix('.py')}"
@@ -130,6 +130,10 @@ def command(name: str) -> Any:
 
 class HelpedCommand(typer.core.TyperCommand):
     """A command whose help has examples first, and its options in panels."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The parts of the usage line, without braces around what is required."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """The description, then examples as they are typed."""

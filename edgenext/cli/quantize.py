@@ -48,7 +48,7 @@ def quantize(
     *,
     subject: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL|ARTIFACT", help="Default: the model that the weights fit."),
+        typer.Argument(metavar="MODEL|ARTIFACT", help="Default: what the weights fit."),
     ] = None,
     calib: Calib = "",
     n: CalibCount = 128,

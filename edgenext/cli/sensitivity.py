@@ -23,7 +23,7 @@ def sensitivity(
     *,
     subject: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL|ARTIFACT", help="Default: the model that the weights fit."),
+        typer.Argument(metavar="MODEL|ARTIFACT", help="Default: what the weights fit."),
     ] = None,
     calib: Calib = "",
     data: Annotated[
