@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from edgenext.commands.devices import probe_device as probe_device
     from edgenext.commands.devices import remove_device as remove_device
     from edgenext.commands.diff import diff as diff
+    from edgenext.commands.doctor import doctor as doctor
     from edgenext.commands.env import make_environment as make_environment
     from edgenext.commands.evaluate import evaluate as evaluate
     from edgenext.commands.export import export as export
     from edgenext.commands.export import tuned as tuned
     from edgenext.commands.fetch import fetch as fetch
     from edgenext.commands.models import models as models
+    from edgenext.commands.predict import predict as predict
     from edgenext.commands.quantize import quantize as quantize
     from edgenext.commands.report import report as report
     from edgenext.commands.run import run as run

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pkgutil
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,6 @@ from edgenext.cli.app import app as app
 from edgenext.errors import INTERRUPTED, EdgenextError, InputError, UsageError
 from edgenext.system.reading import readable
 from edgenext.system.streams import guarded_streams, leave_stdout
-
-for _module in pkgutil.iter_modules(
-    __path__
-):  # a command is a file: all of them join the application
-    import_module(f"{__name__}.{_module.name}")
 
 TyperUsageError: Any = typer.BadParameter.__base__
 """Of an option or argument; where its class stands differs between the versions of Typer."""

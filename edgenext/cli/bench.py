@@ -30,7 +30,7 @@ from edgenext.schema import (
 def bench(
     artifact: Annotated[
         list[Path],
-        typer.Argument(metavar="ARTIFACT", help="The first is the base, and runs twice."),
+        typer.Argument(metavar="ARTIFACT...", help="The first is the base, and runs twice."),
     ],
     device: Annotated[
         str,

@@ -26,7 +26,9 @@ NEAREST = 12
 @takes_format_options("check")
 def check(
     *,
-    artifact: Annotated[Path, typer.Argument(help="A file made by `export` or `quantize`.")],
+    artifact: Annotated[
+        Path, typer.Argument(metavar="ARTIFACT", help="A file made by `export` or `quantize`.")
+    ],
     target: Annotated[
         str, typer.Option(help="Whose compiler is asked; default: the file's own target.")
     ] = "",

@@ -26,8 +26,11 @@ from edgenext.schema import (
 @takes_model
 def compare(
     *,
-    base: Annotated[str, typer.Argument(help="What the others are compared with.")],
-    others: Annotated[list[str], typer.Argument(metavar="OTHER")],
+    base: Annotated[
+        str,
+        typer.Argument(metavar="BASE", help="The model or artifact to compare with."),
+    ],
+    others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Models or artifacts.")],
     data: Data,
     target: RuntimeOf = "",
     limit: Limit = None,

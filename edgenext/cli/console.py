@@ -27,14 +27,20 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False)
+_quiet = False
 
 
-def set_up_logging(verbose: bool) -> None:
-    """Send the package's log to stderr: warnings, or everything."""
+def set_up(*, verbose: bool, quiet: bool, color: bool) -> None:
+    """Send the package's log to stderr: warnings, everything, or errors alone; colours or none."""
+    global _quiet
+    _quiet = quiet
+    if not color:
+        out.no_color = err.no_color = True
     handler = RichHandler(console=err, show_time=False, show_path=False, markup=False)
     logger = logging.getLogger("edgenext")
     logger.handlers = [handler]
-    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    level = logging.ERROR if quiet else logging.WARNING
+    logger.setLevel(logging.INFO if verbose else level)
 
 
 @contextlib.contextmanager
@@ -48,7 +54,9 @@ def working() -> Iterator[Context]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bars:
+    with Progress(
+        *columns, console=err, disable=_quiet or not err.is_terminal, transient=True
+    ) as bars:
         tasks = {}
 
         def advance(task: str, done: int, total: int, /) -> None:
@@ -61,16 +69,18 @@ def working() -> Iterator[Context]:
 
 def busy(task: str) -> contextlib.AbstractContextManager[object]:
     """A sign of life for what cannot say how far it is; nothing when stderr is no terminal."""
-    return err.status(task) if err.is_terminal else contextlib.nullcontext()
+    return err.status(task) if err.is_terminal and not _quiet else contextlib.nullcontext()
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; its first column is aligned to the left, the others to the right."""
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1
+) -> None:
+    """Print a table; its first columns, of text, are aligned to the left, the others right."""
     if title:  # a table's own title is wrapped at the table's width
         out.print(title)
     table = Table(box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+        table.add_column(column, justify="left" if i < text_columns else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     out.print(table)
@@ -106,7 +116,8 @@ def show_evidence(artifact: str, runtime: str, evidence: Evidence) -> None:
 
 def announce(stage: str, needed: bool) -> None:
     """A stage of a run begins, or needs not be done again."""
-    err.print(f"{stage}{'' if needed else ': unchanged'}")
+    if not _quiet:
+        err.print(f"{stage}{'' if needed else ': unchanged'}")
 
 
 def print_json(value: object) -> None:

@@ -1,4 +1,4 @@
-"""Commands about the devices that artifacts are measured on."""
+"""Devices to measure on: add, list, probe, remove."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from edgenext.cli.options import Command, Json, with_options
 from edgenext.devices.transport import transports
 from edgenext.schema import DEVICE_KINDS, Device, DeviceFacts
 
-devices = typer.Typer(no_args_is_help=True, help="Devices to measure on: add, list, probe, remove.")
+devices = typer.Typer(no_args_is_help=True, help=__doc__)
 app.add_typer(devices, name="devices")
 
-Name = Annotated[str, typer.Argument(help="The device's name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The device's name.")]
 KINDS = f"{', '.join(DEVICE_KINDS[:-1])} or {DEVICE_KINDS[-1]}"
 
 

@@ -27,7 +27,7 @@ from edgenext.schema import (
 def evaluate(
     *,
     subjects: Annotated[
-        list[str], typer.Argument(metavar="MODEL|ARTIFACT", help="Models and artifacts.")
+        list[str], typer.Argument(metavar="MODEL|ARTIFACT...", help="Models and artifacts.")
     ],
     data: Data,
     target: RuntimeOf = "",

@@ -11,6 +11,8 @@ from edgenext.cli import console
 from edgenext.cli.app import app
 from edgenext.cli.options import (
     Batch,
+    Calib,
+    CalibCount,
     Json,
     Out,
     Uint8,
@@ -23,6 +25,7 @@ from edgenext.formats.format import FORMATS
 from edgenext.options import ExportOptions, ModelOptions, OptionValues, QuantizeOptions
 from edgenext.schema import ExportResult, Parity
 from edgenext.targets.scheme import FLOAT
+from edgenext.targets.target import TARGETS
 
 
 @app.command()
@@ -30,18 +33,21 @@ from edgenext.targets.scheme import FLOAT
 @takes_format_options("export")
 def export(
     *,
-    model: Annotated[str | None, typer.Argument(help="Default: edgenext_small.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Default: the model that the weights fit.")
+    ] = None,
     format: Annotated[  # noqa: A002 - the option's name
         list[str] | None, typer.Option(help=f"{', '.join(FORMATS)}. Repeatable.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Where the file will run; default: the format's own.")
+        str | None,
+        typer.Option(help=f"{', '.join(TARGETS)}; default: the format's own."),
     ] = None,
     scheme: Annotated[
         str, typer.Option("--scheme", "--precision", help="fp32, fp16, bf16, or as in quantize.")
     ] = FLOAT,
-    calib: Annotated[str, typer.Option(help="Calibration images of a static scheme.")] = "",
-    n: Annotated[int, typer.Option("-n", help="Calibration images.")] = 128,
+    calib: Calib = "",
+    n: CalibCount = 128,
     opset: Annotated[int | None, typer.Option(help="ONNX opset, 13 to 23.")] = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,

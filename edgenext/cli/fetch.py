@@ -11,7 +11,9 @@ from edgenext.cli.app import app
 
 
 @app.command()
-def fetch(name: Annotated[str, typer.Argument(help="A published checkpoint.")]) -> None:
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A name in `edgenext models`.")],
+) -> None:
     """Download a published checkpoint into the cache."""
     from edgenext import api
 

@@ -15,8 +15,12 @@ import typer
 
 from edgenext.errors import UsageError
 from edgenext.options import ModelOptions
+from edgenext.targets.target import TARGETS
 
 _log = logging.getLogger(__name__)
+
+FORMATS_PANEL = "Formats"
+"""The heading of the options that formats add."""
 
 Weights = Annotated[
     Path | None, typer.Option(help="Weights: .pth, .pt, .bin or .safetensors, timm's names too.")
@@ -39,9 +43,12 @@ Labels = Annotated[Path | None, typer.Option(help="Class names, one a line; or s
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Data = Annotated[str, typer.Option(help="Folder or zip of class folders, or `digits`.")]
+Calib = Annotated[str, typer.Option(help="Calibration images: folder, zip or `digits`.")]
+CalibCount = Annotated[int, typer.Option("-n", help="Calibration images.")]
+Recipe = Annotated[Path | None, typer.Option(help="A recipe file of your own.")]
 Limit = Annotated[int | None, typer.Option(help="Use a stratified subset of N images.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
-Target = Annotated[str, typer.Option(help="Where the file will run.")]
+Target = Annotated[str, typer.Option(help=f"Where the file will run: {', '.join(TARGETS)}.")]
 RuntimeOf = Annotated[
     str, typer.Option("--target", help="Run artifacts as this target does: `htp` is simulated.")
 ]
@@ -63,20 +70,26 @@ MODEL_OPTIONS: dict[str, tuple[str, Any]] = {
 }
 """Each option of a command that takes a MODEL: its field of `ModelOptions` and its declaration."""
 
+RESET_HEAD_COMMANDS = ("train", "run", "export", "quantize", "stress")
 
 Command = Callable[..., None]
 
 
 def takes_model(command: Command) -> Command:
-    """Give a command the options of `MODEL_OPTIONS`; it gets them as one, `model_options`."""
+    """Give a command the options of `MODEL_OPTIONS`; it gets them as one, `model_options`.
+
+    `--reset-head` is for commands that train or write a network: others would judge a head that
+    knows nothing.
+    """
     defaults = ModelOptions()
     added = {
         name: (declared, getattr(defaults, field))
         for name, (field, declared) in MODEL_OPTIONS.items()
+        if name != "reset_head" or command.__name__ in RESET_HEAD_COMMANDS
     }
 
     def collect(values: dict[str, Any]) -> ModelOptions:
-        return ModelOptions(**{field: values[name] for name, (field, _) in MODEL_OPTIONS.items()})
+        return ModelOptions(**{MODEL_OPTIONS[name][0]: value for name, value in values.items()})
 
     return with_options(command, "model_options", added, collect)
 
@@ -92,7 +105,8 @@ def takes_format_options(name: str) -> Callable[[Command], Command]:
         default = f"; default {row.default}" if row.default else ""
         text = f"{title}: {row.help}{default}."
         kind, unset = (bool, False) if isinstance(row.default, bool) else (str, "")
-        added[option] = (Annotated[kind, typer.Option(*flags, help=text)], unset)
+        declared = typer.Option(*flags, help=text, rich_help_panel=FORMATS_PANEL)
+        added[option] = (Annotated[kind, declared], unset)
         if row.old_flag:
             old[f"old_{option}"] = option
             hidden = typer.Option(row.old_flag, hidden=True)

@@ -12,9 +12,12 @@ from edgenext.cli.app import app
 from edgenext.cli.export import show_export
 from edgenext.cli.options import (
     Batch,
+    Calib,
+    CalibCount,
     Json,
     Limit,
     Out,
+    Recipe,
     Seed,
     Target,
     Uint8,
@@ -22,7 +25,6 @@ from edgenext.cli.options import (
     takes_model,
 )
 from edgenext.errors import UsageError
-from edgenext.models.zoo import DEFAULT_MODEL
 from edgenext.options import (
     DEFAULT_SCHEME,
     DEFAULT_TARGET,
@@ -45,10 +47,11 @@ from edgenext.targets.scheme import FLOAT, SCHEMES
 def quantize(
     *,
     subject: Annotated[
-        str | None, typer.Argument(metavar="MODEL|ARTIFACT", help="Default: edgenext_small.")
+        str | None,
+        typer.Argument(metavar="MODEL|ARTIFACT", help="Default: what the weights fit."),
     ] = None,
-    calib: Annotated[str, typer.Option(help="Calibration images: folder, zip or `digits`.")] = "",
-    n: Annotated[int, typer.Option("-n", help="Calibration images.")] = 128,
+    calib: Calib = "",
+    n: CalibCount = 128,
     seed: Seed = 0,
     scheme: Annotated[
         str,
@@ -61,7 +64,7 @@ def quantize(
     engine: Annotated[
         str, typer.Option(help=f"`edgenext`, or a baseline: {', '.join(BASELINES)}.")
     ] = ENGINE,
-    recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own.")] = None,
+    recipe: Recipe = None,
     max_drop: Annotated[
         float | None,
         typer.Option(help="Search: the fastest file that costs at most so many points of top-1."),
@@ -91,11 +94,10 @@ def quantize(
         uint8_input=uint8_input,
         format=format or require_target(target).format,
     )
-    name = subject or DEFAULT_MODEL
     if max_drop is None:
         with console.working() as context:
             artifact = api.quantize(
-                name, quantize_options, model_options, export_options, out=out, context=context
+                subject, quantize_options, model_options, export_options, out=out, context=context
             )
         result = artifact.result()
         console.print_json(result.model_dump(mode="json")) if json else show_export(result)
@@ -106,7 +108,7 @@ def quantize(
         raise UsageError("a search needs labelled images", "Give --data")
     with console.working() as context:
         report = api.search(
-            name,
+            subject,
             quantize_options,
             DataOptions(data, limit, seed),
             max_drop,

@@ -15,7 +15,7 @@ from edgenext.options import DEFAULT_MAX_DROP
 @app.command()
 def report(
     run_dirs: Annotated[
-        list[Path], typer.Argument(metavar="RUN_DIR", help="A folder made by `edgenext run`.")
+        list[Path], typer.Argument(metavar="RUN...", help="A folder made by `edgenext run`.")
     ],
     out: Annotated[
         Path | None,

@@ -25,7 +25,9 @@ from edgenext.options import ModelOptions
 @takes_model
 def run(
     *,
-    subject: Annotated[str, typer.Argument(metavar="CONFIG.toml|MODEL")],
+    subject: Annotated[
+        str, typer.Argument(metavar="CONFIG.toml|MODEL", help="A run's TOML file, or a model.")
+    ],
     data: Annotated[
         str | None, typer.Option(help="Evaluation images: folder, zip or `digits`.")
     ] = None,
@@ -51,7 +53,7 @@ def run(
     chosen = {"data": data, "calib": calib, "limit": limit, "max_drop": max_drop, "out": out}
     chosen |= {"keep_logits": keep_logits or None}
     overrides = {k: v for k, v in chosen.items() if v is not None} | changed(model_options)
-    if subject.endswith(".toml"):
+    if Path(subject).suffix:
         config = api.read_config(Path(subject), overrides)
     elif data is None:
         raise UsageError(f"running {subject} needs evaluation images", "Give --data")

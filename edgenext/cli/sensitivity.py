@@ -9,7 +9,7 @@ import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
-from edgenext.cli.options import Json, Seed, Target, takes_model
+from edgenext.cli.options import Calib, CalibCount, Json, Recipe, Seed, Target, takes_model
 from edgenext.options import DEFAULT_SCHEME, DEFAULT_TARGET, ENGINE, ModelOptions, QuantizeOptions
 from edgenext.schema import (
     SensitivityReport,
@@ -22,19 +22,20 @@ from edgenext.schema import (
 def sensitivity(
     *,
     subject: Annotated[
-        str | None, typer.Argument(metavar="MODEL|ARTIFACT", help="Default: edgenext_small.")
+        str | None,
+        typer.Argument(metavar="MODEL|ARTIFACT", help="Default: what the weights fit."),
     ] = None,
-    calib: Annotated[str, typer.Option(help="Calibration images: folder, zip or `digits`.")] = "",
+    calib: Calib = "",
     data: Annotated[
         str | None,
         typer.Option(help="Labelled images to judge on; default: others of the calibration data."),
     ] = None,
-    n: Annotated[int, typer.Option("-n", help="Calibration images.")] = 64,
+    n: CalibCount = 64,
     limit: Annotated[int, typer.Option(help="Images to judge on.")] = 64,
     site: Annotated[str, typer.Option(help="A site, or a pattern: `stages.2.*`.")] = "*",
     scheme: Annotated[str, typer.Option(help="A static scheme.")] = DEFAULT_SCHEME,
     target: Target = DEFAULT_TARGET,
-    recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own.")] = None,
+    recipe: Recipe = None,
     seed: Seed = 0,
     show_all: Annotated[bool, typer.Option("--all", help="Show all sites, not the worst.")] = False,
     model_options: ModelOptions,
@@ -48,14 +49,13 @@ def sensitivity(
     Every site alone, and the recipe with that site changed. Stopped, it goes on later.
     """
     from edgenext import api
-    from edgenext.models.zoo import DEFAULT_MODEL
     from edgenext.report.plots.sensitivity import save_sensitivity_plot
     from edgenext.system.files import write_text
 
     quantize_options = QuantizeOptions(scheme, target, ENGINE, recipe, calib, n, seed)
     with console.working() as context:
         report = api.sensitivity(
-            subject or DEFAULT_MODEL,
+            subject,
             quantize_options,
             model_options,
             data=data,

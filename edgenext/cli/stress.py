@@ -20,7 +20,9 @@ from edgenext.options import ModelOptions
 @takes_model
 def stress(
     *,
-    model: Annotated[str | None, typer.Argument(help="Default: the one the weights fit.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Default: the model that the weights fit.")
+    ] = None,
     seed: Seed = 0,
     strength: Annotated[
         float, typer.Option(help="Channels are scaled by 2 to the power of up to this.")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @takes_model
 def train(
     *,
-    model: Annotated[str, typer.Argument(help="An architecture.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An architecture.")],
     data: Data,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,

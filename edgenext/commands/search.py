@@ -104,7 +104,7 @@ class SearchTask:
 
 
 def search(
-    subject: str,
+    subject: str | None,
     quantize_options: QuantizeOptions,
     data: DataOptions | str | Path,
     max_drop: float,
@@ -122,7 +122,7 @@ def search(
     Stopped, it goes on where it was: everything it makes is keyed by what it was made from.
 
     Args:
-        subject: a model's name or a float artifact.
+        subject: a model's name or a float artifact; None for the model that the weights fit.
         quantize_options: target, scheme and calibration.
         data: labelled images; half of them choose, the other half report.
         max_drop: points of top-1 that the upper end of the drop's interval must stay under.

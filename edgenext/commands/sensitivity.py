@@ -18,7 +18,7 @@ from edgenext.system.files import cache_folder
 
 
 def sensitivity(
-    subject: str,
+    subject: str | None,
     quantize_options: QuantizeOptions,
     model_options: ModelOptions = MODEL,
     *,
@@ -30,7 +30,7 @@ def sensitivity(
     """What quantizing each site costs: see `edgenext sensitivity`.
 
     Args:
-        subject: a model's name or a float artifact.
+        subject: a model's name or a float artifact; None for the model that the weights fit.
         quantize_options: scheme, target and calibration images.
         model_options: where the weights come from and how images are prepared.
         data: labelled images to judge on; others of the calibration data unless given. The two

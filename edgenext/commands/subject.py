@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 from edgenext.errors import ArtifactError, UsageError
 from edgenext.formats.artifact import Artifact, is_artifact, open_artifact
-from edgenext.formats.format import FORMATS
 from edgenext.formats.isolated_session import open_isolated
 from edgenext.formats.session import Session
 from edgenext.options import ModelOptions, with_exif
 from edgenext.schema import Calibration, EvalTransform, Exif
+from edgenext.system.reading import similar_files
 
 if TYPE_CHECKING:
     from edgenext.models.checkpoint import Checkpoint
-
-ENDINGS = {row.ending for row in FORMATS.values()}
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,8 @@ def open_subject(name: str) -> Subject | None:
         raise ArtifactError(
             f"{name} is not an artifact", "Weights are given as edgenext_… --weights FILE"
         )
-    if path.suffix in ENDINGS or os.sep in name or path.name in ("", ".."):
-        raise ArtifactError(f"no artifact at {name}")
+    if path.suffix or os.sep in name or path.name in ("", ".."):
+        raise ArtifactError(f"no artifact at {name}", similar_files(path))
     return None
 
 

@@ -11,7 +11,15 @@ from typing import Protocol
 
 from edgenext.data import heif
 from edgenext.errors import DataError, InputError
-from edgenext.system.reading import open_file, open_zip, read_file, read_member, readable, reason
+from edgenext.system.reading import (
+    open_file,
+    open_zip,
+    read_file,
+    read_member,
+    readable,
+    reason,
+    similar_files,
+)
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
 SPLITS = ("train", "val")
@@ -217,7 +225,9 @@ def open_source(path: Path) -> Source:
     if is_dir:
         return FolderSource(path)
     if not is_file and not path.exists():
-        raise DataError(f"cannot load images from {readable(path)}: no such file or folder")
+        raise DataError(
+            f"cannot load images from {readable(path)}: no such file or folder", similar_files(path)
+        )
     return ZipSource(path)
 
 

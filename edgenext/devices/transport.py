@@ -92,6 +92,7 @@ class Transport:
         device_fields: verifies a new device, given its address (empty for a flag) and the options
             by name, and returns the fields of its `Device`; without it, the address is kept in
             `Device.links`. Raises a DeviceError where the device cannot be verified.
+        library: imports the package that the transport needs, or raises MissingDependencyError.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Transport:
     kinds: tuple[DeviceKind, ...] = ()
     options: tuple[TransportOption, ...] = ()
     device_fields: Callable[[str, Mapping[str, str]], dict[str, Any]] | None = None
+    library: Callable[[], Any] | None = None
 
     def new_device_fields(self, address: str, options: Mapping[str, str]) -> dict[str, Any]:
         """The fields of `Device` of a new device: see `device_fields`."""

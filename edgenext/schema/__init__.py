@@ -37,6 +37,9 @@ from edgenext.schema.device import Device as Device
 from edgenext.schema.device import DeviceFacts as DeviceFacts
 from edgenext.schema.device import DeviceKind as DeviceKind
 from edgenext.schema.device import Telemetry as Telemetry
+from edgenext.schema.doctor import DoctorReport as DoctorReport
+from edgenext.schema.doctor import Gain as Gain
+from edgenext.schema.doctor import Readiness as Readiness
 from edgenext.schema.latency import Advice as Advice
 from edgenext.schema.latency import BenchReport as BenchReport
 from edgenext.schema.latency import BenchResult as BenchResult
@@ -46,6 +49,10 @@ from edgenext.schema.latency import NoiseFloor as NoiseFloor
 from edgenext.schema.latency import Published as Published
 from edgenext.schema.latency import Ratio as Ratio
 from edgenext.schema.latency import Sustained as Sustained
+from edgenext.schema.predict import ClassScore as ClassScore
+from edgenext.schema.predict import ImagePrediction as ImagePrediction
+from edgenext.schema.predict import PredictReport as PredictReport
+from edgenext.schema.predict import UnreadImage as UnreadImage
 from edgenext.schema.range import RangeReport as RangeReport
 from edgenext.schema.range import RangeRow as RangeRow
 from edgenext.schema.run import Candidate as Candidate

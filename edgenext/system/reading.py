@@ -6,6 +6,7 @@ opened, so that a FIFO or a device never blocks, and never more than a limit is 
 
 from __future__ import annotations
 
+import difflib
 import os
 import stat
 import zipfile
@@ -55,8 +56,25 @@ def open_file(path: Path, error: type[EdgenextError] = InputError) -> BufferedRe
             file.close()
             raise
     except (OSError, ValueError) as e:
-        raise error(f"cannot read {readable(path)}: {reason(e)}") from e
+        remedy = similar_files(Path(path)) if isinstance(e, FileNotFoundError) else ""
+        raise error(f"cannot read {readable(path)}: {reason(e)}", remedy) from e
     return file
+
+
+def similar_files(path: Path) -> str:
+    """A question that names the nearest files beside one that does not exist; empty without any.
+
+    >>> Path("network.onnx").touch()
+    >>> similar_files(Path("netwrok.onnx"))
+    'Did you mean network.onnx?'
+    """
+    try:
+        names = [file.name for file in path.parent.iterdir() if not file.name.startswith(".")]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=2, cutoff=0.7)
+    files = " or ".join(readable(path.with_name(name)) for name in near)
+    return f"Did you mean {files}?" if files else ""
 
 
 def _require_regular(mode: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,11 @@ from pathlib import Path
 import pytest
 from cli_calls import Cli, environment
 
+import edgenext
+from edgenext.cli.group import PANELS, command, examples, listed
 from edgenext.errors import UsageError
 
-COMMANDS = (
-    "models", "fetch", "export", "quantize", "eval", "compare", "bench", "train", "run", "stress",
-    "report",
-)  # fmt: skip
+COMMANDS = tuple(listed())
 HEAVY = ("torch", "onnx", "onnxruntime", "matplotlib", "sklearn", "scipy", "PIL")
 
 
@@ -45,20 +45,83 @@ def test_nothing_heavy_is_imported(code: str, tmp_path: Path) -> None:
     assert python(code, tmp_path).splitlines()[-1] == ""
 
 
-def test_help_names_every_command(cli: Cli) -> None:
-    out = cli.ok("--help").out
-    assert [c for c in COMMANDS if f"\n  {c} " in out] == list(COMMANDS)
+def test_the_help_of_the_application_imports_no_command(tmp_path: Path) -> None:
+    code = "import edgenext.cli\ntry: edgenext.cli.app(['--help'])\nexcept SystemExit: pass"
+    code += "\nimport sys\nprint(*(m for m in sys.modules if m in ('pydantic', 'rich')))"
+    assert python(code, tmp_path).splitlines()[-1] == ""
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(cli: Cli, command: str) -> None:
-    done = cli.ok(command, "--help")
-    assert done.out.startswith(f"Usage: edgenext {command} ")
+def test_help_shows_every_command_in_its_panel(cli: Cli) -> None:
+    out = cli.ok("-h").out
+    places = [out.index(f"\n  {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+    headings = [out.index(f"\n{panel}:") for panel in PANELS]
+    assert headings == sorted(headings) and headings[0] < places[0]
+    assert "Others:" not in out
+    # each summary is whole, and the one that the command itself shows
+    unwrapped = " ".join(out.split())
+    for name in COMMANDS:
+        summary = listed()[name].summary
+        assert summary in unwrapped
+        assert summary in " ".join(cli.ok(name, "--help").out.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(cli: Cli, name: str) -> None:
+    done = cli.ok(name, "-h")
+    assert done.out.startswith(f"Usage: edgenext {name} ")
     assert not done.err
-    undescribed = [
-        line for line in done.out.splitlines() if line.startswith("  --") and len(line.split()) == 1
-    ]
-    assert not undescribed
+    lines = done.out.splitlines()
+    assert not [line for line in lines if line.startswith("  --") and len(line.split()) == 1]
+    for unclear in ("<", "{", "…", "list["):
+        assert not [line for line in lines if unclear in line], unclear
+    assert max(map(len, lines)) <= 100
+    if name in examples():  # before any option
+        assert 0 < lines.index("Examples:") < lines.index("Options:")
+
+
+def test_every_example_can_be_typed() -> None:
+    for name, lines in examples().items():
+        first, *rest = name.split()
+        for line in lines:
+            program, *words = shlex.split(line)
+            assert (program, words[: 1 + len(rest)]) == ("edgenext", [first, *rest])
+            parsed = command(first)
+            if rest:
+                parsed = parsed.get_command(None, rest[0])
+            parsed.make_context(name, words[1 + len(rest) :])
+
+
+def test_options_that_a_command_does_not_read_are_not_shown(cli: Cli) -> None:
+    assert "--reset-head" in cli.ok("train", "-h").out
+    for name in ("eval", "compare", "diff", "sensitivity"):
+        assert "--reset-head" not in cli.ok(name, "-h").out
+
+
+def test_the_version(cli: Cli) -> None:
+    assert cli.ok("--version").out == f"edgenext {edgenext.__version__}\n"
+
+
+def test_completion_of_every_shell(tmp_path: Path) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        done = subprocess.run(
+            [sys.executable, "-m", "edgenext"],
+            env=environment(tmp_path) | {"_EDGENEXT_COMPLETE": f"source_{shell}"},
+            capture_output=True,
+            text=True,
+        )
+        assert "_EDGENEXT_COMPLETE" in done.stdout, done
+
+
+def test_a_file_that_is_not_there_suggests_the_nearest(cli: Cli) -> None:
+    Path("network.onnx").touch()
+    Path("mine.toml").touch()
+    error = cli.fails(3, "eval", "netwrok.onnx", "--data", "digits")
+    assert error.endswith("no artifact at netwrok.onnx. Did you mean network.onnx?")
+    assert cli.fails(3, "run", "mine.tml").endswith("Did you mean mine.toml?")
+    Path("images").mkdir()
+    error = cli.fails(3, "run", "edgenext_xx_small", "--random-weights", "--data", "imgaes")
+    assert error.endswith("Did you mean images?")
 
 
 def test_a_command_alone_shows_the_help(cli: Cli) -> None:
@@ -70,8 +133,9 @@ def test_a_command_alone_shows_the_help(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["exprot"], "'export'"),
-        (["frobnicate"], "No such command 'frobnicate'. See `edgenext --help`"),
+        (["exprot"], "unknown command 'exprot'. Did you mean export"),
+        (["frobnicate"], "unknown command 'frobnicate'"),
+        (["devices", "ad"], "unknown command 'ad'. Did you mean add"),
         (["export", "--wieghts", "x"], "--weights"),
         (["export", "--size", "big"], "'--size'"),
         (["eval"], "MODEL|ARTIFACT"),

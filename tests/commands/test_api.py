@@ -12,7 +12,7 @@ import pytest
 
 import edgenext
 from edgenext import api
-from edgenext.cli import app
+from edgenext.cli.group import listed
 from edgenext.commands import search
 
 FUNCTIONS = """\
@@ -25,6 +25,7 @@ diff(a, b, data, model_options, *, threshold_db, context)
 sensitivity(subject, quantize_options, model_options, *, data, limit, site, context)
 search(subject, quantize_options, data, max_drop, model_options, export_options, *, objective, \
 bench_options, out, announce, context)
+predict(subject, images, model_options, *, top, target, context)
 bench(artifacts, device, data, bench_options, *, context)
 is_bundled(device)
 bundle(artifacts, device, data, bench_options, *, context)
@@ -40,6 +41,7 @@ run(config, *, announce, command, context)
 report(run_dirs, out, *, max_drop)
 verify(subject, model_options, *, calib, source, rebuild, context)
 models()
+doctor(progress)
 fetch(name, *, context)
 make_environment(name)
 add_device(name, **settings)
@@ -78,10 +80,8 @@ def test_the_names_and_signatures_are_these() -> None:
 
 
 def test_every_command_is_a_function() -> None:
-    commands = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
-    groups = [group.name for group in app.registered_groups]
-    for command in (*commands, *groups):
-        assert command and COMMANDS.get(command, command) in NAMES
+    for command in listed():
+        assert COMMANDS.get(command, command) in NAMES
 
 
 def test_the_version_is_the_package_s() -> None:

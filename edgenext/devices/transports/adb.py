@@ -137,6 +137,7 @@ TRANSPORT = Transport(
     name="adb",
     help="Serial number or host:port, as `adb devices` shows it.",
     open_channel=open_channel,
+    library=client,
     example="SERIAL",
     kinds=("android",),
     device_fields=device_fields,

@@ -260,6 +260,7 @@ TRANSPORT = Transport(
     name="ssh",
     help="user@host[:port]: Jetson, Raspberry Pi, any Linux.",
     open_channel=open_channel,
+    library=library,
     example="user@host",
     kinds=("jetson", "linux"),
     options=(
