@@ -29,13 +29,13 @@ def main() -> None:
         code = app(standalone_mode=False, prog_name="edgenext")
         sys.stdout.flush()
         if code == INTERRUPTED:  # Typer has turned Ctrl-C into an exit code
-            code = _fail("interrupted", INTERRUPTED)
+            code = _interrupted()
     except EdgenextError as e:
         code = _fail(str(e), e.exit_code)
     except TyperUsageError as e:
         code = _misused(e)
     except (KeyboardInterrupt, typer.Abort):
-        code = _fail("interrupted", INTERRUPTED)
+        code = _interrupted()
     except BrokenPipeError:
         code = 1
     except Exception as e:  # noqa: BLE001 - the last net: no traceback unless asked for
@@ -43,6 +43,23 @@ def main() -> None:
         code = _fail(f"internal error, {detail}. Set EDGENEXT_DEBUG=1 to see where", 1)
     leave_stdout()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+RESUMED = {
+    "run": "The same command goes on where it was stopped",
+    "quantize": "A search goes on where it was stopped with the same command",
+    "train": "With --resume it goes on from the last epoch",
+    "sensitivity": "The same command goes on where it was stopped",
+    "fetch": "The same command goes on where it was stopped",
+}
+"""How to go on after Ctrl-C, by command; others start again."""
+
+
+def _interrupted() -> int:
+    """One line on stderr that says how to go on."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    remedy = RESUMED.get(command)
+    return _fail(f"interrupted. {remedy}" if remedy else "interrupted", INTERRUPTED)
 
 
 def _check_surroundings() -> None:

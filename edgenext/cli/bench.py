@@ -21,21 +21,31 @@ from edgenext.cli.options import (
 )
 from edgenext.errors import UsageError
 from edgenext.options import BenchOptions, DataOptions
-from edgenext.schema import (
-    BenchReport,
-)
+from edgenext.schema import DEVICE_KINDS, BenchReport
+
+
+def _devices(incomplete: str) -> list[str]:
+    """What a shell completes `--device` to."""
+    from edgenext.devices.registry import known_devices
+
+    names = ("cpu", *known_devices(), *DEVICE_KINDS)
+    return [name for name in names if name.startswith(incomplete)]
 
 
 @app.command()
 def bench(
     artifact: Annotated[
-        list[Path],
-        typer.Argument(metavar="ARTIFACT...", help="The first is the base, and runs twice."),
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="ARTIFACT...",
+            help="The first is the base, and runs twice; default: those of the newest run here.",
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option(
-            help="cpu, a device's name, or jetson, android, iphone, linux for the only one."
+            help="cpu, a device's name, or jetson, android, iphone, linux for the only one.",
+            autocompletion=_devices,
         ),
     ] = "cpu",
     data: Annotated[
@@ -79,6 +89,7 @@ def bench(
     are scored there, too.
     """
     from edgenext import api
+    from edgenext.commands.bench import newest_artifacts
     from edgenext.report.plots.drift import save_drift_plot
     from edgenext.report.plots.picture import picture_format
     from edgenext.schema.seal import sealed
@@ -86,6 +97,9 @@ def bench(
 
     if plot:
         picture_format(plot)
+    if not artifact:
+        run_dir, artifact = newest_artifacts(Path())
+        console.note(f"measuring the {len(artifact)} files of the run {run_dir}")
     for flag, minutes in (("--sustained", sustained), ("--time-limit", time_limit)):
         if not math.isfinite(minutes):
             raise UsageError(f"{flag} {minutes} is not a number of minutes", "Give one such as 10")

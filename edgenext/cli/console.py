@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from edgenext.schema import (
@@ -45,7 +53,10 @@ def set_up(*, verbose: bool, quiet: bool, color: bool) -> None:
 
 @contextlib.contextmanager
 def working() -> Iterator[Context]:
-    """A context whose progress is shown, a bar a task; nothing is when stderr is no terminal."""
+    """A context whose progress is shown, the bar of the present task alone.
+
+    Nothing is shown when stderr is no terminal.
+    """
     from edgenext.commands.context import Context
 
     columns = (
@@ -53,16 +64,21 @@ def working() -> Iterator[Context]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
     )
     with Progress(
         *columns, console=err, disable=_quiet or not err.is_terminal, transient=True
     ) as bars:
-        tasks = {}
+        present: dict[str, TaskID] = {}
 
         def advance(task: str, done: int, total: int, /) -> None:
-            if task not in tasks:
-                tasks[task] = bars.add_task(task, total=total or None)
-            bars.update(tasks[task], completed=done, total=total or None)
+            if task not in present:
+                for shown in present.values():
+                    bars.remove_task(shown)
+                present.clear()
+                present[task] = bars.add_task(task, total=total or None)
+            bars.update(present[task], completed=done, total=total or None)
 
         yield Context(advance)
 
@@ -118,6 +134,12 @@ def announce(stage: str, needed: bool) -> None:
     """A stage of a run begins, or needs not be done again."""
     if not _quiet:
         err.print(f"{stage}{'' if needed else ': unchanged'}")
+
+
+def note(text: str) -> None:
+    """What a person should know, on stderr; nothing with --quiet."""
+    if not _quiet:
+        err.print(text, soft_wrap=True, markup=False)
 
 
 def print_json(value: object) -> None:

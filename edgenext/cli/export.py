@@ -17,6 +17,7 @@ from edgenext.cli.options import (
     Out,
     Uint8,
     batch_size,
+    one_of,
     options_by_format,
     takes_format_options,
     takes_model,
@@ -24,7 +25,7 @@ from edgenext.cli.options import (
 from edgenext.formats.format import FORMATS
 from edgenext.options import ExportOptions, ModelOptions, OptionValues, QuantizeOptions
 from edgenext.schema import ExportResult, Parity
-from edgenext.targets.scheme import FLOAT
+from edgenext.targets.scheme import FLOAT, SCHEMES
 from edgenext.targets.target import TARGETS
 
 
@@ -37,14 +38,23 @@ def export(
         str | None, typer.Argument(metavar="MODEL", help="Default: the model that the weights fit.")
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
-        list[str] | None, typer.Option(help=f"{', '.join(FORMATS)}. Repeatable.")
+        list[str] | None,
+        typer.Option(help=f"{', '.join(FORMATS)}. Repeatable.", autocompletion=one_of(FORMATS)),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join(TARGETS)}; default: the format's own."),
+        typer.Option(
+            help=f"{', '.join(TARGETS)}; default: the format's own.", autocompletion=one_of(TARGETS)
+        ),
     ] = None,
     scheme: Annotated[
-        str, typer.Option("--scheme", "--precision", help="fp32, fp16, bf16, or as in quantize.")
+        str,
+        typer.Option(
+            "--scheme",
+            "--precision",
+            help=f"fp32, or {', '.join(SCHEMES)}; what a target runs differs.",
+            autocompletion=one_of([FLOAT, *SCHEMES]),
+        ),
     ] = FLOAT,
     calib: Calib = "",
     n: CalibCount = 128,
@@ -92,9 +102,8 @@ def export(
                 format_options=own_options[name],
             )
             if tune:
-                options = api.tuned(model, options, model_options, context=context)
+                options = api.tuned(model, model_options, options, context=context)
             if scheme == FLOAT:
-                context.progress(f"exporting {name} and comparing with PyTorch", 0, 0)
                 artifact = api.export(
                     model, model_options, options, out=out, data=data, context=context
                 )

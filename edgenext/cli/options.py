@@ -7,7 +7,7 @@ import inspect
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -21,6 +21,12 @@ _log = logging.getLogger(__name__)
 
 FORMATS_PANEL = "Formats"
 """The heading of the options that formats add."""
+
+
+def one_of(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """What a shell completes an option's value to."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
 
 Weights = Annotated[
     Path | None, typer.Option(help="Weights: .pth, .pt, .bin or .safetensors, timm's names too.")
@@ -48,7 +54,12 @@ CalibCount = Annotated[int, typer.Option("-n", help="Calibration images.")]
 Recipe = Annotated[Path | None, typer.Option(help="A recipe file of your own.")]
 Limit = Annotated[int | None, typer.Option(help="Use a stratified subset of N images.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
-Target = Annotated[str, typer.Option(help=f"Where the file will run: {', '.join(TARGETS)}.")]
+Target = Annotated[
+    str,
+    typer.Option(
+        help=f"Where the file will run: {', '.join(TARGETS)}.", autocompletion=one_of(TARGETS)
+    ),
+]
 RuntimeOf = Annotated[
     str, typer.Option("--target", help="Run artifacts as this target does: `htp` is simulated.")
 ]

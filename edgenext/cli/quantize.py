@@ -22,9 +22,11 @@ from edgenext.cli.options import (
     Target,
     Uint8,
     batch_size,
+    one_of,
     takes_model,
 )
 from edgenext.errors import UsageError
+from edgenext.formats.format import FORMATS
 from edgenext.options import (
     DEFAULT_SCHEME,
     DEFAULT_TARGET,
@@ -55,11 +57,17 @@ def quantize(
     seed: Seed = 0,
     scheme: Annotated[
         str,
-        typer.Option(help=f"{', '.join(SCHEMES)}; what a target runs differs."),
+        typer.Option(
+            help=f"{', '.join(SCHEMES)}; what a target runs differs.",
+            autocompletion=one_of(SCHEMES),
+        ),
     ] = DEFAULT_SCHEME,
     target: Target = DEFAULT_TARGET,
     format: Annotated[  # noqa: A002 - the option's name
-        str | None, typer.Option(help="Format of the file; default: the target's own.")
+        str | None,
+        typer.Option(
+            help="Format of the file; default: the target's own.", autocompletion=one_of(FORMATS)
+        ),
     ] = None,
     engine: Annotated[
         str, typer.Option(help=f"`edgenext`, or a baseline: {', '.join(BASELINES)}.")

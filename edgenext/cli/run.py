@@ -42,6 +42,9 @@ def run(
     max_drop: Annotated[
         float | None, typer.Option(help="Points of top-1 that INT8 may cost.")
     ] = None,
+    measure_again: Annotated[
+        bool, typer.Option("--measure-again", help="Repeat the benchmark of a finished run.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The run's folder.")] = None,
 ) -> None:
     """Do it all: checkpoint to report. Resumes if stopped.
@@ -60,7 +63,13 @@ def run(
     else:
         config = api.make_config({"model": subject, "out": Path("runs") / subject} | overrides)
     with console.working() as context:
-        paths = api.run(config, announce=console.announce, command=command_line(), context=context)
+        paths = api.run(
+            config,
+            measure_again=measure_again,
+            announce=console.announce,
+            command=command_line(),
+            context=context,
+        )
     show_verdict(paths)
 
 

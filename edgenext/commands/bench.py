@@ -20,6 +20,7 @@ from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.metrics.accuracy import eval_report
 from edgenext.options import BENCH, BenchOptions, DataOptions
+from edgenext.report.load import load_summary, newest_run
 from edgenext.schema import BenchReport, Device
 
 THIS_CPU = "cpu"
@@ -100,6 +101,21 @@ def bundle(
     files = [open_artifact(path) for path in artifacts]
     images = _images(files, data, context or Context())
     return make_bundle(find_device(device), files, images, bench_options)
+
+
+def newest_artifacts(folder: Path) -> tuple[Path, list[Path]]:
+    """The run in a folder, or below it, that was finished last, and the paths of its artifacts.
+
+    Raises:
+        UsageError: there is no finished run.
+    """
+    run_dir = newest_run(folder)
+    if run_dir is None:
+        raise UsageError(
+            "no artifact is named, and no finished run is here",
+            "Name the files to measure, or make some: edgenext run",
+        )
+    return run_dir, [run_dir / entry.artifact for entry in load_summary(run_dir).artifacts]
 
 
 def import_results(

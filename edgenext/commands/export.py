@@ -81,14 +81,15 @@ def export_checkpoint(
 ) -> Artifact:
     """Export a checkpoint into a folder; see `export`."""
     images = np.asarray(sample_images(context, Subject(checkpoint=checkpoint), data).images)
+    context.progress(f"exporting {settings.format.title} and comparing with PyTorch", 0, 0)
     path = out / settings.file_name(f"{checkpoint.name}-{checkpoint.eval.size}")
     return export_graph(context.graph(checkpoint, settings), settings, path, images)
 
 
 def tuned(
     model: str | None,
-    export_options: ExportOptions,
     model_options: ModelOptions = MODEL,
+    export_options: ExportOptions = EXPORT,
     *,
     rounds: int = 30,
     context: Context | None = None,
@@ -100,8 +101,8 @@ def tuned(
 
     Args:
         model: as in `export`.
-        export_options: of an ONNX file.
         model_options: where the weights come from.
+        export_options: of an ONNX file.
         rounds: of the benchmark that decides.
         context: what was loaded before.
 
@@ -109,7 +110,7 @@ def tuned(
         UsageError: a format that does not run here on its own.
 
     >>> model = ModelOptions(random_weights=True, num_classes=10, size=32)
-    >>> tuned("edgenext_xx_small", EXPORT, model, rounds=1).form in ("convT", "convC")
+    >>> tuned("edgenext_xx_small", model, rounds=1).form in ("convT", "convC")
     True
     """
     if export_options.format != DEFAULT_FORMAT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -53,10 +54,13 @@ from edgenext.system.names import without_paths
 from edgenext.system.sums import write_sums
 from edgenext.targets.target import form_for, require_target
 
+_log = logging.getLogger(__name__)
+
 
 def run(
     config: RunConfig,
     *,
+    measure_again: bool = False,
     announce: Announce = silent,
     command: str = "",
     context: Context | None = None,
@@ -67,6 +71,7 @@ def run(
 
     Args:
         config: what to do; see `make_config` and `read_config`.
+        measure_again: repeat the benchmark, also one that is unchanged.
         announce: told the name of each stage, and whether it is done now or was already.
         command: recorded in the report.
         context: what was loaded before.
@@ -87,6 +92,8 @@ def run(
     ['report.html', 'report.md', 'report.json']
     """
     with planned_run(config, context or Context(), announce) as plan:
+        if measure_again:
+            plan.stages.forget("benchmark")
         floats = _export_float(plan)
         quantized = _quantize(plan)
         artifacts = [*floats, *quantized.values()]
@@ -96,7 +103,9 @@ def run(
         summary = _summary(plan, artifacts, accuracy, drops, latency, twin, command)
         _write(config.out / SUMMARY, summary)
         if noisy(latency):
-            plan.stages.forget("benchmark")  # the next run of this folder may find a quiet machine
+            _log.warning(
+                "the machine was not quiet: --measure-again repeats the benchmark, nothing else"
+            )
         announce("report", True)
         files = report(config.out, max_drop=config.max_drop)
         write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY, *files])

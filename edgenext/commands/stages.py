@@ -80,8 +80,8 @@ class Stages:
 
     def forget(self, name: str) -> None:
         """Do a stage again next time, whatever its inputs."""
-        del self._state[name]
-        self._save()
+        if self._state.pop(name, None):
+            self._save()
 
     def _save(self) -> None:
         write_bytes(self.folder / STATE, _STATE.dump_json(self._state, indent=2) + b"\n")

@@ -72,6 +72,7 @@ def quantize_graph(
         quantized = quantize_model(
             graph.model, batches, recipe, settings.engine, inputs, seed, progress
         )
+    progress(f"writing {settings.format.title} and comparing it", 0, 0)
     return write_quantized(graph, settings, quantized, images, path, recipe, seed)
 
 

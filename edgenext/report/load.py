@@ -30,6 +30,16 @@ def load_summary(run_dir: Path) -> RunSummary:
     return summary.model_copy(update={"devices": _devices(run_dir / DEVICES)})
 
 
+def newest_run(folder: Path) -> Path | None:
+    """The folder of the run that was finished last, in a folder or up to two below; None without.
+
+    Its time is that of its `run.json`.
+    """
+    summaries = [folder / SUMMARY, *folder.glob(f"*/{SUMMARY}"), *folder.glob(f"*/*/{SUMMARY}")]
+    times = {path: path.stat().st_mtime for path in summaries if path.is_file()}
+    return max(times, key=times.__getitem__).parent if times else None
+
+
 def _devices(folder: Path) -> tuple[BenchReport, ...]:
     """The results that `bench --device … -o` wrote into the run's `devices`, by file name."""
     remedy = "Measure again, or remove the file"

@@ -21,6 +21,11 @@ class EvalResult(Record):
     fallback: str = ""
     """What the runtime computed instead of what the file asks for, such as bf16 as f32."""
 
+    @property
+    def name(self) -> str:
+        """The artifact's name."""
+        return self.artifact
+
 
 class EvalReport(Record):
     """`eval --json`."""
@@ -72,6 +77,11 @@ class Comparison(Record):
     fallback: str = ""
     """As in `EvalResult`."""
 
+    @property
+    def name(self) -> str:
+        """The artifact's name."""
+        return self.artifact
+
 
 class CompareReport(Record):
     """`compare --json`; `evidence` is the base's, the others have their own."""
@@ -81,3 +91,8 @@ class CompareReport(Record):
     others: tuple[Comparison, ...]
     data: SubsetInfo | None = None
     evidence: Evidence = "host"
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The others, in the order given."""
+        return self.others

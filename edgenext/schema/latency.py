@@ -77,6 +77,11 @@ class BenchResult(Record):
         """The median latency in ms; NaN if no time was measured."""
         return self.latency_ms.p50 if self.latency_ms else math.nan
 
+    @property
+    def name(self) -> str:
+        """The artifact's name."""
+        return self.artifact
+
 
 class Sustained(Record):
     """A run of several minutes without a pause: medians in ms of its first and last third.

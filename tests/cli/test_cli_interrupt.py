@@ -44,6 +44,9 @@ def many_pictures(tmp_path: Path) -> str:
     return "pictures"
 
 
+INTERRUPTED = "edgenext: interrupted. The same command goes on where it was stopped"
+
+
 class Screen:
     """A terminal that stderr can be; what was written to it can be read while it grows."""
 
@@ -113,7 +116,7 @@ def test_a_run_goes_on_where_it_was_stopped(cli: Cli, ran: Path, start: Start) -
     process.until(lambda: len(process.children()) == 3, "three workers are measured")
     said = interrupt(process).splitlines()
     done = ["quantize, edgenext", "evaluate", "benchmark"]
-    assert said == [f"{s}: unchanged" for s in STAGES[:2]] + [*done, "edgenext: interrupted"]
+    assert said == [f"{s}: unchanged" for s in STAGES[:2]] + [*done, INTERRUPTED]
     assert not temporaries(cli.folder)
     # What was not reached is as it was.
     for name in ("bench.json", "run.json", "report.html"):

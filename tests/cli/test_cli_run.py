@@ -80,6 +80,21 @@ def test_another_n_redoes_what_depends_on_it(cli: Cli, ran: Path) -> None:
     assert before[f"artifacts/{INT8}"] != after[f"artifacts/{INT8}"]
 
 
+def test_a_benchmark_is_repeated_on_request(
+    cli: Cli, ran: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (ran / "bench.json").read_bytes()
+    assert done_again(cli.ok("run", config(), "--measure-again").err) == ["benchmark"]
+    assert (ran / "bench.json").read_bytes() != before
+    measured = cli.ok("bench", "--rounds", "1", "--json")  # the files of the newest run
+    assert "measuring the 3 files of the run demo" in measured.err
+    names = [row["artifact"] for row in measured.json["results"]]
+    assert names == [Path(name).stem for name in (PLAIN, FP32, INT8)]
+    Path("empty").mkdir()
+    monkeypatch.chdir("empty")
+    assert "no finished run is here" in cli.run("bench").err
+
+
 def test_a_longer_benchmark_redoes_only_itself(cli: Cli, ran: Path) -> None:
     config().write_text(CONFIG.format(n=16).replace("rounds = 1", "rounds = 2"))
     assert done_again(cli.ok("run", "demo.toml").err) == ["benchmark"]

@@ -113,6 +113,32 @@ def test_completion_of_every_shell(tmp_path: Path) -> None:
         assert "_EDGENEXT_COMPLETE" in done.stdout, done
 
 
+def completed(line: str, folder: Path) -> list[str]:
+    """What bash completes a command line to."""
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-m", "edgenext"],
+        env=environment(folder) | words | {"_EDGENEXT_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("edgenext com", ["compare"]),
+        ("edgenext quantize --target co", ["coreml"]),
+        ("edgenext export --scheme w6", ["w6-palettized"]),
+        ("edgenext export --format tf", ["tflite"]),
+        ("edgenext bench --device je", ["jetson"]),
+    ],
+)
+def test_values_are_completed(tmp_path: Path, line: str, words: list[str]) -> None:
+    assert completed(line, tmp_path) == words
+
+
 def test_a_file_that_is_not_there_suggests_the_nearest(cli: Cli) -> None:
     Path("network.onnx").touch()
     Path("mine.toml").touch()
