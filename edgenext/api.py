@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from edgenext.commands.fetch import fetch as fetch
     from edgenext.commands.models import models as models
     from edgenext.commands.predict import predict as predict
+    from edgenext.commands.profile import profile as profile
     from edgenext.commands.quantize import quantize as quantize
     from edgenext.commands.report import report as report
     from edgenext.commands.run import run as run

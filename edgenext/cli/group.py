@@ -25,7 +25,7 @@ PANELS = {
     "Start": ("run", "predict"),
     "Make": ("train", "export", "quantize", "stress"),
     "Judge": ("eval", "compare", "bench", "report"),
-    "Understand": ("diff", "sensitivity", "check", "verify"),
+    "Understand": ("diff", "sensitivity", "profile", "check", "verify"),
     "Set up": ("doctor", "models", "fetch", "devices", "env"),
 }
 """The commands by what they are for, in the order of the help; others stand under `OTHERS`."""

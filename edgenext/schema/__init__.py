@@ -53,6 +53,8 @@ from edgenext.schema.predict import ClassScore as ClassScore
 from edgenext.schema.predict import ImagePrediction as ImagePrediction
 from edgenext.schema.predict import PredictReport as PredictReport
 from edgenext.schema.predict import UnreadImage as UnreadImage
+from edgenext.schema.profile import OperatorTime as OperatorTime
+from edgenext.schema.profile import ProfileReport as ProfileReport
 from edgenext.schema.range import RangeReport as RangeReport
 from edgenext.schema.range import RangeRow as RangeRow
 from edgenext.schema.run import Candidate as Candidate

@@ -1,0 +1,172 @@
+"""Times of the operators of a graph in onnxruntime, and this machine's peak in it."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgenext.errors import RuntimeFailedError
+from edgenext.formats.session import one_line
+from edgenext.system.temporary import scratch_folder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PEAK_SIZE = 768
+"""Rows and columns of the matrices whose product shows the peak."""
+PEAK_S = 0.3
+"""Seconds for which each is repeated."""
+WEIGHED = ("Conv", "Gemm", "MatMul", "ConvInteger", "QLinearConv", "QLinearMatMul", "QGemm")
+"""Operators whose multiply-adds are counted, some with a prefix such as `Fused` in front."""
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """A node of the optimised graph: milliseconds an inference, and its multiply-adds."""
+
+    name: str
+    operator: str
+    ms: float
+    macs: int | None
+    integer: bool
+
+
+def node_times(path: Path, inputs: dict[str, NDArray[Any]], threads: int, n: int) -> list[NodeTime]:
+    """The nodes that onnxruntime executes, in their order, over n inferences.
+
+    Args:
+        path: of an ONNX file.
+        inputs: one prepared batch by name.
+        threads: inside an operator.
+        n: inferences; one more comes before them.
+
+    Raises:
+        RuntimeFailedError: onnxruntime cannot load or run the file.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    options.enable_profiling = True
+    with scratch_folder() as folder:
+        options.profile_file_prefix = str(folder / "profile")
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            for _ in range(n + 1):
+                session.run(None, inputs)
+        except Exception as e:  # onnxruntime's exceptions share no public base class
+            raise RuntimeFailedError(f"onnxruntime cannot run {path.name}: {one_line(e)}") from e
+        events = json.loads(Path(session.end_profiling()).read_text())
+    return _nodes(events, n)
+
+
+def _nodes(events: list[dict[str, Any]], n: int) -> list[NodeTime]:
+    """The nodes of a profile; the first inference is not counted."""
+    durations: dict[str, list[float]] = defaultdict(list)
+    about: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            name = event["name"].removesuffix("_kernel_time")
+            durations[name].append(event["dur"] / 1000)
+            about[name] = event["args"]
+    return [
+        NodeTime(
+            name,
+            about[name]["op_name"],
+            sum(times[-n:]) / n,
+            _macs(about[name]),
+            any("int8" in kind for shapes in about[name]["input_type_shape"] for kind in shapes),
+        )
+        for name, times in durations.items()
+    ]
+
+
+def _macs(arguments: dict[str, Any]) -> int | None:
+    """Multiply-adds of a convolution or matrix product, from the shapes in its event."""
+    operator = arguments["op_name"]
+    if not operator.removeprefix("Fused").removeprefix("Dynamic").startswith(WEIGHED):
+        return None
+    inputs = [next(iter(shape.values())) for shape in arguments["input_type_shape"]]
+    outputs = [next(iter(shape.values())) for shape in arguments["output_type_shape"]]
+    large = [shape for shape in inputs if len(shape) >= 2]
+    if len(large) < 2 or not outputs:
+        return None
+    weight = large[1]
+    reduced = math.prod(weight[1:]) if "Conv" in operator else large[0][-1]
+    return math.prod(outputs[0]) * reduced
+
+
+def median_ms(path: Path, inputs: dict[str, NDArray[Any]], threads: int, n: int) -> float:
+    """The median of n whole inferences in ms, without a profile."""
+    from edgenext.formats.onnx.session import inference_session
+
+    session = inference_session(str(path), threads)
+    times = []
+    for _ in range(n + 1):
+        start = time.perf_counter()
+        session.run(None, inputs)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[1:])
+
+
+def peaks(threads: int) -> dict[str, float]:
+    """Multiply-adds a second of a large matrix product in onnxruntime, by type.
+
+    Of bytes, the left matrix is uint8 and the right int8, as in our files; the values are small, so
+    that no CPU's sums saturate.
+    """
+    rng = np.random.default_rng(0)
+    size = (PEAK_SIZE, PEAK_SIZE)
+    matrices: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
+        "float32": (
+            rng.standard_normal(size, np.float32),
+            rng.standard_normal(size, np.float32),
+        ),
+        "int8": (
+            rng.integers(0, 64, size, np.uint8),
+            rng.integers(-32, 32, size, np.int8),
+        ),
+    }
+    return {kind: _peak(*pair, threads) for kind, pair in matrices.items()}
+
+
+def _peak(a: NDArray[Any], b: NDArray[Any], threads: int) -> float:
+    from edgenext.formats.onnx.session import inference_session
+
+    session = inference_session(_product(a, b), threads)
+    best, end = math.inf, time.monotonic() + PEAK_S
+    while time.monotonic() < end or best == math.inf:
+        start = time.perf_counter()
+        session.run(None, {"a": a})
+        best = min(best, time.perf_counter() - start)
+    return PEAK_SIZE**3 / best
+
+
+def _product(a: NDArray[Any], b: NDArray[Any]) -> bytes:
+    """A graph of one product with constant weights, which runtimes pack before they start."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    integer = a.dtype == np.uint8
+    kind = helper.np_dtype_to_tensor_dtype
+    result = onnx.TensorProto.INT32 if integer else onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger" if integer else "MatMul", ["a", "b"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("a", kind(a.dtype), a.shape)],
+        [helper.make_tensor_value_info("y", result, a.shape)],
+        [numpy_helper.from_array(b, "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
