@@ -31,14 +31,15 @@ def gptq(rows: Floats, scales: NDArray[np.float32], square: Floats, limit: int) 
     order = np.argsort(-np.diag(damped), kind="stable")
     inverse = np.linalg.inv(damped[np.ix_(order, order)])
     upper = np.linalg.cholesky(inverse).T
-    rest, step = rows[:, order].copy(), scales.astype(np.float64)
-    levels, errors = np.empty_like(rest), np.empty((len(rest), BLOCK))
+    # one row an input: its weights of all outputs lie side by side in memory
+    rest, step = np.ascontiguousarray(rows[:, order].T), scales.astype(np.float64)
+    levels, errors = np.empty_like(rest), np.empty((len(rows), BLOCK))
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
         for j in range(start, stop):
-            levels[:, j] = np.clip(np.round(rest[:, j] / step), -limit, limit)
-            error = (rest[:, j] - levels[:, j] * step) / upper[j, j]
-            rest[:, j + 1 : stop] -= np.outer(error, upper[j, j + 1 : stop])
+            levels[j] = np.clip(np.round(rest[j] / step), -limit, limit)
+            error = (rest[j] - levels[j] * step) / upper[j, j]
+            rest[j + 1 : stop] -= np.outer(upper[j, j + 1 : stop], error)
             errors[:, j - start] = error
-        rest[:, stop:] -= errors[:, : stop - start] @ upper[start:stop, stop:]
-    return levels[:, np.argsort(order)].astype(np.int8)
+        rest[stop:] -= (errors[:, : stop - start] @ upper[start:stop, stop:]).T
+    return levels[np.argsort(order)].T.astype(np.int8)

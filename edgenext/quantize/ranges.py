@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,6 +40,13 @@ def snap(scale: NDArray[np.floating] | float) -> NDArray[np.float32]:
     return np.asarray(np.ldexp(steps, exponent - MANTISSA_BITS), np.float32)
 
 
+def _snapped(scale: float) -> float:
+    """`snap` of one number, which the range search calls thousands of times."""
+    mantissa, exponent = math.frexp(scale)
+    steps = math.ceil(mantissa * 2**MANTISSA_BITS * (1 - 1e-6))
+    return float(np.float32(math.ldexp(steps, exponent - MANTISSA_BITS)))
+
+
 @dataclass(frozen=True)
 class QParams:
     """x ≈ scale · (q − zero_point), q of type `dtype`."""
@@ -49,16 +57,22 @@ class QParams:
 
     def levels(self, x: Values) -> NDArray[np.integer]:
         """The quantized values of x."""
-        first, last = LIMITS[self.dtype]
-        return np.asarray(
-            np.clip(np.round(x / self.scale) + self.zero_point, first, last), self.dtype
-        )
+        return np.asarray(self._rounded(x), self.dtype)
 
     def fake_quantize(self, x: Values) -> Values:
         """X rounded to the values the type can hold."""
-        return np.asarray(
-            (self.levels(x).astype(np.float64) - self.zero_point) * self.scale, np.float64
-        )
+        values = self._rounded(x).astype(np.float64, copy=False)
+        values -= self.zero_point
+        values *= self.scale
+        return values
+
+    def _rounded(self, x: Values) -> Values:
+        """The quantized values of x as floats, which hold them exactly."""
+        first, last = LIMITS[self.dtype]
+        values = np.asarray(x / self.scale)
+        np.rint(values, out=values)
+        values += self.zero_point
+        return np.asarray(np.minimum(np.maximum(values, first, out=values), last, out=values))
 
     @property
     def range(self) -> tuple[float, float]:
@@ -76,10 +90,10 @@ def affine(low: float, high: float, dtype: str = "uint8", symmetric: bool = Fals
     low, high = min(low, 0.0), max(high, 0.0)
     if symmetric:
         half = (last - first) // 2
-        scale = float(snap(max(max(-low, high) / half, 1e-12)))
+        scale = _snapped(max(max(-low, high) / half, 1e-12))
         return QParams(scale, last - half, dtype)
-    scale = float(snap(max((high - low) / (last - first), 1e-12)))
-    return QParams(scale, int(np.clip(round(first - low / scale), first, last)), dtype)
+    scale = _snapped(max((high - low) / (last - first), 1e-12))
+    return QParams(scale, min(max(round(first - low / scale), first), last), dtype)
 
 
 def choose_range(
@@ -119,7 +133,8 @@ def _least_square(
 
     def error(low: float, high: float) -> float:
         q = affine(low, high, options.dtype, options.symmetric)
-        return float(np.square(function(q.fake_quantize(sample)) - target).mean())
+        difference = function(q.fake_quantize(sample)) - target
+        return float(np.square(difference, out=difference).mean())
 
     return _search(least, most, error, options.symmetric)
 

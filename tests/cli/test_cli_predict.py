@@ -88,6 +88,7 @@ def test_doctor_names_what_is_missing_and_brings_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGENEXT_ENVIRONMENTS", str(cli.folder / "none"))
+    monkeypatch.setenv("EDGENEXT_DEVICES", str(cli.folder / "devices.json"))
     report = json.loads(cli.ok("doctor", "--json").out)
     assert report["machine"]["cores"] >= report["usable_cores"] >= 1
     parts = {(part["part"], part["name"]): part for part in report["parts"]}

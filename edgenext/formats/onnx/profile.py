@@ -15,6 +15,7 @@ import numpy as np
 
 from edgenext.errors import RuntimeFailedError
 from edgenext.formats.session import one_line
+from edgenext.graph.load import read_model
 from edgenext.system.temporary import scratch_folder
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ PEAK_SIZE = 768
 """Rows and columns of the matrices whose product shows the peak."""
 PEAK_S = 0.3
 """Seconds for which each is repeated."""
-WEIGHED = ("Conv", "Gemm", "MatMul", "ConvInteger", "QLinearConv", "QLinearMatMul", "QGemm")
-"""Operators whose multiply-adds are counted, some with a prefix such as `Fused` in front."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,12 @@ def node_times(path: Path, inputs: dict[str, NDArray[Any]], threads: int, n: int
         except Exception as e:  # onnxruntime's exceptions share no public base class
             raise RuntimeFailedError(f"onnxruntime cannot run {path.name}: {one_line(e)}") from e
         events = json.loads(Path(session.end_profiling()).read_text())
-    return _nodes(events, n)
+    return _nodes(events, n, _weight_shapes(path))
 
 
-def _nodes(events: list[dict[str, Any]], n: int) -> list[NodeTime]:
+def _nodes(
+    events: list[dict[str, Any]], n: int, weights: dict[str, tuple[int, ...]]
+) -> list[NodeTime]:
     """The nodes of a profile; the first inference is not counted."""
     durations: dict[str, list[float]] = defaultdict(list)
     about: dict[str, dict[str, Any]] = {}
@@ -85,26 +86,52 @@ def _nodes(events: list[dict[str, Any]], n: int) -> list[NodeTime]:
             name,
             about[name]["op_name"],
             sum(times[-n:]) / n,
-            _macs(about[name]),
-            any("int8" in kind for shapes in about[name]["input_type_shape"] for kind in shapes),
+            _macs(about[name], weights.get(_module(name))),
+            any("int8" in kind for shape in about[name]["input_type_shape"] for kind in shape),
         )
         for name, times in durations.items()
     ]
 
 
-def _macs(arguments: dict[str, Any]) -> int | None:
-    """Multiply-adds of a convolution or matrix product, from the shapes in its event."""
+def _weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The weights of each convolution and linear layer, by the module in the node's name.
+
+    A profile has no shapes of weights that onnxruntime has packed.
+    """
+    graph = read_model(path).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in shapes:
+            shapes[node.output[0]] = shapes[node.input[0]]
+    return {
+        _module(node.name): shapes[node.input[1]]
+        for node in graph.node
+        if node.op_type in ("Conv", "ConvInteger", "Gemm", "MatMulInteger")
+        and node.input[1] in shapes
+    }
+
+
+def _module(node_name: str) -> str:
+    return node_name.rpartition("/")[0]
+
+
+def _macs(arguments: dict[str, Any], weight: tuple[int, ...] | None) -> int | None:
+    """Multiply-adds of a layer with weights, or of a product of two tensors, from their shapes."""
     operator = arguments["op_name"]
-    if not operator.removeprefix("Fused").removeprefix("Dynamic").startswith(WEIGHED):
-        return None
-    inputs = [next(iter(shape.values())) for shape in arguments["input_type_shape"]]
-    outputs = [next(iter(shape.values())) for shape in arguments["output_type_shape"]]
-    large = [shape for shape in inputs if len(shape) >= 2]
-    if len(large) < 2 or not outputs:
-        return None
-    weight = large[1]
-    reduced = math.prod(weight[1:]) if "Conv" in operator else large[0][-1]
-    return math.prod(outputs[0]) * reduced
+    inputs, outputs = (
+        [[int(side) for side in next(iter(shape.values()))] for shape in arguments[key]]
+        for key in ("input_type_shape", "output_type_shape")
+    )
+    if "Conv" in operator and weight:
+        return math.prod(outputs[0]) * math.prod(weight[1:])
+    if "Gemm" in operator and weight:
+        return math.prod(outputs[0]) * math.prod(weight) // outputs[0][-1]
+    if operator in ("MatMul", "FusedMatMul") and len(inputs[0]) == len(inputs[1]) > 1:
+        # of b products m×k · k×n, whichever of the two is transposed: bmk · bkn / bmn = b · k²
+        size, batch = math.prod(outputs[0]), math.prod(outputs[0][:-2])
+        reduced = math.isqrt(math.prod(inputs[0]) * math.prod(inputs[1]) // (size * batch))
+        return size * reduced
+    return None
 
 
 def median_ms(path: Path, inputs: dict[str, NDArray[Any]], threads: int, n: int) -> float:
