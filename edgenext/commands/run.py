@@ -87,7 +87,7 @@ def run(
     >>> from edgenext.commands.config import make_config
     >>> settings = {"model": "edgenext_xx_small", "data": "digits", "size": 32, "limit": 40}
     >>> settings |= {"random_weights": True, "num_classes": 10, "baselines": [], "out": "run"}
-    >>> settings |= {"quantize": {"n": 16}, "bench": {"rounds": 1}}
+    >>> settings |= {"quantize": {"scheme": "w8-weight-only"}, "bench": {"rounds": 1}}
     >>> [path.name for path in run(make_config(settings))]
     ['report.html', 'report.md', 'report.json']
     """

@@ -144,7 +144,7 @@ def test_core_ml(cli: Cli) -> None:
     check_converted(cli, "coreml", ".mlpackage")
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_tflite(cli: Cli) -> None:
     private_python("tflite")
     check_converted(cli, "tflite", ".tflite")

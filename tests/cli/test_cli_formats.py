@@ -116,7 +116,7 @@ def test_an_image_in_and_labels_out(cli: Cli) -> None:
     [
         pytest.param("w8-weight-only", 1, marks=pytest.mark.campaign),
         pytest.param("w6-palettized", 0.75, marks=pytest.mark.campaign),
-        ("w4-palettized", 0.5),
+        pytest.param("w4-palettized", 0.5, marks=pytest.mark.campaign),
     ],
 )
 def test_compressed_weights_of_core_ml(cli: Cli, scheme: str, bytes_a_weight: float) -> None:

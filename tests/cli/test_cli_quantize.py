@@ -31,7 +31,6 @@ def test_what_can_be_made(cli: Cli, options: tuple[str, ...], name: str) -> None
     assert row["artifact"] == f"{NAME}-{name}.onnx"
     assert Path(row["artifact"]).is_file() and Path(row["manifest"]).is_file()
     assert row["parity"]["sqnr_db"] > 10
-    assert "dB SQNR" in cli.ok("quantize", *MODEL, *options).out
     (scored,) = cli.ok("eval", row["artifact"], "--data", "digits", "--json").json["results"]
     assert scored["scheme"] == row["scheme"]
 

@@ -257,7 +257,7 @@ def test_training_first(cli: Cli) -> None:
     assert tree(Path("t/artifacts")) == before
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_run_makes_what_its_target_runs(cli: Cli) -> None:
     private_python("tflite")
     text = CONFIG.format(n=16).replace("baselines = []", 'baselines = ["onnxruntime"]')

@@ -123,7 +123,11 @@ def test_a_file_is_made_again(cli: Cli, artifacts: Callable[..., list[Path]], na
         ("w8-weight-only", {}),
         ("w8a8-static", {"format": "tensorrt", "format_options": {"jetpack": "5"}}),
         ("fp32", {"format": "openvino"}),
-        ("w8a8-static", {"format": "openvino", "uint8_input": True}),
+        pytest.param(
+            "w8a8-static",
+            {"format": "openvino", "uint8_input": True},
+            marks=pytest.mark.campaign,
+        ),
     ],
 )
 def test_formats_and_schemes_are_made_again(
@@ -197,8 +201,7 @@ import torch
 assert torch.get_num_threads() == threads
 model = api.ModelOptions(random_weights=True, num_classes=10, size=32)
 api.export("edgenext_xx_small", model, out=out)
-api.export("edgenext_xx_small", model, api.ExportOptions(format="openvino"), out=out)
-api.quantize("edgenext_xx_small", api.QuantizeOptions(calib="digits", n=32), model, out=out)
+api.quantize("edgenext_xx_small", api.QuantizeOptions(calib="digits", n=16), model, out=out)
 """
 
 
@@ -211,7 +214,7 @@ def test_files_and_manifests_do_not_depend_on_the_number_of_threads(tmp_path: Pa
             check=True,
         )
     assert tree(tmp_path / "1") == tree(tmp_path / "2")
-    assert len(tree(tmp_path / "1")) == 7
+    assert len(tree(tmp_path / "1")) == 4
 
 
 def test_no_file_says_where_it_was_made(

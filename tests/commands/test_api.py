@@ -14,6 +14,7 @@ import edgenext
 from edgenext import api
 from edgenext.cli.group import listed
 from edgenext.commands import search
+from edgenext.quantize import mixed_precision
 
 FUNCTIONS = """\
 export(model, model_options, export_options, *, out, data, context)
@@ -105,6 +106,7 @@ def test_the_example_of_a_docstring(
     monkeypatch.setenv("EDGENEXT_DEVICES", str(folder / "devices.json"))
     if name == "search":  # it measures every site's noise, of which a few will do here
         monkeypatch.setattr(search, "sensitivity", partial(api.sensitivity, site="stages.0.0.*"))
+        monkeypatch.setattr(mixed_precision, "STEPS", (1,))
     function = getattr(api, name)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     runner = doctest.DocTestRunner(verbose=False, optionflags=flags)

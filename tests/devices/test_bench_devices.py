@@ -84,7 +84,7 @@ def install(peer: Any, tool: str, device_path: str) -> None:
     path.chmod(0o755)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_benchmark_model_measures_and_scores(
     handset: AddedDevice, tflite: list[Artifact], cli: Cli
 ) -> None:
@@ -320,6 +320,7 @@ def listen(lines: Iterator[str]) -> None:
         list(lines)
 
 
+@pytest.mark.campaign
 def test_clocks_are_restored_when_the_link_is_gone_for_good(board: AddedDevice) -> None:
     channel = SshChannel(f"root@{board.peer.host}", board.peer.host_key, str(board.peer.key))
     with DeviceLink(channel, lease_s=3, patience_s=2) as link:

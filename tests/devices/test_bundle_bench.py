@@ -22,7 +22,7 @@ PEERS = pytest.mark.peers
 DEVICES = (
     "this_machine",
     "bundle",
-    pytest.param("board", marks=PEERS),
+    pytest.param("board", marks=(PEERS, pytest.mark.campaign)),
     pytest.param("handset", marks=(PEERS, pytest.mark.campaign)),
 )
 """Fixtures of devices that were added, and a device that is reached by bundles."""

@@ -218,7 +218,7 @@ def test_core_mls_compute_plan(package: Artifact, monkeypatch: pytest.MonkeyPatc
     }
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_executorch_names_the_operators_xnnpack_leaves(folder: Path) -> None:
     pytest.importorskip("executorch", reason="no ExecuTorch")
     artifact = api.export(XXS, OPTIONS, ExportOptions(format="executorch"), out=folder)

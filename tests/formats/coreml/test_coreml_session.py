@@ -262,7 +262,7 @@ def test_without_the_package(weighted_package: Path, monkeypatch: pytest.MonkeyP
         MilProgram(weighted_package)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_coremltools_is_quiet(weighted_package: Path) -> None:
     code = (
         "import logging; from pathlib import Path; from edgenext.formats.coreml import session; "

@@ -14,6 +14,7 @@ from conversions import SharedConversions
 from edgenext import api
 from edgenext.errors import RuntimeFailedError, UsageError
 from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.check import check_artifact
 from edgenext.formats.executorch import session as executorch
 from edgenext.formats.executorch.session import ExecutorchSession
 from edgenext.formats.runtimes import open_session
@@ -124,7 +125,7 @@ def test_it_is_reproducible(tmp_path: Path, conversions: SharedConversions) -> N
     assert report.rebuild is not None and report.rebuild.same, report.rebuild
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_it_agrees_with_torch(tmp_path: Path) -> None:
     artifact = api.export(XXS, RANDOM, PROGRAM, out=tmp_path)
     m = artifact.manifest
@@ -146,3 +147,7 @@ def test_pointwise_convolutions_are_integer(tmp_path: Path) -> None:
     assert artifact.manifest.conversion is not None
     (note,) = artifact.manifest.conversion.notes
     assert note == "xnnpack computes 30 int8 convolution, 19 convolution, 1 linear"
+    report = check_artifact(artifact)
+    assert report.accepted and report.delegated is False
+    assert {p.unit for p in report.placements} == {"xnnpack", "portable kernels"}
+    assert {r.operator for r in report.refusals} > {"aten::mean"}
