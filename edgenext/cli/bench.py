@@ -18,16 +18,19 @@ from edgenext.cli.options import (
     Json,
     Limit,
     Seed,
+    takes_ci_options,
 )
 from edgenext.errors import UsageError
-from edgenext.options import BenchOptions, DataOptions
+from edgenext.options import BenchOptions, CiOptions, DataOptions
 from edgenext.schema import (
     BenchReport,
 )
 
 
 @app.command()
+@takes_ci_options
 def bench(
+    *,
     artifact: Annotated[
         list[Path],
         typer.Argument(metavar="ARTIFACT...", help="The first is the base, and runs twice."),
@@ -71,6 +74,7 @@ def bench(
     plot: Annotated[
         Path | None, typer.Option(help="Draw latency over time: a .png or .svg file.")
     ] = None,
+    ci_options: CiOptions,
     json: Json = False,
 ) -> None:
     """Measure latency, interleaved, and say if it is valid.
@@ -84,6 +88,7 @@ def bench(
     from edgenext.schema.seal import sealed
     from edgenext.system.files import write_bytes
 
+    gate = api.read_gate("bench", ci_options, artifacts=len(artifact), has_images=data is not None)
     if plot:
         picture_format(plot)
     for flag, minutes in (("--sustained", sustained), ("--time-limit", time_limit)):
@@ -106,6 +111,10 @@ def bench(
             name = "iphone" if device == "cpu" else device
             result = api.import_results(artifact, results, images, device=name, context=context)
         elif api.is_bundled(device):
+            if ci_options.fail_if or ci_options.csv:
+                raise UsageError(
+                    "a bundle has no results yet", "Give --fail-if and --csv with --import"
+                )
             folder = api.bundle(artifact, device, images, options, context=context)
             show_bundle(folder, artifact)
             return
@@ -116,6 +125,7 @@ def bench(
     if out:
         write_bytes(out, sealed(result, "report_sha256"))
     console.print_json(result.model_dump(mode="json")) if json else show_bench(result)
+    console.show_gate(api.judge_results(gate, result, artifact))
 
 
 def show_bench(report: BenchReport) -> None:

@@ -22,6 +22,7 @@ from edgenext.cli.options import (
     Target,
     Uint8,
     batch_size,
+    takes_ci_options,
     takes_model,
 )
 from edgenext.errors import UsageError
@@ -29,6 +30,7 @@ from edgenext.options import (
     DEFAULT_SCHEME,
     DEFAULT_TARGET,
     ENGINE,
+    CiOptions,
     DataOptions,
     ExportOptions,
     ModelOptions,
@@ -44,6 +46,7 @@ from edgenext.targets.scheme import FLOAT, SCHEMES
 
 @app.command()
 @takes_model
+@takes_ci_options
 def quantize(
     *,
     subject: Annotated[
@@ -77,6 +80,7 @@ def quantize(
     batch: Batch = "1",
     uint8_input: Uint8 = False,
     model_options: ModelOptions,
+    ci_options: CiOptions,
     out: Out = Path(),
     json: Json = False,
 ) -> None:
@@ -95,6 +99,10 @@ def quantize(
         format=format or require_target(target).format,
     )
     if max_drop is None:
+        if ci_options.fail_if or ci_options.junit or ci_options.csv:
+            raise UsageError(
+                "--fail-if, --junit and --csv are about a search", "Give --max-drop and --data"
+            )
         with console.working() as context:
             artifact = api.quantize(
                 subject, quantize_options, model_options, export_options, out=out, context=context
@@ -106,6 +114,7 @@ def quantize(
         return
     if data is None:
         raise UsageError("a search needs labelled images", "Give --data")
+    gate = api.read_gate("quantize", ci_options, budget=max_drop)
     with console.working() as context:
         report = api.search(
             subject,
@@ -120,6 +129,7 @@ def quantize(
             context=context,
         )
     console.print_json(report.model_dump(mode="json")) if json else show_search(report, out)
+    console.show_gate(api.judge_results(gate, report))
 
 
 def show_search(report: SearchReport, out: Path) -> None:

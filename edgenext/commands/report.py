@@ -18,6 +18,7 @@ def report(
     out: Path | None = None,
     *,
     max_drop: float = DEFAULT_MAX_DROP,
+    against: Path | None = None,
 ) -> list[Path]:
     """Write the report of one run folder, or of several: see `edgenext report`.
 
@@ -26,6 +27,8 @@ def report(
         out: folder of the report; the run's own unless given. The reports of several runs are
             written into folders in it with the names of the run folders.
         max_drop: points of top-1 that INT8 may cost.
+        against: the folder of an earlier run of the same network: what changed since, beyond noise,
+            is then a section of the report, and `changes` in its JSON.
 
     Returns:
         Each report's files, HTML first, in the order of the runs.
@@ -33,7 +36,8 @@ def report(
     Raises:
         UsageError: a negative or infinite `max_drop`, no folder, or `out` for run folders of which
             two have the same name.
-        InputError: a folder without a finished run, or with a damaged one.
+        InputError: a folder without a finished run, or with a damaged one; runs of different
+            networks.
         OutputError: a folder that cannot be written.
 
     >>> [path.name for path in report(Path("run"), Path("again"))]
@@ -46,7 +50,7 @@ def report(
         raise UsageError("no run folder was given", "Name one or more folders of finished runs")
     files = []
     for folder, report_dir in zip(folders, _report_dirs(folders, out), strict=True):
-        written = write_report(folder, report_dir, budget=max_drop)
+        written = write_report(folder, report_dir, budget=max_drop, against=against)
         write_sums(written[0].parent, written, keep=True)
         files += written
     return files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 NOTHING = "–"
 """Shown in place of a missing number."""
@@ -81,6 +81,12 @@ def points(value: float) -> str:
 def count(value: int, one: str, many: str = "") -> str:
     """`1 image`, `5,000 images`."""
     return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """`A`, `A and B`, `A, B and C`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def duration(seconds: float) -> str:
