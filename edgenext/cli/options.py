@@ -107,6 +107,12 @@ def takes_model(command: Command) -> Command:
     return with_options(command, "model_options", added, collect)
 
 
+def step_summary() -> Path | None:
+    """The file that GitHub Actions shows under a job; None elsewhere."""
+    path = os.environ.get(STEP_SUMMARY)
+    return Path(path) if path else None
+
+
 def takes_ci_options(command: Command) -> Command:
     """Give a command `--fail-if`, `--junit` and `--csv`; it gets them as one, `ci_options`."""
     added = {
@@ -116,8 +122,7 @@ def takes_ci_options(command: Command) -> Command:
     }
 
     def collect(values: dict[str, Any]) -> CiOptions:
-        summary = os.environ.get(STEP_SUMMARY)
-        return CiOptions(**values, step_summary=Path(summary) if summary else None)
+        return CiOptions(**values, step_summary=step_summary())
 
     return with_options(command, "ci_options", added, collect)
 

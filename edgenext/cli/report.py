@@ -10,6 +10,7 @@ import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
+from edgenext.cli.options import step_summary
 from edgenext.options import DEFAULT_MAX_DROP
 
 
@@ -37,7 +38,9 @@ def report(
     """
     from edgenext import api
 
-    paths = api.report(run_dirs, out, max_drop=max_drop, against=against)
+    paths = api.report(
+        run_dirs, out, max_drop=max_drop, against=against, step_summary=step_summary()
+    )
     if against:
         for path in paths:
             if path.suffix == ".json":

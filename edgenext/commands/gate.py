@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgenext.errors import (
     ArtifactError,
-    EdgenextError,
     GateFailedError,
     OutputError,
     UndecidedError,
@@ -29,7 +27,7 @@ from edgenext.report.ci.results import (
     run_rows,
     search_rows,
 )
-from edgenext.report.ci.step_summary import step_summary
+from edgenext.report.ci.step_summary import add_summary, step_summary
 from edgenext.report.ci.table import csv_table
 from edgenext.report.load import load_summary
 from edgenext.report.study import study_of
@@ -37,8 +35,6 @@ from edgenext.report.verdict import judge
 from edgenext.schema import BenchReport, CompareReport, GateCase, GateReport, SearchReport
 from edgenext.system.files import output_path, write_text
 from edgenext.system.reading import readable
-
-_log = logging.getLogger(__name__)
 
 SHOWN = 3
 """Cases that an error names."""
@@ -211,20 +207,8 @@ def _published(gate: Gate, rows: Sequence[ResultRow], lines: Sequence[str] = ())
     if options.junit:
         write_text(options.junit, junit(report))
     if options.step_summary:
-        _append(options.step_summary, step_summary(report, rows, lines))
+        add_summary(options.step_summary, step_summary(report, rows, lines))
     return report
-
-
-def _append(path: Path, text: str) -> None:
-    """Add to a summary, which must not fail a job."""
-    try:
-        if path.exists() and not path.is_file():
-            raise OSError(None, "it is not a file")
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(text)
-    except (OSError, EdgenextError) as e:
-        reason = getattr(e, "strerror", None) or str(e)
-        _log.warning("no summary was written to %s: %s", path, reason)
 
 
 def _named(cases: Sequence[GateCase]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,10 @@ from pathlib import Path
 from edgenext.errors import UsageError
 from edgenext.options import DEFAULT_MAX_DROP
 from edgenext.report import write_report
+from edgenext.report.changes import changes_table
+from edgenext.report.ci.step_summary import add_summary
+from edgenext.report.markdown import findings_markdown
+from edgenext.schema import ChangeReport
 from edgenext.system.sums import write_sums
 
 
@@ -19,6 +24,7 @@ def report(
     *,
     max_drop: float = DEFAULT_MAX_DROP,
     against: Path | None = None,
+    step_summary: Path | None = None,
 ) -> list[Path]:
     """Write the report of one run folder, or of several: see `edgenext report`.
 
@@ -29,6 +35,7 @@ def report(
         max_drop: points of top-1 that INT8 may cost.
         against: the folder of an earlier run of the same network: what changed since, beyond noise,
             is then a section of the report, and `changes` in its JSON.
+        step_summary: a Markdown file that what changed is added to.
 
     Returns:
         Each report's files, HTML first, in the order of the runs.
@@ -52,6 +59,10 @@ def report(
     for folder, report_dir in zip(folders, _report_dirs(folders, out), strict=True):
         written = write_report(folder, report_dir, budget=max_drop, against=against)
         write_sums(written[0].parent, written, keep=True)
+        if against and step_summary:
+            document = json.loads(written[2].read_text("utf-8"))
+            changed = changes_table(ChangeReport.model_validate(document["changes"]))
+            add_summary(step_summary, "\n".join(findings_markdown(changed)) + "\n\n")
         files += written
     return files
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,10 +120,11 @@ def changes_table(report: ChangeReport | None) -> Findings | None:
         findings=(decision,),
         rows=tuple(map(_cells, rows)),
         note=(
-            "Top-1 is compared on the same images, image by image, with Tango’s interval. Latencies "
-            "are of two benchmarks: each has a bootstrap interval over its rounds with its noise "
-            "floor in it, and a change counts only if the intervals do not meet. The speed against "
-            "the base, which took turns with the file, is compared where the base is the same file."
+            "Top-1 is compared on the same images, image by image, with Tango’s interval. "
+            "Latencies are of two benchmarks, each with a bootstrap interval over its rounds and "
+            "its noise floor in it: a change counts only if the intervals do not meet. The speed "
+            "against the base, which took turns with the file, is compared where the base is the "
+            "same file."
         ),
     )
 
@@ -223,39 +225,28 @@ def _timings(device: str, now: BenchReport, before: BenchReport) -> Iterator[Cha
         old = earlier.get(result.artifact)
         if old is None:
             continue
+        start = partial(Change, artifact=result.artifact, device=device)
         reason = _difference(now, before) or _condition(result, old)
-
-        def measured(of: Callable[[BenchResult, BenchReport], Measure | None]) -> Iterator[Change]:
-            values = of(result, now), of(old, before)  # noqa: B023 - used in this iteration
-            metric = "p50_ms" if of is latency_measure else "speedup"
-            if values[0] and values[1]:
-                yield _timing(result.artifact, device, metric, values[0], values[1], reason)  # noqa: B023
-
-        yield from measured(latency_measure)
-        if same_base and result is not now.results[0]:
-            yield from measured(speedup_measure)
+        latencies = latency_measure(result, now), latency_measure(old, before)
+        yield _timing(partial(start, metric="p50_ms"), *latencies, reason)
+        speeds = speedup_measure(result, now), speedup_measure(old, before)
+        if same_base and speeds[0] and speeds[1]:
+            yield _timing(partial(start, metric="speedup"), speeds[0], speeds[1], reason)
 
 
-def _timing(
-    artifact: str, device: str, metric: str, now: Measure, before: Measure, reason: str
-) -> Change:
+def _timing(change: partial[Change], now: Measure, before: Measure, reason: str) -> Change:
     """How many times as fast a file is as before."""
-    limits = (now.low, now.high, before.low, before.high)
+    change = partial(change, now=now.value, before=before.value)
     reason = reason or now.reason or before.reason
-    parts = {"artifact": artifact, "device": device, "metric": metric}
-    parts |= {"before": before.value, "now": now.value}
-    if reason or None in limits or not now.value or not before.value:
-        outcome = {"outcome": "not comparable", "reason": reason or "no interval was measured"}
-        return Change.model_validate(parts | outcome)
-    factor, low, high = (
-        now.value / before.value,
-        limits[0] / limits[3],  # type: ignore[operator]
-        limits[1] / limits[2],  # type: ignore[operator]
-    )
-    if metric == "p50_ms":  # the lower, the faster
+    if reason or not (now.value and now.low and now.high):
+        return change(outcome="not comparable", reason=reason or "no time was measured")
+    if not (before.value and before.low and before.high):
+        return change(outcome="not comparable", reason="no time was measured before")
+    factor = now.value / before.value
+    low, high = now.low / before.high, now.high / before.low
+    if change.keywords["metric"] == "p50_ms":  # the lower, the faster
         factor, low, high = 1 / factor, 1 / high, 1 / low
-    outcome = {"change": factor, "ci95": (low, high), "outcome": _outcome(low, high, 1.0)}
-    return Change.model_validate(parts | outcome)
+    return change(change=factor, ci95=(low, high), outcome=_outcome(low, high, 1.0))
 
 
 def _outcome(low: float, high: float, nothing: float) -> ChangeOutcome:

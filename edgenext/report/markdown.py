@@ -29,9 +29,9 @@ def markdown(study: Study, verdict: Verdict, changed: ChangeReport | None = None
         "",
         *_verdict(study, verdict),
         *_results(table),
-        *_findings(changes_table(changed)),
-        *_findings(attribution_table(study)),
-        *_findings(twin_table(study)),
+        *findings_markdown(changes_table(changed)),
+        *findings_markdown(attribution_table(study)),
+        *findings_markdown(twin_table(study)),
     ]
     for device in device_tables(study):
         lines += _device(device)
@@ -79,7 +79,8 @@ def _folded(title: str, lines: Iterable[str]) -> Iterator[str]:
     yield from ("", "</details>")
 
 
-def _findings(table: Findings | None) -> Iterator[str]:
+def findings_markdown(table: Findings | None) -> Iterator[str]:
+    """The lines of a section; none if there is no such section."""
     if table is None:
         return
     yield from ("", f"## {text_of(table.title)}", "", prose_of(table.about), "")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from edgenext.report.ci.metrics import metrics
 from edgenext.report.ci.results import ResultRow
 from edgenext.report.markdown_text import table_row, text_of
 from edgenext.schema import GateReport
+
+_log = logging.getLogger(__name__)
 
 MARKS = {"passed": "✓", "failed": "✗", "undecided": "?"}
 SHOWN = {
@@ -18,6 +23,17 @@ SHOWN = {
     "size_ratio": "Size, base = 1",
 }
 """Metrics with a column, where any artifact has them."""
+
+
+def add_summary(path: Path, text: str) -> None:
+    """Add to a summary. Nobody waits for it: where it cannot be written, that is only logged."""
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is not a file")
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as e:
+        _log.warning("no summary was written to %s: %s", path, e.strerror)
 
 
 def step_summary(report: GateReport, rows: Sequence[ResultRow], lines: Sequence[str] = ()) -> str:
