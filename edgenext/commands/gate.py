@@ -119,6 +119,12 @@ def judge_results(
 
     Raises:
         OutputError: a file cannot be written.
+
+    >>> gate = read_gate("compare", CiOptions("drop > 90 or undecided"))
+    >>> files = ["edgenext_xx_small-32-fp32.onnx", "edgenext_xx_small-32-w8a8-static.onnx"]
+    >>> report = compare(files[0], files[1:], DataOptions("digits", limit=40))
+    >>> judge_results(gate, report, files).outcome
+    'passed'
     """
     if isinstance(result, SearchReport):
         rows = search_rows(result)
@@ -140,6 +146,9 @@ def judge_run(gate: Gate, folder: Path, budget: float = DEFAULT_MAX_DROP) -> Gat
     Raises:
         InputError: the folder contains no finished run.
         OutputError: a file cannot be written.
+
+    >>> judge_run(read_gate("run", CiOptions("size_ratio > 0.1")), Path("run")).outcome
+    'failed'
     """
     study = study_of(load_summary(folder))
     verdict = judge(study, budget)
@@ -152,6 +161,8 @@ def require_passed(report: GateReport) -> None:
     Raises:
         GateFailedError: one holds.
         UndecidedError: one is undecided that had to be decided.
+
+    >>> require_passed(GateReport(command="compare", outcome="passed"))
     """
     if report.outcome == "passed":
         return
