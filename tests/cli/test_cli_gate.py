@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
+from ci_files import csv_rows, junit_suites
 from cli_calls import FP32, INT8, MODEL, Cli, config
 
 Artifacts = Callable[..., list[Path]]
@@ -22,9 +21,9 @@ def test_a_comparison_in_ci(
     done = cli.ok(*compare, "--fail-if", "drop>90 or size_ratio>.9 or undecided", *WRITES, "--json")
     assert done.json["others"][0]["artifact"] == Path(INT8).stem, "stdout is JSON alone"
     assert f"passed: {Path(INT8).stem}: not drop > 90: drop is " in done.err
-    suite = ElementTree.parse("junit.xml").getroot()[0]
+    suite = junit_suites("junit.xml")[1]
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "0", "0")
-    rows = list(csv.DictReader(Path("results.csv").open(newline="")))
+    rows = csv_rows("results.csv")
     assert [row["artifact"] for row in rows] == [Path(FP32).stem, Path(INT8).stem]
     assert 0.1 < float(rows[1]["size_ratio"]) < 0.9
     assert "### edgenext compare: ✓ passed" in Path("summary.md").read_text()
@@ -32,8 +31,8 @@ def test_a_comparison_in_ci(
     done = cli.run(*compare, "--fail-if", "size_ratio > 0.01", *WRITES)
     assert done.code == 13 and f"{Path(INT8).stem}: size_ratio > 0.01: " in done.err
     assert "60 images, drops in points" in done.out, "the results are shown first"
-    assert ElementTree.parse("junit.xml").getroot()[0].get("failures") == "1"
-    low, high = (float(csv_value) for csv_value in (rows[1]["top1_low"], rows[1]["top1_high"]))
+    assert junit_suites("junit.xml")[1].get("failures") == "1"
+    low, high = (float(value) for value in (rows[1]["top1_low"], rows[1]["top1_high"]))
     inside = f"top1 < {(low + high) / 2:.3f}"
     done = cli.run(*compare, "--fail-if", f"{inside} or undecided")
     assert done.code == 14 and done.err.splitlines()[-1].startswith("edgenext: undecided: ")
@@ -46,7 +45,7 @@ def test_a_benchmark_in_ci(cli: Cli, artifacts: Artifacts) -> None:
     done = cli.run(*bench, "--fail-if", "speedup<0.001 or undecided", *WRITES)
     assert done.code == 14, "two rounds are not valid"
     assert "not valid: too few rounds to trust" in done.err.splitlines()[-1]
-    assert ElementTree.parse("junit.xml").getroot()[0].get("errors") == "1"
+    assert junit_suites("junit.xml")[1].get("errors") == "1"
     assert cli.run(*bench, "--fail-if", "size_mib > 0.1").code == 13
 
 
@@ -55,7 +54,7 @@ def test_a_run_in_ci(cli: Cli, ran: Path, monkeypatch: pytest.MonkeyPatch) -> No
     done = cli.run("run", config(), "--fail-if", "do_not_ship or undecided", *WRITES)
     assert done.code in (13, 14), "one round decides nothing, or the drop is over the budget"
     assert "the report says " in done.err.splitlines()[-1]
-    assert len(list(csv.DictReader(Path("results.csv").open(newline="")))) == 4
+    assert len(csv_rows("results.csv")) == 4
     summary = Path("summary.md").read_text()
     assert summary.startswith("### edgenext run: ") and "\n- ? speed: " in summary
     assert cli.run("run", config(), "--fail-if", "size_ratio > 0.9").code == 0

