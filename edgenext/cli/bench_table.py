@@ -56,9 +56,12 @@ def machine_line(report: BenchReport) -> str:
 
 def notes(report: BenchReport) -> Iterator[str]:
     """Why a result is not valid, how the artifacts compare, and the notes of the device."""
+    invalid: dict[str, list[str]] = {}
     for result in report.results:
         for reason in result.reasons:
-            yield f"not valid: {result.artifact}: {reason}"
+            invalid.setdefault(reason, []).append(result.artifact)
+    for reason, names in invalid.items():
+        yield f"not valid: {', '.join(names)}: {reason}"
     first = report.results[0].artifact
     if noise := report.noise:
         low, high = noise.ci95

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgenext.report.speed import interval
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell
-from edgenext.report.text import milliseconds, number, span, times
+from edgenext.report.text import enumerated, milliseconds, number, span, times
 from edgenext.schema import BenchReport, BenchResult, Published
 
 COLUMNS = (
@@ -19,9 +19,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class DeviceTable:
-    """One device: rows under `COLUMNS`, and notes underneath."""
+    """One device: rows under `columns`, and notes underneath."""
 
     title: str
+    columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...]
 
@@ -42,7 +43,13 @@ def _device_table(report: BenchReport, study: Study) -> DeviceTable:
         f"{r.artifact} is not a file of this run" for r in report.results if r.sha256 not in own
     ]
     notes += list(dict.fromkeys(f"Published: {row.source}" for row in report.published))
-    return DeviceTable(f"On {name}" + (f", {model}" if model else ""), tuple(rows), tuple(notes))
+    columns = COLUMNS
+    evidence = {row[-1].text for row in rows}
+    if len(evidence) == 1:  # the same in every row: said once
+        columns, rows = COLUMNS[:-1], [row[:-1] for row in rows]
+        notes.append(f"Evidence of every figure: {evidence.pop()}")
+    title = f"On {name}" + (f", {model}" if model else "")
+    return DeviceTable(title, columns, tuple(rows), tuple(notes))
 
 
 def _result_row(result: BenchResult, report: BenchReport) -> tuple[Cell, ...]:
@@ -83,9 +90,14 @@ def _published_row(row: Published) -> tuple[Cell, ...]:
 
 
 def _notes(report: BenchReport) -> Iterator[str]:
+    invalid: dict[str, list[str]] = {}
     for result in report.results:
         for reason in result.reasons:
-            yield f"{result.artifact} is not valid: {reason}"
+            invalid.setdefault(reason, []).append(result.artifact)
+    for reason, names in invalid.items():
+        verb = "is" if len(names) == 1 else "are"
+        yield f"{enumerated(names)} {verb} not valid: {reason}"
+    for result in report.results:
         if sustained := result.sustained:
             yield (
                 f"{result.artifact} ran for {number(sustained.seconds / 60, 1)} minutes: its last "

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from edgenext.report import kept_float
 from edgenext.report.attribution import attribution_table
 from edgenext.report.changes import changes_table
-from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
 from edgenext.report.devices import DeviceTable, device_tables
 from edgenext.report.expected import expectation_text
 from edgenext.report.findings import Findings
@@ -94,8 +93,8 @@ def findings_markdown(table: Findings | None) -> Iterator[str]:
 
 def _device(table: DeviceTable) -> Iterator[str]:
     yield from ("", f"## {text_of(table.title)}", "")
-    yield table_row(DEVICE_COLUMNS)
-    yield table_row(("---", *("---:" for _ in DEVICE_COLUMNS[1:])))
+    yield table_row(table.columns)
+    yield table_row(("---", *("---:" for _ in table.columns[1:])))
     yield from (table_row(_cell(cell, with_evidence=False) for cell in row) for row in table.rows)
     yield ""
     yield from _items(table.notes)

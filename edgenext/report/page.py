@@ -10,7 +10,6 @@ from string import Template
 from edgenext.report import kept_float
 from edgenext.report.attribution import attribution_table
 from edgenext.report.changes import changes_table
-from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
 from edgenext.report.devices import DeviceTable, device_tables
 from edgenext.report.expected import expectation_text
 from edgenext.report.findings import Findings
@@ -156,7 +155,7 @@ def _device(table: DeviceTable) -> str:
     rows = [(_cell(cell, False) for cell in row) for row in table.rows]
     notes = _lines(f"<li>{_text(note)}</li>" for note in table.notes)
     return (
-        f"<section>\n<h2>{_text(table.title)}</h2>\n{_grid(DEVICE_COLUMNS, rows)}\n"
+        f"<section>\n<h2>{_text(table.title)}</h2>\n{_grid(table.columns, rows)}\n"
         f'<ul class="notes">\n{notes}\n</ul>\n</section>'
     )
 

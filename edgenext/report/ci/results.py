@@ -121,6 +121,9 @@ def run_rows(study: Study, verdict: Verdict) -> list[ResultRow]:
             measures["do_not_ship"] = Measure(holds=holds, reason=reason)
         device = entry.bench.device if entry.bench else HERE
         rows.append(ResultRow(entry.name, device, is_judged, measures, _entry_facts(entry, study)))
+    if verdict.artifact is None:
+        unknown = Measure(holds=None, reason=f"the report says {verdict.decision}")
+        rows.append(ResultRow("no INT8 file", measures={"do_not_ship": unknown}))
     for report in study.summary.devices:
         if report.results and report.results[0].device not in {row.device for row in rows}:
             sizes = {a.sha256: a.size_bytes for a in study.summary.artifacts}
