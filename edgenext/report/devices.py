@@ -43,7 +43,7 @@ def _device_table(report: BenchReport, study: Study) -> DeviceTable:
         f"{r.artifact} is not a file of this run" for r in report.results if r.sha256 not in own
     ]
     notes += list(dict.fromkeys(f"Published: {row.source}" for row in report.published))
-    columns = COLUMNS
+    columns: tuple[str, ...] = COLUMNS
     evidence = {row[-1].text for row in rows}
     if len(evidence) == 1:  # the same in every row: said once
         columns, rows = COLUMNS[:-1], [row[:-1] for row in rows]

@@ -83,16 +83,15 @@ def _decision(entry: Entry, pays: bool | None, ship: Entry | None) -> str:
 
 def _speed(study: Study, entry: Entry, rival: Entry | None, condition: Condition) -> str:
     """How many times as fast as the fastest float file and as the base, or why that is unknown."""
-    parts = []
+    parts, is_told = [], condition.holds is not None
     for other in dict.fromkeys((rival, study.base)):
         measured = speed(entry, other, study) if other else None
         if other and measured and measured.valid:
             value, limits = times(measured.times, measured.low, measured.high)
-            parts.append(f"{value} as fast as {other.label} ({limits})")
-    if not parts:
-        return condition.brief
-    text = ", ".join(parts)
-    return text if condition.holds is not None else f"{text}: {condition.brief}"
+            doubt = "" if measured.distinguishable else ": cannot be told apart"
+            is_told = is_told or bool(doubt)
+            parts.append(f"{value} as fast as {other.label} ({limits}{doubt})")
+    return "; ".join([*([] if is_told else [condition.brief]), *parts])
 
 
 def _accuracy(study: Study, entry: Entry, condition: Condition, budget: float) -> str:
