@@ -57,5 +57,5 @@ def show_changes(document: Path) -> None:
     changes = json.loads(document.read_text("utf-8"))["changes"]
     table = changes_table(ChangeReport.model_validate(changes))
     if table:
-        console.table("", table.columns, table.rows, text_columns=3)
+        console.table("", table.columns, table.rows, text_columns=4)
         console.out.print(f"{table.about} {table.findings[0]}", soft_wrap=True, markup=False)

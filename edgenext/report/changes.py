@@ -35,7 +35,7 @@ TITLES = {
     "size_mib": ("File, MiB", 2),
 }
 """Metric → its name, and digits after the point."""
-COLUMNS = ("Artifact", "Device", "Figure", "Before", "Now", "Change", "")
+COLUMNS = ("Artifact", "Device", "Figure", "Outcome", "Before", "Now", "Change")
 COUNTED: tuple[ChangeOutcome, ...] = (
     *("worse", "better", "within noise", "no change", "not comparable", "added", "removed"),
 )
@@ -140,7 +140,7 @@ def _cells(row: Change) -> tuple[str, ...]:
             change += f" ({span(*row.ci95, 2 if is_points else 3)})"
     values = (NOTHING if v is None else number(v, digits) for v in (row.before, row.now))
     outcome = f"{row.outcome}: {row.reason}" if row.reason else row.outcome
-    return row.artifact, row.device, title, *values, change, outcome
+    return row.artifact, row.device, title, outcome, *values, change
 
 
 def _alone(entry: Entry, is_new: bool) -> Change:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from edgenext.report.speed import interval
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell
-from edgenext.report.text import enumerated, milliseconds, number, span, times
+from edgenext.report.text import (
+    enumerated,
+    milliseconds,
+    number,
+    reasons_once,
+    span,
+    times,
+)
 from edgenext.schema import BenchReport, BenchResult, Published
 
 COLUMNS = (
@@ -90,11 +97,7 @@ def _published_row(row: Published) -> tuple[Cell, ...]:
 
 
 def _notes(report: BenchReport) -> Iterator[str]:
-    invalid: dict[str, list[str]] = {}
-    for result in report.results:
-        for reason in result.reasons:
-            invalid.setdefault(reason, []).append(result.artifact)
-    for reason, names in invalid.items():
+    for names, reason in reasons_once((r.artifact, r.reasons) for r in report.results):
         verb = "is" if len(names) == 1 else "are"
         yield f"{enumerated(names)} {verb} not valid: {reason}"
     for result in report.results:

@@ -18,6 +18,7 @@ from edgenext.report.text import (
     milliseconds,
     number,
     p_value,
+    reasons_once,
     span,
     times,
 )
@@ -314,12 +315,12 @@ def _notes(study: Study) -> Iterable[str]:
 
 def _invalid_timings(study: Study) -> Iterable[str]:
     """Each reason once, with all files that it is about."""
-    labels: dict[str, list[str]] = {}
-    for e in study.entries:
-        if e.bench and not e.bench.valid and _shown(e):
-            for reason in e.bench.reasons or ("no reason was recorded",):
-                labels.setdefault(reason, []).append(e.label)
-    for reason, names in labels.items():
-        timing = "timing" if len(names) == 1 else "timings"
+    invalid = (
+        (e.label, e.bench.reasons or ("no reason was recorded",))
+        for e in study.entries
+        if e.bench and not e.bench.valid and _shown(e)
+    )
+    for names, reason in reasons_once(invalid):
+        subject = "The timing of" if len(names) == 1 else "The timings of"
         verb = "is" if len(names) == 1 else "are"
-        yield f"The {timing} of {enumerated(names)} {verb} not valid: {reason}."
+        yield f"{subject} {enumerated(names)} {verb} not valid: {reason}."

@@ -65,7 +65,7 @@ def test_answers_are_compared_image_by_image(tmp_path: Path) -> None:
     assert row.outcome == "better" and row.change == pytest.approx(100 * 60 / n)
     table = changes_table(change_report(old, new))
     assert table is not None
-    assert table.rows[0][:3] == (INT8, "cpu", "Top-1, %") and table.rows[0][5].startswith("+2.00 (")
+    assert table.rows[0][:3] == (INT8, "cpu", "Top-1, %") and table.rows[0][6].startswith("+2.00 (")
     assert table.about.startswith("Of 11 figures: 1 better, ")
     few = {name: values.copy() for name, values in arrays.items()}
     few[INT8][spoilt[:2]] = -few[INT8][spoilt[:2]]
