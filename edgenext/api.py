@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from edgenext.commands.export import export as export
     from edgenext.commands.export import tuned as tuned
     from edgenext.commands.fetch import fetch as fetch
+    from edgenext.commands.gate import judge_results as judge_results
+    from edgenext.commands.gate import judge_run as judge_run
+    from edgenext.commands.gate import read_gate as read_gate
+    from edgenext.commands.gate import require_passed as require_passed
     from edgenext.commands.models import models as models
     from edgenext.commands.predict import predict as predict
     from edgenext.commands.profile import profile as profile
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
     from edgenext.models.checkpoint import load_checkpoint as load_checkpoint
     from edgenext.models.zoo import create_model as create_model
     from edgenext.options import BenchOptions as BenchOptions
+    from edgenext.options import CiOptions as CiOptions
     from edgenext.options import DataOptions as DataOptions
     from edgenext.options import ExportOptions as ExportOptions
     from edgenext.options import ModelOptions as ModelOptions

@@ -15,7 +15,9 @@
     │   └── RuntimeCrashedError  9   a runtime whose process died
     ├── DeviceError              10  a device that is unreachable, refuses, or answers incorrectly
     ├── RefusedError             11  a file that a vendor's compiler rejects, wholly or in part
-    └── VerificationError        12  files that are not what their records say
+    ├── VerificationError        12  files that are not what their records say
+    ├── GateFailedError          13  a condition of --fail-if holds, or a search that found nothing
+    └── UndecidedError           14  a condition that the measurements cannot decide
 
 130 is the shell's convention for Ctrl-C. Every message names the thing and says why;
 `remedy` says what to do. The command line prints both on one line.
@@ -124,6 +126,18 @@ class VerificationError(EdgenextError):
     """Files that are not what their records say, or that cannot be made again from them."""
 
     exit_code = 12
+
+
+class GateFailedError(EdgenextError):
+    """A condition of `--fail-if` holds, or no file that a search tried is under its budget."""
+
+    exit_code = 13
+
+
+class UndecidedError(EdgenextError):
+    """A condition that the measurements cannot decide, where that is a failure."""
+
+    exit_code = 14
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -120,6 +120,20 @@ class BenchOptions:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class CiOptions:
+    """What a command does for continuous integration: see docs/ci.md.
+
+    `fail_if` is a condition such as `drop > 0.5 or undecided`; `junit` and `csv` are files to
+    write, `step_summary` a Markdown file that a summary is added to.
+    """
+
+    fail_if: str = ""
+    junit: Path | None = None
+    csv: Path | None = None
+    step_summary: Path | None = None
+
+
 def with_exif(transform: EvalTransform, exif: Exif | None) -> EvalTransform:
     """A transform that treats EXIF orientations so; unchanged for None.
 

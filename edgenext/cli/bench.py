@@ -18,9 +18,10 @@ from edgenext.cli.options import (
     Json,
     Limit,
     Seed,
+    takes_ci_options,
 )
 from edgenext.errors import UsageError
-from edgenext.options import BenchOptions, DataOptions
+from edgenext.options import BenchOptions, CiOptions, DataOptions
 from edgenext.schema import DEVICE_KINDS, BenchReport
 
 
@@ -33,7 +34,9 @@ def _devices(incomplete: str) -> list[str]:
 
 
 @app.command()
+@takes_ci_options
 def bench(
+    *,
     artifact: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -81,6 +84,7 @@ def bench(
     plot: Annotated[
         Path | None, typer.Option(help="Draw latency over time: a .png or .svg file.")
     ] = None,
+    ci_options: CiOptions,
     json: Json = False,
 ) -> None:
     """Measure latency, interleaved, and say if it is valid.
@@ -100,6 +104,7 @@ def bench(
     if not artifact:
         run_dir, artifact = newest_artifacts(Path())
         console.note(f"measuring the {len(artifact)} files of the run {run_dir}")
+    gate = api.read_gate("bench", ci_options, artifacts=len(artifact), has_images=data is not None)
     for flag, minutes in (("--sustained", sustained), ("--time-limit", time_limit)):
         if not math.isfinite(minutes):
             raise UsageError(f"{flag} {minutes} is not a number of minutes", "Give one such as 10")
@@ -120,6 +125,10 @@ def bench(
             name = "iphone" if device == "cpu" else device
             result = api.import_results(artifact, results, images, device=name, context=context)
         elif api.is_bundled(device):
+            if ci_options.fail_if or ci_options.csv:
+                raise UsageError(
+                    "a bundle has no results yet", "Give --fail-if and --csv with --import"
+                )
             folder = api.bundle(artifact, device, images, options, context=context)
             show_bundle(folder, artifact)
             return
@@ -130,6 +139,7 @@ def bench(
     if out:
         write_bytes(out, sealed(result, "report_sha256"))
     console.print_json(result.model_dump(mode="json")) if json else show_bench(result)
+    console.show_gate(api.judge_results(gate, result, artifact))
 
 
 def show_bench(report: BenchReport) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgenext.report.text import reasons_once
 from edgenext.schema import BenchReport, BenchResult, Ratio
 
 TIMES = ("p50 ms", "p90", "p99", "n", "load ms", "first ms")
@@ -56,9 +57,8 @@ def machine_line(report: BenchReport) -> str:
 
 def notes(report: BenchReport) -> Iterator[str]:
     """Why a result is not valid, how the artifacts compare, and the notes of the device."""
-    for result in report.results:
-        for reason in result.reasons:
-            yield f"not valid: {result.artifact}: {reason}"
+    for names, reason in reasons_once((r.artifact, r.reasons) for r in report.results):
+        yield f"not valid: {', '.join(names)}: {reason}"
     first = report.results[0].artifact
     if noise := report.noise:
         low, high = noise.ci95

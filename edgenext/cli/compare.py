@@ -14,9 +14,10 @@ from edgenext.cli.options import (
     Limit,
     RuntimeOf,
     Seed,
+    takes_ci_options,
     takes_model,
 )
-from edgenext.options import DataOptions, ModelOptions
+from edgenext.options import CiOptions, DataOptions, ModelOptions
 from edgenext.schema import (
     CompareReport,
 )
@@ -24,6 +25,7 @@ from edgenext.schema import (
 
 @app.command()
 @takes_model
+@takes_ci_options
 def compare(
     *,
     base: Annotated[
@@ -36,6 +38,7 @@ def compare(
     limit: Limit = None,
     seed: Seed = 0,
     model_options: ModelOptions,
+    ci_options: CiOptions,
     json: Json = False,
 ) -> None:
     """Measure the paired accuracy drop against a base.
@@ -45,6 +48,7 @@ def compare(
     """
     from edgenext import api
 
+    gate = api.read_gate("compare", ci_options)
     with console.working() as context:
         result = api.compare(
             base,
@@ -55,6 +59,7 @@ def compare(
             context=context,
         )
     console.print_json(result.model_dump(mode="json")) if json else show_compare(result)
+    console.show_gate(api.judge_results(gate, result, [base, *others]))
 
 
 def show_compare(report: CompareReport) -> None:

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from edgenext.schema import (
     Evidence,
+    GateReport,
 )
 
 WIDE = 200
@@ -128,6 +129,24 @@ def show_evidence(artifact: str, runtime: str, evidence: Evidence) -> None:
     """Say of a number that was not made where the file will run, or by no real runtime."""
     if evidence not in ("host", "device"):
         out.print(f"{artifact}: {evidence}, by {runtime}", soft_wrap=True)
+
+
+def show_gate(report: GateReport) -> None:
+    """What became of the conditions, and the exit code that they mean.
+
+    Raises:
+        GateFailedError: one holds.
+        UndecidedError: one is undecided that had to be decided.
+    """
+    from edgenext import api
+
+    if not _quiet:
+        for case in report.cases:
+            if not case.is_broken:
+                text = f"{case.outcome}: {case.artifact}: not {case.condition}: {case.detail}"
+                text = text if case.outcome == "passed" else text.replace(": not ", ": ", 1)
+                err.print(text, soft_wrap=True, markup=False)
+    api.require_passed(report)
 
 
 def announce(stage: str, needed: bool) -> None:

@@ -38,6 +38,7 @@ OPTION_PANELS = {
     ),
     "Calibration": ("calib", "n", "recipe"),
     "Output": ("out", "json"),
+    "Continuous integration": ("fail_if", "junit", "csv"),
 }
 """Headings of options that many commands share; others stand under Options."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from edgenext.errors import UsageError
-from edgenext.options import ModelOptions
+from edgenext.options import CiOptions, ModelOptions
 from edgenext.targets.target import TARGETS
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,18 @@ Uint8 = Annotated[
 ]
 Batch = Annotated[str, typer.Option(help="Images a call: a number, or `dynamic`.")]
 
+FailIf = Annotated[
+    str,
+    typer.Option(
+        metavar="CONDITION",
+        help='Exit code 13 where it holds, 14 if "undecided": "drop>0.5 or undecided".',
+    ),
+]
+Junit = Annotated[Path | None, typer.Option(help="Write the conditions as JUnit XML.")]
+Csv = Annotated[Path | None, typer.Option(help="Write all results as CSV.")]
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+"""The variable that names the file which GitHub Actions shows under a job."""
+
 MODEL_OPTIONS: dict[str, tuple[str, Any]] = {
     "weights": ("weights", Weights),
     "random_weights": ("random_weights", RandomWeights),
@@ -103,6 +116,26 @@ def takes_model(command: Command) -> Command:
         return ModelOptions(**{MODEL_OPTIONS[name][0]: value for name, value in values.items()})
 
     return with_options(command, "model_options", added, collect)
+
+
+def step_summary() -> Path | None:
+    """The file that GitHub Actions shows under a job; None elsewhere."""
+    path = os.environ.get(STEP_SUMMARY)
+    return Path(path) if path else None
+
+
+def takes_ci_options(command: Command) -> Command:
+    """Give a command `--fail-if`, `--junit` and `--csv`; it gets them as one, `ci_options`."""
+    added = {
+        "fail_if": (FailIf, ""),
+        "junit": (Junit, None),
+        "csv": (Csv, None),
+    }
+
+    def collect(values: dict[str, Any]) -> CiOptions:
+        return CiOptions(**values, step_summary=step_summary())
+
+    return with_options(command, "ci_options", added, collect)
 
 
 def takes_format_options(name: str) -> Callable[[Command], Command]:

@@ -23,6 +23,7 @@ from edgenext.cli.options import (
     Uint8,
     batch_size,
     one_of,
+    takes_ci_options,
     takes_model,
 )
 from edgenext.errors import UsageError
@@ -31,6 +32,7 @@ from edgenext.options import (
     DEFAULT_SCHEME,
     DEFAULT_TARGET,
     ENGINE,
+    CiOptions,
     DataOptions,
     ExportOptions,
     ModelOptions,
@@ -46,6 +48,7 @@ from edgenext.targets.scheme import FLOAT, SCHEMES
 
 @app.command()
 @takes_model
+@takes_ci_options
 def quantize(
     *,
     subject: Annotated[
@@ -85,6 +88,7 @@ def quantize(
     batch: Batch = "1",
     uint8_input: Uint8 = False,
     model_options: ModelOptions,
+    ci_options: CiOptions,
     out: Out = Path(),
     json: Json = False,
 ) -> None:
@@ -103,6 +107,10 @@ def quantize(
         format=format or require_target(target).format,
     )
     if max_drop is None:
+        if ci_options.fail_if or ci_options.junit or ci_options.csv:
+            raise UsageError(
+                "--fail-if, --junit and --csv are about a search", "Give --max-drop and --data"
+            )
         with console.working() as context:
             artifact = api.quantize(
                 subject, quantize_options, model_options, export_options, out=out, context=context
@@ -114,6 +122,7 @@ def quantize(
         return
     if data is None:
         raise UsageError("a search needs labelled images", "Give --data")
+    gate = api.read_gate("quantize", ci_options, budget=max_drop)
     with console.working() as context:
         report = api.search(
             subject,
@@ -128,6 +137,7 @@ def quantize(
             context=context,
         )
     console.print_json(report.model_dump(mode="json")) if json else show_search(report, out)
+    console.show_gate(api.judge_results(gate, report))
 
 
 def show_search(report: SearchReport, out: Path) -> None:

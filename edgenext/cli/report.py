@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
+from edgenext.cli.options import step_summary
 from edgenext.options import DEFAULT_MAX_DROP
 
 
@@ -26,9 +28,34 @@ def report(
     max_drop: Annotated[
         float, typer.Option(help="Points of top-1 that INT8 may cost.")
     ] = DEFAULT_MAX_DROP,
+    against: Annotated[
+        Path | None, typer.Option(help="An earlier run: also say what changed since.")
+    ] = None,
 ) -> None:
-    """Write the report of each run: HTML, Markdown and JSON."""
+    """Write the report of each run: HTML, Markdown and JSON.
+
+    With --against it also says what changed since an earlier run, beyond noise.
+    """
     from edgenext import api
 
-    for path in api.report(run_dirs, out, max_drop=max_drop):
+    paths = api.report(
+        run_dirs, out, max_drop=max_drop, against=against, step_summary=step_summary()
+    )
+    if against:
+        for path in paths:
+            if path.suffix == ".json":
+                show_changes(path)
+    for path in paths:
         console.out.print(str(path))
+
+
+def show_changes(document: Path) -> None:
+    """What changed since another run: what is better or worse first."""
+    from edgenext.report.changes import changes_table
+    from edgenext.schema import ChangeReport
+
+    changes = json.loads(document.read_text("utf-8"))["changes"]
+    table = changes_table(ChangeReport.model_validate(changes))
+    if table:
+        console.table("", table.columns, table.rows, text_columns=4)
+        console.out.print(f"{table.about} {table.findings[0]}", soft_wrap=True, markup=False)

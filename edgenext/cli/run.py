@@ -15,14 +15,16 @@ from edgenext.cli.options import (
     Limit,
     changed,
     command_line,
+    takes_ci_options,
     takes_model,
 )
 from edgenext.errors import UsageError
-from edgenext.options import ModelOptions
+from edgenext.options import CiOptions, ModelOptions
 
 
 @app.command()
 @takes_model
+@takes_ci_options
 def run(
     *,
     subject: Annotated[
@@ -35,6 +37,7 @@ def run(
         str | None, typer.Option(help="Calibration images; default: --data's train.")
     ] = None,
     model_options: ModelOptions,
+    ci_options: CiOptions,
     limit: Limit = None,
     keep_logits: Annotated[
         bool, typer.Option("--keep-logits", help="Also keep all logits, in float16.")
@@ -53,6 +56,7 @@ def run(
     """
     from edgenext import api
 
+    gate = api.read_gate("run", ci_options)
     chosen = {"data": data, "calib": calib, "limit": limit, "max_drop": max_drop, "out": out}
     chosen |= {"keep_logits": keep_logits or None}
     overrides = {k: v for k, v in chosen.items() if v is not None} | changed(model_options)
@@ -71,12 +75,18 @@ def run(
             context=context,
         )
     show_verdict(paths)
+    console.show_gate(api.judge_run(gate, config.out, config.max_drop))
 
 
 def show_verdict(paths: Sequence[Path]) -> None:
-    """The report's first sentence, and where the rest is."""
-    verdict = next((p for p in paths if p.suffix == ".json"), None)
-    if verdict:
-        console.out.print(json.loads(verdict.read_text())["verdict"]["sentence"], soft_wrap=True)
+    """What to do, in the report's four lines, and where the rest is."""
+    from edgenext.report.headline import lines_in
+    from edgenext.schema import Verdict
+
+    document = next((p for p in paths if p.suffix == ".json"), None)
+    if document:
+        verdict = Verdict.model_validate(json.loads(document.read_text("utf-8"))["verdict"])
+        for line in lines_in(verdict, document.parent):
+            console.out.print(line, soft_wrap=True, markup=False)
     for path in paths:
         console.out.print(str(path))

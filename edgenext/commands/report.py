@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,10 @@ from pathlib import Path
 from edgenext.errors import UsageError
 from edgenext.options import DEFAULT_MAX_DROP
 from edgenext.report import write_report
+from edgenext.report.changes import changes_table
+from edgenext.report.ci.step_summary import add_summary
+from edgenext.report.markdown import findings_markdown
+from edgenext.schema import ChangeReport
 from edgenext.system.sums import write_sums
 
 
@@ -18,6 +23,8 @@ def report(
     out: Path | None = None,
     *,
     max_drop: float = DEFAULT_MAX_DROP,
+    against: Path | None = None,
+    step_summary: Path | None = None,
 ) -> list[Path]:
     """Write the report of one run folder, or of several: see `edgenext report`.
 
@@ -26,6 +33,9 @@ def report(
         out: folder of the report; the run's own unless given. The reports of several runs are
             written into folders in it with the names of the run folders.
         max_drop: points of top-1 that INT8 may cost.
+        against: the folder of an earlier run of the same network: what changed since, beyond noise,
+            is then a section of the report, and `changes` in its JSON.
+        step_summary: a Markdown file that what changed is added to.
 
     Returns:
         Each report's files, HTML first, in the order of the runs.
@@ -33,7 +43,8 @@ def report(
     Raises:
         UsageError: a negative or infinite `max_drop`, no folder, or `out` for run folders of which
             two have the same name.
-        InputError: a folder without a finished run, or with a damaged one.
+        InputError: a folder without a finished run, or with a damaged one; runs of different
+            networks.
         OutputError: a folder that cannot be written.
 
     >>> [path.name for path in report(Path("run"), Path("again"))]
@@ -46,8 +57,12 @@ def report(
         raise UsageError("no run folder was given", "Name one or more folders of finished runs")
     files = []
     for folder, report_dir in zip(folders, _report_dirs(folders, out), strict=True):
-        written = write_report(folder, report_dir, budget=max_drop)
+        written = write_report(folder, report_dir, budget=max_drop, against=against)
         write_sums(written[0].parent, written, keep=True)
+        if against and step_summary:
+            document = json.loads(written[2].read_text("utf-8"))
+            changed = changes_table(ChangeReport.model_validate(document["changes"]))
+            add_summary(step_summary, "\n".join(findings_markdown(changed)) + "\n\n")
         files += written
     return files
 

@@ -236,6 +236,7 @@ def _summary(
         seconds=plan.stages.seconds,
         twin=twin,
         kept_float=next(m.kept_float for m in manifests if m.engine == ENGINE),
+        num_classes=checkpoint.num_classes,
     )
 
 

@@ -80,6 +80,22 @@ def mcnemar_exact(lost: int, gained: int) -> float:
     return min(1.0, 2 * float(bdtr(min(lost, gained), lost + gained, 0.5)))
 
 
+def wilson_interval(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share of n independent images, in percent.
+
+    Raises:
+        ValueError: the count is negative or exceeds n, or there are no images.
+    """
+    if not 0 <= count <= n or n == 0:
+        raise ValueError(f"impossible count: {count} of {n}")
+    z = float(ndtri((1 + confidence) / 2))
+    share, spread = count / n, z * z / n
+    centre = share + spread / 2
+    reach = math.sqrt(spread * (share * (1 - share) + spread / 4))
+    low, high = (100 * (centre + sign * reach) / (1 + spread) for sign in (-1, 1))
+    return max(0.0, low), min(100.0, high)
+
+
 def images_needed(
     lost: float, gained: float, n: int, budget: float, confidence: float = 0.95
 ) -> int | None:

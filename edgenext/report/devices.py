@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from edgenext.report.speed import interval
 from edgenext.report.study import Study
 from edgenext.report.tables import Cell
-from edgenext.report.text import milliseconds, number, span, times
+from edgenext.report.text import (
+    enumerated,
+    milliseconds,
+    number,
+    reasons_once,
+    span,
+    times,
+)
 from edgenext.schema import BenchReport, BenchResult, Published
 
 COLUMNS = (
@@ -19,9 +26,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class DeviceTable:
-    """One device: rows under `COLUMNS`, and notes underneath."""
+    """One device: rows under `columns`, and notes underneath."""
 
     title: str
+    columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...]
 
@@ -42,7 +50,13 @@ def _device_table(report: BenchReport, study: Study) -> DeviceTable:
         f"{r.artifact} is not a file of this run" for r in report.results if r.sha256 not in own
     ]
     notes += list(dict.fromkeys(f"Published: {row.source}" for row in report.published))
-    return DeviceTable(f"On {name}" + (f", {model}" if model else ""), tuple(rows), tuple(notes))
+    columns: tuple[str, ...] = COLUMNS
+    evidence = {row[-1].text for row in rows}
+    if len(evidence) == 1:  # the same in every row: said once
+        columns, rows = COLUMNS[:-1], [row[:-1] for row in rows]
+        notes.append(f"Evidence of every figure: {evidence.pop()}")
+    title = f"On {name}" + (f", {model}" if model else "")
+    return DeviceTable(title, columns, tuple(rows), tuple(notes))
 
 
 def _result_row(result: BenchResult, report: BenchReport) -> tuple[Cell, ...]:
@@ -83,9 +97,10 @@ def _published_row(row: Published) -> tuple[Cell, ...]:
 
 
 def _notes(report: BenchReport) -> Iterator[str]:
+    for names, reason in reasons_once((r.artifact, r.reasons) for r in report.results):
+        verb = "is" if len(names) == 1 else "are"
+        yield f"{enumerated(names)} {verb} not valid: {reason}"
     for result in report.results:
-        for reason in result.reasons:
-            yield f"{result.artifact} is not valid: {reason}"
         if sustained := result.sustained:
             yield (
                 f"{result.artifact} ran for {number(sustained.seconds / 60, 1)} minutes: its last "

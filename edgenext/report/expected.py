@@ -34,8 +34,6 @@ def expectation_text(study: Study, verdict: Verdict) -> str:
     advice = expectation(env, arch=study.summary.arch)
     measured = speed(judged, study.base, study) if study.base else None
     sentences = [_expectation(advice), _measurement(measured, study, advice)]
-    if verdict.pays is None:  # else the verdict says what to ship
-        sentences.append(f"Until the verdict is clear: {advice.recommendation}.")
     if not any(e.scheme == "bf16" for e in study.floats) and (
         hint := bf16_recommendation(env, schemes(artifact.target))
     ):

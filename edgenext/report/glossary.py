@@ -5,30 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgenext.benchmark.noise import LEAST_FLOOR
+from edgenext.report.evidence import EVIDENCE
 from edgenext.report.provenance import lacks_dot_product
 from edgenext.report.study import Study
 from edgenext.report.text import number, points
-from edgenext.schema import Evidence, Verdict
-
-EVIDENCE: dict[Evidence, str] = {
-    "device": "measured on the hardware named",
-    "host": "measured on the CPU of the machine named under “Machine”",
-    "simulator": "from the vendor’s functional simulator: accuracy only",
-    "emulated": "measured under emulation: accuracy only",
-    "compiler": "reported by the vendor’s compiler",
-    "estimate": "from a vendor’s performance model, not measured",
-    "published": "published by others, not measured here",
-}
-"""The meaning of each evidence label."""
+from edgenext.schema import Verdict
 
 
 def glossary(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Terms and their meanings; `used` are the evidence labels that occur."""
     rounded_float = any(e.scheme != "fp32" for e in study.floats)
     yield (
-        "Paid",
-        "INT8 pays when it is faster than every floating-point file, the folded one included, "
-        "with the whole 95 % interval of the speed above 1, and the upper end of its drop’s "
+        "Ship",
+        "an INT8 file is shipped when it is faster than every floating-point file, folded ones "
+        "too, with the whole 95 % interval of the speed above 1, and the upper end of its drop’s "
         f"interval is within {points(verdict.budget)}."
         + (
             " A float file of lower precision than FP32 counts only if its own drop is within the "

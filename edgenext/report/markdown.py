@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from edgenext.report import kept_float
 from edgenext.report.attribution import attribution_table
-from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
+from edgenext.report.changes import changes_table
 from edgenext.report.devices import DeviceTable, device_tables
 from edgenext.report.expected import expectation_text
 from edgenext.report.findings import Findings
 from edgenext.report.glossary import glossary
+from edgenext.report.headline import next_parts
+from edgenext.report.markdown_text import code_of, prose_of, table_row, text_of
 from edgenext.report.provenance import Section, provenance
 from edgenext.report.study import Study
-from edgenext.report.tables import Cell, FigureRow, ResultTable, result_table
-from edgenext.report.text import clean, prose
+from edgenext.report.tables import Cell, FigureRow, ResultTable, result_table, short_table
 from edgenext.report.twin import twin_table
-from edgenext.schema import Verdict
+from edgenext.schema import ChangeReport, Verdict
 
 
-def markdown(study: Study, verdict: Verdict) -> str:
+def markdown(study: Study, verdict: Verdict, changed: ChangeReport | None = None) -> str:
     """GitHub-flavoured Markdown; every text is escaped."""
     table = result_table(study)
     lines = [
-        f"# {_text(study.summary.model)}",
+        f"# {text_of(study.summary.model)}",
         "",
         *_verdict(study, verdict),
         *_results(table),
-        *_findings(attribution_table(study)),
-        *_findings(twin_table(study)),
+        *findings_markdown(changes_table(changed)),
+        *findings_markdown(attribution_table(study)),
+        *findings_markdown(twin_table(study)),
     ]
     for device in device_tables(study):
         lines += _device(device)
@@ -37,46 +38,64 @@ def markdown(study: Study, verdict: Verdict) -> str:
     lines += _float_sites(study)
     lines += ["", "## How to read this", ""]
     terms = glossary(study, verdict, table.evidence)
-    lines += (f"- **{_text(term)}**: {_text(meaning)}" for term, meaning in terms)
+    lines += (f"- **{text_of(term)}**: {text_of(meaning)}" for term, meaning in terms)
     lines += ["", "## Where the figures come from"]
-    for section in provenance(study):
-        lines += ["", *_section(section)]
+    lines += _folded(
+        "Network, images, files with their hashes, machine, command",
+        (line for section in provenance(study) for line in ("", *_section(section))),
+    )
     return "\n".join(lines) + "\n"
 
 
 def _verdict(study: Study, verdict: Verdict) -> Iterator[str]:
-    yield f"**{_text(verdict.sentence)}**"
+    """What to do, in four lines; why, folded."""
+    decision, *reasons, last = verdict.lines
+    start, command = next_parts(last)
+    yield f"**{text_of(decision)}**"
     yield ""
-    yield from _items(verdict.reasons)
-    if expectation := expectation_text(study, verdict):
-        yield from ("", _prose(expectation))
+    yield from _items(reasons)
+    yield f"- {text_of(start)} {code_of(command)}"
+    expectation = expectation_text(study, verdict)
+    yield from _folded(
+        "Why",
+        [*_items(verdict.reasons), *(("", prose_of(expectation)) if expectation else ())],
+    )
 
 
 def _results(table: ResultTable) -> Iterator[str]:
     yield from ("", "## Results", "")
-    yield from _table(table)
+    yield from _table(short_table(table))
     if table.notes:
         yield ""
         yield from _items(table.notes)
+    yield from _folded("All figures", _table(table))
 
 
-def _findings(table: Findings | None) -> Iterator[str]:
+def _folded(title: str, lines: Iterable[str]) -> Iterator[str]:
+    """Lines that are shown when their title is clicked on."""
+    yield from ("", f"<details><summary>{title}</summary>", "")
+    yield from lines
+    yield from ("", "</details>")
+
+
+def findings_markdown(table: Findings | None) -> Iterator[str]:
+    """The lines of a section; none if there is no such section."""
     if table is None:
         return
-    yield from ("", f"## {_text(table.title)}", "", _prose(table.about), "")
-    yield from (f"- {_prose(finding)}" for finding in table.findings)
+    yield from ("", f"## {text_of(table.title)}", "", prose_of(table.about), "")
+    yield from (f"- {prose_of(finding)}" for finding in table.findings)
     yield ""
-    yield _joined(table.columns)
-    yield _joined(("---", "---", *("---:" for _ in table.columns[2:])))
-    yield from (_joined(map(_text, row)) for row in table.rows)
-    yield from ("", _prose(table.note))
+    yield table_row(table.columns)
+    yield table_row(("---", "---", *("---:" for _ in table.columns[2:])))
+    yield from (table_row(map(text_of, row)) for row in table.rows)
+    yield from ("", prose_of(table.note))
 
 
 def _device(table: DeviceTable) -> Iterator[str]:
-    yield from ("", f"## {_text(table.title)}", "")
-    yield _joined(DEVICE_COLUMNS)
-    yield _joined(("---", *("---:" for _ in DEVICE_COLUMNS[1:])))
-    yield from (_joined(_cell(cell, with_evidence=False) for cell in row) for row in table.rows)
+    yield from ("", f"## {text_of(table.title)}", "")
+    yield table_row(table.columns)
+    yield table_row(("---", *("---:" for _ in table.columns[1:])))
+    yield from (table_row(_cell(cell, with_evidence=False) for cell in row) for row in table.rows)
     yield ""
     yield from _items(table.notes)
 
@@ -90,63 +109,45 @@ def _calibration_warnings(study: Study) -> Iterator[str]:
 def _float_sites(study: Study) -> Iterator[str]:
     if rows := kept_float.float_sites(study):
         yield from ("", f"## {kept_float.TITLE}", "")
-        yield from (f"- {_text(row.short)}: {_text(row.reason)}" for row in rows)
+        yield from (f"- {text_of(row.short)}: {text_of(row.reason)}" for row in rows)
 
 
 def _items(texts: Iterable[str]) -> Iterator[str]:
-    return (f"- {_text(text)}" for text in texts)
-
-
-def _text(text: str) -> str:
-    """Text that Markdown shows unchanged, in a table too."""
-    escaped = re.sub(r"([\\`*\[\]|~])", r"\\\1", clean(text))
-    # An underscore inside a word is no markup.
-    escaped = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _prose(text: str) -> str:
-    return prose(text, _text, _code)
-
-
-def _code(text: str) -> str:
-    """Text in a code span, with a fence longer than any run of backticks in it."""
-    code = clean(text).replace("|", "\\|")
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", code)), default=0))
-    pad = " " if "`" in code else ""
-    return f"{fence}{pad}{code}{pad}{fence}"
+    return (f"- {text_of(text)}" for text in texts)
 
 
 def _table(table: ResultTable) -> Iterator[str]:
-    yield _joined(("Figure", *map(_text, table.columns), "Evidence"))
-    yield _joined(("---", *("---:" for _ in table.columns), "---"))
+    evidence = ("Evidence",) if table.is_mixed else ()
+    yield table_row(("Figure", *map(text_of, table.columns), *evidence))
+    yield table_row(("---", *("---:" for _ in table.columns), *("---" for _ in evidence)))
     for group in table.groups:
-        yield _joined((f"**{_text(group.title)}**", *("" for _ in table.columns), ""))
+        if group.title:
+            empty = ("" for _ in (*table.columns, *evidence))
+            yield table_row((f"**{text_of(group.title)}**", *empty))
         for row in group.rows:
-            yield _row(row)
+            yield _row(row, table.is_mixed)
 
 
-def _row(row: FigureRow) -> str:
+def _row(row: FigureRow, with_evidence: bool) -> str:
     mixed = len(row.evidence) > 1
     cells = (_cell(cell, mixed) for cell in row.cells)
-    return _joined((_text(row.head), *cells, "" if mixed else _text("".join(row.evidence))))
+    evidence = "" if mixed else text_of("".join(row.evidence))
+    return table_row((text_of(row.head), *cells, *((evidence,) if with_evidence else ())))
 
 
 def _cell(cell: Cell, with_evidence: bool) -> str:
-    text = _text(f"{cell.text} ({cell.note})" if cell.note else cell.text)
+    text = text_of(f"{cell.text} ({cell.note})" if cell.note else cell.text)
     if cell.struck:
         text = f"~~{text}~~"
     return f"{text} {cell.evidence}" if with_evidence and cell.evidence else text
 
 
-def _joined(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _section(section: Section) -> Iterator[str]:
-    yield f"### {_text(section.title)}"
+    yield f"### {text_of(section.title)}"
     yield ""
     yield "| | |"
     yield "| --- | --- |"
     for fact in section.facts:
-        yield _joined((_text(fact.name), _code(fact.value) if fact.code else _text(fact.value)))
+        yield table_row(
+            (text_of(fact.name), code_of(fact.value) if fact.code else text_of(fact.value))
+        )

@@ -9,54 +9,73 @@ from string import Template
 
 from edgenext.report import kept_float
 from edgenext.report.attribution import attribution_table
-from edgenext.report.devices import COLUMNS as DEVICE_COLUMNS
+from edgenext.report.changes import changes_table
 from edgenext.report.devices import DeviceTable, device_tables
 from edgenext.report.expected import expectation_text
 from edgenext.report.findings import Findings
 from edgenext.report.glossary import glossary
+from edgenext.report.headline import next_parts
 from edgenext.report.plots.canvas import Plot
 from edgenext.report.provenance import Section, provenance
 from edgenext.report.study import Study
-from edgenext.report.tables import Cell, FigureRow, ResultTable, result_table
+from edgenext.report.tables import Cell, FigureRow, ResultTable, result_table, short_table
 from edgenext.report.text import clean, prose
 from edgenext.report.tiles import Tile, tiles
 from edgenext.report.twin import twin_table
-from edgenext.schema import Verdict
+from edgenext.schema import ChangeReport, Verdict
 
-OUTCOMES = {
-    True: ("paid", "INT8 paid"),
-    False: ("unpaid", "INT8 did not pay"),
-    None: ("unknown", "Cannot tell"),
-}
-"""Verdict → its CSS class, and its words in the window's title."""
+OUTCOMES = {True: "paid", False: "unpaid", None: "unknown"}
+"""Verdict → its CSS class."""
 
 
-def page(study: Study, verdict: Verdict, plots: Sequence[Plot]) -> str:
+FIRST_PLOT = "tradeoff"
+"""The plot that stands above the results."""
+
+
+def page(
+    study: Study, verdict: Verdict, plots: Sequence[Plot], changed: ChangeReport | None = None
+) -> str:
     """The HTML document; `plots` are trusted, all other text is escaped."""
     judged = next((e for e in study.entries if e.name == verdict.artifact), None)
     table = result_table(study)
+    label = judged.label if judged else ""
     terms = glossary(study, verdict, table.evidence)
-    outcome, badge = OUTCOMES[verdict.pays]
-    lead, colon, rest = verdict.sentence.partition(": ")
+    first = [plot for plot in plots if plot.name == FIRST_PLOT]
     return Template(_resource("page.html")).substitute(
-        title=_text(f"{study.summary.model}: {badge}"),
+        title=_text(f"{study.summary.model}: {verdict.decision}"),
         css=_resource("page.css").strip(),
         model=_text(study.summary.model),
-        outcome=outcome,
-        lead=_text(lead) + colon,
-        sentence=_text(rest),
+        outcome=OUTCOMES[verdict.pays],
+        lines=_first_lines(verdict),
         reasons=_lines(f"<li>{_text(reason)}</li>" for reason in verdict.reasons),
         expected=_expected(expectation_text(study, verdict)),
         tiles=_tiles(tiles(study, judged)),
-        results=_table(table, judged.label if judged else ""),
+        tradeoff=_lines(map(_figure, first)),
+        results=_table(short_table(table), label),
+        notes=_notes(table),
+        figures=_table(table, label),
+        changes=_findings(changes_table(changed)),
         attribution=_findings(attribution_table(study)),
         twin=_findings(twin_table(study)),
         devices=_lines(map(_device, device_tables(study))),
         warnings=_warnings(kept_float.warnings(study)),
         float_sites=_float_sites(kept_float.float_sites(study)),
-        plots=_plots(plots),
+        plots=_plots([plot for plot in plots if plot not in first]),
         terms=_lines(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in terms),
         provenance=_lines(map(_section, provenance(study))),
+    )
+
+
+def _first_lines(verdict: Verdict) -> str:
+    """What to do: the decision, why, and the next command."""
+    decision, *reasons, last = verdict.lines
+    start, command = next_parts(last)
+    return _lines(
+        (
+            f"<p><strong>{_text(decision)}</strong></p>",
+            *(f"<p>{_text(reason)}</p>" for reason in reasons),
+            f'<p class="next">{_text(start)} <code>{_text(command)}</code></p>',
+        )
     )
 
 
@@ -92,22 +111,28 @@ def _table(table: ResultTable, judged: str) -> str:
         f'<th scope="col"{mark}>{_text(label)}</th>'
         for label, mark in zip(table.columns, marks, strict=True)
     )
-    width = len(table.columns) + 2
+    evidence = '<th scope="col">Evidence</th>' if table.is_mixed else ""
     parts = [
-        '<div class="scroll"><table>',
-        f'<thead><tr><th scope="col">Figure</th>{heads}<th scope="col">Evidence</th></tr></thead>',
+        f'<div class="scroll"><table{" class=mixed" if evidence else ""}>',
+        f'<thead><tr><th scope="col">Figure</th>{heads}{evidence}</tr></thead>',
     ]
+    width = len(table.columns) + 1 + table.is_mixed
     for group in table.groups:
         parts.append("<tbody>")
-        parts.append(f'<tr><th scope="rowgroup" colspan="{width}">{_text(group.title)}</th></tr>')
-        parts += (_row(row, marks) for row in group.rows)
+        if group.title:
+            title = _text(group.title)
+            parts.append(f'<tr><th scope="rowgroup" colspan="{width}">{title}</th></tr>')
+        parts += (_row(row, marks, table.is_mixed) for row in group.rows)
         parts.append("</tbody>")
     parts.append("</table></div>")
-    if table.notes:
-        parts.append('<ul class="notes">')
-        parts += (f"<li>{_text(note)}</li>" for note in table.notes)
-        parts.append("</ul>")
     return _lines(parts)
+
+
+def _notes(table: ResultTable) -> str:
+    if not table.notes:
+        return ""
+    items = _lines(f"<li>{_text(note)}</li>" for note in table.notes)
+    return f'<ul class="notes">\n{items}\n</ul>'
 
 
 def _expected(text: str) -> str:
@@ -130,7 +155,7 @@ def _device(table: DeviceTable) -> str:
     rows = [(_cell(cell, False) for cell in row) for row in table.rows]
     notes = _lines(f"<li>{_text(note)}</li>" for note in table.notes)
     return (
-        f"<section>\n<h2>{_text(table.title)}</h2>\n{_grid(DEVICE_COLUMNS, rows)}\n"
+        f"<section>\n<h2>{_text(table.title)}</h2>\n{_grid(table.columns, rows)}\n"
         f'<ul class="notes">\n{notes}\n</ul>\n</section>'
     )
 
@@ -172,16 +197,14 @@ def _sites(row: kept_float.FloatSites) -> str:
     return f"<details><summary>{_text(row.short)}</summary>{names}</details>"
 
 
-def _row(row: FigureRow, marks: Sequence[str]) -> str:
+def _row(row: FigureRow, marks: Sequence[str], with_evidence: bool) -> str:
     mixed = len(row.evidence) > 1
     cells = "".join(
         f"<td{mark}>{_cell(cell, mixed)}</td>" for cell, mark in zip(row.cells, marks, strict=True)
     )
     tag = "" if mixed else _text("".join(row.evidence))
-    return (
-        f'<tr><th scope="row">{_text(row.head)}</th>{cells}<td><span class="tag">{tag}</span></td>'
-        "</tr>"
-    )
+    evidence = f'<td><span class="tag">{tag}</span></td>' if with_evidence else ""
+    return f'<tr><th scope="row">{_text(row.head)}</th>{cells}{evidence}</tr>'
 
 
 def _cell(cell: Cell, with_evidence: bool) -> str:
@@ -196,12 +219,16 @@ def _cell(cell: Cell, with_evidence: bool) -> str:
 def _plots(plots: Sequence[Plot]) -> str:
     if not plots:
         return ""
-    figures = (
-        f'<figure>\n<h3>{_text(p.title)}</h3>\n<div role="img" aria-label="{_text(p.alt)}">\n'
-        f"{p.svg}\n</div>\n<figcaption>{_text(p.caption)}</figcaption>\n</figure>"
-        for p in plots
+    figures = _lines(map(_figure, plots))
+    return f'<section>\n<h2>Plots</h2>\n<div class="plots">\n{figures}\n</div>\n</section>'
+
+
+def _figure(plot: Plot) -> str:
+    return (
+        f'<figure>\n<h3>{_text(plot.title)}</h3>\n<div role="img" '
+        f'aria-label="{_text(plot.alt)}">\n{plot.svg}\n</div>\n'
+        f"<figcaption>{_text(plot.caption)}</figcaption>\n</figure>"
     )
-    return f'<section>\n<h2>Plots</h2>\n<div class="plots">\n{_lines(figures)}\n</div>\n</section>'
 
 
 def _section(section: Section) -> str:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgenext.report.conditions import noise_sentence
+from edgenext.report.evidence import EVIDENCE
 from edgenext.report.speed import Speed, fastest, speed
 from edgenext.report.study import UNTIMED, Entry, Study
 from edgenext.report.text import (
     NOTHING,
     count,
     decibels,
+    enumerated,
     mebibytes,
     milliseconds,
     number,
     p_value,
+    reasons_once,
     span,
     times,
 )
@@ -38,6 +41,7 @@ class FigureRow:
 
     head: str
     cells: tuple[Cell, ...]
+    is_first: bool = False
 
     @property
     def evidence(self) -> tuple[str, ...]:
@@ -66,9 +70,20 @@ class ResultTable:
         """All evidence labels that occur."""
         return frozenset(tag for g in self.groups for row in g.rows for tag in row.evidence)
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the evidence differs from figure to figure, so that each has to say it."""
+        return len(self.evidence) > 1
+
 
 CellOf = Callable[[Entry], Cell | None]
 """The cell of an artifact in a row; None if it has no such figure."""
+
+Figure = tuple[str, CellOf, bool]
+"""A row: its head, its cells, and whether it is one of those that decide."""
+
+FEW_CLASSES = 5
+"""With so many classes or fewer, the top five hold the right one always."""
 
 Scores = EvalResult | Comparison | Accuracy
 """What holds a top-1 and a top-5."""
@@ -81,20 +96,31 @@ def result_table(study: Study) -> ResultTable:
         RowGroup(f"Speed ({_conditions(study)})", _speed(study)),
         RowGroup("Footprint", _footprint(study)),
     )
-    return ResultTable(
+    table = ResultTable(
         columns=tuple(e.label for e in study.entries),
         groups=tuple(g for g in groups if g.rows),
         notes=tuple(_notes(study)),
     )
+    if len(table.evidence) == 1:
+        (evidence,) = table.evidence
+        note = f"Evidence of every figure: {evidence}, {EVIDENCE[evidence]}."
+        return replace(table, notes=(*table.notes, note))
+    return table
 
 
-def _rows(study: Study, *figures: tuple[str, CellOf]) -> tuple[FigureRow, ...]:
+def short_table(table: ResultTable) -> ResultTable:
+    """The six figures that decide: accuracy, speed and size, in one group without notes."""
+    rows = [row for group in table.groups for row in group.rows if row.is_first]
+    return ResultTable(table.columns, (RowGroup("", tuple(rows)),), ())
+
+
+def _rows(study: Study, *figures: Figure) -> tuple[FigureRow, ...]:
     """The rows in which at least one entry has a figure."""
     rows = []
-    for head, cell_of in figures:
+    for head, cell_of, is_first in figures:
         cells = [cell_of(e) for e in study.entries]
         if any(cell and cell.evidence for cell in cells):
-            rows.append(FigureRow(head, tuple(cell or Cell() for cell in cells)))
+            rows.append(FigureRow(head, tuple(cell or Cell() for cell in cells), is_first))
     return tuple(rows)
 
 
@@ -112,6 +138,9 @@ def _accuracy(study: Study) -> tuple[FigureRow, ...]:
         return top_k(e, lambda scores: scores.top1)
 
     def top5(e: Entry) -> Cell | None:
+        classes = study.summary.num_classes
+        if classes is not None and classes <= FEW_CLASSES:
+            return None
         return top_k(e, lambda scores: scores.top5)
 
     def loss(e: Entry) -> Cell | None:
@@ -138,16 +167,20 @@ def _accuracy(study: Study) -> tuple[FigureRow, ...]:
     def sqnr(e: Entry) -> Cell | None:
         return paired_cell(e, lambda c: decibels(c.sqnr_db))
 
+    def divergence(e: Entry) -> Cell | None:
+        return paired_cell(e, lambda c: f"{c.kl:.2g}")
+
     return _rows(
         study,
-        ("Top-1, %", top1),
-        ("Top-5, %", top5),
-        ("Loss, nats", loss),
-        ("Top-1 drop, points", drop),
-        ("Lost / gained, images", flips),
-        ("McNemar’s p", p),
-        ("Same answer as the base, %", agreement),
-        ("SQNR of the logits, dB", sqnr),
+        ("Top-1, %", top1, True),
+        ("Top-5, %", top5, False),
+        ("Loss, nats", loss, False),
+        ("Top-1 drop, points", drop, True),
+        ("Lost / gained, images", flips, False),
+        ("McNemar’s p", p, False),
+        ("Same answer as the base, %", agreement, True),
+        ("SQNR of the logits, dB", sqnr, False),
+        ("KL divergence from the base, nats", divergence, False),
     )
 
 
@@ -178,14 +211,14 @@ def _speed(study: Study) -> tuple[FigureRow, ...]:
 
     return _rows(
         study,
-        ("Latency p50, ms", percentile("p50")),
-        ("Latency p90, ms", percentile("p90")),
-        ("Latency p99, ms", percentile("p99")),
-        (f"Speed, {_name(study.base)} = 1", relative_to(study.base)),
-        (f"Speed, {_name(fastest_float)} = 1", relative_to_fastest),
-        ("Timed inferences", samples),
-        ("Load, ms", lambda e: _timing(e, lambda b: _ms(b.load_ms))),
-        ("First inference, ms", lambda e: _timing(e, lambda b: _ms(b.first_ms))),
+        ("Latency p50, ms", percentile("p50"), True),
+        ("Latency p90, ms", percentile("p90"), False),
+        ("Latency p99, ms", percentile("p99"), False),
+        (f"Speed, {_name(study.base)} = 1", relative_to(study.base), True),
+        (f"Speed, {_name(fastest_float)} = 1", relative_to_fastest, False),
+        ("Timed inferences", samples, False),
+        ("Load, ms", lambda e: _timing(e, lambda b: _ms(b.load_ms)), False),
+        ("First inference, ms", lambda e: _timing(e, lambda b: _ms(b.first_ms)), False),
     )
 
 
@@ -215,9 +248,9 @@ def _footprint(study: Study) -> tuple[FigureRow, ...]:
 
     return _rows(
         study,
-        ("File, MiB", size),
-        (f"File, {_name(study.base)} = 1", relative_size),
-        ("Peak memory above the empty runtime, MiB", memory),
+        ("File, MiB", size, True),
+        (f"File, {_name(study.base)} = 1", relative_size, False),
+        ("Peak memory above the empty runtime, MiB", memory, False),
     )
 
 
@@ -272,11 +305,22 @@ def _notes(study: Study) -> Iterable[str]:
             f"Noise floor: {noise_sentence(study)}. The intervals of speeds include it; a speed "
             "whose interval includes 1 cannot be told apart from 1."
         )
+    yield from _invalid_timings(study)
     for e in study.entries:
-        if e.bench and not e.bench.valid and _shown(e):
-            reasons = "; ".join(e.bench.reasons) or "no reason was recorded"
-            yield f"The timing of {e.label} is not valid: {reasons}."
         if e.scores and e.scores.fallback:
             yield f"The accuracy of {e.label} is not that of its scheme: {e.scores.fallback}."
         if e.bench and not _shown(e):
             yield f"The latency of {e.label} is not shown: its evidence is {e.bench.evidence}."
+
+
+def _invalid_timings(study: Study) -> Iterable[str]:
+    """Each reason once, with all files that it is about."""
+    invalid = (
+        (e.label, e.bench.reasons or ("no reason was recorded",))
+        for e in study.entries
+        if e.bench and not e.bench.valid and _shown(e)
+    )
+    for names, reason in reasons_once(invalid):
+        subject = "The timing of" if len(names) == 1 else "The timings of"
+        verb = "is" if len(names) == 1 else "are"
+        yield f"{subject} {enumerated(names)} {verb} not valid: {reason}."

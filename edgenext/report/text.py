@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 NOTHING = "–"
 """Shown in place of a missing number."""
 
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 UNSAFE = ("Cc", "Cf", "Cs")
 """Unicode categories that are not shown: control, format and surrogate characters."""
@@ -81,6 +84,42 @@ def points(value: float) -> str:
 def count(value: int, one: str, many: str = "") -> str:
     """`1 image`, `5,000 images`."""
     return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """`A`, `A and B`, `A, B and C`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def reasons_once(reasons: Iterable[tuple[str, Sequence[str]]]) -> list[tuple[list[str], str]]:
+    """Each reason once, with the names that it is about.
+
+    Reasons that differ in their numbers alone become one, with the range of each number: `vary by
+    21 to 34%`.
+
+    Args:
+        reasons: names, and the reasons of each.
+    """
+    names: dict[tuple[str, ...], list[str]] = {}
+    texts: dict[tuple[str, ...], list[str]] = {}
+    for name, own in reasons:
+        for reason in own:
+            form = tuple(_NUMBER.split(reason))
+            names.setdefault(form, []).append(name)
+            texts.setdefault(form, []).append(reason)
+    return [(list(dict.fromkeys(names[form])), _ranges(texts[form])) for form in names]
+
+
+def _ranges(texts: Sequence[str]) -> str:
+    """One text for several that differ in numbers alone."""
+    columns = iter(zip(*map(_NUMBER.findall, texts), strict=True))
+
+    def spanned(_: re.Match[str]) -> str:
+        values = sorted(set(next(columns)), key=float)
+        return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+    return _NUMBER.sub(spanned, texts[0])
 
 
 def duration(seconds: float) -> str:

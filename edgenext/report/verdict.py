@@ -13,6 +13,7 @@ from edgenext.report.conditions import (
     is_accurate,
     is_faster,
 )
+from edgenext.report.headline import ACCURACY, DECISIONS, SPEED, headline
 from edgenext.report.speed import fastest, speed
 from edgenext.report.study import Entry, Study
 from edgenext.report.text import clean, number, span, times
@@ -58,6 +59,16 @@ def judge(study: Study, budget: float = DEFAULT_MAX_DROP) -> Verdict:
         rival=fastest_float.name if fastest_float else None,
         recommended=ship.name if ship else None,
         images_needed=next(needed, None),
+        decision=DECISIONS[pays],
+        lines=headline(
+            study,
+            entry,
+            conditions,
+            pays=pays,
+            ship=ship,
+            rival=fastest_float,
+            budget=budget,
+        ),
     )
 
 
@@ -69,7 +80,7 @@ def _best_int8(
     Of files that cannot be told apart from the fastest, it is the one nearest to the base.
     """
     candidates = [
-        (e, {"Speed": is_faster(e, floats, study), "Accuracy": is_accurate(e, study, budget)})
+        (e, {SPEED: is_faster(e, floats, study), ACCURACY: is_accurate(e, study, budget)})
         for e in study.int8
     ]
     if not candidates:

@@ -29,6 +29,9 @@ from edgenext.schema.base import Record as Record
 from edgenext.schema.base import SubsetInfo as SubsetInfo
 from edgenext.schema.base import TensorSpec as TensorSpec
 from edgenext.schema.base import UnreadFiles as UnreadFiles
+from edgenext.schema.changes import Change as Change
+from edgenext.schema.changes import ChangeOutcome as ChangeOutcome
+from edgenext.schema.changes import ChangeReport as ChangeReport
 from edgenext.schema.check import CheckReport as CheckReport
 from edgenext.schema.check import Placement as Placement
 from edgenext.schema.check import Refusal as Refusal
@@ -40,6 +43,9 @@ from edgenext.schema.device import Telemetry as Telemetry
 from edgenext.schema.doctor import DoctorReport as DoctorReport
 from edgenext.schema.doctor import Gain as Gain
 from edgenext.schema.doctor import Readiness as Readiness
+from edgenext.schema.gate import GateCase as GateCase
+from edgenext.schema.gate import GateOutcome as GateOutcome
+from edgenext.schema.gate import GateReport as GateReport
 from edgenext.schema.latency import Advice as Advice
 from edgenext.schema.latency import BenchReport as BenchReport
 from edgenext.schema.latency import BenchResult as BenchResult
@@ -58,6 +64,7 @@ from edgenext.schema.profile import ProfileReport as ProfileReport
 from edgenext.schema.range import RangeReport as RangeReport
 from edgenext.schema.range import RangeRow as RangeRow
 from edgenext.schema.run import Candidate as Candidate
+from edgenext.schema.run import Decision as Decision
 from edgenext.schema.run import RunSummary as RunSummary
 from edgenext.schema.run import SearchReport as SearchReport
 from edgenext.schema.run import TwinReport as TwinReport

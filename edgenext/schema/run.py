@@ -11,6 +11,9 @@ from edgenext.schema.artifact import ExportResult
 from edgenext.schema.base import Record, SubsetInfo
 from edgenext.schema.latency import BenchReport, Environment
 
+Decision = Literal["SHIP", "DO NOT SHIP", "NOT DECIDED"]
+"""Of the INT8 file that a run judged."""
+
 
 class TwinRow(Record):
     """An engine's INT8 file of the network or its stressed twin, compared with the plain export."""
@@ -63,6 +66,8 @@ class RunSummary(Record):
     """Sites of this package's INT8 file that stayed in float → the reason."""
     devices: tuple[BenchReport, ...] = ()
     """Measurements of the run's files on devices: `devices/*.json` of its folder."""
+    num_classes: int | None = None
+    """None in runs of earlier versions."""
 
 
 class Verdict(Record):
@@ -72,7 +77,9 @@ class Verdict(Record):
     file it is compared with, `rival` the fastest floating-point file whose own drop is within the
     budget, `budget` in points. `images_needed` is how many images would show that the drop is
     within the budget, if more are needed. `recommended` is the file to ship: INT8 if it pays, else
-    the rival, None if the run cannot tell.
+    the rival, None if the run cannot tell. `decision` says the same in capitals; `lines` are what
+    the report says first: the decision with its file, the speed, the accuracy, and what to do
+    next.
     """
 
     sentence: str
@@ -84,6 +91,8 @@ class Verdict(Record):
     rival: str | None = None
     images_needed: int | None = None
     recommended: str | None = None
+    decision: Decision = "NOT DECIDED"
+    lines: tuple[str, ...] = ()
 
 
 class Candidate(Record):

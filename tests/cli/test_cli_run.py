@@ -47,8 +47,10 @@ def test_a_run_leaves_a_report(cli: Cli, ran: Path) -> None:
     for loaded in ('src="http', 'href="http', "@import"):
         assert loaded not in page
     summary = json.loads((ran / "run.json").read_text())
-    sentence = json.loads((ran / "report.json").read_text())["verdict"]["sentence"]
-    assert sentence in (ran / "report.md").read_text()
+    verdict = json.loads((ran / "report.json").read_text())["verdict"]
+    assert verdict["sentence"] and len(verdict["lines"]) == 4
+    markdown = (ran / "report.md").read_text()
+    assert all(line in markdown for line in verdict["lines"][:3])
     assert [r["n"] for r in summary["eval"]["results"]] == [120] * 4
     names = [Path(a["artifact"]).stem for a in summary["artifacts"]]
     assert names == [Path(n).stem for n in (PLAIN, FP32, INT8)]
@@ -66,7 +68,10 @@ def test_a_second_run_does_nothing_twice(cli: Cli, ran: Path) -> None:
         "report.html", "report.md", "report.json", "run.json",
     }  # fmt: skip
     assert after.keys() == before.keys()
-    assert [line.split("/")[-1] for line in done.out.splitlines()[1:]] == [
+    *lines, decided = json.loads((ran / "report.json").read_text())["verdict"]["lines"]
+    assert done.out.splitlines()[:3] == lines and decided.startswith("next")
+    assert done.out.splitlines()[3].startswith(("next: cd demo && edgenext ", "next: "))
+    assert [line.split("/")[-1] for line in done.out.splitlines()[4:]] == [
         "report.html", "report.md", "report.json",
     ]  # fmt: skip
 

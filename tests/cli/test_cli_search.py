@@ -78,7 +78,7 @@ def test_a_search_finds_resumes_and_reports(
     other = cli.run(*SEARCH, "--max-drop", "90", "--weight-seed", "1")
     assert other.code == 6 and "holds another network's work: weights" in other.err
 
-    half = cli.ok(*SEARCH, "--max-drop", "0.5")
+    half = cli.run(*SEARCH, "--max-drop", "0.5")
     told = one_line(half.err)
     assert "100 images choose and 100 report, which is too few for a budget of 0.5" in told
     assert "At least 1,530 labelled images can show it" in told
@@ -88,6 +88,10 @@ def test_a_search_finds_resumes_and_reports(
     low, high = final["ci95"]
     undecided = "cannot tell" in half.out or "would tell" in half.out
     assert undecided == (low <= 0.5 <= high)
+    assert half.code == (14 if undecided else 13), "no file was found"
+    last = one_line(half.err.splitlines()[-1])
+    assert last.startswith(f"edgenext: {'undecided' if undecided else 'not met'}: {NAME}")
+    assert "drop >= 0.5: drop is " in last
     small = cli.ok(*SEARCH, "--max-drop", "90", "--objective", "size", "--json").json
     sizes = {c["comparison"]["artifact"]: c["size_bytes"] for c in small["candidates"][1:]}
     assert sizes[small["chosen"]] == min(sizes.values())
@@ -112,7 +116,8 @@ def test_a_search_finds_resumes_and_reports(
 
 @pytest.mark.campaign
 def test_another_graph_is_searched_in_a_folder_of_its_own(cli: Cli, short: None) -> None:
-    zero = cli.ok(*SEARCH, "--max-drop", "0", "--json")
+    zero = cli.run(*SEARCH, "--max-drop", "0", "--json")
+    assert zero.code == (13 if zero.json["final"]["drop"]["ci95"][0] >= 0 else 14), zero.err
     assert "no number of images can show a budget of 0 points" in one_line(zero.err)
     assert zero.json["candidates"][0]["meets"], "the base has no drop"
     pixels = cli.ok(*SEARCH, "--max-drop", "90", "--json", "--uint8-input", "--batch=dynamic").json

@@ -40,7 +40,11 @@ train(training, out, *, resume, context)
 make_config(values, source)
 read_config(path, overrides)
 run(config, *, measure_again, announce, command, context)
-report(run_dirs, out, *, max_drop)
+report(run_dirs, out, *, max_drop, against, step_summary)
+read_gate(command, options, *, artifacts, has_images, budget)
+judge_results(gate, result, files)
+judge_run(gate, folder, budget)
+require_passed(report)
 verify(subject, model_options, *, calib, source, rebuild, context)
 models()
 doctor(progress)
@@ -59,7 +63,8 @@ create_model(name, num_classes, drop_path, features_only)
 """In the order in which their examples run: later ones use the files of earlier ones."""
 
 CLASSES = {
-    *("Artifact", "BenchOptions", "Checkpoint", "Context", "DataOptions", "ExportOptions"),
+    *("Artifact", "BenchOptions", "Checkpoint", "CiOptions", "Context", "DataOptions"),
+    "ExportOptions",
     *("ModelOptions", "QuantizeOptions", "RunConfig", "Training"),
 }
 COMMANDS = {"eval": "evaluate", "devices": "list_devices", "env": "make_environment"}

@@ -81,7 +81,11 @@ def test_a_cpu_does_not_say_whether_int8_pays_on_a_jetson(tmp_path: Path) -> Non
     save(tmp_path, jetson_run())
     html, markdown, _ = (path.read_text() for path in write_report(tmp_path))
     for document in (html, markdown):
-        assert "Cannot tell whether INT8 paid on a Jetson" in document
+        assert "NOT DECIDED: net-w8a8-static.onnx" in document
+        assert "? speed: nothing was timed there (measure it with edgenext bench" in document
+        files = "net-fp32.onnx net-w8a8-static.onnx"
+        next_command = f"edgenext bench {files} --device jetson -o devices/jetson.json"
+        assert next_command in document
         assert "(measure it with edgenext bench --device jetson)" in document
         assert "are for a Jetson: the verdict does not use their latency on this" in document
         assert "x as fast as" not in document.partition("Results")[0]
@@ -94,9 +98,10 @@ def test_a_jetsons_times_say_it(tmp_path: Path) -> None:
     save(tmp_path, run)
     put(tmp_path, on_orin(run))
     markdown = write_report(tmp_path)[1].read_text()
-    verdict = markdown.splitlines()[2]
-    assert verdict.startswith("**INT8 paid on orin (Jetson Orin Nano): edgenext_xx_small ")
-    assert "runs 2.1" in verdict and "its top-1 is 30.88 %" in verdict
+    decision, _, fast, accurate, _ = markdown.splitlines()[2:7]
+    assert decision == "**SHIP net-w8a8-static.onnx**"
+    assert "✓ speed: 2.0" in fast and "x as fast as FP32 folded" in fast
+    assert "✓ accuracy: 0.06 points of top-1 lost" in accurate
     assert "**Speed (orin, " in markdown and "| Latency p50, ms | 3.0" in markdown
     assert "12.8" not in markdown.partition("**Speed")[2].partition("**Footprint")[0]
     assert "count" not in markdown.partition("**Footprint")[2].partition("##")[0]
@@ -111,7 +116,7 @@ def test_times_of_another_unit_or_of_an_emulator_do_not(
     run = jetson_run()
     save(tmp_path, run)
     put(tmp_path, on_orin(run, **changes))
-    assert "Cannot tell whether INT8 paid on a Jetson" in write_report(tmp_path)[1].read_text()
+    assert "**NOT DECIDED" in write_report(tmp_path)[1].read_text()
 
 
 def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:

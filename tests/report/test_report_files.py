@@ -15,7 +15,7 @@ from report_runs import BUSY, FOLDED, INT8, PLAIN, measured, save, sha, summary
 
 from edgenext.errors import OutputError
 from edgenext.report import write_report
-from edgenext.report.glossary import EVIDENCE
+from edgenext.report.evidence import EVIDENCE
 from edgenext.report.load import load_summary
 from edgenext.report.study import study_of
 from edgenext.report.verdict import judge
@@ -112,8 +112,8 @@ def test_everything_is_in_the_page_and_in_the_markdown(tmp_path: Path) -> None:
     run, arrays = measured(corrupt=("val/n01/broken.JPEG",))
     html, markdown, _ = report(tmp_path, run, arrays)
     shown = squeezed(" ".join(Outline(html).texts))
-    assert judge(study_of(run)).sentence.partition(": ")[2] in shown
-    assert judge(study_of(run)).sentence in markdown
+    for line in judge(study_of(run)).lines[:3]:
+        assert line in shown and line in markdown
     for text in (
         *(a.sha256 for a in run.artifacts),
         run.weights_sha256,
@@ -144,8 +144,8 @@ def test_the_table_holds_what_was_measured(tmp_path: Path) -> None:
         if line.startswith("|")
     }
     drop = run.compare.others[1].drop
-    assert rows["Figure"] == ["FP32 plain", "FP32 folded", "w8a8-static", "Evidence"]
-    assert rows["Lost / gained, images"] == ["–", "0 / 0", f"{drop.lost} / {drop.gained}", "host"]
+    assert rows["Figure"] == ["FP32 plain", "FP32 folded", "w8a8-static"]
+    assert rows["Lost / gained, images"] == ["–", "0 / 0", f"{drop.lost} / {drop.gained}"]
     assert rows["Top-1, %"][:3] == [f"{r.top1:.2f}" for r in run.eval.results]
     p50 = [r.latency_ms.p50 for r in run.bench.results]
     assert rows["Latency p50, ms"][:3] == [f"{p:.3g}" for p in p50]
@@ -155,19 +155,58 @@ def test_the_table_holds_what_was_measured(tmp_path: Path) -> None:
     assert {f"{p:.3g}" for p in p50} <= cells
 
 
-def test_every_row_has_its_evidence(tmp_path: Path) -> None:
+def test_evidence_is_said_once_or_in_every_row(tmp_path: Path) -> None:
     run = summary()
     *floats, int8 = run.bench.results
     mixed = run.bench.model_copy(
         update={"results": (*floats, int8.model_copy(update={"evidence": "device"}))}
     )
-    for bench, expected in ((run.bench, "host"), (mixed, "device")):
-        _, markdown, _ = report(tmp_path, run.model_copy(update={"bench": bench}))
-        lines = [x for x in markdown.split("## How")[0].splitlines() if x.startswith("| ")]
-        figures = [x for x in lines[2:] if not x.startswith("| **")]
-        assert len(figures) > 15
-        assert all("host" in x or expected in x for x in figures)
-        assert any(expected in x for x in figures)
+    html, markdown, _ = report(tmp_path, run)
+    for document in (html, markdown):
+        assert "Evidence of every figure: host, measured on the CPU" in document
+        assert ">Evidence<" not in document and "| Evidence |" not in document
+        assert "| host |" not in document and ">host</span>" not in document
+    html, markdown, _ = report(tmp_path, run.model_copy(update={"bench": mixed}))
+    assert "Evidence of every figure" not in html + markdown
+    lines = [x for x in markdown.split("## How")[0].splitlines() if x.startswith("| ")]
+    figures = [x for x in lines if not x.startswith(("| **", "| Figure", "| ---"))]
+    assert len(figures) > 15
+    assert all("host" in x or "device" in x for x in figures)
+    assert any("device" in x for x in figures)
+
+
+def test_six_figures_decide_and_the_others_are_folded(tmp_path: Path) -> None:
+    run, arrays = measured()
+    html, markdown, _ = report(tmp_path, run, arrays)
+    short, _, rest = markdown.partition("<summary>All figures</summary>")
+    rows = [x for x in short.partition("## Results")[2].splitlines() if x.startswith("| ")][2:]
+    assert [x.split(" | ")[0].strip("| ") for x in rows] == [
+        "Top-1, %", "Top-1 drop, points", "Same answer as the base, %", "Latency p50, ms",
+        "Speed, FP32 plain = 1", "File, MiB",
+    ]  # fmt: skip
+    for figure in ("McNemar", "KL divergence", "Load, ms", "Top-5, %"):
+        assert figure not in short and figure in rest
+    before, _, after = html.partition("<h2>Results</h2>")
+    assert 'id="tradeoff' in before and 'id="rounds' in after
+    assert before.index('class="verdict') < before.index('class="tiles"') < before.index("<svg")
+    folded = html[html.index("Where the figures come from") :]
+    assert folded.index("<details>") < folded.index(sha("evaluation"))
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(3, False), (5, False), (10, True), (None, True)])
+def test_no_top_5_of_so_few_classes(tmp_path: Path, classes: int | None, shown: bool) -> None:
+    run = summary().model_copy(update={"num_classes": classes})
+    html, markdown, _ = report(tmp_path, run)
+    assert ("Top-5" in html, "Top-5" in markdown) == (shown, shown)
+
+
+def test_a_reason_that_several_timings_share_is_said_once(tmp_path: Path) -> None:
+    run = summary(reasons={PLAIN: (BUSY, "another"), FOLDED: (BUSY,), INT8: (BUSY,)})
+    _, markdown, _ = report(tmp_path, run)
+    notes = markdown.partition("## Results")[2].partition("<details>")[0]
+    assert notes.count("close them and measure again") == 1
+    assert f"The timings of FP32 plain, FP32 folded and w8a8-static are not valid: {BUSY}." in notes
+    assert "The timing of FP32 plain is not valid: another." in notes
 
 
 def test_a_timing_that_is_not_valid_is_struck_out_with_its_reason(tmp_path: Path) -> None:
@@ -229,9 +268,11 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert prose[0].startswith(
         "# &lt;script&gt;alert('1')&lt;/script&gt;&amp;\"$x$ \\`\\|\\` \\[a\\]("
     )
+    own = re.compile(r"</?details>(<summary>[\w ,]+</summary>)?")
+    prose = [x for x in prose if not own.fullmatch(x)]
     assert not any("<" in x or "[a](" in x or " *d* " in x for x in prose)
     table = [x for x in markdown.splitlines() if x.startswith("| Top-1")]
-    assert {len(re.findall(r"(?<!\\)\|", x)) for x in table} == {6}
+    assert {len(re.findall(r"(?<!\\)\|", x)) for x in table} == {5}
 
 
 def test_the_json_is_the_run_and_the_verdict(tmp_path: Path) -> None:

@@ -73,6 +73,23 @@ def test_text_is_one_line_without_tricks() -> None:
     assert text.clean("Größe 名前 × −") == "Größe 名前 × −"
 
 
+def test_a_reason_is_said_once_with_the_range_of_its_numbers() -> None:
+    vary = "the rounds vary by {}% (limit 10%): wait"
+    reasons = [
+        ("a", (vary.format(34), "busy")),
+        ("b", (vary.format("7.5"),)),
+        ("c", (vary.format(21), "3 is too few")),
+        ("d", ("3 # is too few",)),
+    ]
+    assert text.reasons_once(reasons) == [
+        (["a", "b", "c"], "the rounds vary by 7.5 to 34% (limit 10%): wait"),
+        (["a"], "busy"),
+        (["c"], "3 is too few"),
+        (["d"], "3 # is too few"),
+    ]
+    assert text.enumerated(["a"]) == "a" and text.enumerated(["a", "b", "c"]) == "a, b and c"
+
+
 def test_counts() -> None:
     assert text.count(1, "image") == "1 image"
     assert text.count(5000, "image") == "5,000 images"

@@ -1,0 +1,1 @@
+"""Results for continuous integration: conditions, JUnit, CSV and a summary in Markdown."""
