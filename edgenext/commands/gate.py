@@ -31,6 +31,7 @@ from edgenext.report.ci.step_summary import add_summary, step_summary
 from edgenext.report.ci.table import csv_table
 from edgenext.report.load import load_summary
 from edgenext.report.study import study_of
+from edgenext.report.text import enumerated
 from edgenext.report.verdict import judge
 from edgenext.schema import BenchReport, CompareReport, GateCase, GateReport, SearchReport
 from edgenext.system.files import output_path, write_text
@@ -185,7 +186,7 @@ def _require_measured_by(command: str, text: str) -> None:
         if metric and command not in metric.commands:
             raise UsageError(
                 f"--fail-if: {command} does not measure {word}",
-                f"It is a metric of {' and '.join(metric.commands)}",
+                f"It is a metric of {enumerated(metric.commands)}",
             )
 
 
