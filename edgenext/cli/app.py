@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edgenext.cli.group import CommandGroup
+from edgenext.cli.group import SETTINGS, CommandGroup
 
 app = typer.Typer(
     name="edgenext",
@@ -14,7 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
     help="Export, quantize, benchmark and judge EdgeNeXt networks for edge devices.",
 )
 

@@ -31,6 +31,8 @@ PANELS = {
 """The commands by what they are for, in the order of the help; others stand under `OTHERS`."""
 OTHERS = "Others"
 
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
 OPTION_PANELS = {
     "Model": (
         *("weights", "random_weights", "weight_seed", "num_classes", "reset_head", "size"),
@@ -111,7 +113,7 @@ def command(name: str) -> Any:
         if group.name == name and group.typer_instance:
             group.cls = group.typer_instance.info.cls = HelpedGroup
             for info in group.typer_instance.registered_commands:
-                info.cls = HelpedCommand
+                info.cls, info.context_settings = HelpedCommand, SETTINGS
             return typer.main.get_group_from_info(
                 group,
                 pretty_exceptions_short=False,
@@ -123,7 +125,7 @@ def command(name: str) -> Any:
         for info in app.registered_commands
         if info.callback and info.callback.__module__ == module.__name__
     )
-    info.cls = HelpedCommand
+    info.cls, info.context_settings = HelpedCommand, SETTINGS
     return typer.main.get_command_from_info(
         info, pretty_exceptions_short=False, rich_markup_mode=None
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -258,6 +259,13 @@ class RunnerRecord:
     artifacts: dict[str, ArtifactMeasurements] = field(default_factory=dict)
     second: ArtifactMeasurements | None = None
     """Of the second process of the first artifact, if there was one."""
+
+    @property
+    def round_ends_s(self) -> tuple[float, ...]:
+        """When each round ended, in seconds from the first: with the last burst in it."""
+        bursts = [m.at_s for m in (*self.artifacts.values(), self.second) if m]
+        return tuple(max(ends) for ends in zip_longest(*bursts, fillvalue=0.0))
+
     states: tuple[StateEvent, ...] = ()
     conditions: ConditionsEvent | None = None
     errors: tuple[ErrorEvent, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -75,7 +75,7 @@ def device_report(
         rounds = [list(one_round) for one_round in measurements.rounds]
         loaded = measurements.ready.ready.as_loaded(evidence)
         measurement = LatencyMeasurement(name, loaded, rounds, measurements.peak_rss_mb or 0.0)
-        result = _timed_result(request, record, artifact, measurement, measurements.at_s)
+        result = _timed_result(request, record, artifact, measurement)
         telemetry = telemetry_of(request, measurements, sha256, folder)
         result = _device_result(request, result, measurements, after)
         results.append(result.model_copy(update={"telemetry": telemetry}))
@@ -119,7 +119,7 @@ def _noise(
     rounds = [list(one_round) for one_round in second.rounds]
     loaded = second.ready.ready.as_loaded(base.evidence)
     measurement = LatencyMeasurement(base.artifact, loaded, rounds, 0.0)
-    result = _timed_result(request, record, request.artifacts[0], measurement, second.at_s)
+    result = _timed_result(request, record, request.artifacts[0], measurement)
     return noise_floor(base, result, (samples, rounds), request.options.seed)
 
 
@@ -128,7 +128,6 @@ def _timed_result(
     record: RunnerRecord,
     artifact: Artifact,
     measurement: LatencyMeasurement,
-    ends_s: Sequence[float],
 ) -> BenchResult:
     """An artifact's result as it would be on this machine."""
     options = request.options
@@ -143,7 +142,7 @@ def _timed_result(
     )
     if not options.sustained_s:
         return result
-    return sustained_result(result, measurement.rounds, ends_s)
+    return sustained_result(result, measurement.rounds, record.round_ends_s)
 
 
 def _device_result(

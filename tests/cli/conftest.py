@@ -18,6 +18,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     """The command line in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDGENEXT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGENEXT_DEVICES", str(tmp_path / "cache" / "devices.json"))
     monkeypatch.delenv("EDGENEXT_DEBUG", raising=False)
     return Cli(tmp_path, capfd)
 

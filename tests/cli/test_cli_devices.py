@@ -79,8 +79,7 @@ def test_a_sustained_run_tells_its_drift(
         (row,) = json.loads((cli.folder / f"cache/{device}.json").read_text())["results"]
         ends_s = row["round_ends_s"]
         assert len(ends_s) == len(row["rounds"]) > 1
-        assert row["sustained"]["seconds"] == ends_s[-1]
-        assert ends_s[-1] + (ends_s[-1] - ends_s[-2]) >= 1.2  # its second process ends the round
+        assert row["sustained"]["seconds"] == ends_s[-1] >= 1.2
 
 
 def test_a_plot_is_a_picture(cli: Cli, devices: Path, artifacts: Callable[..., list[Path]]) -> None:
