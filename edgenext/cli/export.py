@@ -47,7 +47,7 @@ def export(
         str, typer.Option("--scheme", "--precision", help="fp32, fp16, bf16, or as in quantize.")
     ] = FLOAT,
     calib: Calib = "",
-    n: CalibCount = 128,
+    n: CalibCount = None,
     opset: Annotated[int | None, typer.Option(help="ONNX opset, 13 to 23.")] = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,

@@ -8,11 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from edgenext.commands.subject import Subject, load, open_subject
-from edgenext.data import ImageSet, count_classes, digits, load_images
+from edgenext.data import (
+    ImageSet,
+    class_folders,
+    count_classes,
+    digits,
+    divide,
+    load_images,
+)
 from edgenext.data.loading import open_indexed
 from edgenext.data.sources import IndexedSource, UnreadableError
 from edgenext.options import DEFAULT_OPSET, DataOptions, ModelOptions
-from edgenext.schema import EvalTransform
+from edgenext.schema import Division, EvalTransform
 from edgenext.system.progress import Progress, quiet
 
 if TYPE_CHECKING:
@@ -77,7 +84,9 @@ class Context:
                 num_classes=num_classes,
                 labels=labels,
                 limit=data.limit,
+                up_to=data.up_to,
                 seed=data.seed,
+                division=data.division,
                 exclude=exclude,
                 source=self._source(data.data, role),
                 progress=self.progress,
@@ -87,6 +96,14 @@ class Context:
     def count_classes(self, data: str | Path, role: Role) -> int:
         """How many classes a data set has."""
         return count_classes(data, role, self._source(data, role))
+
+    def class_folders(self, data: str | Path, role: Role) -> tuple[str, ...]:
+        """The names of a data set's class folders."""
+        return class_folders(data, role, self._source(data, role))
+
+    def division(self, data: str | Path, seed: int, share: float) -> Division | None:
+        """How to divide data without split folders; None for data that has them."""
+        return divide(data, seed, share, self._source(data, "val"))
 
     def content_hashes(self, data: str | Path, role: Role) -> set[str]:
         """The content hash of every image of a data set that can be read."""
