@@ -204,7 +204,7 @@ def _must_train(config: RunConfig, context: Context) -> bool:
     options = config.model_options
     if options.random_weights or options.reset_head:
         return False
-    folders = context.class_folders(config.data, "train")
+    folders = context.class_folders(config.data, "val")
     if options.weights is None and not cached_path(config.model).is_file():
         if set(folders) <= set(zoo.imagenet_wnids()):
             return False

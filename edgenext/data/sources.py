@@ -277,8 +277,11 @@ def find_layout(source: Source, data: Path, role: str, known: frozenset[str]) ->
             "Put the images into one folder per class: <class>/… or val/<class>/…",
         )
     if splits:
-        names = " or ".join(f"{name}/" for name in SPLITS[role])
-        raise DataError(f"{data} has {next(iter(splits.values()))}/ but no {names} folder")
+        others = " or ".join(f"{name}/" for name in SPLITS[role][1:])
+        raise DataError(
+            f"{data} has {next(iter(splits.values()))}/ but no {role}/ folder",
+            f"Such a folder may also be called {others}",
+        )
     return Layout(path, split)
 
 
