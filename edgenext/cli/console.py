@@ -117,7 +117,7 @@ def show_evidence(artifact: str, runtime: str, evidence: Evidence) -> None:
 def announce(stage: str, needed: bool) -> None:
     """A stage of a run begins, or needs not be done again."""
     if not _quiet:
-        err.print(f"{stage}{'' if needed else ': unchanged'}")
+        err.print(f"{stage}{'' if needed else ': unchanged'}", markup=False, soft_wrap=True)
 
 
 def print_json(value: object) -> None:

@@ -63,6 +63,7 @@ def train(
     recipe = validated(TrainRecipe, changed, "the recipe")
     with console.working() as context:
         training = api.prepare_training(model, data, recipe, model_options, context=context)
+        console.announce(training.summary, True)
         result = api.train(training, out, resume=resume, context=context)
     show_training(result)
 

@@ -91,11 +91,12 @@ def planned_run(config: RunConfig, context: Context, announce: Announce) -> Iter
         stages = Stages(config.out, announce)
         options, trained = config.model_options, None
         if training:
-            _say_what_images_show(config, len(training.val))
+            _say_what_images_show(config, len(training.val), announce)
+            announce(training.summary, True)
             options, trained = _train(training, config.out, context, stages)
         plan = _load(config, context, stages, settings, options, trained)
         if not training:
-            _say_what_images_show(config, len(plan.evaluation))
+            _say_what_images_show(config, len(plan.evaluation), announce)
         yield plan
 
 
@@ -142,9 +143,8 @@ def _divides(config: RunConfig, settings: Mapping[str, QuantizeSettings]) -> boo
     return calibrated and config.calib in (None, config.data)
 
 
-def _say_what_images_show(config: RunConfig, n: int) -> None:
-    n = min(n, config.limit or n)
-    _log.warning("%s", what_images_show(config.data, n, config.max_drop))
+def _say_what_images_show(config: RunConfig, n: int, announce: Announce) -> None:
+    announce(what_images_show(config.data, min(n, config.limit or n), config.max_drop), True)
 
 
 def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:

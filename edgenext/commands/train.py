@@ -32,6 +32,19 @@ class Training:
     val: ImageSet
     name: str
 
+    @property
+    def summary(self) -> str:
+        """What it does, in a sentence: small sets have few steps."""
+        n, recipe = len(self.images), self.recipe
+        steps = steps_per_epoch(self.images, recipe)
+        start = "from scratch" if recipe.from_scratch else f"from {_file_name(self.checkpoint)}"
+        epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
+        return (
+            f"training {self.checkpoint.arch} {start} on {n:,} images of "
+            f"{len(self.images.classes)} classes, {epochs} of {steps:,} "
+            f"step{'s' if steps != 1 else ''}; top-1 is measured on {len(self.val):,} others"
+        )
+
 
 HELD_OUT = 0.2
 """The share of a data set without split folders that is not trained on."""
@@ -169,7 +182,6 @@ def train(
     progress = (context or Context()).progress
     checkpoint, recipe = training.checkpoint, training.recipe
     with work_folder(out, WorkOwner.of(checkpoint, drawn=recipe.from_scratch)):
-        _log.warning("%s", summary(training))
         return train_network(
             checkpoint.network(drop_path=recipe.drop_path),
             training.images,
@@ -181,19 +193,6 @@ def train(
             name=training.name,
             class_names=checkpoint.class_names,
         )
-
-
-def summary(training: Training) -> str:
-    """What a training does, in a sentence: small sets have few steps."""
-    images, recipe = training.images, training.recipe
-    steps = steps_per_epoch(images, recipe)
-    start = "from scratch" if recipe.from_scratch else f"from {_file_name(training.checkpoint)}"
-    epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
-    return (
-        f"training {training.checkpoint.arch} {start} on {len(images):,} images of "
-        f"{len(images.classes)} classes, {epochs} of {steps:,} step{'s' if steps != 1 else ''}; "
-        f"top-1 is measured on {len(training.val):,} others"
-    )
 
 
 def _file_name(checkpoint: Checkpoint) -> str:

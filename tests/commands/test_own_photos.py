@@ -17,7 +17,7 @@ from edgenext.commands.images import calibration_images, labelled_images
 from edgenext.commands.run_plan import planned_run
 from edgenext.commands.stages import silent
 from edgenext.commands.subject import Subject
-from edgenext.commands.train import Training, prepare_training, summary, train
+from edgenext.commands.train import Training, prepare_training, train
 from edgenext.errors import CheckpointError, DataError
 from edgenext.models.random_weights import random_state
 from edgenext.options import DataOptions, ModelOptions, QuantizeOptions
@@ -64,8 +64,9 @@ def test_classes_and_sides_follow_from_the_folders() -> None:
     assert (len(training.images), len(training.val)) == (24, 6)
     assert training.checkpoint.num_classes == 3 and training.recipe.from_scratch
     assert training.images.info.division == training.val.info.division
-    assert "on 24 images of 3 classes, 1 epoch of 2 steps; top-1 is measured on 6 others" in (
-        summary(training)
+    assert training.summary == (
+        f"training {XXS} from scratch on 24 images of 3 classes, 1 epoch of 2 steps; "
+        "top-1 is measured on 6 others"
     )
 
 
@@ -179,13 +180,17 @@ def test_images_for_evaluation_alone_are_not_divided() -> None:
         assert len(plan.evaluation) == 30 and plan.evaluation.info.division is None
 
 
-def test_a_run_without_weights_trains(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_without_weights_trains() -> None:
+    said: list[str] = []
     config = make_config(run_config(photos(), epochs=1))
-    with planned_run(config, Context(), silent) as plan:
+    with planned_run(config, Context(), lambda stage, _: said.append(stage)) as plan:
         assert plan.trained and plan.trained["epochs"] == 1
         assert plan.checkpoint.labels == CLASSES
         assert (len(plan.evaluation), plan.evaluation.info.division.share) == (6, 0.2)
-    assert "photos: 6 images to evaluate on can show that top-1 drops by less than" in caplog.text
+    assert said[0].startswith(
+        "photos: 6 images to evaluate on can show that top-1 drops by less than 39.0"
+    )
+    assert "from scratch on 24 images" in said[1]
 
 
 def test_a_run_without_weights_of_imagenets_classes_asks_for_them() -> None:
