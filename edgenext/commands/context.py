@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,7 @@ from edgenext.data import (
 )
 from edgenext.data.loading import open_indexed
 from edgenext.data.sources import IndexedSource, UnreadableError
+from edgenext.data.unread import side_of
 from edgenext.options import DEFAULT_OPSET, DataOptions, ModelOptions
 from edgenext.schema import Division, EvalTransform
 from edgenext.system.progress import Progress, quiet
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from edgenext.models.checkpoint import Checkpoint
 
 Role = Literal["train", "val"]
+
+_log = logging.getLogger(__name__)
 
 
 class Context:
@@ -47,6 +51,7 @@ class Context:
         self._checkpoints: dict[tuple[str | None, ModelOptions], Checkpoint] = {}
         self._sources: dict[tuple[str, str], IndexedSource] = {}
         self._images: dict[Hashable, ImageSet] = {}
+        self._notes: set[str] = set()
         self._graphs: dict[Hashable, Graph] = {}
 
     def checkpoint(self, model: str | None, options: ModelOptions) -> Checkpoint:
@@ -91,7 +96,14 @@ class Context:
                 source=self._source(data.data, role),
                 progress=self.progress,
             )
+            self.note(side_of(self._images[key].info))
         return self._images[key]
+
+    def note(self, text: str) -> None:
+        """Say something of the data; the same is said once."""
+        if text and text not in self._notes:
+            self._notes.add(text)
+            _log.warning("%s", text)
 
     def count_classes(self, data: str | Path, role: Role) -> int:
         """How many classes a data set has."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,6 @@ from edgenext.options import DEFAULT_CALIBRATION, DataOptions, QuantizeOptions, 
 from edgenext.schema import Division
 from edgenext.system.names import data_name
 from edgenext.system.reading import readable
-
-_log = logging.getLogger(__name__)
 
 SAMPLE_IMAGES = 16
 """Images an export is compared on."""
@@ -53,10 +50,10 @@ def calibration_images(context: Context, subject: Subject, options: QuantizeOpti
         exclude=options.exclude,
     )
     if len(images) < most:
-        _log.warning(
-            "%s: calibrates on %d images, all that it has for this; %d is usual",
-            options.calib, len(images), most,
-        )  # fmt: skip
+        context.note(
+            f"{options.calib}: calibrates on {len(images)} images, all that it has for this; "
+            f"{most} are usual"
+        )
     return images
 
 
@@ -69,7 +66,7 @@ def recorded_division(subject: Subject, data: str | Path) -> Division | None:
 def sample_images(context: Context, subject: Subject, data: str | Path | None) -> ImageSet:
     """A few real images to compare an export on: of `data`, else the embedded digits."""
     if data is not None:
-        return labelled_images(context, subject, DataOptions(data, SAMPLE_IMAGES))
+        return labelled_images(context, subject, DataOptions(data, SAMPLE_IMAGES, up_to=True))
     return context.images(
         DataOptions(digits.NAME, SAMPLE_IMAGES),
         subject.transform,

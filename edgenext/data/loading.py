@@ -396,7 +396,7 @@ class _Dataset:
 
 def _warn(info: SubsetInfo) -> None:
     """Tell what of a data set is not read, and which images are converted."""
-    for line in notes(info):
+    for line in notes(info.model_copy(update={"division": None})):  # said by who divides
         _log.warning("%s", line)
 
 

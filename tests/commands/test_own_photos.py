@@ -135,7 +135,7 @@ def test_later_commands_use_the_images_that_training_held_out(
     artifact = api.export(None, options, out=Path())
     assert artifact.manifest.division == training.val.info.division
     report = api.evaluate([str(artifact.path)], data)
-    assert report.data.sha256 == training.val.info.sha256
+    assert report.results[0].data.sha256 == training.val.info.sha256
     elsewhere = photos(2, "others")  # another data set is used whole
     assert len(labelled_images(context, subject, DataOptions(elsewhere))) == 6
     Image.new("RGB", (40, 40)).save(data / "ant" / "new.png")
@@ -216,6 +216,6 @@ def test_one_command_from_photos_to_the_report() -> None:
     files = api.run(make_config(run_config(data, weights=weights(7), epochs=1)))
     assert all(file.stat().st_size for file in files)
     record = json.loads(Path("run/run.json").read_text())
-    assert record["eval"]["data"]["n"] == 6
-    assert record["eval"]["data"]["division"] == record["calibration"]["division"]
+    assert record["eval"]["results"][0]["data"]["n"] == 6
+    assert record["eval"]["results"][0]["data"]["division"] == record["calibration"]["division"]
     assert record["calibration"]["n"] == 24 and record["trained"]["epochs"] == 1

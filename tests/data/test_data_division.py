@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeFolder
 
 from edgenext.data import ImageSet, divide, load_images
 from edgenext.errors import DataError
 from edgenext.schema import Division, EvalTransform
 
 SIZE = EvalTransform(size=32)
+MakeFolder = Callable[..., Path]
 COUNTS = {"ant": 10, "bee": 5, "cat": 2}
 
 

@@ -89,7 +89,7 @@ def test_a_backend_of_another_system_is_refused_at_once(monkeypatch: pytest.Monk
         resolve(ExportOptions(format="executorch", format_options={"backend": "coreml"}))
 
 
-@pytest.mark.parametrize(("name", "scheme"), product(FORMATS, (FLOAT, *SCHEMES)))
+@pytest.mark.parametrize(("name", "scheme"), [*product(FORMATS, (FLOAT, *SCHEMES))])
 def test_every_format_takes_or_refuses_a_scheme_and_an_input_at_once(
     name: str, scheme: str
 ) -> None:
