@@ -101,9 +101,11 @@ def _with_float_image(model: onnx.ModelProto) -> None:
     from onnx import numpy_helper
 
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    pixels = model.graph.input[0].name
+    pixels = {model.graph.input[0].name}
     for node in model.graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] == pixels:
+        if node.op_type == "Transpose" and node.input[0] in pixels:
+            pixels.add(node.output[0])
+        if node.op_type == "DequantizeLinear" and node.input[0] in pixels:
             scale, zero = (constants[name] for name in node.input[1:])
             if scale != 1 or zero != 0:
                 raise ArtifactError(
@@ -111,7 +113,7 @@ def _with_float_image(model: onnx.ModelProto) -> None:
                 )
             node.CopyFrom(
                 onnx.helper.make_node(
-                    "Cast", [pixels], list(node.output), node.name, to=onnx.TensorProto.FLOAT
+                    "Cast", [node.input[0]], list(node.output), node.name, to=onnx.TensorProto.FLOAT
                 )
             )
 

@@ -22,15 +22,22 @@ WEIGHTS = np.random.default_rng(0).integers(-127, 128, (5, 3, 8, 8)).astype(np.i
 SCALES = np.linspace(1e-5, 3e-5, 5, dtype=np.float32)
 
 
-def quantized(path: Path, scale: float = 1.0) -> Path:
-    """Bytes of an image, dequantized, through a convolution with int8 weights."""
+def quantized(path: Path, scale: float = 1.0, first: bool = True) -> Path:
+    """Bytes of an image, transposed first or dequantized, and a convolution of int8 weights."""
     constants = {
         "one": np.float32(scale), "none": np.uint8(0), "levels": WEIGHTS, "scales": SCALES,
         "zeros": np.zeros(5, np.int8), "axes": np.array([2, 3], np.int64),
     }  # fmt: skip
+    transpose = helper.make_node(
+        "Transpose", *((["image"], ["bytes"]) if first else (["pixels"], ["planes"])),
+        perm=[0, 3, 1, 2],
+    )  # fmt: skip
+    dequantize = helper.make_node(
+        "DequantizeLinear", ["bytes" if first else "image", "one", "none"],
+        ["planes" if first else "pixels"],
+    )  # fmt: skip
     nodes = [
-        helper.make_node("DequantizeLinear", ["image", "one", "none"], ["pixels"]),
-        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+        *((transpose, dequantize) if first else (dequantize, transpose)),
         helper.make_node("DequantizeLinear", ["levels", "scales", "zeros"], ["w"], axis=0),
         helper.make_node("Conv", ["planes", "w"], ["c"], strides=[1, 1], dilations=[1, 1], group=1),
         helper.make_node("Squeeze", ["c", "axes"], ["logits"]),
@@ -56,9 +63,10 @@ def job(graph: Path, **changes: object) -> dict[str, Any]:
     return about | changes
 
 
-def test_a_quantized_graph_takes_an_image(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [True, False])
+def test_a_quantized_graph_takes_an_image(tmp_path: Path, first: bool) -> None:
     """Its pixels are bytes already: nothing dequantizes the image, which is given as floats."""
-    told = job(quantized(tmp_path / "it.onnx"))
+    told = job(quantized(tmp_path / "it.onnx", first=first))
     result = convert(told)
     program = MilProgram(Path(told["out"]))
     assert program.images == {"image": "RGB"}
