@@ -75,7 +75,7 @@ def what_images_show(data: str, n: int, budget: float) -> str:
         budget: points of top-1.
 
     >>> what_images_show("photos", 30, 1.0).split("; ")[1]
-    'about 1,520 images can show less than 1 point'
+    'about 616 images can show less than 1 point'
     """
     flips = EXPECTED_FLIPS / 2 * n
     least, usual = (tango_interval(k, k, n)[1] for k in (0, flips))
