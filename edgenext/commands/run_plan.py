@@ -184,15 +184,11 @@ def _training(config: RunConfig, context: Context) -> Training | None:
     if config.epochs is not None:
         values["epochs"] = config.epochs
     recipe = validated(TrainRecipe, values, "[train]")
-    has_weights = config.train is None and cached_path(config.model).is_file()
-    return prepare_training(
-        config.model,
-        config.data,
-        recipe,
-        config.model_options,
-        starts_from_published=has_weights,
-        context=context,
-    )
+    options = config.model_options
+    if config.train is None and not options.weights and not options.random_weights:
+        published = cached_path(config.model)
+        options = replace(options, weights=published if published.is_file() else None)
+    return prepare_training(config.model, config.data, recipe, options, context=context)
 
 
 def _must_train(config: RunConfig, context: Context) -> bool:

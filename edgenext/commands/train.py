@@ -58,7 +58,6 @@ def prepare_training(
     recipe: TrainRecipe,
     model_options: ModelOptions = MODEL,
     *,
-    starts_from_published: bool = False,
     context: Context | None = None,
 ) -> Training:
     """The network and images of a training run.
@@ -71,7 +70,6 @@ def prepare_training(
         data: images with a train and a val part; a fifth of data without them is held out.
         recipe: everything else that decides the result.
         model_options: where the weights come from.
-        starts_from_published: go on from the model's published weights where none are given.
         context: what was loaded before.
 
     Raises:
@@ -91,7 +89,7 @@ def prepare_training(
             f"{data} has one class, {folders[0]}: there is nothing to tell apart",
             "Put the images of each class into a folder of their own",
         )
-    if model_options.weights is None and not starts_from_published:
+    if model_options.weights is None:
         classes = model_options.num_classes or len(folders)
         model_options = replace(
             model_options, random_weights=True, num_classes=classes, seed=recipe.seed

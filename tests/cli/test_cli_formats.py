@@ -145,10 +145,6 @@ def test_the_cpu_takes_the_default_int8_file_whole(cli: Cli) -> None:
         ("tflite", "w8a8-dynamic"),
         ("openvino", "fp32"),
         ("openvino", "w8a8-static"),
-        ("executorch", "fp32"),
-        ("executorch", "w8a8-static"),
-        ("tensorrt", "fp32"),
-        ("tensorrt", "w8a8-static"),
     ],
 )
 def test_pixels_as_inputs(cli: Cli, name: str, scheme: str) -> None:
