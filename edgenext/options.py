@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from edgenext.errors import unknown_name
-from edgenext.schema import EvalTransform, Exif
+from edgenext.schema import Division, EvalTransform, Exif
 
 DEFAULT_TARGET = "cpu-onnxruntime"
 DEFAULT_SCHEME = "w8a8-static"
@@ -16,6 +16,8 @@ DEFAULT_FORMAT = "onnx"
 """The format of the deployment graph itself."""
 DEFAULT_OPSET = 20
 """The first opset with Gelu; LayerNormalization came with 17."""
+DEFAULT_CALIBRATION = 128
+"""Calibration images, where there are so many."""
 DEFAULT_MAX_DROP = 1.0
 """Points of top-1 that INT8 may cost."""
 ENGINE = "edgenext"
@@ -44,14 +46,18 @@ class ModelOptions:
 class DataOptions:
     """Images to measure on: a folder or zip of class folders, or `digits`.
 
-    `limit` takes a class-stratified subset of so many images, drawn with `seed`. `exif` says
-    whether images are turned as their EXIF orientation says; None: as the network was trained.
+    `limit` takes a class-stratified subset of so many images, drawn with `seed`; with `up_to` all
+    images where there are fewer. `exif` says whether images are turned as their EXIF orientation
+    says; None: as the network was trained. `division` divides data without split folders; None: as
+    it was divided when the network was trained on it, if it was.
     """
 
     data: str | Path
     limit: int | None = None
     seed: int = 0
     exif: Exif | None = None
+    up_to: bool = False
+    division: Division | None = None
 
     @staticmethod
     def of(data: DataOptions | str | Path) -> DataOptions:
@@ -84,7 +90,8 @@ class QuantizeOptions:
     """How a model is quantized: see `edgenext quantize`.
 
     `engine` is this package's own quantizer or a baseline; `n` images of `calib` are calibrated
-    on, drawn with `seed`.
+    on, drawn with `seed`; None: `DEFAULT_CALIBRATION`, or all where there are fewer. `division` is
+    as in `DataOptions`.
     """
 
     scheme: str = DEFAULT_SCHEME
@@ -92,10 +99,11 @@ class QuantizeOptions:
     engine: str = ENGINE
     recipe: Path | None = None
     calib: str | Path = ""
-    n: int = 128
+    n: int | None = None
     seed: int = 0
     exclude: Sequence[str] = ()
     """Content hashes of images that must not be used: those of the evaluation set."""
+    division: Division | None = None
 
 
 @dataclass(frozen=True)

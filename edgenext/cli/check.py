@@ -47,7 +47,7 @@ def check(
 ) -> None:
     """Say without a device whether a vendor takes a file, and where every operator lands.
 
-    Ends with 11 if the compiler does not take it, or leaves a part of it to another unit. With
+    Ends with 11 if the compiler does not take it, or leaves a part of it to another processor. With
     --range no compiler is asked: it ends with 11 if a float16 value or an int32 sum may overflow.
     """
     from edgenext import api
@@ -67,7 +67,7 @@ def check(
     with console.busy("asking the compiler"):
         report = api.check(artifact, target, **options)
     console.print_json(report.model_dump(mode="json")) if json else show(report)
-    if not report.accepted or report.delegated is False:
+    if not report.passed:
         raise typer.Exit(RefusedError.exit_code)
 
 
@@ -75,7 +75,7 @@ def show(report: CheckReport) -> None:
     """Where operators land, what does not and why, estimates and notes."""
     verdict = "accepted" if report.accepted else "NOT accepted"
     if report.accepted and report.delegated is not None:
-        verdict += f", all of it on {report.unit}" if report.delegated else ", not whole"
+        verdict += f", {_placed(report)}"
     line(f"{report.artifact} for {report.target}: {verdict}")
     by = f"{report.compiler} {report.version} ({report.evidence}), {report.seconds:.1f} s"
     line(by if report.partitions is None else f"{by}, partitions: {report.partitions}")
@@ -94,6 +94,17 @@ def show(report: CheckReport) -> None:
         line(f"compiled: {report.compiled}")
     for note in report.notes:
         line(f"note: {note}")
+
+
+def _placed(report: CheckReport) -> str:
+    """Where a file that is accepted runs."""
+    if report.delegated:
+        return f"all of it on {report.unit}"
+    if report.beside:
+        n = report.others
+        operators = "1 operator" if n == 1 else f"{n} operators"
+        return f"all of it on the CPU: {report.unit} runs all but {operators}"
+    return "not whole"
 
 
 def show_ranges(report: RangeReport) -> None:

@@ -152,7 +152,7 @@ def show_gate(report: GateReport) -> None:
 def announce(stage: str, needed: bool) -> None:
     """A stage of a run begins, or needs not be done again."""
     if not _quiet:
-        err.print(f"{stage}{'' if needed else ': unchanged'}")
+        err.print(f"{stage}{'' if needed else ': unchanged'}", markup=False, soft_wrap=True)
 
 
 def note(text: str) -> None:

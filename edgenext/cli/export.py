@@ -57,7 +57,7 @@ def export(
         ),
     ] = FLOAT,
     calib: Calib = "",
-    n: CalibCount = 128,
+    n: CalibCount = None,
     opset: Annotated[int | None, typer.Option(help="ONNX opset, 13 to 23.")] = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,

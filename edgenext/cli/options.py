@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from edgenext.errors import UsageError
-from edgenext.options import CiOptions, ModelOptions
+from edgenext.options import DEFAULT_CALIBRATION, CiOptions, ModelOptions
 from edgenext.targets.target import TARGETS
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,12 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Data = Annotated[str, typer.Option(help="Folder or zip of class folders, or `digits`.")]
 Calib = Annotated[str, typer.Option(help="Calibration images: folder, zip or `digits`.")]
-CalibCount = Annotated[int, typer.Option("-n", help="Calibration images.")]
+CalibCount = Annotated[
+    int | None,
+    typer.Option(
+        "-n", help=f"Calibration images; default {DEFAULT_CALIBRATION}, or all there are."
+    ),
+]
 Recipe = Annotated[Path | None, typer.Option(help="A recipe file of your own.")]
 Limit = Annotated[int | None, typer.Option(help="Use a stratified subset of N images.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]

@@ -56,7 +56,7 @@ def quantize(
         typer.Argument(metavar="MODEL|ARTIFACT", help="Default: what the weights fit."),
     ] = None,
     calib: Calib = "",
-    n: CalibCount = 128,
+    n: CalibCount = None,
     seed: Seed = 0,
     scheme: Annotated[
         str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,6 +39,13 @@ def run(
     model_options: ModelOptions,
     ci_options: CiOptions,
     limit: Limit = None,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", help="Calibration images; default 128, or all there are."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Train first, for so many passes over the images.")
+    ] = None,
     keep_logits: Annotated[
         bool, typer.Option("--keep-logits", help="Also keep all logits, in float16.")
     ] = False,
@@ -52,13 +59,21 @@ def run(
 ) -> None:
     """Do it all: checkpoint to report. Resumes if stopped.
 
-    Export, quantize, evaluate, benchmark and report.
+    Export, quantize, evaluate, benchmark and report. Without weights, or where theirs are other
+    classes than the data's, it trains first. Data without train/ and val/ is divided.
     """
     from edgenext import api
 
     gate = api.read_gate("run", ci_options)
-    chosen = {"data": data, "calib": calib, "limit": limit, "max_drop": max_drop, "out": out}
-    chosen |= {"keep_logits": keep_logits or None}
+    chosen: dict[str, Any] = {
+        "data": data,
+        "calib": calib,
+        "limit": limit,
+        "max_drop": max_drop,
+        "out": out,
+    }
+    chosen |= {"keep_logits": keep_logits or None, "epochs": epochs}
+    chosen |= {"quantize": None if n is None else {"n": n}}
     overrides = {k: v for k, v in chosen.items() if v is not None} | changed(model_options)
     if Path(subject).suffix:
         config = api.read_config(Path(subject), overrides)

@@ -9,7 +9,7 @@ import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
-from edgenext.cli.options import Calib, CalibCount, Json, Recipe, Seed, Target, takes_model
+from edgenext.cli.options import Calib, Json, Recipe, Seed, Target, takes_model
 from edgenext.options import DEFAULT_SCHEME, DEFAULT_TARGET, ENGINE, ModelOptions, QuantizeOptions
 from edgenext.schema import (
     SensitivityReport,
@@ -30,7 +30,7 @@ def sensitivity(
         str | None,
         typer.Option(help="Labelled images to judge on; default: others of the calibration data."),
     ] = None,
-    n: CalibCount = 64,
+    n: Annotated[int, typer.Option("-n", help="Calibration images.")] = 64,
     limit: Annotated[int, typer.Option(help="Images to judge on.")] = 64,
     site: Annotated[str, typer.Option(help="A site, or a pattern: `stages.2.*`.")] = "*",
     scheme: Annotated[str, typer.Option(help="A static scheme.")] = DEFAULT_SCHEME,

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 @takes_model
 def train(
     *,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="An architecture.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="An architecture; default: the one that the weights fit."
+        ),
+    ] = None,
     data: Data,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
@@ -43,7 +48,8 @@ def train(
 ) -> None:
     """Train a model, or go on from weights.
 
-    AdamW, cosine schedule, averaged weights, a checkpoint every epoch.
+    Data without train/ and val/ is divided: a fifth of each class is held out. Weights of other
+    classes get a new head. AdamW, cosine schedule, averaged weights, a checkpoint every epoch.
     """
     from edgenext import api
     from edgenext.schema.validation import validated
@@ -57,6 +63,7 @@ def train(
     recipe = validated(TrainRecipe, changed, "the recipe")
     with console.working() as context:
         training = api.prepare_training(model, data, recipe, model_options, context=context)
+        console.announce(training.summary, True)
         result = api.train(training, out, resume=resume, context=context)
     show_training(result)
 

@@ -22,7 +22,8 @@ class QuantizeStage(Record):
 
     scheme: str = "w8a8-static"
     target: str = "cpu-onnxruntime"
-    n: int = Field(128, ge=1)
+    n: int | None = Field(None, ge=1)
+    """Calibration images; None: 128, or all there are."""
     seed: int = Field(0, ge=0)
     recipe: Path | None = None
 
@@ -74,7 +75,10 @@ class RunConfig(Record):
     )
     """Other quantizers to compare with, side by side."""
     train: dict[str, Any] | None = None
-    """Retrain first, with these fields of `TrainRecipe`; None uses the weights as they are."""
+    """Train first, with these fields of `TrainRecipe`. None: only if there are no weights, or none
+    for the classes of the data."""
+    epochs: int | None = Field(None, ge=1)
+    """Train first, for so many epochs."""
     stress: StressStage | None = None
     """Quantize an exactly rescaled twin too, with every engine."""
     bench: BenchStage = BenchStage()
@@ -110,7 +114,16 @@ def read_config(path: Path, overrides: dict[str, Any]) -> RunConfig:
     >>> read_config(Path("run.toml"), {"limit": 60}).limit
     60
     """
-    return make_config(read_toml(path) | overrides, str(path))
+    return make_config(_merged(read_toml(path), overrides), str(path))
+
+
+def _merged(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """The values with the overrides; those of a table of values override its entries only."""
+    result = values | overrides
+    for key, value in overrides.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            result[key] = values[key] | value
+    return result
 
 
 def make_config(values: dict[str, Any], source: str = "the configuration") -> RunConfig:

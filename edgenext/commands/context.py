@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from edgenext.commands.subject import Subject, load, open_subject
-from edgenext.data import ImageSet, count_classes, digits, load_images
+from edgenext.data import (
+    ImageSet,
+    class_folders,
+    count_classes,
+    digits,
+    divide,
+    load_images,
+)
 from edgenext.data.loading import open_indexed
 from edgenext.data.sources import IndexedSource, UnreadableError
+from edgenext.data.unread import side_of
 from edgenext.options import DEFAULT_OPSET, DataOptions, ModelOptions
-from edgenext.schema import EvalTransform
+from edgenext.schema import Division, EvalTransform
 from edgenext.system.progress import Progress, quiet
 
 if TYPE_CHECKING:
@@ -24,6 +33,8 @@ if TYPE_CHECKING:
     from edgenext.models.checkpoint import Checkpoint
 
 Role = Literal["train", "val"]
+
+_log = logging.getLogger(__name__)
 
 
 class Context:
@@ -40,6 +51,7 @@ class Context:
         self._checkpoints: dict[tuple[str | None, ModelOptions], Checkpoint] = {}
         self._sources: dict[tuple[str, str], IndexedSource] = {}
         self._images: dict[Hashable, ImageSet] = {}
+        self._notes: set[str] = set()
         self._graphs: dict[Hashable, Graph] = {}
 
     def checkpoint(self, model: str | None, options: ModelOptions) -> Checkpoint:
@@ -77,16 +89,33 @@ class Context:
                 num_classes=num_classes,
                 labels=labels,
                 limit=data.limit,
+                up_to=data.up_to,
                 seed=data.seed,
+                division=data.division,
                 exclude=exclude,
                 source=self._source(data.data, role),
                 progress=self.progress,
             )
+            self.note(side_of(self._images[key].info))
         return self._images[key]
+
+    def note(self, text: str) -> None:
+        """Say something of the data; the same is said once."""
+        if text and text not in self._notes:
+            self._notes.add(text)
+            _log.warning("%s", text)
 
     def count_classes(self, data: str | Path, role: Role) -> int:
         """How many classes a data set has."""
         return count_classes(data, role, self._source(data, role))
+
+    def class_folders(self, data: str | Path, role: Role) -> tuple[str, ...]:
+        """The names of a data set's class folders."""
+        return class_folders(data, role, self._source(data, role))
+
+    def division(self, data: str | Path, seed: int, share: float) -> Division | None:
+        """How to divide data without split folders; None for data that has them."""
+        return divide(data, seed, share, self._source(data, "val"))
 
     def content_hashes(self, data: str | Path, role: Role) -> set[str]:
         """The content hash of every image of a data set that can be read."""

@@ -18,7 +18,7 @@ from edgenext.formats.artifact import Artifact
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import ENGINE, BenchOptions
 from edgenext.quantize.recipe import Recipe
-from edgenext.schema import Environment, EvalTransform, Manifest, Record, SubsetInfo
+from edgenext.schema import Division, Environment, EvalTransform, Manifest, Record, SubsetInfo
 from edgenext.schema.key import Inputs
 from edgenext.system.versions import TRAINING, all_versions, versions, versions_of
 from edgenext.train import TrainRecipe
@@ -38,6 +38,8 @@ class NetworkFacts(Record):
     sha256: str
     source: str
     published: bool
+    class_names: tuple[str, ...] | None
+    division: Division | None
 
     @staticmethod
     def of(checkpoint: Checkpoint) -> NetworkFacts:

@@ -63,7 +63,7 @@ def predict(
         raise DataError(f"{first.image} cannot be used: {first.reason}{more}")
     session = network.session(target=target)
     values = np.concatenate(list(logits(session, np.stack(list(pixels.values())))))
-    _, labels = network.classes
+    names = network.shown_names
     return PredictReport(
         artifact=network.name,
         sha256=network.sha256,
@@ -71,7 +71,7 @@ def predict(
         runtime=session.runtime,
         evidence=session.evidence,
         images=tuple(
-            ImagePrediction(image=name, classes=_best(row, labels, top))
+            ImagePrediction(image=name, classes=_best(row, names, top))
             for name, row in zip(pixels, values, strict=True)
         ),
         unread=tuple(unread),
@@ -105,14 +105,14 @@ def _files(paths: Sequence[str | Path]) -> Iterator[Path]:
         yield from inside
 
 
-def _best(row: Logits, labels: Sequence[str] | None, top: int) -> tuple[ClassScore, ...]:
+def _best(row: Logits, names: Sequence[str] | None, top: int) -> tuple[ClassScore, ...]:
     """The most probable classes of K logits; of equal ones the first."""
     shifted = np.exp(row.astype(np.float64) - row.max())
     probabilities = shifted / shifted.sum()
     return tuple(
         ClassScore(
             index=int(index),
-            name=labels[index] if labels else "",
+            name=names[index] if names else "",
             probability=float(probabilities[index]),
         )
         for index in np.argsort(-row, kind="stable")[:top]

@@ -163,7 +163,13 @@ def source_checkpoint(
             f"sha256 {sha256[:24]}…",
             "Give those weights with --weights",
         )
-    return replace(checkpoint, eval=m.eval, labels=m.labels)
+    return replace(
+        checkpoint,
+        eval=m.eval,
+        labels=m.labels,
+        class_names=m.class_names,
+        division=m.division,
+    )
 
 
 def _model_options(
@@ -212,7 +218,7 @@ def calibrated_on(manifest: Manifest, calib: str | Path, context: Context) -> Im
     recorded = manifest.calibration
     assert recorded is not None  # noqa: S101 - the caller has looked
     subject, subset = _described(manifest), recorded.subset
-    drawn = QuantizeOptions(calib=calib, n=subset.n, seed=subset.seed)
+    drawn = QuantizeOptions(calib=calib, n=subset.n, seed=subset.seed, division=subset.division)
     try:  # cheap: only as many images are read as were drawn
         images = calibration_images(context, subject, drawn)
     except DataError:

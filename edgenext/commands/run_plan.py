@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,15 +11,18 @@ from pathlib import Path
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
 from edgenext.commands.folder import WorkOwner, work_folder
-from edgenext.commands.images import labelled_images
+from edgenext.commands.images import labelled_images, recorded_division
 from edgenext.commands.inputs import TrainInputs
 from edgenext.commands.quantize import QuantizeSettings, resolve_quantization, settings_images
+from edgenext.commands.search_choice import what_images_show
 from edgenext.commands.stages import Announce, Stages, key
 from edgenext.commands.subject import Subject
-from edgenext.commands.train import Training, prepare_training, train
+from edgenext.commands.train import Training, knows_classes, prepare_training, train
 from edgenext.data import ImageSet
 from edgenext.errors import unknown_name
 from edgenext.export.settings import ExportSettings
+from edgenext.models import zoo
+from edgenext.models.cache import cached_path
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import (
     ENGINE,
@@ -34,6 +38,11 @@ from edgenext.system.environments import python_for
 from edgenext.system.parsing import read_json
 from edgenext.targets.target import require_target
 from edgenext.train import TrainRecipe
+
+EVALUATED = 0.5
+"""The share of a data set without split folders that is evaluated on, where none is trained on."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,8 @@ class RunPlan:
     evaluation: ImageSet
     settings: Mapping[str, QuantizeSettings]
     trained: dict[str, float] | None
-
-    @property
-    def data(self) -> DataOptions:
-        """The images to evaluate on."""
-        return DataOptions(self.config.data, self.config.limit)
+    data: DataOptions
+    """The images to evaluate on."""
 
     @property
     def subject(self) -> Subject:
@@ -85,8 +91,13 @@ def planned_run(config: RunConfig, context: Context, announce: Announce) -> Iter
         stages = Stages(config.out, announce)
         options, trained = config.model_options, None
         if training:
+            _say_what_images_show(config, len(training.val), announce)
+            announce(training.summary, True)
             options, trained = _train(training, config.out, context, stages)
-        yield _load(config, context, stages, settings, options, trained)
+        plan = _load(config, context, stages, settings, options, trained)
+        if not training:
+            _say_what_images_show(config, len(plan.evaluation), announce)
+        yield plan
 
 
 def _load(
@@ -100,9 +111,15 @@ def _load(
     """The plan, with its network and images loaded."""
     checkpoint = context.checkpoint(config.model, options)
     subject = Subject(checkpoint=checkpoint)
-    evaluation = labelled_images(context, subject, DataOptions(config.data, config.limit))
+    division = None
+    if _divides(config, settings) and recorded_division(subject, config.data) is None:
+        division = context.division(config.data, config.quantize.seed, EVALUATED)
+    data = DataOptions(config.data, config.limit, division=division)
+    evaluation = labelled_images(context, subject, data)
     settings = {
-        engine: replace(one, options=replace(one.options, exclude=evaluation.hashes))
+        engine: replace(
+            one, options=replace(one.options, exclude=evaluation.hashes, division=division)
+        )
         for engine, one in settings.items()
     }
     for one in settings.values():
@@ -116,7 +133,18 @@ def _load(
         evaluation,
         settings,
         trained,
+        data,
     )
+
+
+def _divides(config: RunConfig, settings: Mapping[str, QuantizeSettings]) -> bool:
+    """Whether the data is both calibrated and evaluated on."""
+    calibrated = any(one.export.calibrated for one in settings.values())
+    return calibrated and config.calib in (None, config.data)
+
+
+def _say_what_images_show(config: RunConfig, n: int, announce: Announce) -> None:
+    announce(what_images_show(config.data, min(n, config.limit or n), config.max_drop), True)
 
 
 def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
@@ -150,12 +178,42 @@ def _require_converter(settings: ExportSettings) -> None:
 
 def _training(config: RunConfig, context: Context) -> Training | None:
     """What the run trains first; None if it uses weights as they are."""
-    if config.train is None:
+    if config.train is None and config.epochs is None and not _must_train(config, context):
         return None
-    recipe = validated(TrainRecipe, config.train, "[train]")
-    return prepare_training(
-        config.model, config.data, recipe, config.model_options, context=context
-    )
+    values = dict(config.train or {})
+    if config.epochs is not None:
+        values["epochs"] = config.epochs
+    recipe = validated(TrainRecipe, values, "[train]")
+    options = config.model_options
+    if config.train is None and not options.weights and not options.random_weights:
+        published = cached_path(config.model)
+        options = replace(options, weights=published if published.is_file() else None)
+    return prepare_training(config.model, config.data, recipe, options, context=context)
+
+
+def _must_train(config: RunConfig, context: Context) -> bool:
+    """Whether there are no weights for the classes of the data.
+
+    Published weights that are not here do not count as missing where the data has their classes:
+    they are to be fetched. Weights that know some of the classes are used as they are.
+    """
+    options = config.model_options
+    if options.random_weights or options.reset_head:
+        return False
+    folders = context.class_folders(config.data, "val")
+    if options.weights is None and not cached_path(config.model).is_file():
+        if set(folders) <= set(zoo.imagenet_wnids()):
+            return False
+        _log.warning(
+            "the weights of %s are not here, so it is trained from scratch; from weights, after "
+            "`edgenext fetch %s` or with --weights, it learns far more of few images",
+            config.model, config.model,
+        )  # fmt: skip
+        return True
+    checkpoint = context.checkpoint(config.model, options)
+    if checkpoint.labels is None:
+        return not knows_classes(checkpoint, folders)
+    return not any(knows_classes(checkpoint, [folder]) for folder in folders)
 
 
 def _train(

@@ -66,6 +66,31 @@ def shortage(choosing: int, reporting: int, budget: float) -> str:
     )
 
 
+def what_images_show(data: str, n: int, budget: float) -> str:
+    """What a number of evaluation images can show of a drop, in a sentence.
+
+    Args:
+        data: what the images are called.
+        n: how many there are.
+        budget: points of top-1.
+
+    >>> what_images_show("photos", 30, 1.0).split("; ")[1]
+    'about 616 images can show less than 1 point'
+    """
+    flips = EXPECTED_FLIPS / 2 * n
+    least, usual = (tango_interval(k, k, n)[1] for k in (0, flips))
+    share = f"{100 * EXPECTED_FLIPS / 2:g} %"
+    text = (
+        f"{data}: {n:,} images to evaluate on can show that top-1 drops by less than {least:.2f} "
+        f"points if no answer changes, and by less than {usual:.2f} with {share} lost and gained"
+    )
+    enough = images_without_drop(EXPECTED_FLIPS, budget)
+    if enough is None or n >= enough:
+        return text
+    points = "1 point" if budget == 1 else f"{budget:g} points"
+    return f"{text}; about {enough:,} images can show less than {points}"
+
+
 def _cost(candidate: Candidate, objective: str) -> float:
     return candidate.p50_ms if objective == "latency" else float(candidate.size_bytes)
 

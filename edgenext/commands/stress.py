@@ -58,6 +58,7 @@ def stress(
         "num_classes": checkpoint.num_classes,
         "eval": checkpoint.eval.model_dump(mode="json"),
         "labels": checkpoint.labels,
+        "class_names": checkpoint.class_names,
         "stressed": {"from": checkpoint.sha256, "seed": seed, "strength": strength},
     }
     state = {k: v.contiguous() for k, v in twin.state_dict().items()}

@@ -12,7 +12,7 @@ from edgenext.formats.artifact import Artifact, is_artifact, open_artifact
 from edgenext.formats.isolated_session import open_isolated
 from edgenext.formats.session import Session
 from edgenext.options import ModelOptions, with_exif
-from edgenext.schema import Calibration, EvalTransform, Exif
+from edgenext.schema import Calibration, Division, EvalTransform, Exif
 from edgenext.system.reading import similar_files
 
 if TYPE_CHECKING:
@@ -51,6 +51,23 @@ class Subject:
         """Class count and labels."""
         about = self.artifact.manifest if self.artifact else self._network
         return about.num_classes, about.labels
+
+    @property
+    def shown_names(self) -> tuple[str, ...] | None:
+        """What people call the classes; their labels where there are no other names."""
+        if self.artifact:
+            return self.artifact.manifest.shown_names
+        return self._network.class_names or self._network.labels
+
+    @property
+    def division(self) -> Division | None:
+        """How its training's or calibration's data was divided, if that had no split folders."""
+        if self.artifact is None:
+            return self._network.division
+        manifest = self.artifact.manifest
+        if manifest.division or manifest.calibration is None:
+            return manifest.division
+        return manifest.calibration.subset.division
 
     @property
     def calibration(self) -> Calibration | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,14 +14,21 @@ import numpy as np
 from edgenext.data import digits, kinds
 from edgenext.data.cache import DecodedImages, cached_images
 from edgenext.data.classes import class_ids, class_index
+from edgenext.data.division import content_digest, part_of
 from edgenext.data.images import ImageSet, subset_digest
 from edgenext.data.pool import Item, decode_all, default_workers
-from edgenext.data.sources import IndexedSource, UnreadableError, find_layout, open_source
+from edgenext.data.sources import (
+    IndexedSource,
+    Layout,
+    UnreadableError,
+    find_layout,
+    open_source,
+)
 from edgenext.data.subset import check_limit, stratified, too_few
 from edgenext.data.unread import no_images, notes, unread_files
 from edgenext.errors import DataError, UsageError
 from edgenext.models.labels import class_key
-from edgenext.schema import EvalTransform, SubsetInfo
+from edgenext.schema import Division, EvalTransform, SubsetInfo
 from edgenext.system.files import cache_folder
 from edgenext.system.names import data_name
 from edgenext.system.progress import Progress, quiet
@@ -42,7 +50,9 @@ def load_images(
     num_classes: int,
     labels: Sequence[str] | None = None,
     limit: int | None = None,
+    up_to: bool = False,
     seed: int = 0,
+    division: Division | None = None,
     exclude: Collection[str] = (),
     cache_dir: Path | None = None,
     workers: int | None = None,
@@ -61,7 +71,9 @@ def load_images(
         num_classes: outputs of the model's head.
         labels: the model's class ids; the folders may be only some of them.
         limit: the number of images to pick, as evenly over the classes as possible.
+        up_to: where there are fewer images than `limit`, all of them are taken.
         seed: seed of the pick.
+        division: of a data set without split folders: only the images of `role` are used.
         exclude: content hashes of images that must not be picked.
         cache_dir: folder for decoded images; default $EDGENEXT_CACHE or ~/.cache/edgenext.
         workers: processes that decode; default one per processor, at most 4.
@@ -70,7 +82,8 @@ def load_images(
 
     Raises:
         UsageError: a limit or number of workers below 1, or an invalid transform.
-        DataError: no images, classes the model does not have, or fewer images than requested.
+        DataError: no images, classes the model does not have, fewer images than requested, or other
+            images than those that were divided.
         OutputError: the cache cannot be written.
     """
     check_limit(limit)
@@ -79,8 +92,10 @@ def load_images(
         raise UsageError(f"the number of workers must be at least 1, not {workers}")
     source = source or open_indexed(data, role)
     dataset = _Dataset(data, transform, role, num_classes, labels, source)
+    if division is not None and not dataset.embedded:
+        dataset.divide(division, role)
     decoder = _Decoder(cache_dir, workers or default_workers(), progress)
-    items, images, excluded = dataset.load(limit, seed, frozenset(exclude), decoder)
+    items, images, excluded = dataset.load(limit, up_to, seed, frozenset(exclude), decoder)
     if not items:
         raise DataError(
             f"no usable image in {data}: {len(dataset.broken)} broken, {excluded} excluded"
@@ -99,6 +114,7 @@ def load_images(
         kinds=kinds.counts(images.kinds),
         unread=dataset.unread,
         empty_classes=dataset.empty,
+        division=dataset.division,
     )
     _warn(info)
     names = tuple(readable(item.path) for item in items)
@@ -128,8 +144,62 @@ def count_classes(
     """
     if str(data) == digits.NAME:
         return digits.NUM_CLASSES
+    return len(class_folders(data, role, source))
+
+
+def class_folders(
+    data: str | Path, role: Literal["train", "val"], source: IndexedSource | None = None
+) -> tuple[str, ...]:
+    """The names of a data set's class folders, sorted, empty ones included.
+
+    Raises:
+        DataError: the data does not exist, or has no class folders.
+    """
     source = source or open_indexed(data, role)
-    return len(source.folders(find_layout(source, Path(data), role, frozenset()).path))
+    root = "" if str(data) == digits.NAME else _layout(source, data, role).path
+    return tuple(sorted(map(readable, source.folders(root))))
+
+
+def divide(
+    data: str | Path, seed: int, share: float, source: IndexedSource | None = None
+) -> Division | None:
+    """Divide a data set without split folders by the content of its images; all of them are read.
+
+    Args:
+        data: as for `load_images`.
+        seed: another seed gives another division.
+        share: of the images of each class that are for evaluation, above 0 and below 1.
+        source: the data if it is already open.
+
+    Returns:
+        None for the embedded digits and for data with folders for both roles, such as ``train/``
+        and ``val/``.
+
+    Raises:
+        DataError: the data does not exist, has no class folders, or fewer than two different
+            images.
+    """
+    if str(data) == digits.NAME:
+        return None
+    source = source or open_indexed(data, "val")
+    root = _layout(source, data, "val").path
+    if root != _layout(source, data, "train").path:
+        return None
+    hashes = set()
+    for path in source.images(root):
+        with contextlib.suppress(UnreadableError):
+            hashes.add(source.content_hash(path))
+    if len(hashes) < 2:
+        raise DataError(
+            f"{data} has {'one image' if hashes else 'no images'}, which cannot be divided into "
+            "images to train and to evaluate on"
+        )
+    name = readable(data_name(data))
+    return Division(data=name, seed=seed, share=share, sha256=content_digest(hashes))
+
+
+def _layout(source: IndexedSource, data: str | Path, role: str) -> Layout:
+    return find_layout(source, Path(data), role, frozenset())
 
 
 @dataclass(frozen=True)
@@ -187,7 +257,7 @@ class _Dataset:
         if not self.embedded:
             layout = find_layout(self.source, self.data, role, frozenset(labels or ()))
             root, split = layout.path, layout.split
-        self.split = split
+        self.split, self._root = split, root
         self.by_class = self._list(root)
         self.unread = unread_files(self.source, root)
         self.empty = tuple(readable(name) for name, images in self.by_class.items() if not images)
@@ -204,6 +274,26 @@ class _Dataset:
         """Index of the class, by path."""
         self.broken: dict[str, str] = {}
         """Reason why an image cannot be used, by path."""
+        self.division: Division | None = None
+
+    def divide(self, division: Division, role: str) -> None:
+        """Keep the images of one side of a division.
+
+        Raises:
+            DataError: other images than those that were divided, or none on this side.
+        """
+        digests = {path: self._content_hash(path) for path in self.source.images(self._root)}
+        hashes = {path: digest for path, digest in digests.items() if digest is not None}
+        self.by_class = part_of(self.by_class, hashes, division, role)
+        kept = {path for paths in self.by_class.values() for path in paths}
+        if not kept:
+            raise DataError(
+                f"no class of {self.data} has two different images, one to train and one to "
+                "evaluate on"
+            )
+        self.label = {path: label for path, label in self.label.items() if path in kept}
+        self.broken = {}
+        self.split, self.division = role, division
 
     def _list(self, root: str) -> dict[str, list[str]]:
         """Image paths by class folder."""
@@ -221,7 +311,12 @@ class _Dataset:
         return by_class
 
     def load(
-        self, limit: int | None, seed: int, exclude: frozenset[str], decoder: _Decoder
+        self,
+        limit: int | None,
+        up_to: bool,
+        seed: int,
+        exclude: frozenset[str],
+        decoder: _Decoder,
     ) -> tuple[list[Item], DecodedImages, int]:
         """Pick and decode images.
 
@@ -229,16 +324,18 @@ class _Dataset:
             The usable images in the order of labels and names, decoded, and how many images were
             excluded.
         """
-        items, excluded = self.pick(limit, seed, exclude)
+        items, excluded = self.pick(limit, up_to, seed, exclude)
         images = self.decode(items, decoder)
         while limit is not None and images.broken:
             # Pick again, now without the broken images: others of their class replace them.
-            items, excluded = self.pick(limit, seed, exclude)
+            items, excluded = self.pick(limit, up_to, seed, exclude)
             images = self.decode(items, decoder)
         usable = [item for i, item in enumerate(items) if i not in images.broken]
         return usable, images, excluded
 
-    def pick(self, limit: int | None, seed: int, exclude: frozenset[str]) -> tuple[list[Item], int]:
+    def pick(
+        self, limit: int | None, up_to: bool, seed: int, exclude: frozenset[str]
+    ) -> tuple[list[Item], int]:
         """The images to decode, in the order of labels and names, and how many were excluded.
 
         Only picked images are read, so that a subset of a large data set costs little.
@@ -261,7 +358,7 @@ class _Dataset:
             picked = [path for path in self.label if accept(path)]
         else:
             picked = stratified(list(self.by_class.values()), limit, seed, accept)
-            if len(picked) < limit:
+            if len(picked) < limit and not up_to:
                 raise too_few(str(self.data), limit, len(picked), excluded)
         picked.sort(key=lambda path: (self.label[path], path))
         return [Item(path, hashes[path]) for path in picked], excluded
@@ -299,7 +396,7 @@ class _Dataset:
 
 def _warn(info: SubsetInfo) -> None:
     """Tell what of a data set is not read, and which images are converted."""
-    for line in notes(info):
+    for line in notes(info.model_copy(update={"division": None})):  # said by who divides
         _log.warning("%s", line)
 
 

@@ -22,7 +22,12 @@ from edgenext.system.reading import (
 )
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
-SPLITS = ("train", "val")
+SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "validation", "valid", "test"),
+}
+"""Role of images → what folders of them are called, in upper or lower case; the first is taken."""
+SPLIT_NAMES = tuple(name for names in SPLITS.values() for name in names)
 MAX_FILE_BYTES = 1 << 28
 """Larger files are not read, and larger members of a zip are not inflated."""
 
@@ -242,22 +247,25 @@ class Layout:
 def find_layout(source: Source, data: Path, role: str, known: frozenset[str]) -> Layout:
     """Find the class folders of `role` in the source at `data`.
 
-    ``train/`` and ``val/`` are splits if they contain folders; the one of `role` is used, or the
-    only one that exists. A single folder around all others is entered, unless it is one of the
-    `known` class ids.
+    ``train/`` and ``val/``, or what else `SPLITS` has, are splits if they contain folders; the one
+    of `role` is used, or the only one that exists. A single folder around all others is entered,
+    unless it is one of the `known` class ids.
 
     Raises:
         DataError: there are no class folders, or there is a split but not that of `role`.
     """
     path = ""
-    split = data.stem if data.stem in SPLITS else None
+    split = data.stem if data.stem.lower() in SPLIT_NAMES else None
     for _ in range(3):  # at most a wrapping folder and a split
         folders = source.folders(path)
-        splits = [
-            f for f in SPLITS if f in folders and f not in known and source.folders(_join(path, f))
-        ]
-        if role in splits or len(splits) == len(folders) == 1:
-            split = role if role in splits else splits[0]
+        splits = {
+            f.lower(): f
+            for f in folders
+            if f.lower() in SPLIT_NAMES and f not in known and source.folders(_join(path, f))
+        }
+        own = [splits[name] for name in SPLITS[role] if name in splits]
+        if own or len(splits) == len(folders) == 1:
+            split = own[0] if own else next(iter(splits.values()))
             return Layout(_join(path, split), split)
         single = len(folders) == 1 and folders[0] not in known
         if not single or not source.folders(_join(path, folders[0])):
@@ -269,7 +277,11 @@ def find_layout(source: Source, data: Path, role: str, known: frozenset[str]) ->
             "Put the images into one folder per class: <class>/… or val/<class>/…",
         )
     if splits:
-        raise DataError(f"{data} has {splits[0]}/ but no {role}/ folder")
+        others = " or ".join(f"{name}/" for name in SPLITS[role][1:])
+        raise DataError(
+            f"{data} has {next(iter(splits.values()))}/ but no {role}/ folder",
+            f"Such a folder may also be called {others}",
+        )
     return Layout(path, split)
 
 

@@ -61,4 +61,7 @@ def check_limit(limit: int | None) -> None:
 def too_few(data: str, limit: int, available: int, excluded: int) -> DataError:
     """The error for a limit above the number of available images."""
     excluding = f" besides {excluded} excluded ones" if excluded else ""
-    return DataError(f"{limit} images were requested, {data} has only {available}{excluding}")
+    remedy = f"Ask for {available} at most" if available else "Add images"
+    return DataError(
+        f"{limit} images were requested, {data} has only {available}{excluding}", remedy
+    )

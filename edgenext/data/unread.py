@@ -45,8 +45,10 @@ def no_images(data: str, unread: Sequence[UnreadFiles]) -> DataError:
 
 
 def notes(info: SubsetInfo) -> list[str]:
-    """What to know of a set: files that are not read, classes without images, unusual kinds."""
+    """What to know of a set: its side of a division, what is not read, unusual kinds of images."""
     lines = []
+    if info.division:
+        lines.append(side_of(info))
     if info.unread:
         n = sum(files.n for files in info.unread)
         verb = "file in its class folders is" if n == 1 else "files in its class folders are"
@@ -62,6 +64,19 @@ def notes(info: SubsetInfo) -> list[str]:
         unusual = kinds.description(info.kinds, info.exif)
         lines.append(f"{info.data}: among {images}: {unusual}")
     return lines
+
+
+def side_of(info: SubsetInfo) -> str:
+    """Which side of its division a set is."""
+    if info.division is None:
+        return ""
+    held = info.split == "val"
+    share = 100 * (info.division.share if held else 1 - info.division.share)
+    side = "held out from training and calibration" if held else "to train and calibrate on"
+    return (
+        f"{info.data} has no train/ and val/ folders: its {info.n_total} images here are the "
+        f"{share:g} % of each class that are {side} (seed {info.division.seed})"
+    )
 
 
 def _listed(unread: Sequence[UnreadFiles]) -> str:

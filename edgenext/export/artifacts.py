@@ -35,7 +35,14 @@ from edgenext.graph.load import read_model
 from edgenext.graph.tensors import site_tensors
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET
-from edgenext.schema import BuildOptions, Calibration, Conversion, EvalTransform, TensorSpec
+from edgenext.schema import (
+    BuildOptions,
+    Calibration,
+    Conversion,
+    Division,
+    EvalTransform,
+    TensorSpec,
+)
 from edgenext.targets.scheme import FLOAT
 
 if TYPE_CHECKING:
@@ -57,6 +64,8 @@ class Graph:
     form: str
     target: str
     source: dict[str, str]
+    class_names: tuple[str, ...] | None = None
+    division: Division | None = None
     checkpoint: Checkpoint | None = None
     """Its network; None if the graph was read from a file."""
 
@@ -100,6 +109,8 @@ def graph_of(checkpoint: Checkpoint, settings: ExportSettings) -> Graph:
         settings.form,
         settings.target,
         {"weights": Path(checkpoint.source).name, "sha256": checkpoint.sha256},
+        checkpoint.class_names,
+        checkpoint.division,
         checkpoint,
     )
 
@@ -113,7 +124,18 @@ def read_graph(artifact: Artifact) -> Graph:
     m = artifact.manifest
     source = {"artifact": artifact.path.name, "sha256": m.sha256}
     model = read_model(artifact.path)
-    return Graph(model, m.arch, m.num_classes, m.labels, m.eval, m.form, m.target, source)
+    return Graph(
+        model,
+        m.arch,
+        m.num_classes,
+        m.labels,
+        m.eval,
+        m.form,
+        m.target,
+        source,
+        m.class_names,
+        m.division,
+    )
 
 
 def network_reference(graph: Graph, *, features_only: bool = False) -> Reference:
@@ -235,7 +257,7 @@ class _Writer:
                 "input": inspection.input,
                 "outputs": inspection.outputs,
                 "conversion": conversion.model_copy(update=counts),
-                "labels": result.get("labels", fields["labels"]),
+                "class_names": result.get("class_names", fields["class_names"]),
             }
             session = open_session(describe(fields), 1)
             gate = Gate(self.settings, converter.parity, path.name)
@@ -275,6 +297,8 @@ class _Writer:
             "arch": graph.arch,
             "num_classes": graph.num_classes,
             "labels": graph.labels,
+            "class_names": graph.class_names,
+            "division": graph.division,
             "eval": graph.transform,
             "source": graph.source,
             "recipe": content.recipe,
@@ -313,7 +337,7 @@ class _Writer:
             "calibrated": settings.calibrated,
             "quantized_graph": settings.scheme != FLOAT and not settings.converter_quantizes,
             "arch": graph.arch,
-            "labels": graph.labels,
+            "class_names": graph.class_names or graph.labels,
             "num_classes": graph.num_classes,
             "eval": graph.transform.model_dump(),
             **{name: option.default for name, option in settings.format.options.items()},

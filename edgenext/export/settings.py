@@ -148,6 +148,7 @@ def resolve(
         form=options.form,
         opset=options.opset,
         pixels=options.uint8_input,
+        batch=options.batch,
     )
     default = Choices(options=options.format_options)
     if row.resolve:

@@ -245,6 +245,7 @@ def _checks(m: Manifest) -> Iterator[tuple[str, bool]]:
     yield "outputs", bool(m.outputs) and all(bool(output.shape) for output in m.outputs)
     yield "num_classes", 0 < m.num_classes <= MAX_CLASSES
     yield "labels", m.labels is None or len(m.labels) == m.num_classes
+    yield "class_names", m.class_names is None or len(m.class_names) == m.num_classes
     yield "eval.size", 0 < t.size <= MAX_SIZE
     yield "eval.crop_pct", 0 < t.crop_pct <= 1
     yield "eval.std", min(t.std) > 0

@@ -158,7 +158,7 @@ class Choices:
 
     An empty `form` and an `opset` of None are undecided. `opset_limit` is the newest opset the
     format takes, `pixels` whether the file takes N×H×W×3 uint8 pixels, `integer_io` whether its
-    input and output are integers.
+    input and output are integers, `batch` the images a call, None for any number.
     """
 
     options: OptionValues
@@ -167,6 +167,7 @@ class Choices:
     opset_limit: int | None = None
     pixels: bool = False
     integer_io: bool = False
+    batch: int | None = 1
 
 
 def _rows() -> tuple[Format, ...]:

@@ -117,7 +117,7 @@ def refusals(nodes: Iterable[tuple[str, str, str]]) -> tuple[Refusal, ...]:
 def xnnpack_placement(
     kernels: str, delegated: Counts, remaining: Counts, partitions: int | None
 ) -> dict[str, Any]:
-    """Fields of a report on a file that XNNPACK runs in parts.
+    """Fields of a report on a file that XNNPACK runs in parts, and the CPU as a whole.
 
     Args:
         kernels: what the runtime calls its own kernels, which run the rest.
@@ -125,12 +125,13 @@ def xnnpack_placement(
         remaining: operators that it leaves to those kernels.
         partitions: the number of its parts.
     """
-    reason = f"XNNPACK leaves it to the {kernels}"
+    reason = f"XNNPACK leaves it to the {kernels}, on the same CPU"
     return {
         "placements": placements({"xnnpack": delegated, kernels: remaining}),
         "refusals": refusals(
             [(name, "", reason) for name, count in remaining.items() for _ in range(count)]
         ),
         "delegated": not remaining,
+        "beside": kernels if remaining else "",
         "partitions": partitions,
     }

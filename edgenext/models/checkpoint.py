@@ -29,7 +29,7 @@ from edgenext.models.state import (
     nearest_arch,
 )
 from edgenext.models.unpickle import read_weights_file
-from edgenext.schema import EvalTransform, Exif
+from edgenext.schema import Division, EvalTransform, Exif
 from edgenext.system.files import sha256_file
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class Checkpoint:
     sha256: str
     source: str
     published: bool = False
+    class_names: tuple[str, ...] | None = None
+    """What people call the classes; None: as the labels say. `labels` are what folders match."""
+    division: Division | None = None
+    """How data without split folders was divided to train these weights."""
 
     def network(self, drop_path: float = 0.0, features_only: bool = False) -> EdgeNeXt:
         """A new network with a copy of these weights, in evaluation mode."""
@@ -131,10 +135,13 @@ def load_checkpoint(
             checkpoint = _with_fresh_head(checkpoint, path, num_classes, seed)
         else:
             _check_classes(checkpoint, path, sidecar, num_classes)
+    class_labels, class_names = _labels(checkpoint, sidecar, labels, reset_head)
     return replace(
         checkpoint,
         eval=evaluation_transform(checkpoint.eval, sidecar, size, crop_pct, exif),
-        labels=_labels(checkpoint, sidecar, labels, reset_head),
+        labels=class_labels,
+        class_names=class_names,
+        division=sidecar.division,
     )
 
 
@@ -273,28 +280,30 @@ def _check_classes(
 
 def _labels(
     checkpoint: Checkpoint, sidecar: Sidecar, file: Path | None, reset_head: bool
-) -> tuple[str, ...] | None:
-    """Labels of the file, of the sidecar, or of ImageNet if the head has its 1000 classes.
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """Labels and names of the file, of the sidecar, or of ImageNet if the head has its classes.
 
     Raises:
         CheckpointError: the sidecar's labels do not fit the head, or name a class twice.
         DataError: a published head has ImageNet's classes in another order.
     """
-    labels, origin = (read_labels(file), file) if file else (sidecar.labels, "sidecar")
-    if labels is not None and len(labels) != checkpoint.num_classes:
-        if reset_head and not file:  # the sidecar's labels are those of the old head
-            return None
-        raise CheckpointError(
-            f"{len(labels)} labels ({origin}) for a head of {checkpoint.num_classes} classes",
-            "Give one label per class, in the order of the head's outputs",
-        )
+    labels, names = read_labels(file) if file else (sidecar.labels, sidecar.class_names)
+    origin = str(file or "sidecar")
+    for kind, values in (("labels", labels), ("class names", names)):
+        if values is not None and len(values) != checkpoint.num_classes:
+            if reset_head and not file:  # those of the sidecar are of the old head
+                return None, None
+            raise CheckpointError(
+                f"{len(values)} {kind} ({origin}) for a head of {checkpoint.num_classes} classes",
+                f"Give one {kind[:-1]} per class, in the order of the head's outputs",
+            )
     if labels is None:
         classes = checkpoint.num_classes
-        return zoo.imagenet_wnids() if classes == zoo.IMAGENET_CLASSES else None
+        return (zoo.imagenet_wnids() if classes == zoo.IMAGENET_CLASSES else None), names
     require_distinct(labels, f"the {origin}", "positions", CheckpointError)
     if checkpoint.published:
-        _check_order(labels, str(origin), checkpoint.name)
-    return labels
+        _check_order(labels, origin, checkpoint.name)
+    return labels, names
 
 
 def _check_order(labels: tuple[str, ...], origin: str, name: str) -> None:

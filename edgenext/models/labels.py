@@ -29,6 +29,19 @@ def label_of(line: str) -> str:
     return match.group(1) if match else label
 
 
+def name_of(line: str) -> str:
+    r"""What people call the class of a line of a labels file; empty if it has only a label.
+
+    >>> name_of("n01440764 tench, Tinca tinca"), name_of("cat\tHouse cat"), name_of("ant")
+    ('tench, Tinca tinca', 'House cat', '')
+    """
+    label, _, words = line.partition("\t")
+    match = _WNID_AND_WORDS.match(label.strip())
+    if match:
+        words = f"{label.strip()[match.end() :]} {words}"
+    return " ".join(words.split()).strip(", ")
+
+
 def class_key(name: str) -> str:
     """A label or a folder's name as classes are compared: macOS writes é as two characters."""
     return unicodedata.normalize("NFC", name)

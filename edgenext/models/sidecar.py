@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgenext.errors import CheckpointError, DataError, UsageError
-from edgenext.models.labels import label_of, require_distinct
+from edgenext.models.labels import label_of, name_of, require_distinct
 from edgenext.models.zoo import check_size
 from edgenext.options import with_exif
-from edgenext.schema import EvalTransform, Exif
+from edgenext.schema import Division, EvalTransform, Exif
 from edgenext.system.parsing import first_error, read_json
 from edgenext.system.reading import read_text
 
@@ -27,6 +27,8 @@ class Sidecar(BaseModel):
     num_classes: int | None = None
     eval: dict[str, Any] | None = None
     labels: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+    division: Division | None = None
 
 
 def sidecar_path(weights: Path) -> Path:
@@ -88,8 +90,11 @@ def _override(base: EvalTransform, changes: dict[str, Any]) -> EvalTransform:
     return out
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """The class labels in a file, one per line; of a line `wnid words` the wnid: see `label_of`.
+def read_labels(path: Path) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    """The class labels in a file, one per line, and what people call the classes.
+
+    Of a line `wnid words` the label is the wnid and the words are the name: see `label_of` and
+    `name_of`. The names are None if no line has words; a line without any is called by its label.
 
     Raises:
         DataError: it cannot be read, is not UTF-8 text, has an empty label, or has one twice.
@@ -100,4 +105,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         line_number = labels.index("") + 1 if labels else 1
         raise DataError(f"the labels file {path} has an empty label in line {line_number}")
     require_distinct(labels, f"the labels file {path}", "lines", DataError)
-    return labels
+    names = tuple(map(name_of, lines))
+    if not any(names):
+        return labels, None
+    return labels, tuple(name or label for name, label in zip(names, labels, strict=True))

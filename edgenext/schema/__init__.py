@@ -21,6 +21,7 @@ from edgenext.schema.base import IMAGENET_MEAN as IMAGENET_MEAN
 from edgenext.schema.base import IMAGENET_STD as IMAGENET_STD
 from edgenext.schema.base import TIMED as TIMED
 from edgenext.schema.base import Calibration as Calibration
+from edgenext.schema.base import Division as Division
 from edgenext.schema.base import EvalTransform as EvalTransform
 from edgenext.schema.base import Evidence as Evidence
 from edgenext.schema.base import Exif as Exif

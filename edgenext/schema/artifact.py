@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edgenext.schema.base import Calibration, EvalTransform, Finite, Record, TensorSpec
+from edgenext.schema.base import Calibration, Division, EvalTransform, Finite, Record, TensorSpec
 
 PYTORCH = "PyTorch"
 """The label of parities against the PyTorch network."""
@@ -92,6 +92,11 @@ class Manifest(Record):
     arch: str
     num_classes: int
     labels: tuple[str, ...] | None = None
+    """The id of each class, by which class folders are matched."""
+    class_names: tuple[str, ...] | None = None
+    """What an app shows of each class, as the words in `synset_words.txt`; None: the labels."""
+    division: Division | None = None
+    """Of data without split folders that the network was trained on: how it was divided."""
     eval: EvalTransform
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
@@ -124,6 +129,11 @@ class Manifest(Record):
     """None in manifests of earlier versions."""
     manifest_sha256: str = ""
     """Of this JSON file with this value empty."""
+
+    @property
+    def shown_names(self) -> tuple[str, ...] | None:
+        """What an app shows of each class: its name, else its label."""
+        return self.class_names or self.labels
 
 
 class ExportResult(Record):

@@ -121,6 +121,20 @@ class UnreadFiles(Record):
     examples: tuple[str, ...]
 
 
+class Division(Record):
+    """How a data set without split folders is divided into images to train and to evaluate on.
+
+    `data` is its name. Of each class `share` is evaluated on, drawn with `seed`; identical images
+    are on one side. `sha256` is that of the sorted content hashes of all its images: the division
+    is of these images and no others.
+    """
+
+    data: str
+    seed: int = Field(ge=0)
+    share: float = Field(gt=0, lt=1)
+    sha256: str
+
+
 class SubsetInfo(Record):
     """The images that a number was measured on.
 
@@ -145,6 +159,8 @@ class SubsetInfo(Record):
     """Other files in the class folders, by ending: they are not counted in n or n_total."""
     empty_classes: tuple[str, ...] = ()
     """Class folders in which no file is read as an image."""
+    division: Division | None = None
+    """Of a data set without split folders that was divided: `split` is the side of the images."""
 
 
 class Calibration(Record):

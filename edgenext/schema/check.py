@@ -33,9 +33,10 @@ class CheckReport(Record):
     """`check --json`: whether a vendor's compiler accepts a file, and where operators are placed.
 
     `accepted` is whether the compiler takes the file at all, `delegated` whether every operator
-    runs on `unit`, None if unknown. `estimates` come from the vendor's performance model and are
-    labelled so wherever they are shown; units are in the names (`inferences_per_second`,
-    `sram_kib` …).
+    runs on `unit`, None if unknown. Operators that are not on `unit` run in the kernels named by
+    `beside`, on the same processor; where that is empty, another processor runs them or none.
+    `estimates` come from the vendor's performance model and are labelled so wherever they are
+    shown; units are in the names (`inferences_per_second`, `sram_kib` …).
     """
 
     artifact: str
@@ -50,6 +51,7 @@ class CheckReport(Record):
     evidence: Evidence = "compiler"
     accepted: bool
     delegated: bool | None
+    beside: str = ""
     placements: tuple[Placement, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     errors: tuple[str, ...] = ()
@@ -60,3 +62,13 @@ class CheckReport(Record):
     compiled: str = ""
     """Path of the compiled file, if it was kept."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target's processor is not known to leave a part of the file to another."""
+        return self.accepted and (self.delegated is not False or bool(self.beside))
+
+    @property
+    def others(self) -> int:
+        """How many operators are known not to run on `unit`."""
+        return sum(refusal.count for refusal in self.refusals)

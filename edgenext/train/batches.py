@@ -18,19 +18,22 @@ from edgenext.train.recipe import TrainRecipe
 def training_batches(images: ImageSet, recipe: TrainRecipe) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch in a new random order, augmented: N×3×H×W float32 and N labels.
 
-    An incomplete last batch is dropped; each epoch drops other images. Draws from torch's
-    generator.
+    Every image is in one batch, and batches differ in size by one image at most. Draws from
+    torch's generator.
     """
     order = torch.randperm(len(images)).numpy()
-    for start in range(0, steps_per_epoch(images, recipe) * recipe.batch_size, recipe.batch_size):
-        index = order[start : start + recipe.batch_size]
+    for index in np.array_split(order, steps_per_epoch(images, recipe)):
         x = augment(to_tensor(images.images[index]), recipe)
         yield normalise_tensor(x, images.transform), torch.from_numpy(images.labels[index])
 
 
 def steps_per_epoch(images: ImageSet, recipe: TrainRecipe) -> int:
-    """Complete batches in an epoch; a set smaller than a batch is one batch."""
-    return max(1, len(images) // recipe.batch_size)
+    """Batches in an epoch: as many as images need of at most the recipe's size.
+
+    No batch has one image alone, unless that is the recipe's size: batch norms cannot train on it.
+    """
+    steps = -(-len(images) // recipe.batch_size)
+    return steps if recipe.batch_size == 1 else max(1, min(steps, len(images) // 2))
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:

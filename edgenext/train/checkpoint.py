@@ -13,7 +13,7 @@ from torch import Tensor
 
 from edgenext.errors import CheckpointError, UsageError
 from edgenext.models.unpickle import read_weights_file
-from edgenext.schema import Record
+from edgenext.schema import Division, Record
 from edgenext.system.files import write_bytes
 from edgenext.system.reading import reason
 from edgenext.train.ema import Ema
@@ -129,6 +129,8 @@ class TrainedSidecar(Record):
     num_classes: int
     eval: dict[str, Any]
     labels: tuple[str, ...]
+    class_names: tuple[str, ...] | None = None
+    division: Division | None = None
     trained_on: dict[str, Any]
     top1: float | None = None
     evaluated_on: dict[str, Any] | None = None

@@ -43,6 +43,7 @@ def train_network(
     resume: bool = False,
     on_epoch: Callable[[EpochReport], None] | None = None,
     name: str | None = None,
+    class_names: tuple[str, ...] | None = None,
 ) -> TrainResult:
     """Train a network on the CPU and write weights, sidecar and checkpoint to `out`.
 
@@ -59,6 +60,7 @@ def train_network(
         resume: continue from the checkpoint in `out`, if there is one.
         on_epoch: called with every epoch's report after its checkpoint is written.
         name: stem of the weights file; by default architecture and data set.
+        class_names: what people call the classes, for the sidecar.
 
     Raises:
         UsageError: `network` is a backbone, or a resumed run has another recipe or other images.
@@ -89,7 +91,7 @@ def train_network(
     network.load_state_dict(run.ema.network.state_dict())
     network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     name = name or f"{run.arch}_{Path(images.info.data).stem}"
-    return _write_weights(network, run, images, val, out, name)
+    return _write_weights(network, run, images, val, out, name, class_names)
 
 
 def _start_run(
@@ -177,6 +179,7 @@ def _write_weights(
     val: ImageSet | None,
     out: Path,
     name: str,
+    class_names: tuple[str, ...] | None,
 ) -> TrainResult:
     """Write the averaged weights and their sidecar."""
     weights, sidecar = out / f"{name}.safetensors", out / f"{name}.json"
@@ -186,6 +189,8 @@ def _write_weights(
         num_classes=network.num_classes,
         eval=images.transform.model_dump(),
         labels=images.classes,
+        class_names=class_names,
+        division=images.info.division,
         trained_on=images.info.model_dump(),
         top1=last.top1,
         evaluated_on=val.info.model_dump() if val else None,

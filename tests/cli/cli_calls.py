@@ -187,7 +187,11 @@ def config(n: int = 16, more: str = "") -> Path:
 
 
 def done_again(stderr: str, stages: Sequence[str] = STAGES) -> list[str]:
-    """The stages that were done; all of them were announced, in order."""
-    lines = stderr.splitlines()
+    """The stages that were done; all of them were announced, in order.
+
+    Before them is what the images can show, and what a training does.
+    """
+    about = ("images to evaluate on can show", "top-1 is measured on")
+    lines = [line for line in stderr.splitlines() if not any(text in line for text in about)]
     assert [line.removesuffix(": unchanged") for line in lines] == [*stages, "report"], stderr
     return [line for line in lines[:-1] if not line.endswith(": unchanged")]

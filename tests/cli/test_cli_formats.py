@@ -106,8 +106,54 @@ def test_an_image_in_and_labels_out(cli: Cli) -> None:
     ).json  # fmt: skip
     manifest = open_artifact(Path(row["artifact"])).manifest
     assert manifest.input.dtype == "uint8"
-    assert manifest.labels and len(set(manifest.labels)) == 10
+    assert manifest.class_names and len(set(manifest.class_names)) == 10
     assert row["parity"]["agreement"] == 100
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("scheme", ["fp32", "w8a8-static", "w8-weight-only", "w4-palettized"])
+def test_an_image_input_in_every_kind_of_scheme(cli: Cli, scheme: str) -> None:
+    (cli.folder / "labels.txt").write_text("".join(f"n{i:08}\tthing {i}\n" for i in range(10)))
+    calibration = STATIC[2:] if scheme == "w8a8-static" else ()
+    row = does(
+        cli, "export", *MODEL, "--labels", "labels.txt", "--format", "coreml", "--image-input",
+        "--scheme", scheme, *calibration, "--json",
+    ).json  # fmt: skip
+    manifest = open_artifact(Path(row["artifact"])).manifest
+    assert manifest.input.dtype == "uint8"
+    assert manifest.labels == tuple(f"n{i:08}" for i in range(10))
+    assert manifest.class_names == tuple(f"thing {i}" for i in range(10))
+    assert row["conversion_parity"]["sqnr_db"] > 10
+
+
+@pytest.mark.campaign
+@pytest.mark.usefixtures("tflite")
+def test_the_cpu_takes_the_default_int8_file_whole(cli: Cli) -> None:
+    row = does(cli, "export", *MODEL, "--format", "tflite", *STATIC, "--json").json
+    done = cli.ok("check", row["artifact"])
+    assert "accepted, all of it on the CPU: xnnpack runs all but" in done.out
+    assert "GELU: XNNPACK leaves it to the builtin kernels, on the same CPU" in done.out
+
+
+@pytest.mark.campaign
+@pytest.mark.usefixtures("tflite")
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("tflite", "fp32"),
+        ("tflite", "w8a8-static"),
+        ("tflite", "w8a8-dynamic"),
+        ("openvino", "fp32"),
+        ("openvino", "w8a8-static"),
+    ],
+)
+def test_pixels_as_inputs(cli: Cli, name: str, scheme: str) -> None:
+    calibration = STATIC[2:] if scheme == "w8a8-static" else ()
+    row = does(
+        cli, "export", *MODEL, "--format", name, "--uint8-input", "--scheme", scheme,
+        *calibration, "--json",
+    ).json  # fmt: skip
+    assert open_artifact(Path(row["artifact"])).manifest.input.dtype == "uint8"
 
 
 @pytest.mark.slow

@@ -114,7 +114,8 @@ def test_a_run_goes_on_where_it_was_stopped(cli: Cli, ran: Path, start: Start) -
     config().write_text(CONFIG.format(n=24).replace("rounds = 1", "rounds = 500"))
     process = start("run", "demo.toml")
     process.until(lambda: len(process.children()) == 3, "three workers are measured")
-    said = interrupt(process).splitlines()
+    shows, *said = interrupt(process).splitlines()
+    assert "images to evaluate on can show" in shows
     done = ["quantize, edgenext", "evaluate", "benchmark"]
     assert said == [f"{s}: unchanged" for s in STAGES[:2]] + [*done, INTERRUPTED]
     assert not temporaries(cli.folder)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
+from types import SimpleNamespace
 
 import pytest
 
+from edgenext.commands.quantize import resolve_quantization
 from edgenext.errors import UsageError
 from edgenext.export.settings import own_format, resolve
-from edgenext.formats.format import ROWS
+from edgenext.formats.executorch import options as executorch
+from edgenext.formats.format import FORMATS, ROWS
 from edgenext.formats.tensorrt.jetpack import JETPACKS
-from edgenext.options import ExportOptions
-from edgenext.targets.target import FORMS
+from edgenext.options import ExportOptions, QuantizeOptions
+from edgenext.targets.scheme import FLOAT, SCHEMES
+from edgenext.targets.target import FORMS, schemes
 
 
 def test_defaults_follow_from_the_format() -> None:
@@ -60,11 +65,53 @@ def test_a_jetpack_release_belongs_to_its_generation() -> None:
         ),
         (ExportOptions(format="tensorrt", opset=20), "takes opset 17 at most, not 20"),
         (ExportOptions(format="tflite", opset=13), "tflite has no opset"),
+        (ExportOptions(format="coreml", format_options={"ios": "14"}), "unsupported iOS 14. Use"),
+        (ExportOptions(format="coreml", format_options={"ios": "17.2"}), "unsupported iOS 17.2"),
+        (ExportOptions(format="coreml", uint8_input=True), "as an image only. Use --image-input"),
+        (
+            ExportOptions(format="coreml", batch=2, format_options={"image": True}),
+            "Core ML takes one image a call, not 2",
+        ),
+        (
+            ExportOptions(format="executorch", format_options={"backend": "xnpack"}),
+            "Did you mean xnnpack",
+        ),
     ],
 )
 def test_unsupported_options_are_refused(options: ExportOptions, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         resolve(options)
+
+
+def test_a_backend_of_another_system_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executorch, "sys", SimpleNamespace(platform="linux"))
+    with pytest.raises(UsageError, match="has no CoreMLBackend on this machine"):
+        resolve(ExportOptions(format="executorch", format_options={"backend": "coreml"}))
+
+
+@pytest.mark.parametrize(("name", "scheme"), [*product(FORMATS, (FLOAT, *SCHEMES))])
+def test_every_format_takes_or_refuses_a_scheme_and_an_input_at_once(
+    name: str, scheme: str
+) -> None:
+    inputs = [{}, {"uint8_input": True}, {"batch": 4}]
+    inputs += [{"format_options": {o: True}} for o in ("image", "integer_io")]
+    taken = 0
+    for options in inputs:
+        export = ExportOptions(format=name, **options)
+        try:
+            if scheme == FLOAT:
+                settings = resolve(export)
+            else:
+                quantizing = QuantizeOptions(scheme, FORMATS[name].target, calib="digits")
+                settings = resolve_quantization(quantizing, export).export
+        except UsageError as e:
+            assert e.remedy or ":" in e.message, e
+            continue
+        assert settings.scheme == scheme
+        taken += 1
+    assert bool(taken) == (scheme == FLOAT or scheme in schemes(FORMATS[name].target)) or (
+        scheme in FORMATS[name].refuses
+    )
 
 
 @pytest.mark.parametrize("option", [{"integer_io": True}, {"converter": "tensorflow"}])
@@ -110,7 +157,9 @@ OWN_OPTIONS: dict[str, dict[str, str | bool]] = {
 }
 
 
-def test_every_option_has_a_file_name_of_its_own() -> None:
+def test_every_option_has_a_file_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    # a file for Core ML's backend can be made there only
+    monkeypatch.setattr(executorch, "sys", SimpleNamespace(platform="darwin"))
     plain = resolve(ExportOptions()).file_name("it")
     assert plain == resolve(ExportOptions(opset=20, batch=1, form="convT")).file_name("it")
     names = {resolve(options).file_name("it") for options in VARIANTS}
@@ -121,12 +170,10 @@ def test_every_option_has_a_file_name_of_its_own() -> None:
     assert {option for _, option in rows} == OWN_OPTIONS.keys()
     for name, option in rows:
         changed = ExportOptions(format=name, format_options=OWN_OPTIONS[option])
-        pixels = ExportOptions(format=name, uint8_input=True)
-        files = [
-            resolve(options, "w8a8-static", "edgenext").file_name("it")
-            for options in (ExportOptions(format=name), changed, pixels)
-        ]
-        assert len(set(files)) == 3, files
+        pixels = [ExportOptions(format=name, uint8_input=True)] if name != "coreml" else []
+        chosen = [ExportOptions(format=name), changed, *pixels]
+        files = {resolve(o, "w8a8-static", "edgenext").file_name("it") for o in chosen}
+        assert len(files) == len(chosen), files
 
 
 def test_an_opset_is_told_where_it_is_not_the_recipes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from onnx import helper, numpy_helper
 from vendored import artifact_of, nvidia, qualcomm
 
 from edgenext import api
+from edgenext.cli.check import show
 from edgenext.errors import (
     ArtifactError,
     MissingDependencyError,
@@ -20,6 +22,7 @@ from edgenext.errors import (
 )
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.formats.check import CHECKS, check_artifact
+from edgenext.formats.placement import check_report, xnnpack_placement
 from edgenext.formats.qnn.log import Reason, reasons
 from edgenext.formats.qnn.socs import SOCS
 from edgenext.formats.tensorrt.check import NO_INT8
@@ -161,6 +164,27 @@ def test_without_macos_the_units_are_unknown(package: Artifact) -> None:
     assert "no Mac here" in report.notes[0]
 
 
+def xnnpack_report(artifact: Artifact, delegated: int, others: int, accepted: bool = True) -> Any:
+    remaining = {"GELU": others} if others else {}
+    fields = xnnpack_placement("builtin kernels", {"CONV_2D": delegated}, remaining, 1)
+    fields |= {"compiler": "LiteRT", "version": "2", "accepted": accepted}
+    return check_report(artifact, "tflite", unit="xnnpack", evidence="host", **fields)
+
+
+def test_kernels_of_the_same_cpu_are_no_other_unit(
+    plain: Artifact, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed, whole = xnnpack_report(plain, 100, 12), xnnpack_report(plain, 100, 0)
+    assert (mixed.passed, mixed.delegated, mixed.others) == (True, False, 12)
+    assert (whole.passed, whole.delegated, whole.beside) == (True, True, "")
+    assert not xnnpack_report(plain, 100, 12, accepted=False).passed
+    assert not mixed.model_copy(update={"beside": ""}).passed
+    show(mixed)
+    out = capsys.readouterr().out
+    assert "accepted, all of it on the CPU: xnnpack runs all but 12 operators" in out
+    assert "not on xnnpack: 12 GELU: XNNPACK leaves it to the builtin kernels, on the same" in out
+
+
 class Fake:
     """An object with any attributes."""
 
@@ -224,6 +248,7 @@ def test_executorch_names_the_operators_xnnpack_leaves(folder: Path) -> None:
     artifact = api.export(XXS, OPTIONS, ExportOptions(format="executorch"), out=folder)
     report = check_artifact(artifact)
     assert report.accepted and report.delegated is False
+    assert report.beside == "portable kernels" and report.passed and report.others == 65
     assert units(report) == {"xnnpack": report.partitions, "portable kernels": 65}
     assert {r.operator for r in report.refusals} > {"aten::mean"}
 

@@ -56,6 +56,7 @@ def test_explicit_values_come_before_the_sidecar(tmp_path, xxs) -> None:
     assert load_checkpoint(None, path, exif=None).eval.exif == "apply"
     assert checkpoint.eval.interpolation == "bilinear"
     assert checkpoint.labels == ("n02", "n01")
+    assert checkpoint.class_names == ("two, a word", "one")
 
 
 REPEATED = ["crane", "cat", "cat", "cat", *map(str, range(995)), "crane"]
@@ -79,6 +80,8 @@ REPEATED = ["crane", "cat", "cat", "cat", *map(str, range(995)), "crane"]
         ('{"arch": "edgenext_small"}', "The weights fit edgenext_xx_small"),
         ('{"num_classes": 999}', "says 999 classes"),
         ('{"labels": ["a", "b"]}', "2 labels (sidecar) for a head of 1000 classes"),
+        ('{"class_names": ["a"]}', "1 class names (sidecar) for a head of 1000 classes"),
+        ('{"division": {"data": "photos"}}', "malformed at division"),
         (json.dumps({"labels": REPEATED}), "crane (positions 1 and 1000), cat (positions 2, 3 and"),
         ('{"eval": {"exif": "turn"}}', "malformed at exif"),
     ],
@@ -132,7 +135,10 @@ def test_synset_words_are_understood(no_real_cache, tmp_path) -> None:
     words = tmp_path / "synset_words.txt"
     words.write_text("\ufeff" + "".join(lines), encoding="utf-8")
     _in_cache(no_real_cache, "edgenext_small_usi", recorded=True)
-    assert load_checkpoint("edgenext_small_usi", labels=words).labels == wnids
+    published = load_checkpoint("edgenext_small_usi", labels=words)
+    assert published.labels == wnids
+    assert published.class_names[:2] == ("thing 0, Res 0", "thing 1, Res 1")
+    assert published.class_names.count("crane") == 2
     words.write_text("".join([lines[1], lines[0], *lines[2:]]))
     with pytest.raises(DataError, match=r"another order .*: label 1 is n01443537, not n01440764"):
         load_checkpoint("edgenext_small_usi", labels=words)

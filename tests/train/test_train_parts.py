@@ -133,8 +133,18 @@ def test_an_epoch_has_every_image_once():
     torch.manual_seed(0)
     recipe = TrainRecipe(batch_size=16, shift=0, scale=0)
     batches = list(training_batches(images, recipe))
-    assert [len(y) for _, y in batches] == [16, 16, 16]
+    assert [len(y) for _, y in batches] == [13, 13, 12, 12]
     images_seen = {x.numpy().tobytes() for xs, _ in batches for x in xs}
-    assert len(images_seen) == 48
+    assert len(images_seen) == 50
     (single,) = training_batches(images, TrainRecipe(batch_size=64))
     assert len(single[1]) == 50
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"),
+    [(120, 64, [60, 60]), (64, 64, [64]), (3, 2, [3]), (5, 2, [3, 2]), (3, 1, [1, 1, 1])],
+)
+def test_no_batch_is_incomplete_or_has_one_image_alone(n, batch_size, sizes):
+    images = load_images("digits", EvalTransform(size=32), role="val", num_classes=10, limit=n)
+    batches = training_batches(images, TrainRecipe(batch_size=batch_size, shift=0, scale=0))
+    assert [len(y) for _, y in batches] == sizes

@@ -118,7 +118,7 @@ def bundle_job(
                     input=input_spec(a),
                     output=a.manifest.outputs[0].name,
                     unit=unit,
-                    labels=a.manifest.labels,
+                    labels=a.manifest.shown_names,
                 )
                 for a, name in zip(artifacts, names, strict=True)
             ),

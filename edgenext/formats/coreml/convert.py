@@ -16,9 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgenext.errors import ArtifactError
 from edgenext.formats.artifact import numbered
 
 if TYPE_CHECKING:
+    import onnx
     import torch
 
 
@@ -32,8 +34,8 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: `graph` and `out` are paths; `scheme`; `ios`, the oldest system; `image`, whether the
-            package takes an image and gives labels; `arch`, `eval`, `labels` and `num_classes` of
-            the network.
+            package takes an image and gives class names; `arch`, `eval`, `class_names` and
+            `num_classes` of the network.
     """
     for name in UNUSED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
@@ -45,7 +47,7 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     package.save(str(out))
     make_reproducible(out)
     result: dict[str, Any] = {"tool": f"coremltools {version('coremltools')}"}
-    return result | ({"labels": _labels(job)} if job["image"] else {})
+    return result | ({"class_names": _class_names(job)} if job["image"] else {})
 
 
 def _converted(job: dict[str, Any]) -> Any:
@@ -61,7 +63,7 @@ def _converted(job: dict[str, Any]) -> Any:
             convert_to="mlprogram",
             inputs=[_input(job, shape)],
             outputs=None if image else [ct.TensorType("logits")],
-            classifier_config=ct.ClassifierConfig(_labels(job)) if image else None,
+            classifier_config=ct.ClassifierConfig(_class_names(job)) if image else None,
             compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
             minimum_deployment_target=getattr(ct.target, f"iOS{_ios(job)}"),
             pass_pipeline=_passes(),
@@ -77,6 +79,8 @@ def _torch_program(job: dict[str, Any]) -> tuple[torch.export.ExportedProgram, l
     from edgenext.formats.torch_graph import example_input, torch_graph
 
     model = onnx.load(job["graph"])
+    if job["image"]:
+        _with_float_image(model)
     network: torch.nn.Module = torch_graph(model, half=job["scheme"] != "fp32")
     shape = list(example_input(model).shape)
     if job["image"]:  # the graph takes pixels, channels last; Core ML's images have them first
@@ -85,6 +89,33 @@ def _torch_program(job: dict[str, Any]) -> tuple[torch.export.ExportedProgram, l
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.export.export(network.eval(), (torch.zeros(shape),)), shape
+
+
+def _with_float_image(model: onnx.ModelProto) -> None:
+    """Replace the dequantization of a Q/DQ graph's pixels, in place.
+
+    In the graph pixels are bytes of scale 1 and zero point 0; Core ML passes an image's pixels as
+    floats of the same values, to which there is nothing to dequantize.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    pixels = {model.graph.input[0].name}
+    for node in model.graph.node:
+        if node.op_type == "Transpose" and node.input[0] in pixels:
+            pixels.add(node.output[0])
+        if node.op_type == "DequantizeLinear" and node.input[0] in pixels:
+            scale, zero = (constants[name] for name in node.input[1:])
+            if scale != 1 or zero != 0:
+                raise ArtifactError(
+                    "a graph whose pixels are scaled cannot take an image", "Leave out the image"
+                )
+            node.CopyFrom(
+                onnx.helper.make_node(
+                    "Cast", [node.input[0]], list(node.output), node.name, to=onnx.TensorProto.FLOAT
+                )
+            )
 
 
 QUANTIZED_SINCE = 17
@@ -113,9 +144,9 @@ def _input(job: dict[str, Any], shape: list[int]) -> Any:
     return ct.TensorType("image", shape=shape)
 
 
-def _labels(job: dict[str, Any]) -> list[str]:
+def _class_names(job: dict[str, Any]) -> list[str]:
     """A distinct name for each class, because Core ML's results go by name."""
-    return numbered([*(job["labels"] or map(str, range(job["num_classes"])))])
+    return numbered([*(job["class_names"] or map(str, range(job["num_classes"])))])
 
 
 def _classifier(graph: torch.nn.Module) -> torch.nn.Module:

@@ -31,7 +31,7 @@ class CoreMLSession(ArtifactSession):
     """A Core ML artifact, loaded into Core ML on macOS and into the interpreter elsewhere.
 
     The logits of a classifier are the input of its softmax; without one, and always on macOS, they
-    are the logarithms of its probabilities. Their order is that of the manifest's labels.
+    are the logarithms of its probabilities. Their order is that of the manifest's classes.
     """
 
     def __init__(self, package: Path, manifest: Manifest, threads: int) -> None:
@@ -99,7 +99,7 @@ def log(probabilities: Logits) -> Logits:
 
 
 def class_order(program: MilProgram, manifest: Manifest) -> list[int] | None:
-    """The position of each label of the manifest in the classifier; None for other programs.
+    """The position of each class of the manifest in the classifier; None for other programs.
 
     Raises:
         ArtifactError: the classifier has other labels.
@@ -107,7 +107,7 @@ def class_order(program: MilProgram, manifest: Manifest) -> list[int] | None:
     classes = program.classes
     if not classes:
         return None
-    labels = manifest.labels or classes
+    labels = manifest.shown_names or classes
     if labels == classes:
         return list(range(len(classes)))
     positions = {label: i for i, label in enumerate(classes)}

@@ -12,14 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenext.errors import UsageError, unknown_name
+from edgenext.errors import unknown_name
+from edgenext.formats.executorch.options import BACKENDS, missing_backend
 
 if TYPE_CHECKING:
     import torch
     from torch import fx
-
-BACKENDS = {"xnnpack": "XnnpackBackend", "coreml": "CoreMLBackend"}
-"""Value of the option `backend` → the backend's name in ExecuTorch's runtime."""
 
 
 def convert(job: dict[str, Any]) -> dict[str, Any]:
@@ -55,11 +53,7 @@ def _partitioner(backend: str) -> Any:
     if backend not in BACKENDS:
         raise unknown_name("backend of executorch", backend, BACKENDS)
     if BACKENDS[backend] not in _get_registered_backend_names():
-        raise UsageError(
-            f"ExecuTorch has no {BACKENDS[backend]} on this machine, so a file for it cannot be "
-            "run and compared",
-            f"Use --backend xnnpack{', or --format coreml' if backend == 'coreml' else ''}",
-        )
+        raise missing_backend(backend)
     if backend == "coreml":
         from executorch.backends.apple.coreml.partition import CoreMLPartitioner
 

@@ -64,7 +64,7 @@ def add_metadata(
 def finish(path: Path, manifest: Manifest) -> None:
     """Add metadata to a converted file, from its manifest."""
     pixels = manifest.input.dtype == "uint8"
-    add_metadata(path, manifest.arch, manifest.eval, manifest.labels, pixels)
+    add_metadata(path, manifest.arch, manifest.eval, manifest.shown_names, pixels)
 
 
 def _zipped(labels: Sequence[str]) -> bytes:

@@ -73,4 +73,5 @@ def test_an_app_finds_labels_and_normalisation(tmp_path: Path, target: str, pixe
     (file,) = result.associatedFiles
     assert (file.name, file.type) == (b"labels.txt", official.AssociatedFileType.TENSOR_AXIS_LABELS)
     names = zipfile.ZipFile(artifact.path).read("labels.txt").decode().split("\n")[:-1]
-    assert names == list(artifact.manifest.labels or ())
+    assert names == [f"class {i}" for i in range(10)]
+    assert artifact.manifest.labels == tuple(f"n{i:08}" for i in range(10))
