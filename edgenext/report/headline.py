@@ -21,6 +21,8 @@ DECISIONS: dict[bool | None, Decision] = {True: "SHIP", False: "DO NOT SHIP", No
 NEXT = "next: "
 IN_FOLDER = "next, in the run’s folder: "
 """Before a command whose paths are relative to the run's folder."""
+MEASURE_AGAIN = " --measure-again"
+"""What makes the command of a finished run repeat its benchmark."""
 MORE = 4
 """Times as many rounds make an interval half as wide."""
 
@@ -148,7 +150,8 @@ def _time_again(study: Study, entry: Entry, rival: Entry | None) -> str:
         return f"{IN_FOLDER}edgenext bench {files} --device {target.device}{unit} -o {results}"
     timings = [e.bench for e in (entry, rival, study.base) if e and e.bench]
     if any(not bench.valid and bench.noisy for bench in timings) and study.summary.command:
-        return f"{NEXT}{study.summary.command}"
+        again = study.summary.command.removesuffix(MEASURE_AGAIN)
+        return f"{NEXT}{again}{MEASURE_AGAIN}"
     done = max((len(bench.rounds) for bench in timings), default=0)
     rounds = MIN_ROUNDS if done < MIN_ROUNDS else MORE * done
     return f"{IN_FOLDER}edgenext bench {files} --rounds {rounds}"
