@@ -213,8 +213,12 @@ def test_the_training_of_another_network_is_refused(cli: Cli) -> None:
     folder, train = Path("training"), ("train", "edgenext_xx_small", "--data", "digits")
     with work_folder(folder, other):
         (folder / "checkpoint.pth").write_text("of hours")
-    error = cli.fails(6, *train, "--size", "64")
+    before = tree(folder)
+    refused = cli.run(*train, "--size", "64")
+    assert refused.code == 6
+    error = refused.err.splitlines()[-1]
     assert "training holds another network's work: size 128 px, not 64 px" in error
+    assert tree(folder) == before
     with hold(folder):
         assert "training is in use by process" in cli.run(*train, "--size", "128").err
     # a folder in which nothing was made is nobody's
