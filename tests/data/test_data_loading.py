@@ -53,9 +53,12 @@ def test_role_picks_the_split(make_folder):
     assert load(folder, 2, "val").info.n == 2
     assert load(folder / "train", 2, "val").info.split == "train"  # the folder itself was named
     shutil.rmtree(folder / "val")
-    make_folder({"a": 1}, "test")
+    make_folder({"a": 1}, "others")
     with pytest.raises(DataError, match="has train/ but no val/ folder"):
         load(folder, 2, "val")
+    make_folder({"a": 2, "b": 1}, "test")
+    held_out = load(folder, 2, "val").info
+    assert (held_out.split, held_out.n) == ("test", 3)
 
 
 def test_a_class_may_be_called_train(make_folder):
