@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accuracy import FILES
 from inputs import OPENVINO, SIZE, SMALL, train_images
 
@@ -70,24 +66,8 @@ def _profiled(file: Artifact) -> bool:
 
 def profile(file: Artifact) -> dict[str, float]:
     """Milliseconds per inference by operator, in onnxruntime; profiling itself costs some time."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    options.enable_profiling = True
-    with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = f"{folder}/profile"
-        session = ort.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"])
-        shape = file.manifest.input.shape
-        x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        for _ in range(PROFILED):
-            session.run(None, {"input": x})
-        events = json.loads(Path(session.end_profiling()).read_text())
-    spent: Counter[str] = Counter()
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            spent[event["args"]["op_name"]] += event["dur"] / 1000 / PROFILED
-    return {op: round(ms, 3) for op, ms in spent.most_common()}
+    times = api.profile(file.path, n=PROFILED).by_operator
+    return {operator: round(ms, 3) for operator, ms in times.items()}
 
 
 def calibration_seconds(data: Path, folder: Path) -> dict[str, float]:

@@ -56,14 +56,14 @@ class Listed:
 @cache
 def listed() -> dict[str, Listed]:
     """All commands by name, in the order of the panels."""
-    found: dict[str, Listed] = {}
+    commands: dict[str, Listed] = {}
     for file in resources.files(PACKAGE).iterdir():
         if file.name.endswith(".py"):
             module = f"{PACKAGE}.{file.name.removesuffix('.py')}"
             tree = ast.parse(file.read_text("utf-8"))
-            found |= {name: Listed(module, text) for name, text in _commands(tree)}
-    order = [name for names in PANELS.values() for name in names if name in found]
-    return {name: found[name] for name in [*order, *sorted(found.keys() - set(order))]}
+            commands |= {name: Listed(module, text) for name, text in _commands(tree)}
+    order = [name for names in PANELS.values() for name in names if name in commands]
+    return {name: commands[name] for name in [*order, *sorted(commands.keys() - set(order))]}
 
 
 def _commands(tree: ast.Module) -> Iterator[tuple[str, str]]:

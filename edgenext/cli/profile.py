@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -55,11 +54,9 @@ def show_profile(report: ProfileReport, top: int) -> None:
     )
     if len(report.rows) > top:
         console.out.print(f"{len(report.rows) - top} more operators: --top")
-    times: Counter[str] = Counter()
-    for row in report.rows:
-        times[row.operator] += row.ms  # type: ignore[assignment] # sums of milliseconds
     kinds = [
-        (kind, f"{ms:.3f}", f"{100 * ms / report.total_ms:.1f}") for kind, ms in times.most_common()
+        (kind, f"{ms:.3f}", f"{100 * ms / report.total_ms:.1f}")
+        for kind, ms in report.by_operator.items()
     ]
     console.out.print()
     console.table("", ("operators of a type", "ms", "% of time"), kinds)

@@ -12,6 +12,7 @@ import typer
 from edgenext.cli import console
 from edgenext.cli.app import app
 from edgenext.cli.options import (
+    CalibCount,
     Limit,
     changed,
     command_line,
@@ -39,10 +40,7 @@ def run(
     model_options: ModelOptions,
     ci_options: CiOptions,
     limit: Limit = None,
-    n: Annotated[
-        int | None,
-        typer.Option("-n", help="Calibration images; default 128, or all there are."),
-    ] = None,
+    n: CalibCount = None,
     epochs: Annotated[
         int | None, typer.Option(help="Train first, for so many passes over the images.")
     ] = None,

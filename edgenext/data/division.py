@@ -37,10 +37,10 @@ def held_out(by_class: Mapping[str, Sequence[str]], hashes: Hashes, division: Di
     held: dict[str, bool] = {}
     for name in sorted(by_class):
         own = sorted({hashes[path] for path in by_class[name] if path in hashes}, key=order)
-        wanted = min(max(1, round(division.share * len(own))), len(own) - 1)
-        wanted -= sum(held.get(digest, False) for digest in own)
+        held_count = min(max(1, round(division.share * len(own))), len(own) - 1)
+        held_count -= sum(held.get(digest, False) for digest in own)
         for i, digest in enumerate([digest for digest in own if digest not in held]):
-            held[digest] = i < wanted
+            held[digest] = i < held_count
     return {digest for digest, is_held in held.items() if is_held}
 
 

@@ -40,3 +40,11 @@ class ProfileReport(Record):
     total_ms: float
     peaks: dict[str, float]
     rows: tuple[OperatorTime, ...]
+
+    @property
+    def by_operator(self) -> dict[str, float]:
+        """Milliseconds of each type of operator, the slowest first."""
+        times: dict[str, float] = {}
+        for row in self.rows:
+            times[row.operator] = times.get(row.operator, 0.0) + row.ms
+        return dict(sorted(times.items(), key=lambda item: -item[1]))

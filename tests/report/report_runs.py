@@ -311,3 +311,15 @@ def save(
     if arrays is not None:
         save_predictions(folder, predictions_of(arrays))
     return folder
+
+
+def without_int8(run: RunSummary) -> RunSummary:
+    """The same run with its two float files alone, on a machine that is not known."""
+    return run.model_copy(
+        update={
+            "artifacts": run.artifacts[:2],
+            "eval": run.eval.model_copy(update={"results": run.eval.results[:2]}),
+            "compare": run.compare.model_copy(update={"others": run.compare.others[:1]}),
+            "bench": BenchReport(results=run.bench.results[:2], ratios=run.bench.ratios[:2]),
+        }
+    )

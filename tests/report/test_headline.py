@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report_runs import BUSY, FOLDED, INT8, PLAIN, SCHEMES, benchmark, summary, timed
+from report_runs import BUSY, FOLDED, INT8, PLAIN, SCHEMES, benchmark, summary, timed, without_int8
 from test_report_devices import jetson_run
 
 from edgenext.report.headline import lines_in
@@ -122,17 +122,7 @@ def test_undecided_is_never_followed_by_advice_to_use_int8() -> None:
 
 
 def test_a_run_without_int8_says_how_to_make_it() -> None:
-    run = summary()
-    verdict = verdict_on(
-        run.model_copy(
-            update={
-                "artifacts": run.artifacts[:2],
-                "eval": run.eval.model_copy(update={"results": run.eval.results[:2]}),
-                "compare": run.compare.model_copy(update={"others": run.compare.others[:1]}),
-                "bench": benchmark(run.bench.results[:2]),
-            }
-        )
-    )
+    verdict = verdict_on(without_int8(summary()))
     assert verdict.lines == (
         "NOT DECIDED: the run made no INT8 file",
         "? speed: the run made no INT8 file",

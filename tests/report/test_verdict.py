@@ -13,6 +13,7 @@ from report_runs import (
     exported,
     summary,
     timed,
+    without_int8,
 )
 
 from edgenext.metrics.statistics import tango_interval
@@ -240,17 +241,7 @@ def test_files_of_other_conditions_are_not_compared() -> None:
 
 
 def test_a_run_without_int8() -> None:
-    run = summary()
-    verdict = verdict_on(
-        run.model_copy(
-            update={
-                "artifacts": run.artifacts[:2],
-                "eval": run.eval.model_copy(update={"results": run.eval.results[:2]}),
-                "compare": run.compare.model_copy(update={"others": run.compare.others[:1]}),
-                "bench": BenchReport(results=run.bench.results[:2], ratios=run.bench.ratios[:2]),
-            }
-        )
-    )
+    verdict = verdict_on(without_int8(summary()))
     assert verdict.pays is None
     assert verdict.artifact is None
     assert verdict.sentence == (

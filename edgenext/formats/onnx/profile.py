@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenext.errors import RuntimeFailedError
+from edgenext.formats.onnx.session import inference_session
 from edgenext.formats.session import one_line
 from edgenext.graph.load import read_model
 from edgenext.system.temporary import scratch_folder
@@ -50,18 +51,9 @@ def node_times(path: Path, inputs: dict[str, NDArray[Any]], threads: int, n: int
     Raises:
         RuntimeFailedError: onnxruntime cannot load or run the file.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    options.enable_profiling = True
     with scratch_folder() as folder:
-        options.profile_file_prefix = str(folder / "profile")
         try:
-            session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            session = inference_session(str(path), threads, profile=folder / "profile")
             for _ in range(n + 1):
                 session.run(None, inputs)
         except Exception as e:  # onnxruntime's exceptions share no public base class
@@ -136,8 +128,6 @@ def _macs(arguments: dict[str, Any], weight: tuple[int, ...] | None) -> int | No
 
 def median_ms(path: Path, inputs: dict[str, NDArray[Any]], threads: int, n: int) -> float:
     """The median of n whole inferences in ms, without a profile."""
-    from edgenext.formats.onnx.session import inference_session
-
     session = inference_session(str(path), threads)
     times = []
     for _ in range(n + 1):
@@ -169,8 +159,6 @@ def peaks(threads: int) -> dict[str, float]:
 
 
 def _peak(a: NDArray[Any], b: NDArray[Any], threads: int) -> float:
-    from edgenext.formats.onnx.session import inference_session
-
     session = inference_session(_product(a, b), threads)
     best, end = math.inf, time.monotonic() + PEAK_S
     while time.monotonic() < end or best == math.inf:

@@ -34,7 +34,12 @@ def preload() -> Any:
 
 
 def inference_session(
-    model: bytes | str, threads: int, written: Path | None = None, *, optimised: bool = True
+    model: bytes | str,
+    threads: int,
+    written: Path | None = None,
+    *,
+    optimised: bool = True,
+    profile: Path | None = None,
 ) -> Any:
     """An onnxruntime session on the CPU.
 
@@ -45,6 +50,7 @@ def inference_session(
         written: where to write the optimised graph.
         optimised: with every graph optimisation, or as the graph is written: Q/DQ then round
             floats, and no integer kernel is used, of which some saturate.
+        profile: how the file of a profile begins, which `end_profiling()` writes; None for none.
 
     Raises:
         onnxruntime's own exceptions if the model does not load.
@@ -58,6 +64,9 @@ def inference_session(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if written is not None:
         options.optimized_model_filepath = str(written)
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     if threads == 0:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
