@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -38,6 +39,8 @@ ROOT = Path(__file__).parents[2]
 BY_NAME = {reader.name: reader for reader in READERS}
 WAIT = 10
 """How many times its limit an input may wait: for the CPU, or for a file that blocks."""
+IMPORTED = ("onnx", "onnxruntime", "scipy.stats", "torch")
+"""What a reader may import at an input that is unlike its specimen; its memory is not the input's."""
 SLACK_S = 30.0
 """Beyond an input's limit, before a worker that does not answer is killed: it is in native code."""
 
@@ -102,15 +105,17 @@ def attempt(reader: Reader, folder: Path) -> tuple[str, str]:
 
 def work(jobs: Sequence[tuple[str, int, int]], answers: int) -> None:
     """Run jobs of a reader's name, a first seed and a count; a line before and after each input."""
+    for library in IMPORTED:
+        importlib.import_module(library)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
         os.environ["EDGENEXT_CACHE"] = str(Path(temporary, "cache"))
         for name, first, count in jobs:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
             reader, specimen = BY_NAME[name], Path(temporary, "specimen", name.replace(" ", "-"))
             specimen.mkdir(parents=True)
             reader.build(specimen)
-            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
             folder = Path(temporary, "input")
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(specimen, folder)
