@@ -16,7 +16,7 @@ QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/
 .PHONY: demo test quick campaign fuzz kills lint format bench sbom locks clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
-	$(BIN)/edgenext run demo.toml
+	$(BIN)/edgenext demo
 
 test: lint ## everything CI checks
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
