@@ -102,15 +102,18 @@ def _machine_line(machine: Machine, both: Sequence[Latency], names: Row) -> str:
         f"{' and '.join(map(str, threads))} thread{'s' if threads != [1] else ''}",
         f"Python {env['python']}, {', '.join(versions)}",
     ]
-    sentences = [f"{'; '.join(facts)}.", *(_noise(machine, entry, names) for entry in both)]
-    return " ".join([*sentences, *filter(None, [machine.about.get("note")])])
+    measured: dict[str, list[str]] = {}
+    for entry in both:
+        measured.setdefault(_noise(machine, entry), []).append(names["models"][entry.model])
+    sentences = [f"{' and '.join(models)} {text}" for text, models in measured.items()]
+    return " ".join([f"{'; '.join(facts)}.", *sentences, machine.about.get("note", "")]).strip()
 
 
-def _noise(machine: Machine, entry: Latency, names: Row) -> str:
-    measured = f"{names['models'][entry.model]} was measured on {machine.measured(entry.model)}"
+def _noise(machine: Machine, entry: Latency) -> str:
+    measured = f"measured on {machine.measured(entry.model)}"
     if entry.noise_floor is None:
-        return f"{measured}, without a noise floor: its intervals are over the rounds alone."
-    return f"{measured}, with a noise floor of {100 * entry.noise_floor:.1f} % in the intervals."
+        return f"{measured} without a noise floor: the intervals are over the rounds alone."
+    return f"{measured} with a noise floor of {100 * entry.noise_floor:.1f} % in the intervals."
 
 
 def _reasons(both: Sequence[Latency], names: Row) -> str:
@@ -284,9 +287,9 @@ def four_rows(machines: dict[str, Machine], names: Row) -> str:
         ]
         twins = [row["drop"]["points"] for row in twins_of(rows, name)]
         worst = number(max(twins)) if twins else ""
-        lost = drop(own[name]) if "drop" in own[name] else f"top-1 {number(own[name]['top1'])} %"
+        lost = drop(own[name]) if "drop" in own[name] else "base"
         lines.append((names["files"][name], *cells, lost, worst))
-    head = ("", "XXS", "S", "drop of top-1, points", "on its worst twin")
+    head = ("", "XXS", "S", "drop of top-1, points", "on a badly scaled twin")
     return table(head, lines)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sections
 from measured import Machine, Row, read_machines, read_names
-from sections import SMALL, XXS, format_row, latency_of, ranges
+from sections import SMALL, XXS, format_row, latency_of
 from text import number
 
 BEGIN, END = "<!-- figures: written by results/tables.py -->", "<!-- end of figures -->"
@@ -22,6 +22,9 @@ OURS = {
     "onnxruntime": "w8a8-static, cpu-onnxruntime, edgenext",
     "OpenVINO": "w8a8-static, cpu-openvino, edgenext",
 }
+
+
+SHORT = {XXS: "(XXS)", SMALL: "(S)"}
 
 
 def main() -> None:
@@ -64,20 +67,28 @@ def figures(machines: dict[str, Machine], names: Row) -> str:
     machine = machines[names["four_rows"]["machine"]]
     env = machine.results["environment"]
     latency = machine.latency[XXS]
-    n = machine.results["accuracy"][0]["n"]
-    others = [m.about["title"] for m in machines.values() if m is not machine]
-    by_runtime = [
-        f"{ranges(machines, name, XXS)} (XXS) and {ranges(machines, name, SMALL)} (S) in {runtime}"
-        for runtime, name in OURS.items()
-    ]
+    accuracy = machine.results["accuracy"]
+    n = accuracy[0]["n"]
+    floor = latency.noise_floor
+    rounds = "" if floor else ", with intervals over the rounds alone"
+    on_others = [_over(machines, runtime, name) for runtime, name in OURS.items()]
     about = (
-        f"Latency at 256 px on {machine.about['title']}, {latency.threads} thread, "
-        f"onnxruntime {env['packages']['onnxruntime']} and OpenVINO {env['packages']['openvino']}; "
-        f"drop of XXS trained on Tiny-ImageNet, 95 % interval, n = {n:,}. A twin is the same "
-        f"network, badly scaled.\n\n**INT8 depends on the CPU.** Over this one, {_listed(others)}, "
-        f"ours runs {_listed(by_runtime)}, where each was measured."
+        f"256 px, batch 1, {latency.threads} thread of an {machine.about['title']}, onnxruntime "
+        f"{env['packages']['onnxruntime']}, OpenVINO {env['packages']['openvino']}, speeds against "
+        f"the first row{rounds}; drops of XXS trained on Tiny-ImageNet, n = {n:,}; 95 % intervals. A badly "
+        "scaled twin is the same function with other scales of its channels; the worst of "
+        f"{len(sections.twins_of(accuracy, OURS['onnxruntime']))} is shown.\n\n"
+        f"**INT8 depends on the CPU.** Ours runs {'; '.join(on_others)}. "
+        "[All results](docs/results.md) are by machine, format and vendor."
     )
-    return f"{sections.four_rows(machines, names)}\n\n{about} [All results](docs/results.md)."
+    return f"{sections.four_rows(machines, names)}\n\n{about}"
+
+
+def _over(machines: dict[str, Machine], runtime: str, name: str) -> str:
+    """The speeds of a file over the machines that it was measured on."""
+    titles = [m.about["title"] for m in machines.values() if name in m.latency[XXS].timings]
+    speeds = [f"{sections.ranges(machines, name, model)} {short}" for model, short in SHORT.items()]
+    return f"{' and '.join(speeds)} in {runtime} over {_listed(titles)}"
 
 
 def _listed(texts: list[str]) -> str:
