@@ -64,7 +64,7 @@ class Machine:
         rows = entry["rows"] if "rows" in entry else self._rows(entry)
         return Latency(
             model=entry["model"],
-            environment=entry.get("environment", self.results["environment"]),
+            environment=entry.get("environment") or self.results["environment"],
             threads=rows[0]["threads"],
             noise_floor=entry.get("noise_floor"),
             timings={row["name"]: timing(row) for row in rows},

@@ -45,11 +45,12 @@ def written(root: Path) -> dict[Path, str]:
     """The text of each file."""
     names = read_names(root / "results")
     machines = read_machines(root / "results", names)
-    template = (root / "results" / "page.md").read_text("utf-8")
+    template, text = (root / "results" / name for name in ("page.md", "readme.md"))
     readme = root / "README.md"
+    between = text.read_text("utf-8").format(**figures(machines, names))
     return {
-        root / "docs" / "results.md": template.format(**page(machines, names)),
-        readme: replaced(readme.read_text("utf-8"), figures(machines, names)),
+        root / "docs" / "results.md": template.read_text("utf-8").format(**page(machines, names)),
+        readme: replaced(readme.read_text("utf-8"), between.strip()),
     }
 
 
@@ -62,26 +63,20 @@ def replaced(text: str, figures: str) -> str:
     return f"{before}{begin}\n\n{figures}\n\n{end}{after}"
 
 
-def figures(machines: dict[str, Machine], names: Row) -> str:
-    """The four rows of the README, and what they are on other CPUs."""
+def figures(machines: dict[str, Machine], names: Row) -> dict[str, str]:
+    """What stands for each name in the README's text."""
     machine = machines[names["four_rows"]["machine"]]
-    env = machine.results["environment"]
-    latency = machine.latency[XXS]
-    accuracy = machine.results["accuracy"]
-    n = accuracy[0]["n"]
-    floor = latency.noise_floor
-    rounds = "" if floor else ", with intervals over the rounds alone"
-    on_others = [_over(machines, runtime, name) for runtime, name in OURS.items()]
-    about = (
-        f"256 px, batch 1, {latency.threads} thread of an {machine.about['title']}, onnxruntime "
-        f"{env['packages']['onnxruntime']}, OpenVINO {env['packages']['openvino']}, speeds against "
-        f"the first row{rounds}; drops of XXS trained on Tiny-ImageNet, n = {n:,}; 95 % intervals. A badly "
-        "scaled twin is the same function with other scales of its channels; the worst of "
-        f"{len(sections.twins_of(accuracy, OURS['onnxruntime']))} is shown.\n\n"
-        f"**INT8 depends on the CPU.** Ours runs {'; '.join(on_others)}. "
-        "[All results](docs/results.md) are by machine, format and vendor."
-    )
-    return f"{sections.four_rows(machines, names)}\n\n{about}"
+    latency, accuracy = machine.latency[XXS], machine.results["accuracy"]
+    return {
+        "four_rows": sections.four_rows(machines, names),
+        "threads": str(latency.threads),
+        "machine": machine.about["title"],
+        **latency.environment["packages"],
+        "floor": "with the noise floor" if latency.noise_floor else "over the rounds alone",
+        "n": f"{accuracy[0]['n']:,}",
+        "twins": str(len(sections.twins_of(accuracy, OURS["onnxruntime"]))),
+        "speeds": "; ".join(_over(machines, runtime, name) for runtime, name in OURS.items()),
+    }
 
 
 def _over(machines: dict[str, Machine], runtime: str, name: str) -> str:

@@ -11,12 +11,15 @@ from edgenext.cli import console
 from edgenext.cli.app import app
 from edgenext.cli.options import Limit, command_line
 from edgenext.cli.run import show_verdict
+from edgenext.errors import UsageError
+
+DEFAULT_OUT = Path("demo")
 
 
 @app.command()
 def demo(
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The run's folder.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="The run's folder.")] = DEFAULT_OUT,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images; default: 20.")] = None,
     limit: Limit = None,
     measure_again: Annotated[
@@ -27,7 +30,7 @@ def demo(
         typer.Option(help="Only write the demo's settings there, to edit for `edgenext run`."),
     ] = None,
 ) -> None:
-    """Do it all on embedded data: no images, no weights.
+    """Do it all on embedded images, to see what comes of it.
 
     EdgeNeXt-XXS is trained on handwritten digits, exported, quantized, evaluated, benchmarked and
     reported, and so is a badly scaled twin of it. Resumes if stopped.
@@ -35,6 +38,11 @@ def demo(
     from edgenext import api
 
     if toml:
+        if (epochs, limit, measure_again, out) != (None, None, False, DEFAULT_OUT):
+            raise UsageError(
+                "--toml writes the settings as they are and runs nothing",
+                "Give it alone, and the other options to `edgenext run`",
+            )
         console.out.print(str(api.write_demo_toml(toml)), soft_wrap=True, markup=False)
         return
     with console.working() as context:

@@ -22,6 +22,10 @@ def test_its_settings_can_be_written_and_edited(cli: Cli) -> None:
     assert error.endswith("mine.toml exists already. Choose another name or remove it")
     assert Path("mine.toml").read_text() == "changed"
     cli.fails(6, "demo", "--toml", "none" * 100)
+    for other in (("--epochs", "3"), ("-o", "out"), ("--measure-again",)):
+        error = cli.fails(2, "demo", "--toml", "new.toml", *other)
+        assert "Give it alone, and the other options to `edgenext run`" in error
+    assert not Path("new.toml").exists()
 
 
 @pytest.mark.parametrize("option", ["--epochs", "--limit"])
