@@ -24,7 +24,7 @@ from edgenext.commands.inputs import (
 from edgenext.commands.quantize import QuantizeSettings, quantize_subject, settings_images
 from edgenext.commands.report import report
 from edgenext.commands.run_plan import RunPlan, planned_run
-from edgenext.commands.run_predictions import keep_logits, keep_predictions
+from edgenext.commands.run_predictions import keep_images, keep_logits, keep_predictions
 from edgenext.commands.run_twin import quantize_twin
 from edgenext.commands.stages import Announce, silent
 from edgenext.commands.subject import Subject
@@ -89,7 +89,7 @@ def run(
     >>> settings |= {"random_weights": True, "num_classes": 10, "baselines": [], "out": "run"}
     >>> settings |= {"quantize": {"scheme": "w8-weight-only"}, "bench": {"rounds": 1}}
     >>> [path.name for path in run(make_config(settings))]
-    ['report.html', 'report.md', 'report.json']
+    ['report.html', 'report.md', 'report.json', 'changed.csv', 'classes.csv']
     """
     with planned_run(config, context or Context(), announce) as plan:
         if measure_again:
@@ -107,7 +107,7 @@ def run(
                 "the machine was not quiet: --measure-again repeats the benchmark, nothing else"
             )
         announce("report", True)
-        files = report(config.out, max_drop=config.max_drop)
+        files = report(config.out, max_drop=config.max_drop, data=config.data)
         write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY, *files])
         return files
 
@@ -168,6 +168,7 @@ def _evaluate(plan: RunPlan, artifacts: Sequence[Path]) -> tuple[EvalReport, Com
             _write(out / "eval.json", scores),
             _write(out / "compare.json", compared(evaluation)),
             keep_predictions(out, evaluation),
+            keep_images(out, evaluation, plan.subject.shown_names),
             *(keep_logits(out, evaluation) if plan.config.keep_logits else ()),
         ]
 
@@ -220,6 +221,7 @@ def _summary(
     checkpoint = plan.checkpoint
     opened = [open_artifact(path) for path in artifacts]
     manifests = [artifact.manifest for artifact in opened]
+    own = next(m for m in manifests if m.engine == ENGINE)
     return RunSummary(
         model=checkpoint.name,
         arch=checkpoint.arch,
@@ -235,7 +237,8 @@ def _summary(
         command=without_paths(command),
         seconds=plan.stages.seconds,
         twin=twin,
-        kept_float=next(m.kept_float for m in manifests if m.engine == ENGINE),
+        kept_float=own.kept_float,
+        clipping=own.clipping,
         num_classes=checkpoint.num_classes,
     )
 

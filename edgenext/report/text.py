@@ -27,6 +27,12 @@ def clean(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(c) in UNSAFE else c for c in line)
 
 
+def spreadsheet_text(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    line = clean(text)
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+
+
 def prose(text: str, plain: Callable[[str], str], code: Callable[[str], str]) -> str:
     """A sentence in which backticks mark code, with its parts escaped by the two functions."""
     parts = []
@@ -54,6 +60,11 @@ def milliseconds(value: float) -> str:
     if not math.isfinite(value) or value <= 0:
         return NOTHING
     return number(value, max(0, 2 - math.floor(math.log10(value))))
+
+
+def significant(value: float) -> str:
+    """Three significant digits, of small and large numbers alike."""
+    return f"{value:.3g}".replace("-", "−")
 
 
 def times(value: float, low: float, high: float) -> tuple[str, str]:
