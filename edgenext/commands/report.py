@@ -17,6 +17,9 @@ from edgenext.report.markdown import findings_markdown
 from edgenext.schema import ChangeReport
 from edgenext.system.sums import write_sums
 
+REPORT_FILES = 3
+"""HTML, Markdown and JSON, which `write_report` returns before its tables."""
+
 
 def report(
     run_dirs: Path | Sequence[Path],
@@ -42,8 +45,9 @@ def report(
         step_summary: a Markdown file that what changed is added to.
 
     Returns:
-        Each report's files, HTML first, in the order of the runs; of several runs last the page
-        that has them side by side.
+        Each report's HTML, Markdown and JSON, in the order of the runs; of several runs last the
+        page that has them side by side. Beside a report are `changed.csv` and `classes.csv`, where
+        the run has predictions.
 
     Raises:
         UsageError: a negative or infinite `max_drop`, no folder, or `out` for run folders of which
@@ -54,7 +58,7 @@ def report(
         OutputError: a folder that cannot be written.
 
     >>> [path.name for path in report(Path("run"), Path("again"))]
-    ['report.html', 'report.md', 'report.json', 'changed.csv', 'classes.csv']
+    ['report.html', 'report.md', 'report.json']
     """
     if not (math.isfinite(max_drop) and max_drop >= 0):
         raise UsageError(f"--max-drop {max_drop} is not a number of points", "Use 0 or more")
@@ -70,7 +74,7 @@ def report(
             document = json.loads(written[2].read_text("utf-8"))
             changed = changes_table(ChangeReport.model_validate(document["changes"]))
             add_summary(step_summary, "\n".join(findings_markdown(changed)) + "\n\n")
-        files += written
+        files += written[:REPORT_FILES]
         pages.append(written[0])
     if len(folders) > 1:
         files.append(write_comparison(folders, pages, out or Path(), budget=max_drop))

@@ -38,6 +38,7 @@ from edgenext.options import (
     BenchOptions,
     ExportOptions,
 )
+from edgenext.report.details import TABLES
 from edgenext.report.load import SUMMARY
 from edgenext.schema import (
     TIMED,
@@ -89,7 +90,7 @@ def run(
     >>> settings |= {"random_weights": True, "num_classes": 10, "baselines": [], "out": "run"}
     >>> settings |= {"quantize": {"scheme": "w8-weight-only"}, "bench": {"rounds": 1}}
     >>> [path.name for path in run(make_config(settings))]
-    ['report.html', 'report.md', 'report.json', 'changed.csv', 'classes.csv']
+    ['report.html', 'report.md', 'report.json']
     """
     with planned_run(config, context or Context(), announce) as plan:
         if measure_again:
@@ -108,7 +109,8 @@ def run(
             )
         announce("report", True)
         files = report(config.out, max_drop=config.max_drop, data=config.data)
-        write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY, *files])
+        tables = [config.out / name for name in TABLES]
+        write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY, *files, *tables])
         return files
 
 

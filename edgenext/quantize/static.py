@@ -127,8 +127,9 @@ def quantize_prepared(
 
 def _clipping(tensor: PlannedTensor, plan: Plan, stats: TensorStats, q: QParams) -> Clipping:
     """How the range of a tensor cuts its calibration values."""
-    readers = {node for node, _ in tensor.readers}
-    site = next((s.name for s in plan.sites if not readers.isdisjoint(s.nodes)), "")
+    nodes = [*(node for node, _ in tensor.readers), tensor.value.producer()]
+    sites = {node: site.name for site in plan.sites for node in site.nodes}
+    site = next((sites[node] for node in nodes if node in sites), "")
     low, high = q.range
     values = {"low": low, "high": high, "least": stats.low.min(), "most": stats.high.max()}
     values["share"] = clipped_share(stats, q)

@@ -7,7 +7,7 @@ from edgenext.report.study import Study
 from edgenext.report.text import count, number, significant
 
 TITLE = "What the INT8 ranges cut off"
-COLUMNS = ("Read by the site", "Tensor", "Values cut off, %", "Range", "Values seen", "Span cut, %")
+COLUMNS = ("Site", "Tensor", "Values cut off, %", "Range", "Values seen", "Span cut, %")
 SHOWN = 10
 """Tensors in the table."""
 

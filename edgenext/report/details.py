@@ -22,6 +22,9 @@ from edgenext.report.study import Study
 from edgenext.report.use import Link, UseBox, links_of, use_box
 from edgenext.schema import Verdict
 
+TABLES = (CHANGED, CLASSES)
+"""Files beside a report: every changed answer, and every class."""
+
 
 @dataclass(frozen=True)
 class Details:

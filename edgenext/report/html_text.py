@@ -16,6 +16,8 @@ from edgenext.report.text import NOTHING, clean, prose
 
 _FIGURE = re.compile(r"[<≥−+]?\s?\d")
 """How a figure begins; what else is in a cell is text, which is aligned to the left."""
+LONG = 24
+"""Rows above which a table scrolls under its head."""
 _NO_FIGURE = ("", NOTHING, "base", "not valid")
 
 
@@ -105,8 +107,9 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[bo
             f"<td{style}>{cell}</td>" for cell, style in zip(cells, styles[1:], strict=True)
         )
         body.append(f'<tr><th scope="row">{head}</th>{data}</tr>')
+    style = "scroll long" if len(body) > LONG else "scroll"
     return (
-        f'<div class="scroll" tabindex="0"><table class="rows">\n<thead><tr>{columns}</tr></thead>'
+        f'<div class="{style}" tabindex="0"><table class="rows">\n<thead><tr>{columns}</tr></thead>'
         f"\n<tbody>\n{lines(body)}\n</tbody>\n</table></div>"
     )
 

@@ -43,6 +43,8 @@ OUTCOMES = {True: "paid", False: "unpaid", None: "unknown"}
 """Verdict → its CSS class."""
 FIRST_PLOT = "tradeoff"
 """The plot that stands above the results."""
+ANSWERS_PLOT = "flips"
+"""The plot that stands with the changed answers."""
 UNFOLDED = 12
 """Pictures that are shown before one opens the others."""
 KICKER = "INT8 on the edge: what it gained, what it cost"
@@ -60,21 +62,21 @@ def page(
     main = main_study(study, verdict)
     table = result_table(main)
     label = judged.label if judged else ""
-    first = [plot for plot in plots if plot.name == FIRST_PLOT]
+    placed = {plot.name: plot for plot in plots if plot.name in (FIRST_PLOT, ANSWERS_PLOT)}
     parts = (
         header(KICKER, study.summary.model),
         _verdict(study, verdict),
         _tiles(tiles(study, judged)),
-        lines(map(_figure, first)),
+        _figure(placed.get(FIRST_PLOT)),
         section("Results", _results(table, label)),
         _files(study, details) if main is not study else "",
         _use(details.use),
         _findings(changes_table(changed)),
-        section("Which answers changed", _answers(details)),
+        section("Which answers changed", _answers(details, placed.get(ANSWERS_PLOT)), "changed"),
         _findings(attribution_table(study), is_folded=True),
         _findings(twin_table(study), is_folded=True),
         _devices(study, verdict),
-        _plots([plot for plot in plots if plot not in first]),
+        _plots([plot for plot in plots if plot.name not in placed]),
         _findings(clipping.clipping_table(study), is_folded=True),
         section(kept_float.WARNINGS_TITLE, items(kept_float.warnings(study))),
         _float_sites(kept_float.float_sites(study)),
@@ -143,10 +145,10 @@ def _use(box: UseBox | None) -> str:
     return section(box.title, body, "use")
 
 
-def _answers(details: Details) -> str:
-    """The images whose answer changed, and their classes."""
+def _answers(details: Details, plot: Plot | None) -> str:
+    """The images whose answer changed, their classes, and how sure the base was of them."""
     if details.images is None:
-        return ""
+        return _figure(plot)
     changed, classes = details.images, details.classes
     parts = [f"<p>{sentence(changed.about)}</p>"]
     if changed.note:
@@ -160,7 +162,7 @@ def _answers(details: Details) -> str:
     if details.tables and changed.pictures:
         files = " · ".join(f'<a href="{name}">{name}</a>' for name in details.tables)
         parts.append(f'<p class="about">All of them: {files}</p>')
-    return lines(parts)
+    return lines((*parts, _figure(plot)))
 
 
 def _gallery(pictures: Sequence[Picture]) -> str:
@@ -264,7 +266,9 @@ def _plots(plots: Sequence[Plot]) -> str:
     return section("Plots", f'<div class="plots">\n{figures}\n</div>') if plots else ""
 
 
-def _figure(plot: Plot) -> str:
+def _figure(plot: Plot | None) -> str:
+    if plot is None:
+        return ""
     return (
         f'<figure>\n<h3>{text(plot.title)}</h3>\n<div role="img" '
         f'aria-label="{text(plot.alt)}">\n{plot.svg}\n</div>\n'

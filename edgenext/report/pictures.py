@@ -73,7 +73,7 @@ class ImageData:
             if self.name == digits.NAME:
                 return _data_uri(digits.render(data, small))
             return _data_uri(decode(data, small).tobytes())
-        except (UnreadableError, ValueError, IndexError, KeyError, OSError):
+        except (UnreadableError, ValueError, LookupError, ArithmeticError, OSError):
             return ""
 
 

@@ -13,15 +13,18 @@ from edgenext.report.changes import Side
 from edgenext.report.ci.metrics import Measure
 from edgenext.report.ci.results import HERE, ResultRow, run_rows
 from edgenext.report.evidence import EVIDENCE
+from edgenext.report.study import Entry
 from edgenext.report.tables import Cell, CellTable
 from edgenext.report.text import NOTHING, count, milliseconds, number, reasons_once, span, times
-from edgenext.schema import Environment, ExportResult
+from edgenext.schema import Environment
 
 DECISIONS = ("Run", "Network", "Decision", "File", "Drop, points", "Speed, base = 1", "Machine")
 COLUMNS = (
-    *("File", "Network", "Run", "Target", "Device", "Top-1, %", "Drop, points"),
-    *("p50, ms", "Speed, base = 1", "MiB", "Evidence"),
+    *("File, target", "Network, run", "Device, evidence", "Top-1, %", "Drop, points"),
+    *("p50, ms", "Speed, base = 1", "MiB"),
 )
+NETWORK = 1
+"""The column that says nothing of a single run."""
 APART = (
     "A speed is relative to the base of the same run on the same device, which took turns with the "
     "file: latencies of different machines or runs are not divided by each other."
@@ -37,9 +40,7 @@ def side_by_side(sides: Sequence[Side]) -> CellTable:
     """Every file of every run on every device that it was measured on."""
     rows = [(side, row) for side in sides for row in _file_rows(side)]
     rows.sort(key=lambda pair: (pair[0].study.summary.model, _target(*pair), pair[1].artifact))
-    several = len(sides) > 1
-    hidden = () if several else ("Run", "Network")
-    kept = [i for i, name in enumerate(COLUMNS) if name not in hidden]
+    kept = [i for i in range(len(COLUMNS)) if len(sides) > 1 or i != NETWORK]
     return CellTable(
         title="Every file on every device",
         columns=tuple(COLUMNS[i] for i in kept),
@@ -56,7 +57,7 @@ def _decision(side: Side) -> tuple[Cell, ...]:
         Cell(side.name),
         Cell(summary.model),
         Cell(verdict.decision),
-        Cell(verdict.artifact or NOTHING),
+        Cell(_label(side, verdict.artifact) if verdict.artifact else NOTHING),
         _points(measures.get("drop")),
         _speed(measures.get("speedup")),
         Cell(_machine(summary.bench.environment)),
@@ -71,14 +72,18 @@ def _file_rows(side: Side) -> Iterator[ResultRow]:
             yield row
 
 
-def _artifact(side: Side, row: ResultRow) -> ExportResult | None:
-    entry = next((e for e in side.study.entries if e.name == row.artifact), None)
-    return entry.artifact if entry else None
+def _entry(side: Side, name: str) -> Entry | None:
+    return next((e for e in side.study.entries if e.name == name), None)
+
+
+def _label(side: Side, name: str) -> str:
+    entry = _entry(side, name)
+    return entry.label if entry else name
 
 
 def _target(side: Side, row: ResultRow) -> str:
-    artifact = _artifact(side, row)
-    return artifact.target if artifact else ""
+    entry = _entry(side, row.artifact)
+    return entry.artifact.target if entry and entry.artifact else ""
 
 
 def _machine(env: Environment | None) -> str:
@@ -98,11 +103,9 @@ def _row(side: Side, row: ResultRow) -> tuple[Cell, ...]:
     n, top1 = row.facts.get("n"), row.measures.get("top1")
     size = row.measures.get("size_mib")
     return (
-        Cell(row.artifact),
-        Cell(side.study.summary.model),
-        Cell(side.name),
-        Cell(_target(side, row) or NOTHING),
-        Cell(_device(side, row)),
+        Cell(_label(side, row.artifact), _target(side, row)),
+        Cell(side.study.summary.model, side.name),
+        Cell(_device(side, row), str(row.facts.get("evidence", ""))),
         Cell(_number(top1, 2), f"n = {n:,}" if n and top1 else ""),
         Cell("base")
         if is_base and "drop" not in row.measures
@@ -110,7 +113,6 @@ def _row(side: Side, row: ResultRow) -> tuple[Cell, ...]:
         _latency(row.measures.get("p50_ms")),
         Cell("1") if is_base and "p50_ms" in row.measures else _speed(row.measures.get("speedup")),
         Cell(_number(size, 2)),
-        Cell(str(row.facts.get("evidence", NOTHING))),
     )
 
 
@@ -141,7 +143,7 @@ def _speed(measure: Measure | None) -> Cell:
 
 
 def _notes(sides: Sequence[Side], rows: Sequence[tuple[Side, ResultRow]]) -> Iterator[str]:
-    sets = {side.study.summary.compare.data for side in sides}
+    sets = [side.study.summary.compare.data for side in sides]
     if len({data.sha256 if data else "" for data in sets}) > 1:
         yield (
             "The runs were scored on different images: a drop is relative to the base of its own "
@@ -149,7 +151,10 @@ def _notes(sides: Sequence[Side], rows: Sequence[tuple[Side, ResultRow]]) -> Ite
         )
     several = len(sides) > 1
     reasons = (
-        (f"{row.artifact} of {side.name}" if several else row.artifact, [measure.reason])
+        (
+            _label(side, row.artifact) + (f" of {side.name}" if several else ""),
+            [measure.reason],
+        )
         for side, row in rows
         for name in ("drop", "p50_ms", "speedup")
         if (measure := row.measures.get(name)) and measure.reason

@@ -119,7 +119,10 @@ def code_of(manifest: Manifest, path: str) -> str:
     ]
     name = "i"
     if labels:
-        lines.append(f'names = json.load(open({path + ".json"!r}, encoding="utf-8"))[{labels!r}]')
+        manifest_file = _literal(f"{path}.json")
+        lines.append(
+            f'names = json.load(open({manifest_file}, encoding="utf-8"))[{_literal(labels)}]'
+        )
         name = "names[i]"
     lines += ["for i in p.argsort()[::-1][:5]:", f'    print(f"{{p[i]:.2%}} {{{name}}}")']
     return "\n".join(lines)

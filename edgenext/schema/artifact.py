@@ -64,9 +64,9 @@ class Conversion(Record):
 class Clipping(Record):
     """How the INT8 range of a tensor cuts what it held on the calibration images.
 
-    `site` is the first one that reads the tensor. `low` and `high` are the ends of the range,
-    `least` and `most` the extreme values seen, `share` is the share of sampled values outside the
-    range. Four significant digits.
+    `site` is the first quantized one that reads the tensor, else the one that gives it. `low` and
+    `high` are the ends of the range, `least` and `most` the extreme values seen, `share` is the
+    share of sampled values outside the range. Four significant digits.
     """
 
     site: str

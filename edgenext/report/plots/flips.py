@@ -36,7 +36,7 @@ def flips(study: Study, judged: Entry, predictions: RunPredictions) -> Plot | No
         return None
     return Plot(
         name="flips",
-        title="Which answers changed?",
+        title="How sure was the base of the answers that changed?",
         svg=render("flips", lambda figure: _draw(figure, changes, base)),
         alt=(
             f"Histogram of {base.label}’s top-1 margin on {count(len(changes.margin), 'image')}, "
@@ -58,6 +58,7 @@ def _draw(figure: Figure, changes: ChangedAnswers, base: Entry) -> None:
     most = math.sqrt(most)
     above.hist(clipped, BINS, range=(0, most), color=MUTED, alpha=0.35)
     above.set_ylabel("images")
+    above.locator_params("y", integer=True)
     above.set_xlim(0, most)
     show_grid(above, "y")
     strips = (
