@@ -133,7 +133,7 @@ def _clipping(tensor: PlannedTensor, plan: Plan, stats: TensorStats, q: QParams)
     low, high = q.range
     values = {"low": low, "high": high, "least": stats.low.min(), "most": stats.high.max()}
     values["share"] = clipped_share(stats, q)
-    return Clipping(site=site, **{name: float(f"{value:.4g}") for name, value in values.items()})
+    return Clipping(site=site, **{name: float(f"{value:.3g}") for name, value in values.items()})
 
 
 def _require_quantizable(model: ir.Model, recipe: Recipe) -> None:

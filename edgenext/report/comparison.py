@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 from edgenext.report.changes import Side
 from edgenext.report.html_text import cell_table, document, lines, section
-from edgenext.report.page import KICKER, header
-from edgenext.report.side_by_side import decisions_table, side_by_side
+from edgenext.report.page import KICKER, figure, header
+from edgenext.report.plots.runs import runs
+from edgenext.report.side_by_side import decisions_table, judged_runs, side_by_side
 from edgenext.report.text import count
 
 PAGE = "comparison.html"
@@ -35,6 +36,7 @@ def comparison_page(sides: Sequence[Side], reports: Sequence[Path], folder: Path
     body = (
         header(KICKER, title),
         section(decisions.title, cell_table(decisions, links)),
+        figure(runs(judged_runs(sides), sides[0].verdict.budget)),
         section(files.title, cell_table(files)),
     )
     return document(title, lines(body))

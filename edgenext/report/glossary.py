@@ -44,7 +44,8 @@ def glossary(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[t
     yield (
         "Drop",
         "100 × (lost − gained) / n on the same images: lost images were right and became wrong, "
-        "gained images were wrong and became right. The interval is Tango’s score interval, p is "
+        "gained images were wrong and became right; those that are still wrong with another "
+        "answer do not count. The interval is Tango’s score interval, p is "
         "that of McNemar’s exact test. With few images a small drop says little; the interval "
         "shows how little.",
     )

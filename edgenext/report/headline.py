@@ -12,7 +12,7 @@ from edgenext.options import DEFAULT_FORMAT
 from edgenext.report.conditions import Condition
 from edgenext.report.speed import speed
 from edgenext.report.study import Entry, Study
-from edgenext.report.text import clean, number, points, span, times
+from edgenext.report.text import change_of, clean, number, points, span, times
 from edgenext.schema import Decision, Verdict
 
 SPEED, ACCURACY = "Speed", "Accuracy"
@@ -103,10 +103,9 @@ def _accuracy(judgement: Judgement, entry: Entry) -> str:
     if comparison is None:
         return condition.brief
     drop, budget = comparison.drop, judgement.budget
-    change = "gained" if drop.points < 0 else "lost"
-    low, high = (-drop.ci95[1], -drop.ci95[0]) if drop.points < 0 else drop.ci95
+    change, low, high = change_of(drop)
     text = (
-        f"{number(abs(drop.points), 2)} points of top-1 {change} ({span(low + 0.0, high + 0.0, 2)}"
+        f"{number(abs(drop.points), 2)} points of top-1 {change} ({span(low, high, 2)}"
         f", n = {judgement.study.summary.compare.n:,})"
     )
     if condition.holds is None and drop.ci95[0] <= budget < drop.ci95[1]:

@@ -67,7 +67,7 @@ def page(
         header(KICKER, study.summary.model),
         _verdict(study, verdict),
         _tiles(tiles(study, judged)),
-        _figure(placed.get(FIRST_PLOT)),
+        figure(placed.get(FIRST_PLOT)),
         section("Results", _results(table, label)),
         _files(study, details) if main is not study else "",
         _use(details.use),
@@ -148,7 +148,7 @@ def _use(box: UseBox | None) -> str:
 def _answers(details: Details, plot: Plot | None) -> str:
     """The images whose answer changed, their classes, and how sure the base was of them."""
     if details.images is None:
-        return _figure(plot)
+        return figure(plot)
     changed, classes = details.images, details.classes
     parts = [f"<p>{sentence(changed.about)}</p>"]
     if changed.note:
@@ -162,7 +162,7 @@ def _answers(details: Details, plot: Plot | None) -> str:
     if details.tables and changed.pictures:
         files = " · ".join(f'<a href="{name}">{name}</a>' for name in details.tables)
         parts.append(f'<p class="about">All of them: {files}</p>')
-    return lines((*parts, _figure(plot)))
+    return lines((*parts, figure(plot)))
 
 
 def _gallery(pictures: Sequence[Picture]) -> str:
@@ -262,11 +262,12 @@ def _sites(row: kept_float.FloatSites) -> str:
 
 
 def _plots(plots: Sequence[Plot]) -> str:
-    figures = lines(map(_figure, plots))
+    figures = lines(map(figure, plots))
     return section("Plots", f'<div class="plots">\n{figures}\n</div>') if plots else ""
 
 
-def _figure(plot: Plot | None) -> str:
+def figure(plot: Plot | None) -> str:
+    """A plot with its heading and caption; nothing without one."""
     if plot is None:
         return ""
     return (

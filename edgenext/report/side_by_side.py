@@ -6,13 +6,14 @@ its own device. Nothing is divided by a timing of another machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from edgenext.benchmark.environment import isa_label
 from edgenext.report.changes import Side
 from edgenext.report.ci.metrics import Measure
 from edgenext.report.ci.results import HERE, ResultRow, run_rows
 from edgenext.report.evidence import EVIDENCE
+from edgenext.report.plots.runs import JudgedRun
 from edgenext.report.study import Entry
 from edgenext.report.tables import Cell, CellTable
 from edgenext.report.text import NOTHING, count, milliseconds, number, reasons_once, span, times
@@ -36,6 +37,22 @@ def decisions_table(sides: Sequence[Side]) -> CellTable:
     return CellTable("What each run decided", DECISIONS, tuple(map(_decision, sides)), ())
 
 
+def judged_runs(sides: Sequence[Side]) -> list[JudgedRun]:
+    """Drop and speed of the INT8 file that each run judged."""
+    runs = []
+    for side in sides:
+        measures = _judged_measures(side)
+        drop, speed = (measures.get(name, Measure()) for name in ("drop", "speedup"))
+        runs.append(JudgedRun(side.name, drop, speed))
+    return runs
+
+
+def _judged_measures(side: Side) -> Mapping[str, Measure]:
+    rows = (row for row in _file_rows(side) if row.artifact == side.verdict.artifact)
+    row = next(rows, None)
+    return row.measures if row else {}
+
+
 def side_by_side(sides: Sequence[Side]) -> CellTable:
     """Every file of every run on every device that it was measured on."""
     rows = [(side, row) for side in sides for row in _file_rows(side)]
@@ -51,8 +68,7 @@ def side_by_side(sides: Sequence[Side]) -> CellTable:
 
 def _decision(side: Side) -> tuple[Cell, ...]:
     verdict, summary = side.verdict, side.study.summary
-    row = next((r for r in _file_rows(side) if r.artifact == verdict.artifact), None)
-    measures = row.measures if row else {}
+    measures = _judged_measures(side)
     return (
         Cell(side.name),
         Cell(summary.model),
@@ -107,9 +123,7 @@ def _row(side: Side, row: ResultRow) -> tuple[Cell, ...]:
         Cell(side.study.summary.model, side.name),
         Cell(_device(side, row), str(row.facts.get("evidence", ""))),
         Cell(_number(top1, 2), f"n = {n:,}" if n and top1 else ""),
-        Cell("base")
-        if is_base and "drop" not in row.measures
-        else _points(row.measures.get("drop")),
+        Cell("base") if is_base and top1 else _points(row.measures.get("drop")),
         _latency(row.measures.get("p50_ms")),
         Cell("1") if is_base and "p50_ms" in row.measures else _speed(row.measures.get("speedup")),
         Cell(_number(size, 2)),

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
+from edgenext.schema import Drop
+
 NOTHING = "–"
 """Shown in place of a missing number."""
 
@@ -131,6 +133,12 @@ def _ranges(texts: Sequence[str]) -> str:
         return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
     return _NUMBER.sub(spanned, texts[0])
+
+
+def change_of(drop: Drop) -> tuple[str, float, float]:
+    """Whether top-1 was `lost` or `gained`, and the interval of how many points."""
+    low, high = drop.ci95
+    return ("gained", 0.0 - high, 0.0 - low) if drop.points < 0 else ("lost", low, high)
 
 
 def duration(seconds: float) -> str:

@@ -66,7 +66,7 @@ class Clipping(Record):
 
     `site` is the first quantized one that reads the tensor, else the one that gives it. `low` and
     `high` are the ends of the range, `least` and `most` the extreme values seen, `share` is the
-    share of sampled values outside the range. Four significant digits.
+    share of sampled values outside the range. Three significant digits: others depend on the CPU.
     """
 
     site: str

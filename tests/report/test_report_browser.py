@@ -175,6 +175,7 @@ def test_runs_side_by_side_fit_every_screen(report: Path, reader: Reader, tmp_pa
         "What each run decided", "Every file on every device",
     ]  # fmt: skip
     assert page.locator("section").last.locator("tbody tr").count() == 6
+    assert pixels(page.locator("figure svg")).std() > 5
     assert page.evaluate(CONTRAST)["ratio"] >= 4.5
     page.get_by_role("link", name="run").last.click()
     assert page.locator("h1").text_content() == "another"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from report_runs import BUSY, ENVIRONMENT, INT8, summary
+from report_runs import BUSY, ENVIRONMENT, INT8, summary, without_int8
 from test_report_devices import on_jetson
 
 from edgenext.report.changes import Side
-from edgenext.report.side_by_side import APART, decisions_table, side_by_side
+from edgenext.report.plots.runs import runs
+from edgenext.report.side_by_side import APART, decisions_table, judged_runs, side_by_side
 from edgenext.report.study import study_of
 from edgenext.report.tables import Cell
 from edgenext.report.verdict import judge
@@ -81,6 +82,22 @@ def test_runs_on_different_images_are_said_to_be() -> None:
     assert "scored on different images" in text
     text = " ".join(side_by_side([side("a", first), side("b", first)]).notes)
     assert "scored on different images" not in text
+
+
+def test_the_plot_has_a_row_for_each_run_that_has_an_interval() -> None:
+    invalid = summary(reasons={INT8: (BUSY,)})
+    sides = [side("a run", summary()), side("noisy", invalid), side("bare", without_int8(invalid))]
+    judged = judged_runs(sides)
+    assert [(run.drop.low is None, run.speed.low is None) for run in judged] == [
+        (False, False), (False, True), (True, True),
+    ]  # fmt: skip
+    plot = runs(judged, 1.0)
+    assert plot and "a run: drop 0.06 (" in plot.alt and "bare: no interval." in plot.alt
+    for name in ("a run", "noisy", "bare"):
+        assert f">{name}</text>" in plot.svg
+    assert runs(judged[2:], 1.0) is None
+    many = runs(judged * 10, 1.0)
+    assert many and "The first 20 runs are drawn." in many.caption
 
 
 def test_decisions_of_runs_are_those_of_their_reports(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ def test_it_is_about_the_file_to_ship(tmp_path: Path) -> None:
     assert facts["Input"] == "input: 1×3×32×32, float32"
     assert facts["Preprocessing"] == (
         "convert it to RGB; resize its shorter side to 36 pixels (bicubic); crop 32×32 from the "
-        "centre; divide by 255; subtract the mean (0.485, 0.456, 0.406) and divide by the deviation "
-        "(0.229, 0.224, 0.225) of red, green and blue; channels first (N×3×H×W)"
+        "centre; divide by 255; subtract the mean (0.485, 0.456, 0.406) and divide by the "
+        "deviation (0.229, 0.224, 0.225) of red, green and blue; channels first (N×3×H×W)"
     )
     assert facts["Labels"].startswith(f"labels in artifacts/{INT8}.onnx.json: class a, class b")
 
