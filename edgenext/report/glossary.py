@@ -44,7 +44,8 @@ def glossary(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[t
     yield (
         "Drop",
         "100 × (lost − gained) / n on the same images: lost images were right and became wrong, "
-        "gained images were wrong and became right. The interval is Tango’s score interval, p is "
+        "gained images were wrong and became right; those that are still wrong with another "
+        "answer do not count. The interval is Tango’s score interval, p is "
         "that of McNemar’s exact test. With few images a small drop says little; the interval "
         "shows how little.",
     )
@@ -53,6 +54,25 @@ def glossary(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[t
         "how close the logits stay to the base’s, whatever the labels are. They show changes that "
         "are too small to show in the top-1 of n images.",
     )
+    if any(e.form for e in study.floats):
+        yield (
+            "Plain, folded",
+            "a plain export has the network’s operators as PyTorch has them; in a folded one, "
+            "norms, scales and constants are merged into the layers beside them. Both compute the "
+            "same function; the folded one in fewer operators.",
+        )
+    if study.summary.kept_float or study.summary.clipping:
+        yield (
+            "Site",
+            "a part of the network that can be quantized by itself, such as a layer, an "
+            "activation or a residual sum, by its name in PyTorch.",
+        )
+    if study.summary.twin:
+        yield (
+            "Twin",
+            "the same function with badly scaled channels, which are hard to quantize: a test of "
+            "the quantizer, not of the network.",
+        )
     if any(e.bench and not e.bench.valid for e in study.entries):
         yield (
             "Struck out",
