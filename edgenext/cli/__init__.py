@@ -47,7 +47,7 @@ def main() -> None:
 
 RESUMED = {
     "run": "The same command goes on where it was stopped",
-    "quantize": "A search goes on where it was stopped with the same command",
+    "search": "The same command goes on where it was stopped",
     "train": "With --resume it goes on from the last epoch",
     "sensitivity": "The same command goes on where it was stopped",
     "fetch": "The same command goes on where it was stopped",
@@ -95,10 +95,22 @@ def _misused(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return UsageError.exit_code
+    if line := _own_line(error):
+        return _fail(line, UsageError.exit_code)
     message = error.format_message()
     where = error.ctx.command_path if error.ctx else app.info.name
     end = "" if message.endswith((".", "?")) else "."
     return _fail(f"{message}{end} See `{where} --help`", UsageError.exit_code)
+
+
+def _own_line(error: Any) -> str:
+    """What is said of a missing value or a moved option; empty where Typer's message will do."""
+    from edgenext.cli.suggest import missing_line, unknown_option_line
+
+    kind = type(error).__name__
+    if kind == "MissingParameter" and error.ctx and error.param:
+        return missing_line(error)
+    return unknown_option_line(error) if kind == "NoSuchOption" else ""
 
 
 def _fail(message: str, code: int) -> int:

@@ -93,6 +93,7 @@ def bench(
     are scored there, too.
     """
     from edgenext import api
+    from edgenext.cli.suggest import for_example
     from edgenext.commands.bench import newest_artifacts
     from edgenext.report.plots.drift import save_drift_plot
     from edgenext.report.plots.picture import picture_format
@@ -101,8 +102,9 @@ def bench(
 
     if plot:
         picture_format(plot)
+    is_bundled = not results and api.is_bundled(device)  # an unknown device is found first
     if not artifact:
-        run_dir, artifact = newest_artifacts(Path())
+        run_dir, artifact = newest_artifacts(Path(), for_example("bench"))
         console.note(f"measuring the {len(artifact)} files of the run {run_dir}")
     gate = api.read_gate("bench", ci_options, artifacts=len(artifact), has_images=data is not None)
     for flag, minutes in (("--sustained", sustained), ("--time-limit", time_limit)):
@@ -124,7 +126,7 @@ def bench(
         if results:
             name = "iphone" if device == "cpu" else device
             result = api.import_results(artifact, results, images, device=name, context=context)
-        elif api.is_bundled(device):
+        elif is_bundled:
             if ci_options.fail_if or ci_options.csv:
                 raise UsageError(
                     "a bundle has no results yet", "Give --fail-if and --csv with --import"

@@ -83,7 +83,9 @@ def export(
     Each file is executed and compared, stage by stage, before it is written.
     """
     from edgenext import api
+    from edgenext.cli.suggest import require_network
 
+    require_network("export", model, model_options)
     formats = list(dict.fromkeys(format or ["onnx"]))
     own_options = options_by_format(formats, format_options)
     if scheme == FLOAT and calib:

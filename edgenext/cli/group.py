@@ -23,7 +23,7 @@ PACKAGE = "edgenext.cli"
 
 PANELS = {
     "Start": ("run", "predict"),
-    "Make": ("train", "export", "quantize", "stress"),
+    "Make": ("train", "export", "quantize", "search", "stress"),
     "Judge": ("eval", "compare", "bench", "report"),
     "Understand": ("diff", "sensitivity", "profile", "check", "verify"),
     "Set up": ("doctor", "models", "fetch", "devices", "env"),

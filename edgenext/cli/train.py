@@ -64,7 +64,7 @@ def train(
     with console.working() as context:
         training = api.prepare_training(model, data, recipe, model_options, context=context)
         console.announce(training.summary, True)
-        result = api.train(training, out, resume=resume, context=context)
+        result = api.train(training, out=out, resume=resume, context=context)
     show_training(result)
 
 

@@ -28,7 +28,7 @@ THIS_CPU = "cpu"
 
 
 def bench(
-    artifacts: Sequence[Path],
+    artifacts: Sequence[str | Path],
     device: str = THIS_CPU,
     data: DataOptions | str | Path | None = None,
     bench_options: BenchOptions = BENCH,
@@ -81,7 +81,7 @@ def is_bundled(device: str) -> bool:
 
 
 def bundle(
-    artifacts: Sequence[Path],
+    artifacts: Sequence[str | Path],
     device: str,
     data: DataOptions | str | Path | None = None,
     bench_options: BenchOptions = BENCH,
@@ -103,23 +103,24 @@ def bundle(
     return make_bundle(find_device(device), files, images, bench_options)
 
 
-def newest_artifacts(folder: Path) -> tuple[Path, list[Path]]:
+def newest_artifacts(folder: Path, remedy: str) -> tuple[Path, list[Path]]:
     """The run in a folder, or below it, that was finished last, and the paths of its artifacts.
+
+    Args:
+        folder: where to look.
+        remedy: said where there is no run.
 
     Raises:
         UsageError: there is no finished run.
     """
     run_dir = newest_run(folder)
     if run_dir is None:
-        raise UsageError(
-            "no artifact is named, and no finished run is here",
-            "Name the files to measure, or make some: edgenext run",
-        )
+        raise UsageError("no artifact is named, and no finished run is here", remedy)
     return run_dir, [run_dir / entry.artifact for entry in load_summary(run_dir).artifacts]
 
 
 def import_results(
-    artifacts: Sequence[Path],
+    artifacts: Sequence[str | Path],
     results: Path,
     data: DataOptions | str | Path | None = None,
     *,

@@ -10,7 +10,7 @@ from edgenext.formats.isolated_session import require_no_crash
 from edgenext.schema import CheckReport
 
 
-def check(artifact: Path, target: str = "", **options: str) -> CheckReport:
+def check(artifact: str | Path, *, target: str = "", **options: str) -> CheckReport:
     """Whether a vendor's compiler takes an artifact: see `edgenext check`.
 
     Args:
@@ -28,6 +28,6 @@ def check(artifact: Path, target: str = "", **options: str) -> CheckReport:
     >>> report.accepted, report.compiler
     (True, 'onnxruntime')
     """
-    opened = open_artifact(artifact)
+    opened = open_artifact(Path(artifact))
     require_no_crash(opened)
     return check_artifact(opened, target, **options)

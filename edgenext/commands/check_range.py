@@ -29,9 +29,9 @@ MEASURED_IMAGES = 32
 
 
 def check_range(
-    artifact: Path,
-    target: str = "",
+    artifact: str | Path,
     *,
+    target: str = "",
     calib: str | Path | None = None,
     n: int = MEASURED_IMAGES,
     context: Context | None = None,

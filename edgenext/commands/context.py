@@ -61,11 +61,12 @@ class Context:
             self._checkpoints[key] = load(model, options)
         return self._checkpoints[key]
 
-    def subject(self, name: str | None, options: ModelOptions) -> Subject:
+    def subject(self, name: str | Path | None, options: ModelOptions) -> Subject:
         """An artifact, or the model of a name; see `subject.open_subject`."""
-        artifact = open_subject(name) if name else None
+        text = None if name is None else str(name)
+        artifact = open_subject(text) if text else None
         if artifact is None:
-            return Subject(checkpoint=self.checkpoint(name, options))
+            return Subject(checkpoint=self.checkpoint(text, options))
         return artifact.with_exif(options.exif)
 
     def images(

@@ -33,8 +33,8 @@ Array = NDArray[Any]
 
 
 def diff(
-    a: str,
-    b: str,
+    a: str | Path,
+    b: str | Path,
     data: DataOptions | str | Path,
     model_options: ModelOptions = MODEL,
     *,

@@ -23,7 +23,7 @@ from edgenext.targets.target import require_target
 
 
 def evaluate(
-    subjects: Sequence[str],
+    subjects: Sequence[str | Path],
     data: DataOptions | str | Path,
     model_options: ModelOptions = MODEL,
     *,

@@ -65,16 +65,16 @@ def read_gate(
     *,
     artifacts: int = 2,
     has_images: bool = True,
-    budget: float | None = None,
+    max_drop: float | None = None,
 ) -> Gate:
     """Everything about a gate that can be wrong, found before anything is measured.
 
     Args:
-        command: whose results are judged: `compare`, `run`, `quantize` or `bench`.
+        command: whose results are judged: `compare`, `run`, `search` or `bench`.
         options: the condition, and the files to write.
         artifacts: how many are measured; one alone has no base.
         has_images: whether there are images to score them on.
-        budget: of a search, in points: no file that is shown to stay under it is a failure too.
+        max_drop: of a search, in points: it also fails where no file is shown to stay under them.
 
     Raises:
         UsageError: a condition that cannot be read, or a metric that the command does not measure.
@@ -96,8 +96,8 @@ def read_gate(
                 f"--fail-if: {name} is relative to a base, and one file alone has none",
                 "Name the base, then the others",
             )
-    if budget is not None:
-        over = Condition(Comparison("drop", ">=", budget), undecided_fails=True)
+    if max_drop is not None:
+        over = Condition(Comparison("drop", ">=", max_drop), undecided_fails=True)
         conditions = (over, *(c for c in conditions if c.expression != over.expression))
     if options.junit and not conditions:
         raise UsageError("--junit has no conditions to report", "Give --fail-if")
@@ -136,13 +136,13 @@ def judge_results(
     return _published(gate, rows)
 
 
-def judge_run(gate: Gate, folder: Path, budget: float = DEFAULT_MAX_DROP) -> GateReport:
+def judge_run(gate: Gate, folder: Path, max_drop: float = DEFAULT_MAX_DROP) -> GateReport:
     """Judge a finished run, and write what was asked for.
 
     Args:
         gate: see `read_gate`.
         folder: the run's.
-        budget: points of top-1 that INT8 may cost.
+        max_drop: points of top-1 that INT8 may cost.
 
     Raises:
         InputError: the folder contains no finished run.
@@ -152,7 +152,7 @@ def judge_run(gate: Gate, folder: Path, budget: float = DEFAULT_MAX_DROP) -> Gat
     'failed'
     """
     study = study_of(load_summary(folder))
-    verdict = judge(study, budget)
+    verdict = judge(study, max_drop)
     return _published(gate, run_rows(study, verdict), verdict.lines)
 
 

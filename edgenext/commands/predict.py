@@ -21,7 +21,7 @@ from edgenext.targets.target import require_target
 
 
 def predict(
-    subject: str,
+    subject: str | Path,
     images: Sequence[str | Path],
     model_options: ModelOptions = MODEL,
     *,

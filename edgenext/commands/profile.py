@@ -16,7 +16,7 @@ from edgenext.schema import OperatorTime, ProfileReport
 
 
 def profile(
-    artifact: Path, *, threads: int = 1, n: int = 50, context: Context | None = None
+    artifact: str | Path, *, threads: int = 1, n: int = 50, context: Context | None = None
 ) -> ProfileReport:
     """The time of each operator of an ONNX file in onnxruntime: see `edgenext profile`.
 

@@ -33,7 +33,7 @@ class QuantizeSettings:
 
 
 def quantize(
-    subject: str | None,
+    subject: str | Path | None,
     quantize_options: QuantizeOptions,
     model_options: ModelOptions = MODEL,
     export_options: ExportOptions = EXPORT,

@@ -20,8 +20,8 @@ from edgenext.system.sums import write_sums
 
 def report(
     run_dirs: Path | Sequence[Path],
-    out: Path | None = None,
     *,
+    out: Path | None = None,
     max_drop: float = DEFAULT_MAX_DROP,
     against: Path | None = None,
     step_summary: Path | None = None,
@@ -47,7 +47,7 @@ def report(
             networks.
         OutputError: a folder that cannot be written.
 
-    >>> [path.name for path in report(Path("run"), Path("again"))]
+    >>> [path.name for path in report(Path("run"), out=Path("again"))]
     ['report.html', 'report.md', 'report.json']
     """
     if not (math.isfinite(max_drop) and max_drop >= 0):

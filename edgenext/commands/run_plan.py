@@ -225,7 +225,7 @@ def _train(
     folder = out / "training" / key(inputs)[:8]
 
     def produce() -> list[Path]:
-        result = train(training, folder, resume=True, context=context)
+        result = train(training, out=folder, resume=True, context=context)
         return [result.weights, result.sidecar]
 
     weights, sidecar = stages.stage("train", inputs, produce)

@@ -33,6 +33,7 @@ from edgenext.commands.quantize import (
 )
 from edgenext.commands.search_choice import (
     EXPECTED_FLIPS,
+    OBJECTIVES,
     choose,
     halves,
     sentence,
@@ -53,6 +54,7 @@ from edgenext.metrics.statistics import images_needed, images_without_drop
 from edgenext.options import (
     BENCH,
     DEFAULT_FORMAT,
+    DEFAULT_MAX_DROP,
     ENGINE,
     EXPORT,
     MODEL,
@@ -75,7 +77,6 @@ from edgenext.targets.target import require_target
 
 _log = logging.getLogger(__name__)
 
-OBJECTIVES = ("latency", "size")
 MAX_DROP = 100.0
 
 
@@ -104,30 +105,30 @@ class SearchTask:
 
 
 def search(
-    subject: str | None,
-    quantize_options: QuantizeOptions,
+    subject: str | Path | None,
     data: DataOptions | str | Path,
-    max_drop: float,
+    quantize_options: QuantizeOptions,
     model_options: ModelOptions = MODEL,
     export_options: ExportOptions = EXPORT,
     *,
-    objective: str = "latency",
+    max_drop: float = DEFAULT_MAX_DROP,
+    objective: str = OBJECTIVES[0],
     bench_options: BenchOptions = BENCH,
     out: Path = Path(),
     announce: Announce = silent,
     context: Context | None = None,
 ) -> SearchReport:
-    """Find the fastest (or smallest) artifact under a budget: see `edgenext quantize --max-drop`.
+    """Find the fastest (or smallest) artifact under a budget: see `edgenext search`.
 
     Stopped, it goes on where it was: everything it makes is keyed by what it was made from.
 
     Args:
         subject: a model's name or a float artifact; None for the model that the weights fit.
-        quantize_options: target, scheme and calibration.
         data: labelled images; half of them choose, the other half report.
-        max_drop: points of top-1 that the upper end of the drop's interval must stay under.
+        quantize_options: target, scheme and calibration.
         model_options: where the weights come from.
         export_options: batch and input of the graph.
+        max_drop: points of top-1 that the upper end of the drop's interval must stay under.
         objective: `latency` or `size`.
         bench_options: how the candidates are timed.
         out: folder; the search has one of its own in it.
@@ -143,7 +144,7 @@ def search(
     >>> options = QuantizeOptions(calib="digits", n=8)
     >>> data, timing = DataOptions("digits", limit=40), BenchOptions(rounds=1)
     >>> file = "edgenext_xx_small-32-fp32.onnx"
-    >>> report = search(file, options, data, max_drop=90, bench_options=timing)
+    >>> report = search(file, data, options, max_drop=90, bench_options=timing)
     >>> len(report.candidates) > 2, report.met
     (True, True)
     """
@@ -217,13 +218,13 @@ def _require_possible(
         raise UsageError(f"--max-drop {max_drop:g} is not a number of points", "Use 0 to 100")
     if quantize_options.engine != ENGINE:
         raise UsageError(
-            f"the engine {quantize_options.engine} has nothing to search", "Leave --engine out"
+            f"the engine {quantize_options.engine} has nothing to search", f"Use {ENGINE}"
         )
     formats = (export_options.format, require_target(quantize_options.target).format)
     if other := next((name for name in formats if name != DEFAULT_FORMAT), ""):
         raise UsageError(
             f"a search makes and measures ONNX, not {other}",
-            "Search for cpu-onnxruntime or cpu-openvino, or leave --max-drop out",
+            "Search for cpu-onnxruntime or cpu-openvino, or make one file: edgenext quantize",
         )
 
 

@@ -18,7 +18,7 @@ from edgenext.system.files import cache_folder
 
 
 def sensitivity(
-    subject: str | None,
+    subject: str | Path | None,
     quantize_options: QuantizeOptions,
     model_options: ModelOptions = MODEL,
     *,

@@ -157,7 +157,11 @@ def _with_head_for(
 
 
 def train(
-    training: Training, out: Path, *, resume: bool = False, context: Context | None = None
+    training: Training,
+    *,
+    out: Path = Path("training"),
+    resume: bool = False,
+    context: Context | None = None,
 ) -> TrainResult:
     """Train a network: see `edgenext train`.
 
@@ -174,7 +178,7 @@ def train(
     >>> from edgenext.train import TrainRecipe
     >>> recipe = TrainRecipe(epochs=1, batch_size=256)
     >>> training = prepare_training("edgenext_xx_small", "digits", recipe, ModelOptions(size=32))
-    >>> train(training, Path("training")).epochs
+    >>> train(training).epochs
     1
     """
     progress = (context or Context()).progress

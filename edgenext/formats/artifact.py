@@ -277,7 +277,7 @@ def is_artifact(path: Path) -> bool:
     )
 
 
-def open_artifact(path: Path) -> Artifact:
+def open_artifact(path: str | Path) -> Artifact:
     """Open an artifact and check its content against its manifest.
 
     Raises:
@@ -287,6 +287,7 @@ def open_artifact(path: Path) -> Artifact:
     >>> artifact.manifest.format, artifact.manifest.target
     ('onnx', 'cpu-onnxruntime')
     """
+    path = Path(path)
     if not path.exists():
         raise ArtifactError(f"no artifact at {path}")
     manifest_file = manifest_path(path)

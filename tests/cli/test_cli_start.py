@@ -165,7 +165,7 @@ def test_a_command_alone_shows_the_help(cli: Cli) -> None:
         (["export", "--wieghts", "x"], "--weights"),
         (["export", "--size", "big"], "'--size'"),
         (["eval"], "MODEL|ARTIFACT"),
-        (["eval", "edgenext_small"], "Missing option '--data'. See `edgenext eval --help`"),
+        (["eval", "edgenext_small"], "eval needs --data. For example: edgenext eval mine-fp32"),
         (["compare", "edgenext_small", "--data", "digits"], "OTHER"),
         (["models", "--json", "extra"], "extra"),
     ],

@@ -159,14 +159,14 @@ def search_report(lost: int, gained: int) -> SearchReport:
 
 @pytest.mark.parametrize(("lost", "outcome"), [(41, "passed"), (300, "failed"), (85, "undecided")])
 def test_a_search_that_found_nothing_does_not_pass(lost: int, outcome: str) -> None:
-    gate = api.read_gate("quantize", api.CiOptions(), budget=1.0)
+    gate = api.read_gate("search", api.CiOptions(), max_drop=1.0)
     report = api.judge_results(gate, search_report(lost, 38))
     assert report.outcome == outcome
     assert [case.condition for case in report.cases] == ["drop >= 1"]
 
 
 def test_a_search_takes_conditions_too() -> None:
-    gate = api.read_gate("quantize", api.CiOptions("speedup < 1.7 or size_mib > 1"), budget=1.0)
+    gate = api.read_gate("search", api.CiOptions("speedup < 1.7 or size_mib > 1"), max_drop=1.0)
     report = api.judge_results(gate, search_report(41, 38))
     assert [case.outcome for case in report.cases] == ["passed", "failed", "failed"]
 
