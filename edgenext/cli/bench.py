@@ -123,6 +123,7 @@ def bench(
     )
     images = None if data is None else DataOptions(data, limit, seed, cast(Any, exif))
     with console.working() as context:
+        result: BenchReport | Path
         if results:
             name = "iphone" if device == "cpu" else device
             result = api.import_results(artifact, results, images, device=name, context=context)
@@ -131,11 +132,12 @@ def bench(
                 raise UsageError(
                     "a bundle has no results yet", "Give --fail-if and --csv with --import"
                 )
-            folder = api.bundle(artifact, device, images, options, context=context)
-            show_bundle(folder, artifact)
-            return
+            result = api.bundle(artifact, device, images, options, context=context)
         else:
             result = api.bench(artifact, device, images, options, context=context)
+    if isinstance(result, Path):
+        show_bundle(result, artifact)
+        return
     if plot:
         save_drift_plot(result, plot)
     if out:

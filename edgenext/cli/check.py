@@ -66,8 +66,8 @@ def check(
     if calib:
         raise UsageError("--calib measures ranges", "Add --range")
     options = {name: str(value) for name, value in format_options.items()}
-    with console.busy("asking the compiler"):
-        report = api.check(artifact, target=target, **options)
+    with console.working() as context:
+        report = api.check(artifact, target=target, context=context, **options)
     console.print_json(report.model_dump(mode="json")) if json else show(report)
     if not report.passed:
         raise typer.Exit(RefusedError.exit_code)

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgenext.benchmark.latency import bench_artifacts
 from edgenext.commands.compare import compared
 from edgenext.commands.context import Context
-from edgenext.commands.evaluate import evaluate_subjects
+from edgenext.commands.evaluate import evaluate_subjects, evaluating_steps
 from edgenext.commands.images import labelled_images
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet, require_disjoint
@@ -175,11 +175,13 @@ def _bench_here(
             f"--unit {options.unit} is of a device, and this machine is measured on its CPU",
             "Leave --unit out, or name a --device",
         )
-    report = bench_artifacts(artifacts, options, context.progress)
-    if data is None:
-        return report
     subjects = [Subject(artifact=artifact) for artifact in artifacts]
-    evaluation = evaluate_subjects(subjects, DataOptions.of(data), context)
+    scoring = () if data is None else evaluating_steps(subjects)
+    with context.progress.steps("benchmarking", *scoring):
+        report = bench_artifacts(artifacts, options, context.progress)
+        if data is None:
+            return report
+        evaluation = evaluate_subjects(subjects, DataOptions.of(data), context)
     scores = {"eval": eval_report(evaluation.predictions, evaluation.images)}
     if len(artifacts) > 1:
         return report.model_copy(update=scores | {"compare": compared(evaluation)})

@@ -103,7 +103,7 @@ RENAMED = {"rivals": "baselines"}
 """Keys of an earlier version → their names today."""
 
 
-def read_config(path: Path, overrides: dict[str, Any]) -> RunConfig:
+def read_config(path: Path, overrides: dict[str, Any] | None = None) -> RunConfig:
     r"""A run's configuration from a TOML file, with what the command line gave on top.
 
     Raises:
@@ -114,7 +114,7 @@ def read_config(path: Path, overrides: dict[str, Any]) -> RunConfig:
     >>> read_config(Path("run.toml"), {"limit": 60}).limit
     60
     """
-    return make_config(_merged(read_toml(path), overrides), str(path))
+    return make_config(_merged(read_toml(path), overrides or {}), str(path))
 
 
 def _merged(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

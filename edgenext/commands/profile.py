@@ -45,7 +45,6 @@ def profile(
         )
     progress = (context or Context()).progress
     inputs = {file.manifest.input.name: _random_input(file)}
-    progress("measuring the peak", 0, 0)
     rates = peaks(threads)
     progress("profiling", 0, 0)
     nodes = node_times(file.path, inputs, threads, n)

@@ -41,7 +41,7 @@ from edgenext.commands.search_choice import (
     with_front,
 )
 from edgenext.commands.sensitivity import sensitivity
-from edgenext.commands.stages import Announce, Stages, silent
+from edgenext.commands.stages import Announce, Stages, numbered, silent
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import UsageError, unknown_name
@@ -67,6 +67,7 @@ from edgenext.options import (
 from edgenext.quantize.batches import ImageBatches
 from edgenext.quantize.mixed_precision import RecipeVariant, mixed_precision_variants
 from edgenext.quantize.quantized_artifact import PARITY_IMAGES, write_quantized
+from edgenext.quantize.sensitivity import SITE_BY_SITE
 from edgenext.quantize.static import PreparedGraph, prepare_graph, quantize_prepared
 from edgenext.report.load import SEARCH
 from edgenext.schema import BenchReport, Candidate, Comparison, SearchReport
@@ -78,6 +79,8 @@ from edgenext.targets.target import require_target
 _log = logging.getLogger(__name__)
 
 MAX_DROP = 100.0
+TASKS = (SITE_BY_SITE, "float", "quantize *", "benchmark", "choosing: *", "reporting: *")
+"""What a search does, in order."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def search(
     settings = replace(settings, export=export_settings(network, graph, settings))
     stem = settings.export.file_stem(stem)
     folder = out / f"{stem}-search"
-    with work_folder(folder, _owner(network)):
+    with work_folder(folder, _owner(network)), context.progress.steps(*TASKS):
         task = SearchTask(
             subject=network,
             graph=graph,
@@ -179,7 +182,7 @@ def search(
             objective=objective,
             bench_options=bench_options,
             folder=folder,
-            stages=Stages(folder, announce),
+            stages=Stages(folder, numbered(announce, context.progress)),
             context=context,
         )
         effects = sensitivity(subject, quantize_options, model_options, context=context)
@@ -248,7 +251,7 @@ def _artifacts(task: SearchTask, noise: dict[str, float]) -> list[Artifact]:
     def export() -> list[Path]:
         images = task.calibration.images[:PARITY_IMAGES]
         settings = replace(task.settings.export, scheme=FLOAT, engine="")
-        return export_graph(task.graph, settings, base, images).files
+        return export_graph(task.graph, settings, base, images, progress).files
 
     paths = [task.stages.stage("float", inputs(None), export)[0]]
     prepared: list[PreparedGraph] = []
@@ -279,6 +282,7 @@ def _quantize(
         path,
         variant.recipe,
         task.seed,
+        task.context.progress,
     ).files
 
 

@@ -51,7 +51,9 @@ def stress(
         raise UsageError(
             f"channels cannot be scaled by up to 2^{strength:g}", f"Use 0 to {MAX_STRENGTH}"
         )
-    checkpoint = (context or Context()).checkpoint(model, model_options)
+    context = context or Context()
+    checkpoint = context.checkpoint(model, model_options)
+    context.progress("rescaling channels", 0, 0)
     twin = rescaled_twin(checkpoint.network(), seed, strength)
     facts = {
         "arch": checkpoint.arch,

@@ -182,6 +182,7 @@ def train(
     1
     """
     progress = (context or Context()).progress
+    progress("training", 0, training.recipe.epochs)
     checkpoint, recipe = training.checkpoint, training.recipe
     with work_folder(out, WorkOwner.of(checkpoint, drawn=recipe.from_scratch)):
         return train_network(
