@@ -132,13 +132,14 @@ class BenchOptions:
 class CiOptions:
     """What a command does for continuous integration: see docs/ci.md.
 
-    `fail_if` is a condition such as `drop > 0.5 or undecided`; `junit` and `csv` are files to
-    write, `step_summary` a Markdown file that a summary is added to.
+    `fail_if` is a condition such as `drop > 0.5 or undecided`; `junit`, `csv` and `parquet` are
+    files to write, `step_summary` a Markdown file that a summary is added to.
     """
 
     fail_if: str = ""
     junit: Path | None = None
     csv: Path | None = None
+    parquet: Path | None = None
     step_summary: Path | None = None
 
 

@@ -128,9 +128,10 @@ def bench(
             name = "iphone" if device == "cpu" else device
             result = api.import_results(artifact, results, images, device=name, context=context)
         elif is_bundled:
-            if ci_options.fail_if or ci_options.csv:
+            if ci_options.fail_if or ci_options.csv or ci_options.parquet:
                 raise UsageError(
-                    "a bundle has no results yet", "Give --fail-if and --csv with --import"
+                    "a bundle has no results yet",
+                    "Give --fail-if, --csv and --parquet with --import",
                 )
             result = api.bundle(artifact, device, images, options, context=context)
         else:

@@ -40,7 +40,7 @@ OPTION_PANELS = {
     ),
     "Calibration": ("calib", "n", "recipe"),
     "Output": ("out", "json"),
-    "Continuous integration": ("fail_if", "junit", "csv"),
+    "Continuous integration": ("fail_if", "junit", "csv", "parquet"),
 }
 """Headings of options that many commands share; others stand under Options."""
 

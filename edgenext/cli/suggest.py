@@ -31,6 +31,7 @@ MOVED = {
         "--fail-if",
         "--junit",
         "--csv",
+        "--parquet",
     )
 }
 """Options that a command had, and the command that has them now."""

@@ -1,4 +1,4 @@
-"""Conditions on results, for continuous integration: exit codes, JUnit, CSV and a summary."""
+"""Conditions on results, for continuous integration: exit codes, JUnit, tables and a summary."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from edgenext.errors import (
     UsageError,
 )
 from edgenext.formats.artifact import open_artifact
+from edgenext.formats.session import needed
 from edgenext.options import DEFAULT_MAX_DROP, CiOptions
 from edgenext.report.ci.expression import Comparison, Condition, read_conditions
 from edgenext.report.ci.judge import judge_rows
@@ -28,13 +29,13 @@ from edgenext.report.ci.results import (
     search_rows,
 )
 from edgenext.report.ci.step_summary import add_summary, step_summary
-from edgenext.report.ci.table import csv_table
+from edgenext.report.ci.table import csv_table, parquet_table
 from edgenext.report.load import load_summary
 from edgenext.report.study import study_of
 from edgenext.report.text import enumerated
 from edgenext.report.verdict import judge
 from edgenext.schema import BenchReport, CompareReport, GateCase, GateReport, SearchReport
-from edgenext.system.files import output_path, write_text
+from edgenext.system.files import output_path, write_bytes, write_text
 from edgenext.system.reading import readable
 
 SHOWN = 3
@@ -78,6 +79,7 @@ def read_gate(
 
     Raises:
         UsageError: a condition that cannot be read, or a metric that the command does not measure.
+        MissingDependencyError: Parquet is asked for and cannot be written.
         OutputError: a file that cannot be written.
 
     >>> gate = read_gate("bench", CiOptions("speedup < 1.2 or undecided"))
@@ -101,8 +103,11 @@ def read_gate(
         conditions = (over, *(c for c in conditions if c.expression != over.expression))
     if options.junit and not conditions:
         raise UsageError("--junit has no conditions to report", "Give --fail-if")
-    for path in (options.junit, options.csv):
+    for path in (options.junit, options.csv, options.parquet):
         _require_writable(path)
+    if options.parquet:
+        with needed("pyarrow", "parquet"):
+            import pyarrow.parquet  # noqa: F401 - whether it can be imported
     return Gate(command, conditions, options)
 
 
@@ -216,6 +221,8 @@ def _published(gate: Gate, rows: Sequence[ResultRow], lines: Sequence[str] = ())
     options = gate.options
     if options.csv:
         write_text(options.csv, csv_table(gate.command, rows))
+    if options.parquet:
+        write_bytes(options.parquet, parquet_table(gate.command, rows))
     if options.junit:
         write_text(options.junit, junit(report))
     if options.step_summary:

@@ -91,12 +91,15 @@ def test_a_pipe_is_told_of_what_takes_long_and_of_nothing_else(
 ) -> None:
     monkeypatch.setattr(progress_module, "FIRST_LINE_S", 0.2)
     stream = io.StringIO()
-    with shown_progress(Console(file=stream, width=200), quiet=False) as progress:
-        with progress.steps("decoding *", "converting to *"):
-            progress("decoding photos", 5, 5)
-            for _ in range(8):
-                progress("converting to [Core ML]", 0, 0)
-                time.sleep(0.1)
+    console = Console(file=stream, width=200)
+    with (
+        shown_progress(console, quiet=False) as progress,
+        progress.steps("decoding *", "converting to *"),
+    ):
+        progress("decoding photos", 5, 5)
+        for _ in range(8):
+            progress("converting to [Core ML]", 0, 0)
+            time.sleep(0.1)
     assert stream.getvalue().splitlines() == ["… step 2 of 2: converting to [Core ML], for 0 s"]
     stream.truncate(0)
     with shown_progress(Console(file=stream), quiet=True) as progress:
