@@ -88,7 +88,7 @@ def run(
             context=context,
         )
     show_verdict(paths)
-    console.show_gate(api.judge_run(gate, config.out, config.max_drop))
+    console.show_gate(api.judge_run(gate, config.out, max_drop=config.max_drop))
 
 
 def show_verdict(paths: Sequence[Path]) -> None:

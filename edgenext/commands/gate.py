@@ -141,7 +141,7 @@ def judge_results(
     return _published(gate, rows)
 
 
-def judge_run(gate: Gate, folder: Path, max_drop: float = DEFAULT_MAX_DROP) -> GateReport:
+def judge_run(gate: Gate, folder: Path, *, max_drop: float = DEFAULT_MAX_DROP) -> GateReport:
     """Judge a finished run, and write what was asked for.
 
     Args:
@@ -163,6 +163,9 @@ def judge_run(gate: Gate, folder: Path, max_drop: float = DEFAULT_MAX_DROP) -> G
 
 def require_passed(report: GateReport) -> None:
     """Nothing if all conditions are decided and none holds.
+
+    Args:
+        report: of `judge_results` or `judge_run`.
 
     Raises:
         GateFailedError: one holds.

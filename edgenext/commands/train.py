@@ -27,10 +27,15 @@ class Training:
     """Everything a training run starts from."""
 
     checkpoint: Checkpoint
+    """The network before the training."""
     recipe: TrainRecipe
+    """Epochs, batch size, learning rate and the rest."""
     images: ImageSet
+    """What is trained on."""
     val: ImageSet
+    """What top-1 is measured on; none of it is trained on."""
     name: str
+    """How the weights will be called."""
 
     @property
     def summary(self) -> str:

@@ -29,7 +29,9 @@ class Artifact:
     """A deployable file or folder that matches its manifest."""
 
     path: Path
+    """Of the file or folder; its manifest is beside it."""
     manifest: Manifest
+    """How it was made, and what it takes and gives."""
     timed: Conversion | None = field(default=None, compare=False)
     """Of a file that was just converted: how long that took, which no manifest says."""
 
@@ -279,6 +281,9 @@ def is_artifact(path: Path) -> bool:
 
 def open_artifact(path: str | Path) -> Artifact:
     """Open an artifact and check its content against its manifest.
+
+    Args:
+        path: of the file or folder.
 
     Raises:
         ArtifactError: no file, no manifest, an unreadable manifest, or another sha256.
