@@ -11,7 +11,8 @@ from typing import Any
 import typer
 
 from edgenext.cli.app import app as app
-from edgenext.errors import INTERRUPTED, EdgenextError, InputError, UsageError
+from edgenext.cli.completion import FLAGS, with_shell
+from edgenext.errors import INTERRUPTED, EdgenextError, InputError, OutputError, UsageError
 from edgenext.system.reading import readable
 from edgenext.system.streams import guarded_streams, leave_stdout
 
@@ -26,6 +27,7 @@ def main() -> None:
     try:
         guarded_streams()
         _check_surroundings()
+        sys.argv[1:] = with_shell(sys.argv[1:])
         code = app(standalone_mode=False, prog_name="edgenext")
         sys.stdout.flush()
         if code == INTERRUPTED:  # Typer has turned Ctrl-C into an exit code
@@ -38,11 +40,21 @@ def main() -> None:
         code = _interrupted()
     except BrokenPipeError:
         code = 1
+    except OSError as e:
+        if not set(FLAGS) & {*sys.argv}:
+            code = _internal(e)
+        else:
+            code = _fail(f"cannot write {e.filename}: {e.strerror}", OutputError.exit_code)
     except Exception as e:  # noqa: BLE001 - the last net: no traceback unless asked for
-        detail = f"{type(e).__name__}: {e}"
-        code = _fail(f"internal error, {detail}. Set EDGENEXT_DEBUG=1 to see where", 1)
+        code = _internal(e)
     leave_stdout()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _internal(error: Exception) -> int:
+    """One line for an error that nothing has foreseen."""
+    detail = f"{type(error).__name__}: {error}"
+    return _fail(f"internal error, {detail}. Set EDGENEXT_DEBUG=1 to see where", 1)
 
 
 RESUMED = {

@@ -149,8 +149,9 @@ def test_docstrings_stand_alone(name: str) -> None:
         assert not unsaid or "Arguments as in" in doc
         return
     if name != "RunConfig":  # docs/run.md has its fields
-        body = ast.parse(textwrap.dedent(inspect.getsource(thing))).body[0].body
-        for field, after in pairwise(body):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(thing))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, after in pairwise(definition.body):
             if isinstance(field, ast.AnnAssign) and not ast.unparse(field.target).startswith("_"):
                 said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
                 assert said, ast.unparse(field.target)
