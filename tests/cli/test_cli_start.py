@@ -102,17 +102,6 @@ def test_the_version(cli: Cli) -> None:
     assert cli.ok("--version").out == f"edgenext {edgenext.__version__}\n"
 
 
-def test_completion_of_every_shell(tmp_path: Path) -> None:
-    for shell in ("bash", "zsh", "fish"):
-        done = subprocess.run(
-            [sys.executable, "-m", "edgenext"],
-            env=environment(tmp_path) | {"_EDGENEXT_COMPLETE": f"source_{shell}"},
-            capture_output=True,
-            text=True,
-        )
-        assert "_EDGENEXT_COMPLETE" in done.stdout, done
-
-
 def completed(line: str, folder: Path) -> list[str]:
     """What bash completes a command line to."""
     words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
