@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 
 out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else WIDE)
-err = Console(stderr=True, highlight=False)
+err = Console(
+    stderr=True, highlight=False, width=None if sys.stderr and sys.stderr.isatty() else WIDE
+)
 _quiet = False
 
 

@@ -54,7 +54,7 @@ def search(
         str, typer.Option(help="Labelled images: half choose the file, half measure its drop.")
     ],
     limit: Limit = None,
-    calib: Calib = "",
+    calib: Calib,
     n: CalibCount = None,
     seed: Seed = 0,
     max_drop: Annotated[
@@ -90,7 +90,7 @@ def search(
     from edgenext import api
     from edgenext.cli.suggest import require_network
 
-    require_network("search", subject, model_options, calib=not calib)
+    require_network("search", subject, model_options)
     gate = api.read_gate("search", ci_options, max_drop=max_drop)
     with console.working() as context:
         report = api.search(

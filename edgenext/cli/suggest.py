@@ -113,10 +113,14 @@ def with_files_here(line: str) -> str:
     """A command line whose placeholders are replaced by files of this folder, if there are any."""
     if WEIGHTS in line and not _weights() and (name := _fetched()):
         line = re.sub(f"(edgenext_\\w+ )?{WEIGHTS}", name, line)
-    for placeholder, find in PLACEHOLDERS.items():
-        if placeholder in line and (path := find()):
-            line = line.replace(placeholder, shlex.quote(path))
-    return line
+    names = "|".join(map(re.escape, PLACEHOLDERS))
+    return re.sub(rf"(?<=\s)(?:{names})(?=\s|$)", _here, line)
+
+
+def _here(placeholder: re.Match[str]) -> str:
+    """What is here instead of a placeholder; itself where there is nothing."""
+    path = PLACEHOLDERS[placeholder[0]]()
+    return shlex.quote(path) if path else placeholder[0]
 
 
 def _missing(error: Any) -> list[Any]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from edgenext.errors import (
     ArtifactError,
@@ -202,7 +203,11 @@ def _require_writable(path: Path | None) -> None:
     if path is None:
         return
     try:
-        is_folder = output_path(path).is_dir()
+        target = output_path(path)
+        is_folder = target.is_dir()
+        parent = next(folder for folder in target.absolute().parents if folder.is_dir())
+        if not is_folder and (target.is_file() or not target.exists()):
+            TemporaryFile(dir=parent).close()
     except OSError as e:
         raise OutputError(f"cannot write {readable(str(path))}: {e.strerror}") from e
     if is_folder:

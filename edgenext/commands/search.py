@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenext.benchmark.latency import bench_artifacts
+from edgenext.benchmark.latency import bench_artifacts, check_numbers
 from edgenext.benchmark.noise import floor_of
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.context import Context
@@ -152,6 +152,7 @@ def search(
     (True, True)
     """
     _require_possible(quantize_options, max_drop, export_options, objective)
+    check_numbers(bench_options)
     settings = resolve_quantization(quantize_options, export_options)
     _require_searchable(settings, objective)
     context = context or Context()

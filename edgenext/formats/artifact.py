@@ -20,7 +20,7 @@ from edgenext.schema import Conversion, ExportResult, Manifest
 from edgenext.schema.seal import sealed
 from edgenext.system.files import publish, sha256_file, sha256_tree, staging, tree_size
 from edgenext.system.parsing import read_record
-from edgenext.system.reading import open_file
+from edgenext.system.reading import open_file, similar_files
 from edgenext.system.sums import own_hash
 
 
@@ -294,8 +294,13 @@ def open_artifact(path: str | Path) -> Artifact:
     """
     path = Path(path)
     if not path.exists():
-        raise ArtifactError(f"no artifact at {path}")
+        raise ArtifactError(f"no artifact at {path}", similar_files(path))
     manifest_file = manifest_path(path)
+    if not manifest_file.is_file() and path.is_dir() and not path.suffix:
+        raise ArtifactError(
+            f"{path} is a folder, not an artifact",
+            "Name a file that `edgenext export`, `edgenext quantize` or `edgenext run` made",
+        )
     if not manifest_file.is_file():
         raise ArtifactError(
             f"{path} has no manifest {manifest_file.name} beside it",
