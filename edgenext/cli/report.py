@@ -43,9 +43,10 @@ def report(
     from edgenext.cli.suggest import newest_run_here
 
     run_dirs = run_dirs or [newest_run_here("report")]
-    paths = api.report(
-        run_dirs, out=out, max_drop=max_drop, against=against, step_summary=step_summary()
-    )
+    with console.busy("writing the report"):
+        paths = api.report(
+            run_dirs, out=out, max_drop=max_drop, against=against, step_summary=step_summary()
+        )
     if against:
         for path in paths:
             if path.suffix == ".json":

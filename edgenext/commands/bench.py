@@ -60,9 +60,11 @@ def bench(
         return _bench_here(files, data, bench_options, context)
 
     known = find_device(device)
-    images = _images(files, data, context)
     measure = bench_mac if known.bundle else bench_device
-    return measure(known, files, images, bench_options, progress=context.progress)
+    before, after = (("decoding *",), ("evaluating *",)) if data is not None else ((), ())
+    with context.progress.steps(*before, "sending to *", "benchmarking *", *after):
+        images = _images(files, data, context)
+        return measure(known, files, images, bench_options, progress=context.progress)
 
 
 def is_bundled(device: str) -> bool:
