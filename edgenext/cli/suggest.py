@@ -72,7 +72,10 @@ def require_network(
     needs = "a model's name or --weights" + (", and --calib" if calib else "")
     typed = shlex.join(["edgenext", *sys.argv[1:]])
     line = f"{typed} --weights mine.pth" + (" --calib images/" if calib else "")
-    raise UsageError(f"{command} needs {needs}", f"For example: {with_files_here(line)}")
+    example = f"For example: {with_files_here(line)}"
+    if not _weights() and not _fetched():
+        example += f"; `edgenext fetch {DEFAULT_MODEL}` downloads published ones"
+    raise UsageError(f"{command} needs {needs}", example)
 
 
 def unknown_option_line(error: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgenext.data import digits
 from edgenext.data.sources import EXTENSIONS, ending
-from edgenext.errors import ArtifactError, UsageError
+from edgenext.errors import ArtifactError, EdgenextError, UsageError
 from edgenext.formats.artifact import Artifact, is_artifact, open_artifact
 from edgenext.formats.isolated_session import open_isolated
 from edgenext.formats.session import Session
@@ -125,7 +125,7 @@ def open_subject(name: str) -> Subject | None:
     path = Path(name)
     if is_artifact(path):
         return Subject(artifact=open_artifact(path))
-    _require_no_other(path)
+    _require_no_other(name, ArtifactError)
     if path.is_file():
         raise ArtifactError(
             f"{name} is not an artifact", "Weights are given as edgenext_… --weights FILE"
@@ -145,7 +145,7 @@ def load(model: str | None, options: ModelOptions) -> Checkpoint:
     from edgenext.models.checkpoint import load_checkpoint
 
     if model is not None:
-        _require_no_other(Path(model))
+        _require_no_other(model, UsageError)
         if Path(model).is_file():
             is_made = is_artifact(Path(model))
             remedy = "It is made of weights: --weights FILE" if is_made else _weights_remedy(model)
@@ -159,19 +159,20 @@ def _weights_remedy(file: str) -> str:
     return f"Use --weights {file}" if is_weights else "Name a model, or give --weights FILE"
 
 
-def _require_no_other(path: Path) -> None:
+def _require_no_other(name: str, error: type[EdgenextError]) -> None:
     """Refuse what is neither a model nor an artifact, but was meant for another argument.
 
     Raises:
-        UsageError: a folder, an image, or the embedded digits.
+        EdgenextError: `error`, for a folder, an image, or the embedded digits.
     """
-    if str(path) == digits.NAME or ending(path.name) in EXTENSIONS:
-        raise UsageError(
-            f"{path} is neither a model nor an artifact",
+    path = Path(name)
+    if name == digits.NAME or ending(path.name) in EXTENSIONS:
+        raise error(
+            f"{name} is neither a model nor an artifact",
             "Images are named after it, or with --data",
         )
     if path.is_dir() and not is_artifact(path):
         remedy = "Images are given with --data or --calib"
         if (path / SUMMARY).is_file():
             remedy = f"Name a file in {path / 'artifacts'}"
-        raise UsageError(f"{path} is a folder, neither a model nor an artifact", remedy)
+        raise error(f"{name} is a folder, neither a model nor an artifact", remedy)

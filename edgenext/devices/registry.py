@@ -105,7 +105,7 @@ def find_device(name: str) -> Device:
     if not of_kind:
         added = ", ".join(f"{device.name} is {device.kind}" for device in devices.values())
         raise UsageError(
-            f"no device of kind {name} was added ({added or 'nor any other'})",
+            f"no device of kind {name} was added" + (f" ({added})" if added else ""),
             f"Add one: edgenext devices add my-{name} {_usual_address(name)}",
         )
     if len(of_kind) > 1:

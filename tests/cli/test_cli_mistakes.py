@@ -53,7 +53,8 @@ def test_examples_use_what_is_here(
     cli: Cli, artifacts: Artifacts, pictures: Pictures, weights: Path
 ) -> None:
     error = cli.fails(2, "export", "--format", "coreml")
-    assert error.endswith("For example: edgenext export --format coreml --weights mine.pth")
+    assert "For example: edgenext export --format coreml --weights mine.pth; " in error
+    assert error.endswith("`edgenext fetch edgenext_small` downloads published ones")
     artifacts(FP32, INT8)
     folder = pictures(1, name="my photos")
     Path("ten.safetensors").write_bytes(weights.read_bytes())
@@ -85,7 +86,7 @@ def test_examples_use_the_newest_run_and_what_was_fetched(cli: Cli, ran: Path) -
 
 def test_a_device_is_looked_for_before_files(cli: Cli) -> None:
     error = cli.fails(2, "bench", "--device", "jetson")
-    assert "no device of kind jetson was added (nor any other)" in error
+    assert "no device of kind jetson was added. Add one" in error
     assert error.endswith("Add one: edgenext devices add my-jetson --ssh user@host")
     cli.ok("devices", "add", "box", "--local")
     error = cli.fails(2, "bench", "--device", "jetson")
@@ -98,9 +99,9 @@ def test_arguments_in_the_wrong_order(cli: Cli, artifacts: Artifacts, pictures: 
     Path("notes.txt").write_text("hello")
     image = folder / "0" / "0.png"
     wrong: dict[tuple[object, ...], tuple[int, str]] = {
-        ("eval", folder, *data): (2, f"{folder} is a folder, neither a model nor an artifact"),
-        ("eval", "digits", "--data", path): (2, "digits is neither a model nor an artifact"),
-        ("predict", image, path): (2, f"{image} is neither a model nor an artifact"),
+        ("eval", folder, *data): (3, f"{folder} is a folder, neither a model nor an artifact"),
+        ("eval", "digits", "--data", path): (3, "digits is neither a model nor an artifact"),
+        ("predict", image, path): (3, f"{image} is neither a model nor an artifact"),
         ("eval", path, "--data", "notes.txt"): (3, "Give a folder or zip of class folders"),
         ("eval", path, "--data", image): (3, f"{image} is an image, not a data set"),
         ("export", path): (2, "is a file, not a model's name. It is made of weights"),
