@@ -47,17 +47,11 @@ def set_up(*, verbose: bool, quiet: bool, color: bool) -> None:
 
 
 @contextlib.contextmanager
-def working(task: str = "") -> Iterator[Context]:
-    """A context whose progress is shown on stderr.
-
-    Args:
-        task: what is done first, where nothing else says it.
-    """
+def working() -> Iterator[Context]:
+    """A context whose progress is shown on stderr."""
     from edgenext.commands.context import Context
 
     with shown_progress(err, quiet=_quiet) as progress:
-        if task:
-            progress(task, 0, 0)
         yield Context(progress)
 
 

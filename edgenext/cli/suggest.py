@@ -132,17 +132,13 @@ def _missing(error: Any) -> list[Any]:
     first = error.param or parameters[0]
     words = {word.partition("=")[0] for word in sys.argv}
     after = parameters[parameters.index(first) + 1 :] if first in parameters else []
-    is_argument = first.param_type_name == "argument"
-    return [
-        first,
-        *(
-            p
-            for p in after
-            if p.required
-            and ((p.param_type_name == "argument" and is_argument) or not words & {*p.opts})
-            and not (p.param_type_name == "argument" and not is_argument)
-        ),
-    ]
+
+    def is_missing(parameter: Any) -> bool:
+        if parameter.param_type_name == "argument":  # arguments are taken in their order
+            return bool(first.param_type_name == "argument")
+        return not words & {*parameter.opts}
+
+    return [first, *(p for p in after if p.required and is_missing(p))]
 
 
 def _shown(parameter: Any) -> str:
@@ -186,9 +182,9 @@ def _artifacts() -> Iterator[tuple[Path, str]]:
     for folder in folders:
         known = [p for p in _entries(folder) if p.with_name(f"{p.name}.json").is_file()]
         schemes = [(path, _scheme(path.with_name(f"{path.name}.json"))) for path in known]
-        found = [(path, scheme) for path, scheme in schemes if scheme]
-        if found:
-            yield from found
+        artifacts = [(path, scheme) for path, scheme in schemes if scheme]
+        if artifacts:
+            yield from artifacts
             return
 
 
@@ -205,8 +201,8 @@ def _scheme(manifest: Path) -> str:
 
 
 def _float_artifact() -> str:
-    found = [str(path) for path, scheme in _artifacts() if scheme == "fp32"]
-    return next((path for path in found if "plain" not in path), found[0] if found else "")
+    paths = [str(path) for path, scheme in _artifacts() if scheme == "fp32"]
+    return next((path for path in paths if "plain" not in path), paths[0] if paths else "")
 
 
 def _quantized_artifact() -> str:
