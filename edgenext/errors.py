@@ -144,6 +144,10 @@ class UndecidedError(EdgenextError):
     exit_code = 14
 
 
+MOST_NAMES = 40
+"""Known names that an error lists."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for an unknown name; its remedy suggests the most similar known names."""
     known = sorted(known)
@@ -151,5 +155,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     if similar:
         remedy = f"Did you mean {' or '.join(similar)}?"
     else:
-        remedy = f"Known: {', '.join(known) or 'none'}"
+        more = len(known) - MOST_NAMES
+        rest = f" and {more} more" if more > 0 else ""
+        remedy = f"Known: {', '.join(known[:MOST_NAMES]) or 'none'}{rest}"
     return UsageError(f"unknown {kind} {name!r}", remedy)

@@ -29,35 +29,44 @@ OptionValues = Mapping[str, str | bool]
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The options of every command that takes a MODEL; see `load_checkpoint`."""
+    """Where a network's weights come from, and how its images are prepared."""
 
     weights: Path | None = None
+    """Weights: .pth, .pt, .bin or .safetensors. None: the published ones, if they were fetched."""
     random_weights: bool = False
+    """Seeded random weights instead, for measurements of speed."""
     seed: int = 0
+    """Seed of random weights and of a fresh head."""
     num_classes: int | None = None
+    """The required number of classes, or that of random weights or a fresh head."""
     reset_head: bool = False
+    """Replace the head by a fresh one."""
     size: int | None = None
+    """Side of the input in pixels. None: as the weights were evaluated."""
     crop_pct: float | None = None
+    """Share of the resized image that is kept, in 0 to 1. None: as the weights were evaluated."""
     exif: Exif | None = None
+    """EXIF orientations: `ignore` or `apply`. None: as the weights were trained."""
     labels: Path | None = None
+    """A file of class names, one a line, or `synset_words.txt`."""
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Images to measure on: a folder or zip of class folders, or `digits`.
-
-    `limit` takes a class-stratified subset of so many images, drawn with `seed`; with `up_to` all
-    images where there are fewer. `exif` says whether images are turned as their EXIF orientation
-    says; None: as the network was trained. `division` divides data without split folders; None: as
-    it was divided when the network was trained on it, if it was.
-    """
+    """Images to measure on. Where a function takes data, a path alone means all images there."""
 
     data: str | Path
+    """A folder or zip of class folders, or `digits`."""
     limit: int | None = None
+    """A class-stratified subset of so many images. None: all."""
     seed: int = 0
+    """Seed of the subset."""
     exif: Exif | None = None
+    """EXIF orientations: `ignore` or `apply`. None: as the network was trained."""
     up_to: bool = False
+    """Take all images where there are fewer than `limit`, which else is an error."""
     division: Division | None = None
+    """How data without split folders is divided. None: as it was when the network was trained."""
 
     @staticmethod
     def of(data: DataOptions | str | Path) -> DataOptions:
@@ -69,77 +78,89 @@ class DataOptions:
 class ExportOptions:
     """How a float graph is made, and in which format it is written.
 
-    What is empty follows from the format and its target: see `export.settings.resolve`. A `batch`
-    of None is any number; `uint8_input` takes N×H×W×3 pixels with the preprocessing inside;
-    `features_only` gives the four stage outputs instead of logits. `format_options` are the
-    format's own, by name.
+    What is empty follows from the format and its target.
     """
 
     form: str = ""
+    """Layout of the graph: `convT`, `convC`, or `naive` for the plain graph."""
     target: str = ""
+    """Where the file will run, such as `cpu-onnxruntime`; empty: the format's own target."""
     batch: int | None = 1
+    """Images a call; None for any number."""
     opset: int | None = None
+    """ONNX opset, 13 to 23."""
     uint8_input: bool = False
+    """The input is N×H×W×3 uint8 pixels, and the preprocessing is in the file."""
     features_only: bool = False
+    """A backbone: the four stage outputs instead of logits."""
     format: str = DEFAULT_FORMAT
+    """Such as `onnx`, `coreml` or `tflite`; `edgenext doctor` lists all."""
     format_options: OptionValues = field(default_factory=dict)
+    """The format's own options by name, such as `ios` of Core ML."""
 
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """How a model is quantized: see `edgenext quantize`.
-
-    `engine` is this package's own quantizer or a baseline; `n` images of `calib` are calibrated
-    on, drawn with `seed`; None: `DEFAULT_CALIBRATION`, or all where there are fewer. `division` is
-    as in `DataOptions`.
-    """
+    """How a model is quantized."""
 
     scheme: str = DEFAULT_SCHEME
+    """What is quantized, and how: `w8a8-static`, `w8a8-dynamic`, `fp16` and others."""
     target: str = DEFAULT_TARGET
+    """Where the file will run, such as `cpu-onnxruntime`, `jetson` or `tflite`."""
     engine: str = ENGINE
+    """This package's own quantizer, or a baseline such as `onnxruntime`."""
     recipe: Path | None = None
+    """A recipe file of one's own instead of the target's."""
     calib: str | Path = ""
+    """Calibration images: a folder, a zip or `digits`."""
     n: int | None = None
+    """How many of them. None: 128, or all where there are fewer."""
     seed: int = 0
+    """Seed of the images that are drawn, and of every other random choice."""
     exclude: Sequence[str] = ()
     """Content hashes of images that must not be used: those of the evaluation set."""
     division: Division | None = None
+    """As in `DataOptions`."""
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """How artifacts are measured: see `edgenext bench`.
-
-    `threads` inside an operator, `batch` images an inference, `rounds` bursts of each artifact,
-    30 at least to be valid. `unit` is a device's compute unit, empty for the one that its kind is
-    there for, and `delegate` the library of its NPU there. `sustained_s` lets rounds go on for so
-    long; `limit_s` is the longest that a device may take. `seed` is that of the timed input and
-    of the intervals.
-    """
+    """How artifacts are measured."""
 
     threads: int = 1
+    """Inside an operator."""
     batch: int = 1
+    """Images an inference."""
     rounds: int = 30
+    """Interleaved bursts of each artifact; 30 at least to be valid."""
     unit: str = ""
+    """A device's compute unit, such as `gpu`; empty: the one that its kind is there for."""
     delegate: str = ""
+    """Android: path there of the NPU's LiteRT delegate."""
     lock_clocks: bool = False
+    """Jetson: lock the clocks meanwhile."""
     sustained_s: float = 0.0
+    """Go on for so many seconds; the last third counts."""
     limit_s: float = 7200.0
+    """Seconds after which a device is given up."""
     seed: int = 0
+    """Seed of the timed input and of the intervals."""
 
 
 @dataclass(frozen=True)
 class CiOptions:
-    """What a command does for continuous integration: see docs/ci.md.
-
-    `fail_if` is a condition such as `drop > 0.5 or undecided`; `junit` and `csv` are files to
-    write, `step_summary` a Markdown file that a summary is added to.
-    """
+    """What a command does for continuous integration."""
 
     fail_if: str = ""
+    """A condition such as `drop > 0.5 or undecided`."""
     junit: Path | None = None
+    """JUnit XML to write, a test case for each condition and file."""
     csv: Path | None = None
+    """All results, to write as CSV."""
+    parquet: Path | None = None
+    """All results, to write as Parquet; it needs the extra `parquet`."""
     step_summary: Path | None = None
+    """A Markdown file that a summary is added to."""
 
 
 def with_exif(transform: EvalTransform, exif: Exif | None) -> EvalTransform:

@@ -57,7 +57,7 @@ def _networks(weights: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     yield "", weights
     for seed in SEEDS:
         twin = folder / f"twin{seed}.safetensors"
-        api.stress(MODEL, twin, ModelOptions(weights), seed=seed, strength=STRENGTH)
+        api.stress(MODEL, ModelOptions(weights), out=twin, seed=seed, strength=STRENGTH)
         yield f"twin {seed}", twin
 
 

@@ -102,7 +102,7 @@ def _accuracy(data: Path, weights: Path, folder: Path) -> list[dict[str, Any]]:
     files = [(row, make(row, MODEL, options, train, folder / "xxs"), "") for row in ROWS]
     for seed in range(2):
         twin = folder / f"formats-twin{seed}.safetensors"
-        api.stress(MODEL, twin, options, seed=seed, strength=STRENGTH)
+        api.stress(MODEL, options, out=twin, seed=seed, strength=STRENGTH)
         out = folder / f"twin{seed}"
         files += [
             (row, make(row, MODEL, ModelOptions(twin), train, out), f"twin {seed}")

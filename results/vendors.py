@@ -69,7 +69,7 @@ def _htp(arch: str, data: Path, folder: Path) -> list[dict[str, Any]]:
         artifact = api.quantize(arch, quantize_options, options, out=folder)
         simulated = logits_of(open_session(artifact, 1, target="htp"), images)
         row = {"arch": arch, "scheme": scheme, "soc": "SM8650", "n": IMAGES}
-        row |= _placement(api.check(artifact.path, "htp"))
+        row |= _placement(api.check(artifact.path, target="htp"))
         rows.append(row | {"simulator": vars(fidelity(expected, simulated))})
     return rows
 
@@ -93,7 +93,7 @@ def _jetson(arch: str, scheme: str, data: Path, folder: Path) -> dict[str, Any]:
         ExportOptions(format="tensorrt"),
         out=folder,
     )
-    placement = _placement(api.check(artifact.path, "jetson"))
+    placement = _placement(api.check(artifact.path, target="jetson"))
     return {"arch": arch, "scheme": scheme, **placement}
 
 

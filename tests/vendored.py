@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from edgenext.formats.artifact import Artifact, save_artifact
 from edgenext.formats.onnx.session import tensor_spec
-from edgenext.schema import EvalTransform, TensorSpec
+from edgenext.schema import CheckReport, EvalTransform, TensorSpec
 
 nvidia = pytest.mark.skipif(
     find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx-cu12 is not installed"
@@ -47,3 +48,15 @@ def artifact_of(
         "tools": {},
     }
     return save_artifact(path, content, fields)
+
+
+def changed(artifact: Artifact, path: Path, change: Callable[[onnx.ModelProto], None]) -> Artifact:
+    """An artifact of the same graph, changed."""
+    model = onnx.load(artifact.path)
+    change(model)
+    return artifact_of(model, path, scheme=artifact.manifest.scheme)
+
+
+def units(report: CheckReport) -> dict[str, int]:
+    """How many operators each unit runs."""
+    return {place.unit: place.total for place in report.placements}

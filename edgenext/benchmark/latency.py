@@ -265,6 +265,15 @@ def check_options(artifacts: Sequence[Artifact], options: BenchOptions) -> None:
     """
     if not artifacts:
         raise UsageError("nothing to measure", "Name at least one artifact")
+    check_numbers(options)
+
+
+def check_numbers(options: BenchOptions) -> None:
+    """Refuse a number below one.
+
+    Raises:
+        UsageError: as above.
+    """
     numbers = {"threads": options.threads, "batch": options.batch, "rounds": options.rounds}
     for option, value in numbers.items():
         if value < 1:

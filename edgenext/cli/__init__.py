@@ -11,7 +11,8 @@ from typing import Any
 import typer
 
 from edgenext.cli.app import app as app
-from edgenext.errors import INTERRUPTED, EdgenextError, InputError, UsageError
+from edgenext.cli.completion import FLAGS, with_shell
+from edgenext.errors import INTERRUPTED, EdgenextError, InputError, OutputError, UsageError
 from edgenext.system.reading import readable
 from edgenext.system.streams import guarded_streams, leave_stdout
 
@@ -26,6 +27,7 @@ def main() -> None:
     try:
         guarded_streams()
         _check_surroundings()
+        sys.argv[1:] = with_shell(sys.argv[1:])
         code = app(standalone_mode=False, prog_name="edgenext")
         sys.stdout.flush()
         if code == INTERRUPTED:  # Typer has turned Ctrl-C into an exit code
@@ -38,17 +40,27 @@ def main() -> None:
         code = _interrupted()
     except BrokenPipeError:
         code = 1
+    except OSError as e:
+        if not set(FLAGS) & {*sys.argv}:
+            code = _internal(e)
+        else:
+            code = _fail(f"cannot write {e.filename}: {e.strerror}", OutputError.exit_code)
     except Exception as e:  # noqa: BLE001 - the last net: no traceback unless asked for
-        detail = f"{type(e).__name__}: {e}"
-        code = _fail(f"internal error, {detail}. Set EDGENEXT_DEBUG=1 to see where", 1)
+        code = _internal(e)
     leave_stdout()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _internal(error: Exception) -> int:
+    """One line for an error that nothing has foreseen."""
+    detail = f"{type(error).__name__}: {error}"
+    return _fail(f"internal error, {detail}. Set EDGENEXT_DEBUG=1 to see where", 1)
 
 
 RESUMED = {
     "demo": "The same command goes on where it was stopped",
     "run": "The same command goes on where it was stopped",
-    "quantize": "A search goes on where it was stopped with the same command",
+    "search": "The same command goes on where it was stopped",
     "train": "With --resume it goes on from the last epoch",
     "sensitivity": "The same command goes on where it was stopped",
     "fetch": "The same command goes on where it was stopped",
@@ -96,10 +108,22 @@ def _misused(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return UsageError.exit_code
+    if line := _own_line(error):
+        return _fail(line, UsageError.exit_code)
     message = error.format_message()
     where = error.ctx.command_path if error.ctx else app.info.name
     end = "" if message.endswith((".", "?")) else "."
     return _fail(f"{message}{end} See `{where} --help`", UsageError.exit_code)
+
+
+def _own_line(error: Any) -> str:
+    """What is said of a missing value or a moved option; empty where Typer's message will do."""
+    from edgenext.cli.suggest import missing_line, unknown_option_line
+
+    kind = type(error).__name__
+    if kind == "MissingParameter" and error.ctx and error.param:
+        return missing_line(error)
+    return unknown_option_line(error) if kind == "NoSuchOption" else ""
 
 
 def _fail(message: str, code: int) -> int:

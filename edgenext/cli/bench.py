@@ -93,6 +93,7 @@ def bench(
     are scored there, too.
     """
     from edgenext import api
+    from edgenext.cli.suggest import for_example
     from edgenext.commands.bench import newest_artifacts
     from edgenext.report.plots.drift import save_drift_plot
     from edgenext.report.plots.picture import picture_format
@@ -101,8 +102,9 @@ def bench(
 
     if plot:
         picture_format(plot)
+    is_bundled = not results and api.is_bundled(device)  # an unknown device is found first
     if not artifact:
-        run_dir, artifact = newest_artifacts(Path())
+        run_dir, artifact = newest_artifacts(Path(), for_example("bench"))
         console.note(f"measuring the {len(artifact)} files of the run {run_dir}")
     gate = api.read_gate("bench", ci_options, artifacts=len(artifact), has_images=data is not None)
     for flag, minutes in (("--sustained", sustained), ("--time-limit", time_limit)):
@@ -121,19 +123,22 @@ def bench(
     )
     images = None if data is None else DataOptions(data, limit, seed, cast(Any, exif))
     with console.working() as context:
+        result: BenchReport | Path
         if results:
             name = "iphone" if device == "cpu" else device
             result = api.import_results(artifact, results, images, device=name, context=context)
-        elif api.is_bundled(device):
-            if ci_options.fail_if or ci_options.csv:
+        elif is_bundled:
+            if ci_options.fail_if or ci_options.csv or ci_options.parquet:
                 raise UsageError(
-                    "a bundle has no results yet", "Give --fail-if and --csv with --import"
+                    "a bundle has no results yet",
+                    "Give --fail-if, --csv and --parquet with --import",
                 )
-            folder = api.bundle(artifact, device, images, options, context=context)
-            show_bundle(folder, artifact)
-            return
+            result = api.bundle(artifact, device, images, options, context=context)
         else:
             result = api.bench(artifact, device, images, options, context=context)
+    if isinstance(result, Path):
+        show_bundle(result, artifact)
+        return
     if plot:
         save_drift_plot(result, plot)
     if out:

@@ -56,7 +56,9 @@ def check(
         if format_options:
             raise UsageError("--range asks no compiler", f"Leave out {', '.join(format_options)}")
         with console.working() as context:
-            ranges = api.check_range(artifact, target, calib=calib or None, n=n, context=context)
+            ranges = api.check_range(
+                artifact, target=target, calib=calib or None, n=n, context=context
+            )
         console.print_json(ranges.model_dump(mode="json")) if json else show_ranges(ranges)
         if not ranges.proven:
             raise typer.Exit(RefusedError.exit_code)
@@ -64,8 +66,8 @@ def check(
     if calib:
         raise UsageError("--calib measures ranges", "Add --range")
     options = {name: str(value) for name, value in format_options.items()}
-    with console.busy("asking the compiler"):
-        report = api.check(artifact, target, **options)
+    with console.working() as context:
+        report = api.check(artifact, target=target, context=context, **options)
     console.print_json(report.model_dump(mode="json")) if json else show(report)
     if not report.passed:
         raise typer.Exit(RefusedError.exit_code)

@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
+from edgenext.cli.progress import shown_progress
 from edgenext.schema import (
     Evidence,
     GateReport,
@@ -35,7 +27,9 @@ if TYPE_CHECKING:
 
 
 out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else WIDE)
-err = Console(stderr=True, highlight=False)
+err = Console(
+    stderr=True, highlight=False, width=None if sys.stderr and sys.stderr.isatty() else WIDE
+)
 _quiet = False
 
 
@@ -54,39 +48,19 @@ def set_up(*, verbose: bool, quiet: bool, color: bool) -> None:
 
 @contextlib.contextmanager
 def working() -> Iterator[Context]:
-    """A context whose progress is shown, the bar of the present task alone.
-
-    Nothing is shown when stderr is no terminal.
-    """
+    """A context whose progress is shown on stderr."""
     from edgenext.commands.context import Context
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=err, disable=_quiet or not err.is_terminal, transient=True
-    ) as bars:
-        present: dict[str, TaskID] = {}
-
-        def advance(task: str, done: int, total: int, /) -> None:
-            if task not in present:
-                for shown in present.values():
-                    bars.remove_task(shown)
-                present.clear()
-                present[task] = bars.add_task(task, total=total or None)
-            bars.update(present[task], completed=done, total=total or None)
-
-        yield Context(advance)
+    with shown_progress(err, quiet=_quiet) as progress:
+        yield Context(progress)
 
 
-def busy(task: str) -> contextlib.AbstractContextManager[object]:
-    """A sign of life for what cannot say how far it is; nothing when stderr is no terminal."""
-    return err.status(task) if err.is_terminal and not _quiet else contextlib.nullcontext()
+@contextlib.contextmanager
+def busy(task: str) -> Iterator[None]:
+    """A task that cannot say how far it is, shown on stderr."""
+    with shown_progress(err, quiet=_quiet) as progress:
+        progress(task, 0, 0)
+        yield
 
 
 def table(

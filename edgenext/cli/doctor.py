@@ -27,7 +27,7 @@ def doctor(json: Json = False) -> None:
     from edgenext import api
 
     with console.working() as context:
-        report = api.doctor(context.progress)
+        report = api.doctor(context=context)
     console.print_json(report.model_dump(mode="json")) if json else show_doctor(report)
 
 

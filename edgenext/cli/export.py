@@ -83,39 +83,49 @@ def export(
     Each file is executed and compared, stage by stage, before it is written.
     """
     from edgenext import api
+    from edgenext.cli.suggest import require_network
 
+    require_network("export", model, model_options)
     formats = list(dict.fromkeys(format or ["onnx"]))
     own_options = options_by_format(formats, format_options)
     if scheme == FLOAT and calib:
         console.err.print("note: fp32 needs no calibration; --calib is ignored")
     results = []
-    with console.working() as context:
-        for name in formats:
-            options = ExportOptions(
-                form="naive" if no_fold else "",
-                target=target or "",
-                batch=batch_size(batch),
-                opset=opset,
-                uint8_input=uint8_input,
-                features_only=features,
-                format=name,
-                format_options=own_options[name],
-            )
-            if tune:
-                options = api.tuned(model, model_options, options, context=context)
-            if scheme == FLOAT:
-                artifact = api.export(
-                    model, model_options, options, out=out, data=data, context=context
+    try:
+        several = formats if len(formats) > 1 else []
+        with (
+            console.working() as context,
+            context.progress.steps(*(f"export {f}" for f in several)),
+        ):
+            for name in formats:
+                context.progress(f"export {name}", 0, 0)
+                options = ExportOptions(
+                    form="naive" if no_fold else "",
+                    target=target or "",
+                    batch=batch_size(batch),
+                    opset=opset,
+                    uint8_input=uint8_input,
+                    features_only=features,
+                    format=name,
+                    format_options=own_options[name],
                 )
-            else:
-                place = target or FORMATS[name].target
-                quantizing = QuantizeOptions(scheme, place, calib=calib, n=n)
-                artifact = api.quantize(
-                    model, quantizing, model_options, options, out=out, context=context
-                )
-            results.append(artifact.result())
-            if not json:
-                show_export(results[-1])
+                if tune:
+                    options = api.tuned(model, model_options, options, context=context)
+                if scheme == FLOAT:
+                    artifact = api.export(
+                        model, model_options, options, out=out, data=data, context=context
+                    )
+                else:
+                    place = target or FORMATS[name].target
+                    quantizing = QuantizeOptions(scheme, place, calib=calib, n=n)
+                    artifact = api.quantize(
+                        model, quantizing, model_options, options, out=out, context=context
+                    )
+                results.append(artifact.result())
+    finally:  # of several, those that were written
+        if not json:
+            for result in results:
+                show_export(result)
     if json:
         rows = [r.model_dump(mode="json") for r in results]
         console.print_json(rows[0] if len(rows) == 1 else rows)

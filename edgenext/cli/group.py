@@ -23,7 +23,7 @@ PACKAGE = "edgenext.cli"
 
 PANELS = {
     "Start": ("demo", "run", "predict"),
-    "Make": ("train", "export", "quantize", "stress"),
+    "Make": ("train", "export", "quantize", "search", "stress"),
     "Judge": ("eval", "compare", "bench", "report"),
     "Understand": ("diff", "sensitivity", "profile", "check", "verify"),
     "Set up": ("doctor", "models", "fetch", "devices", "env"),
@@ -40,7 +40,7 @@ OPTION_PANELS = {
     ),
     "Calibration": ("calib", "n", "recipe"),
     "Output": ("out", "json"),
-    "Continuous integration": ("fail_if", "junit", "csv"),
+    "Continuous integration": ("fail_if", "junit", "csv", "parquet"),
 }
 """Headings of options that many commands share; others stand under Options."""
 
@@ -136,7 +136,8 @@ class HelpedCommand(typer.core.TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The parts of the usage line, without braces around what is required."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        pieces = (re.sub("[{}]", "", piece) for piece in super().collect_usage_pieces(ctx))
+        return [re.sub(r"\.\.\.(\]?)\.\.\.", r"...\1", piece) for piece in pieces]
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """The description, then examples as they are typed."""
@@ -150,22 +151,26 @@ class HelpedCommand(typer.core.TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, options, and the options of each panel."""
         panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for parameter in self.get_params(ctx):
+        parameters = self.get_params(ctx)
+        names = {parameter.name for parameter in parameters}
+        for parameter in parameters:
             record = parameter.get_help_record(ctx)
             if record is not None:
                 flags = re.sub(r" <(.*)>", partial(_value, parameter), record[0])
-                panels.setdefault(_panel(parameter), []).append((flags, record[1]))
+                panels.setdefault(_panel(parameter, names), []).append((flags, record[1]))
         for panel, records in panels.items():
             if records:
                 with formatter.section(panel):
                     formatter.write_dl(records)
 
 
-def _panel(parameter: Any) -> str:
+def _panel(parameter: Any, names: set[str]) -> str:
     """The heading under which the help shows an argument or option."""
     if parameter.param_type_name == "argument":
         return "Arguments"
-    shared = (panel for panel, names in OPTION_PANELS.items() if parameter.name in names)
+    if parameter.name == "n" and "calib" not in names:  # -n counts something else
+        return "Options"
+    shared = (panel for panel, members in OPTION_PANELS.items() if parameter.name in members)
     return getattr(parameter, "rich_help_panel", None) or next(shared, "Options")
 
 

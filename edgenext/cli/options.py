@@ -83,6 +83,7 @@ FailIf = Annotated[
 ]
 Junit = Annotated[Path | None, typer.Option(help="Write the conditions as JUnit XML.")]
 Csv = Annotated[Path | None, typer.Option(help="Write all results as CSV.")]
+Parquet = Annotated[Path | None, typer.Option(help="Write all results as Parquet.")]
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """The variable that names the file which GitHub Actions shows under a job."""
 
@@ -130,11 +131,12 @@ def step_summary() -> Path | None:
 
 
 def takes_ci_options(command: Command) -> Command:
-    """Give a command `--fail-if`, `--junit` and `--csv`; it gets them as one, `ci_options`."""
+    """Give a command the options of `CiOptions`; it gets them as one, `ci_options`."""
     added = {
         "fail_if": (FailIf, ""),
         "junit": (Junit, None),
         "csv": (Csv, None),
+        "parquet": (Parquet, None),
     }
 
     def collect(values: dict[str, Any]) -> CiOptions:

@@ -15,7 +15,9 @@ from edgenext.schema import OperatorTime, ProfileReport
 
 @app.command()
 def profile(
-    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="An ONNX file.")],
+    artifact: Annotated[
+        Path, typer.Argument(metavar="ARTIFACT", help="A file that onnxruntime or OpenVINO runs.")
+    ],
     threads: Annotated[int, typer.Option(help="Inside an operator.")] = 1,
     n: Annotated[int, typer.Option("-n", help="Inferences to average over.")] = 50,
     top: Annotated[int, typer.Option(help="Operators to show.")] = 20,
@@ -26,7 +28,7 @@ def profile(
 ) -> None:
     """Show where the time of an inference goes, by operator and site.
 
-    In onnxruntime, beside the peak of a matrix product that this machine reaches in it.
+    In onnxruntime or OpenVINO, beside the peak of a matrix product that this machine reaches in it.
     """
     from edgenext import api
     from edgenext.report.plots.picture import picture_format

@@ -17,8 +17,11 @@ from edgenext.options import DEFAULT_MAX_DROP
 @app.command()
 def report(
     run_dirs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="A folder made by `edgenext run`.")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN...", help="Folders made by `edgenext run`; default: the newest run here."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -45,15 +48,18 @@ def report(
     With --against it also says what changed since an earlier run, beyond noise.
     """
     from edgenext import api
+    from edgenext.cli.suggest import newest_run_here
 
-    paths = api.report(
-        run_dirs,
-        out,
-        max_drop=max_drop,
-        against=against,
-        data=data,
-        step_summary=step_summary(),
-    )
+    run_dirs = run_dirs or [newest_run_here("report")]
+    with console.busy("writing the report"):
+        paths = api.report(
+            run_dirs,
+            out=out,
+            max_drop=max_drop,
+            against=against,
+            data=data,
+            step_summary=step_summary(),
+        )
     if against:
         for path in paths:
             if path.suffix == ".json":

@@ -73,6 +73,7 @@ def run(
     chosen |= {"keep_logits": keep_logits or None, "epochs": epochs}
     chosen |= {"quantize": None if n is None else {"n": n}}
     overrides = {k: v for k, v in chosen.items() if v is not None} | changed(model_options)
+    _require_config_or_model(Path(subject))
     if Path(subject).suffix:
         config = api.read_config(Path(subject), overrides)
     elif data is None:
@@ -88,7 +89,25 @@ def run(
             context=context,
         )
     show_verdict(paths)
-    console.show_gate(api.judge_run(gate, config.out, config.max_drop))
+    console.show_gate(api.judge_run(gate, config.out, max_drop=config.max_drop))
+
+
+def _require_config_or_model(path: Path) -> None:
+    """Refuse a folder of images and a file that is no configuration.
+
+    Raises:
+        UsageError: as above.
+    """
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is a folder, not a model",
+            f"Images are given with --data: edgenext run edgenext_xx_small --data {path}",
+        )
+    if path.is_file() and path.suffix.lower() != ".toml":
+        raise UsageError(
+            f"{path} is neither a run's TOML file nor the name of a model",
+            "Weights are given with --weights: edgenext run edgenext_xx_small --weights FILE",
+        )
 
 
 def show_verdict(paths: Sequence[Path]) -> None:

@@ -49,9 +49,11 @@ def sensitivity(
     Every site alone, and the recipe with that site changed. Stopped, it goes on later.
     """
     from edgenext import api
+    from edgenext.cli.suggest import require_network
     from edgenext.report.plots.sensitivity import save_sensitivity_plot
     from edgenext.system.files import write_text
 
+    require_network("sensitivity", subject, model_options, calib=not calib)
     quantize_options = QuantizeOptions(scheme, target, ENGINE, recipe, calib, n, seed)
     with console.working() as context:
         report = api.sensitivity(

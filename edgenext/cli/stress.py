@@ -37,5 +37,11 @@ def stress(
     Its channels are rescaled, its logits are the same: a test for any quantizer.
     """
     from edgenext import api
+    from edgenext.cli.suggest import require_network
 
-    console.out.print(str(api.stress(model, out, model_options, seed=seed, strength=strength)))
+    require_network("stress", model, model_options)
+    with console.working() as context:
+        path = api.stress(
+            model, model_options, out=out, seed=seed, strength=strength, context=context
+        )
+    console.out.print(str(path), soft_wrap=True)

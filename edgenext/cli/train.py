@@ -61,10 +61,10 @@ def train(
     }  # fmt: skip
     changed = {k: v for k, v in values.items() if v is not None}
     recipe = validated(TrainRecipe, changed, "the recipe")
-    with console.working() as context:
+    with console.working() as context, context.progress.steps("decoding *", "training"):
         training = api.prepare_training(model, data, recipe, model_options, context=context)
         console.announce(training.summary, True)
-        result = api.train(training, out, resume=resume, context=context)
+        result = api.train(training, out=out, resume=resume, context=context)
     show_training(result)
 
 

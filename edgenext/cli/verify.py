@@ -20,8 +20,11 @@ from edgenext.schema import HashProblem, VerifyReport
 def verify(
     *,
     subject: Annotated[
-        Path, typer.Argument(metavar="FILE|FOLDER", help="An artifact, or a run's folder.")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="FILE|FOLDER", help="An artifact or a run's folder; default: the newest run."
+        ),
+    ] = None,
     calib: Annotated[
         str | None, typer.Option(help="The images that it was calibrated on, or more.")
     ] = None,
@@ -41,7 +44,9 @@ def verify(
     anything differs.
     """
     from edgenext import api
+    from edgenext.cli.suggest import newest_run_here
 
+    subject = subject or newest_run_here("verify")
     with console.working() as context:
         report = api.verify(
             subject, model_options, calib=calib, source=source, rebuild=rebuild, context=context

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgenext.benchmark.latency import bench_artifacts
 from edgenext.commands.compare import compared
 from edgenext.commands.context import Context
-from edgenext.commands.evaluate import evaluate_subjects
+from edgenext.commands.evaluate import evaluate_subjects, evaluating_steps
 from edgenext.commands.images import labelled_images
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet, require_disjoint
@@ -28,7 +28,7 @@ THIS_CPU = "cpu"
 
 
 def bench(
-    artifacts: Sequence[Path],
+    artifacts: Sequence[str | Path],
     device: str = THIS_CPU,
     data: DataOptions | str | Path | None = None,
     bench_options: BenchOptions = BENCH,
@@ -60,9 +60,11 @@ def bench(
         return _bench_here(files, data, bench_options, context)
 
     known = find_device(device)
-    images = _images(files, data, context)
     measure = bench_mac if known.bundle else bench_device
-    return measure(known, files, images, bench_options, progress=context.progress)
+    before, after = (("decoding *",), ("evaluating *",)) if data is not None else ((), ())
+    with context.progress.steps(*before, "sending to *", "benchmarking *", *after):
+        images = _images(files, data, context)
+        return measure(known, files, images, bench_options, progress=context.progress)
 
 
 def is_bundled(device: str) -> bool:
@@ -81,7 +83,7 @@ def is_bundled(device: str) -> bool:
 
 
 def bundle(
-    artifacts: Sequence[Path],
+    artifacts: Sequence[str | Path],
     device: str,
     data: DataOptions | str | Path | None = None,
     bench_options: BenchOptions = BENCH,
@@ -103,23 +105,24 @@ def bundle(
     return make_bundle(find_device(device), files, images, bench_options)
 
 
-def newest_artifacts(folder: Path) -> tuple[Path, list[Path]]:
+def newest_artifacts(folder: Path, remedy: str) -> tuple[Path, list[Path]]:
     """The run in a folder, or below it, that was finished last, and the paths of its artifacts.
+
+    Args:
+        folder: where to look.
+        remedy: said where there is no run.
 
     Raises:
         UsageError: there is no finished run.
     """
     run_dir = newest_run(folder)
     if run_dir is None:
-        raise UsageError(
-            "no artifact is named, and no finished run is here",
-            "Name the files to measure, or make some: edgenext run",
-        )
+        raise UsageError("no artifact is named, and no finished run is here", remedy)
     return run_dir, [run_dir / entry.artifact for entry in load_summary(run_dir).artifacts]
 
 
 def import_results(
-    artifacts: Sequence[Path],
+    artifacts: Sequence[str | Path],
     results: Path,
     data: DataOptions | str | Path | None = None,
     *,
@@ -174,11 +177,13 @@ def _bench_here(
             f"--unit {options.unit} is of a device, and this machine is measured on its CPU",
             "Leave --unit out, or name a --device",
         )
-    report = bench_artifacts(artifacts, options, context.progress)
-    if data is None:
-        return report
     subjects = [Subject(artifact=artifact) for artifact in artifacts]
-    evaluation = evaluate_subjects(subjects, DataOptions.of(data), context)
+    scoring = () if data is None else evaluating_steps(subjects)
+    with context.progress.steps("benchmarking", *scoring):
+        report = bench_artifacts(artifacts, options, context.progress)
+        if data is None:
+            return report
+        evaluation = evaluate_subjects(subjects, DataOptions.of(data), context)
     scores = {"eval": eval_report(evaluation.predictions, evaluation.images)}
     if len(artifacts) > 1:
         return report.model_copy(update=scores | {"compare": compared(evaluation)})

@@ -29,9 +29,9 @@ MEASURED_IMAGES = 32
 
 
 def check_range(
-    artifact: Path,
-    target: str = "",
+    artifact: str | Path,
     *,
+    target: str = "",
     calib: str | Path | None = None,
     n: int = MEASURED_IMAGES,
     context: Context | None = None,
@@ -71,6 +71,7 @@ def check_range(
     if calib is not None:
         options = QuantizeOptions(calib=calib, n=n)
         images = calibration_images(context, Subject(artifact=opened), options)
+    context.progress("bounding every tensor", 0, 0)
     start = time.perf_counter()
     half = place.half and not _has_half(graph.model)
     inputs = input_range(graph.transform, pixels=graph.pixels)

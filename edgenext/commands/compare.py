@@ -15,8 +15,8 @@ from edgenext.schema import CompareReport
 
 
 def compare(
-    base: str,
-    others: Sequence[str],
+    base: str | Path,
+    others: Sequence[str | Path],
     data: DataOptions | str | Path,
     model_options: ModelOptions = MODEL,
     *,

@@ -103,8 +103,12 @@ RENAMED = {"rivals": "baselines"}
 """Keys of an earlier version → their names today."""
 
 
-def read_config(path: Path, overrides: dict[str, Any]) -> RunConfig:
+def read_config(path: Path, overrides: dict[str, Any] | None = None) -> RunConfig:
     r"""A run's configuration from a TOML file, with what the command line gave on top.
+
+    Args:
+        path: of the file.
+        overrides: values that count more than those of the file.
 
     Raises:
         InputError: a file that is missing or is not TOML.
@@ -114,7 +118,7 @@ def read_config(path: Path, overrides: dict[str, Any]) -> RunConfig:
     >>> read_config(Path("run.toml"), {"limit": 60}).limit
     60
     """
-    return make_config(_merged(read_toml(path), overrides), str(path))
+    return make_config(_merged(read_toml(path), overrides or {}), str(path))
 
 
 def _merged(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +131,11 @@ def _merged(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]
 
 
 def make_config(values: dict[str, Any], source: str = "the configuration") -> RunConfig:
-    """A validated configuration.
+    """A validated configuration of a run.
+
+    Args:
+        values: what a run's TOML file would say.
+        source: where they are from, for messages.
 
     Raises:
         UsageError: an unknown key or a value it does not take.

@@ -22,7 +22,7 @@ from edgenext.data.sources import IndexedSource, UnreadableError
 from edgenext.data.unread import side_of
 from edgenext.options import DEFAULT_OPSET, DataOptions, ModelOptions
 from edgenext.schema import Division, EvalTransform
-from edgenext.system.progress import Progress, quiet
+from edgenext.system.progress import Progress, StepProgress, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from edgenext.models.checkpoint import Checkpoint
 
 Role = Literal["train", "val"]
+
+LOADING = ("loading weights", "decoding *", "building the graph")
+"""The first steps of whatever makes a file."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ class Context:
     """
 
     def __init__(self, progress: Progress = quiet) -> None:
-        self.progress = progress
+        self.progress = progress if isinstance(progress, StepProgress) else StepProgress(progress)
         self._checkpoints: dict[tuple[str | None, ModelOptions], Checkpoint] = {}
         self._sources: dict[tuple[str, str], IndexedSource] = {}
         self._images: dict[Hashable, ImageSet] = {}
@@ -58,14 +61,16 @@ class Context:
         """The checkpoint that a model's name and options mean; see `subject.load`."""
         key = (model, options)
         if key not in self._checkpoints:
+            self.progress("loading weights", 0, 0)
             self._checkpoints[key] = load(model, options)
         return self._checkpoints[key]
 
-    def subject(self, name: str | None, options: ModelOptions) -> Subject:
+    def subject(self, name: str | Path | None, options: ModelOptions) -> Subject:
         """An artifact, or the model of a name; see `subject.open_subject`."""
-        artifact = open_subject(name) if name else None
+        text = None if name is None else str(name)
+        artifact = open_subject(text) if text else None
         if artifact is None:
-            return Subject(checkpoint=self.checkpoint(name, options))
+            return Subject(checkpoint=self.checkpoint(text, options))
         return artifact.with_exif(options.exif)
 
     def images(
@@ -138,6 +143,7 @@ class Context:
             settings.features_only,
         )
         if key not in self._graphs:
+            self.progress("building the graph", 0, 0)
             self._graphs[key] = graph_of(checkpoint, settings)
         return replace(self._graphs[key], target=settings.target)
 

@@ -46,6 +46,9 @@ def list_devices() -> list[Device]:
 def probe_device(name: str) -> tuple[Device, DeviceFacts]:
     """A device and its present facts.
 
+    Args:
+        name: of the device, or the kind of the only one, such as `jetson`.
+
     Raises:
         UsageError: no such device.
         DeviceError: it does not answer.
@@ -62,6 +65,9 @@ def probe_device(name: str) -> tuple[Device, DeviceFacts]:
 def clean_device(name: str) -> str:
     """Remove all files of this package from a device; the folder that they were in.
 
+    Args:
+        name: of the device, or the kind of the only one, such as `jetson`.
+
     Raises:
         UsageError: no such device.
         DeviceError: it does not answer.
@@ -76,6 +82,9 @@ def clean_device(name: str) -> str:
 
 def remove_device(name: str) -> Device:
     """Remove a device from the list; its files stay on it.
+
+    Args:
+        name: of the device.
 
     Raises:
         UsageError: no such device.

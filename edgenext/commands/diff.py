@@ -12,7 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgenext.commands.context import Context
-from edgenext.commands.diff_sites import Side, compare_sites
+from edgenext.commands.diff_sites import SITE_BY_SITE, Side, compare_sites
 from edgenext.commands.images import SAMPLE_IMAGES, labelled_images
 from edgenext.commands.subject import Subject
 from edgenext.errors import ArtifactError, UsageError
@@ -33,8 +33,8 @@ Array = NDArray[Any]
 
 
 def diff(
-    a: str,
-    b: str,
+    a: str | Path,
+    b: str | Path,
     data: DataOptions | str | Path,
     model_options: ModelOptions = MODEL,
     *,
@@ -68,9 +68,11 @@ def diff(
     if options.limit is None:
         options = replace(options, limit=SAMPLE_IMAGES)
     subjects = (context.subject(a, model_options), context.subject(b, model_options))
-    sides = open_sides(*subjects, context)
-    images = [labelled_images(context, subject, options) for subject in subjects]
-    return compare_sites(*sides, (images[0], images[1]), threshold_db, context.progress)
+    with context.progress.steps("opening *", "decoding *", SITE_BY_SITE):
+        context.progress("opening both files", 0, 0)
+        sides = open_sides(*subjects, context)
+        images = [labelled_images(context, subject, options) for subject in subjects]
+        return compare_sites(*sides, (images[0], images[1]), threshold_db, context.progress)
 
 
 class NetworkSession(TorchSession):

@@ -36,6 +36,9 @@ ROUNDING_DB = 100.0
 MOST = 3
 """Sites that are named for the noise they add."""
 
+SITE_BY_SITE = "comparing site by site"
+"""What progress calls it."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -192,7 +195,7 @@ def _compare(
         for site in (s for s in first if s in second):
             tally = tallies.setdefault(site, Tally(fit))
             tally.add(_rows_of(first[site], n, size), _rows_of(second[site], n, size))
-        progress("comparing site by site", start + n, total)
+        progress(SITE_BY_SITE, start + n, total)
     return tallies, lone
 
 

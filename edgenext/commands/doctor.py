@@ -11,6 +11,7 @@ from importlib import import_module, resources
 import psutil
 
 from edgenext.benchmark.environment import environment, isa_label
+from edgenext.commands.context import Context
 from edgenext.devices.registry import known_devices
 from edgenext.devices.transport import transports
 from edgenext.errors import EdgenextError
@@ -18,18 +19,17 @@ from edgenext.formats.format import PACKAGE, ROWS, Converter, Format
 from edgenext.schema import DoctorReport, Gain, Readiness
 from edgenext.system.cpu import cpu_flags, cpuinfo
 from edgenext.system.environments import python_for
-from edgenext.system.progress import Progress, quiet
 
 Check = Callable[[], object]
 
 
-def doctor(progress: Progress = quiet) -> DoctorReport:
+def doctor(*, context: Context | None = None) -> DoctorReport:
     """This machine, and every part of the package with what it lacks here: see `edgenext doctor`.
 
     Runtimes are imported, which takes some seconds.
 
     Args:
-        progress: told of every part.
+        context: told of every part.
 
     Raises:
         InputError: the file of devices is broken.
@@ -38,6 +38,7 @@ def doctor(progress: Progress = quiet) -> DoctorReport:
     >>> [part.ready for part in report.parts if (part.part, part.name) == ("runtime", "onnx")]
     [True]
     """
+    progress = (context or Context()).progress
     checks = list(_checks())
     parts = []
     for done, (part, check) in enumerate(checks, 1):

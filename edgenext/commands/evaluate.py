@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from edgenext.targets.target import require_target
 
 
 def evaluate(
-    subjects: Sequence[str],
+    subjects: Sequence[str | Path],
     data: DataOptions | str | Path,
     model_options: ModelOptions = MODEL,
     *,
@@ -91,16 +92,36 @@ def evaluate_subjects(
         require_target(target)
     if not subjects:
         raise UsageError("nothing to evaluate", "Name a model or an artifact")
-    names = distinct_names([s.artifact.path if s.artifact else Path(s.name) for s in subjects])
-    predictions: list[Predictions] = []
+    with context.progress.steps(*evaluating_steps(subjects)):
+        return _evaluated(subjects, data, context, targets or [""] * len(subjects))
+
+
+def evaluating_steps(subjects: Sequence[Subject]) -> tuple[str, ...]:
+    """The tasks of evaluating subjects, in order."""
+    return ("decoding *", *(f"evaluating {glob.escape(name)}" for name in _names(subjects)))
+
+
+def _names(subjects: Sequence[Subject]) -> list[str]:
+    """What results call the subjects."""
+    return distinct_names([s.artifact.path if s.artifact else Path(s.name) for s in subjects])
+
+
+def _evaluated(
+    subjects: Sequence[Subject],
+    data: DataOptions,
+    context: Context,
+    targets: Sequence[str],
+) -> Evaluation:
+    names, predictions = _names(subjects), list[Predictions]()
     images = labelled_images(context, subjects[0], data)
-    for name, subject, target in zip(names, subjects, targets or [""] * len(subjects), strict=True):
+    for name, subject, target in zip(names, subjects, targets, strict=True):
         if images.transform != with_exif(subject.transform, data.exif):
             others = labelled_images(context, subject, data)
             if others.hashes != images.hashes:
                 raise DataError(f"{name} does not see the same images of {data.data} as {names[0]}")
             images = others
         require_disjoint(images, subject.calibration)
+        context.progress(f"evaluating {name}", 0, len(images))
         session = subject.session(target=target)
         values = logits_of(session, images, context.progress, name)
         predictions.append(

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from edgenext.commands.bench import bench
-from edgenext.commands.context import Context
+from edgenext.commands.context import LOADING, Context
 from edgenext.commands.images import sample_images
 from edgenext.commands.subject import Subject
 from edgenext.errors import UsageError
-from edgenext.export.artifacts import export_graph
+from edgenext.export.artifacts import export_graph, file_steps
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact
 from edgenext.models.checkpoint import Checkpoint
@@ -69,7 +69,9 @@ def export(
     """
     context = context or Context()
     settings = resolve(export_options)
-    return export_checkpoint(context.checkpoint(model, model_options), settings, out, data, context)
+    with context.progress.steps(*LOADING, *file_steps(settings)):
+        checkpoint = context.checkpoint(model, model_options)
+        return export_checkpoint(checkpoint, settings, out, data, context)
 
 
 def export_checkpoint(
@@ -81,9 +83,9 @@ def export_checkpoint(
 ) -> Artifact:
     """Export a checkpoint into a folder; see `export`."""
     images = np.asarray(sample_images(context, Subject(checkpoint=checkpoint), data).images)
-    context.progress(f"exporting {settings.format.title} and comparing with PyTorch", 0, 0)
     path = out / settings.file_name(f"{checkpoint.name}-{checkpoint.eval.size}")
-    return export_graph(context.graph(checkpoint, settings), settings, path, images)
+    graph = context.graph(checkpoint, settings)
+    return export_graph(graph, settings, path, images, context.progress)
 
 
 def tuned(

@@ -1,4 +1,4 @@
-"""Conditions on results, for continuous integration: exit codes, JUnit, CSV and a summary."""
+"""Conditions on results, for continuous integration: exit codes, JUnit, tables and a summary."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from edgenext.errors import (
     ArtifactError,
@@ -15,6 +16,7 @@ from edgenext.errors import (
     UsageError,
 )
 from edgenext.formats.artifact import open_artifact
+from edgenext.formats.session import needed
 from edgenext.options import DEFAULT_MAX_DROP, CiOptions
 from edgenext.report.ci.expression import Comparison, Condition, read_conditions
 from edgenext.report.ci.judge import judge_rows
@@ -28,13 +30,13 @@ from edgenext.report.ci.results import (
     search_rows,
 )
 from edgenext.report.ci.step_summary import add_summary, step_summary
-from edgenext.report.ci.table import csv_table
+from edgenext.report.ci.table import csv_table, parquet_table
 from edgenext.report.load import load_summary
 from edgenext.report.study import study_of
 from edgenext.report.text import enumerated
 from edgenext.report.verdict import judge
 from edgenext.schema import BenchReport, CompareReport, GateCase, GateReport, SearchReport
-from edgenext.system.files import output_path, write_text
+from edgenext.system.files import output_path, write_bytes, write_text
 from edgenext.system.reading import readable
 
 SHOWN = 3
@@ -65,19 +67,20 @@ def read_gate(
     *,
     artifacts: int = 2,
     has_images: bool = True,
-    budget: float | None = None,
+    max_drop: float | None = None,
 ) -> Gate:
     """Everything about a gate that can be wrong, found before anything is measured.
 
     Args:
-        command: whose results are judged: `compare`, `run`, `quantize` or `bench`.
+        command: whose results are judged: `compare`, `run`, `search` or `bench`.
         options: the condition, and the files to write.
         artifacts: how many are measured; one alone has no base.
         has_images: whether there are images to score them on.
-        budget: of a search, in points: no file that is shown to stay under it is a failure too.
+        max_drop: of a search, in points: it also fails where no file is shown to stay under them.
 
     Raises:
         UsageError: a condition that cannot be read, or a metric that the command does not measure.
+        MissingDependencyError: Parquet is asked for and cannot be written.
         OutputError: a file that cannot be written.
 
     >>> gate = read_gate("bench", CiOptions("speedup < 1.2 or undecided"))
@@ -96,13 +99,16 @@ def read_gate(
                 f"--fail-if: {name} is relative to a base, and one file alone has none",
                 "Name the base, then the others",
             )
-    if budget is not None:
-        over = Condition(Comparison("drop", ">=", budget), undecided_fails=True)
+    if max_drop is not None:
+        over = Condition(Comparison("drop", ">=", max_drop), undecided_fails=True)
         conditions = (over, *(c for c in conditions if c.expression != over.expression))
     if options.junit and not conditions:
         raise UsageError("--junit has no conditions to report", "Give --fail-if")
-    for path in (options.junit, options.csv):
+    for path in (options.junit, options.csv, options.parquet):
         _require_writable(path)
+    if options.parquet:
+        with needed("pyarrow", "parquet"):
+            import pyarrow.parquet  # noqa: F401 - whether it can be imported
     return Gate(command, conditions, options)
 
 
@@ -136,13 +142,13 @@ def judge_results(
     return _published(gate, rows)
 
 
-def judge_run(gate: Gate, folder: Path, budget: float = DEFAULT_MAX_DROP) -> GateReport:
+def judge_run(gate: Gate, folder: Path, *, max_drop: float = DEFAULT_MAX_DROP) -> GateReport:
     """Judge a finished run, and write what was asked for.
 
     Args:
         gate: see `read_gate`.
         folder: the run's.
-        budget: points of top-1 that INT8 may cost.
+        max_drop: points of top-1 that INT8 may cost.
 
     Raises:
         InputError: the folder contains no finished run.
@@ -152,12 +158,15 @@ def judge_run(gate: Gate, folder: Path, budget: float = DEFAULT_MAX_DROP) -> Gat
     'failed'
     """
     study = study_of(load_summary(folder))
-    verdict = judge(study, budget)
+    verdict = judge(study, max_drop)
     return _published(gate, run_rows(study, verdict), verdict.lines)
 
 
 def require_passed(report: GateReport) -> None:
     """Nothing if all conditions are decided and none holds.
+
+    Args:
+        report: of `judge_results` or `judge_run`.
 
     Raises:
         GateFailedError: one holds.
@@ -194,7 +203,11 @@ def _require_writable(path: Path | None) -> None:
     if path is None:
         return
     try:
-        is_folder = output_path(path).is_dir()
+        target = output_path(path)
+        is_folder = target.is_dir()
+        parent = next(folder for folder in target.absolute().parents if folder.is_dir())
+        if not is_folder and (target.is_file() or not target.exists()):
+            TemporaryFile(dir=parent).close()
     except OSError as e:
         raise OutputError(f"cannot write {readable(str(path))}: {e.strerror}") from e
     if is_folder:
@@ -216,6 +229,8 @@ def _published(gate: Gate, rows: Sequence[ResultRow], lines: Sequence[str] = ())
     options = gate.options
     if options.csv:
         write_text(options.csv, csv_table(gate.command, rows))
+    if options.parquet:
+        write_bytes(options.parquet, parquet_table(gate.command, rows))
     if options.junit:
         write_text(options.junit, junit(report))
     if options.step_summary:

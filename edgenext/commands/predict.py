@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.commands.context import Context
+from edgenext.commands.subject import Subject
 from edgenext.data.decode import decode
 from edgenext.data.sources import EXTENSIONS, MAX_FILE_BYTES, UnreadableError, ending
 from edgenext.errors import DataError, InputError, UsageError
@@ -16,12 +17,13 @@ from edgenext.formats.session import Logits, logits
 from edgenext.options import MODEL
 from edgenext.options import ModelOptions as ModelOptions
 from edgenext.schema import ClassScore, EvalTransform, ImagePrediction, PredictReport, UnreadImage
+from edgenext.system.progress import Progress
 from edgenext.system.reading import read_file, readable
 from edgenext.targets.target import require_target
 
 
 def predict(
-    subject: str,
+    subject: str | Path,
     images: Sequence[str | Path],
     model_options: ModelOptions = MODEL,
     *,
@@ -56,11 +58,19 @@ def predict(
         require_target(target)
     context = context or Context()
     network = context.subject(subject, model_options)
-    pixels, unread = _decoded(images, network.transform)
+    with context.progress.steps("decoding images", "predicting"):
+        return _predicted(network, images, top, target, context.progress)
+
+
+def _predicted(
+    network: Subject, images: Sequence[str | Path], top: int, target: str, progress: Progress
+) -> PredictReport:
+    pixels, unread = _decoded(images, network.transform, progress)
     if not pixels:
         first = unread[0]
         more = f", and {len(unread) - 1} more files" if len(unread) > 1 else ""
         raise DataError(f"{first.image} cannot be used: {first.reason}{more}")
+    progress("predicting", 0, 0)
     session = network.session(target=target)
     values = np.concatenate(list(logits(session, np.stack(list(pixels.values())))))
     names = network.shown_names
@@ -79,12 +89,14 @@ def predict(
 
 
 def _decoded(
-    paths: Sequence[str | Path], transform: EvalTransform
+    paths: Sequence[str | Path], transform: EvalTransform, progress: Progress
 ) -> tuple[dict[str, NDArray[np.uint8]], list[UnreadImage]]:
     """The pixels of every image by its name, size×size×3 uint8, and the files that are none."""
     pixels: dict[str, NDArray[np.uint8]] = {}
     unread = []
-    for path in _files(paths):
+    files = list(_files(paths))
+    for done, path in enumerate(files):
+        progress("decoding images", done, len(files))
         name = readable(path)
         try:
             pixels[name] = decode(read_file(path, limit=MAX_FILE_BYTES), transform)

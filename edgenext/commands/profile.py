@@ -10,15 +10,17 @@ from edgenext.benchmark.environment import environment
 from edgenext.commands.context import Context
 from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, open_artifact
-from edgenext.formats.onnx.profile import NodeTime, median_ms, node_times, peaks
+from edgenext.formats.isolated_session import require_no_crash
+from edgenext.formats.profile import NodeTime, RuntimeProfile
+from edgenext.formats.runtimes import profiler_of
 from edgenext.formats.session import ArtifactSession
 from edgenext.schema import OperatorTime, ProfileReport
 
 
 def profile(
-    artifact: Path, *, threads: int = 1, n: int = 50, context: Context | None = None
+    artifact: str | Path, *, threads: int = 1, n: int = 50, context: Context | None = None
 ) -> ProfileReport:
-    """The time of each operator of an ONNX file in onnxruntime: see `edgenext profile`.
+    """The time of each operator of a file in its runtime: see `edgenext profile`.
 
     Args:
         artifact: path of the file.
@@ -27,8 +29,9 @@ def profile(
         context: what was loaded before.
 
     Raises:
-        UsageError: a file that onnxruntime does not run, or a number below 1.
-        RuntimeFailedError: onnxruntime cannot load or run it.
+        UsageError: a file whose runtime does not say how long an operator takes, or a number
+            below 1.
+        RuntimeFailedError: its runtime cannot load or run it.
 
     >>> report = profile(Path("edgenext_xx_small-32-fp32.onnx"), n=3)
     >>> sum(row.share for row in report.rows) > 0.99, report.rows[0].ms >= report.rows[-1].ms
@@ -38,29 +41,23 @@ def profile(
         if value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}")
     file = open_artifact(artifact)
-    if file.manifest.format != "onnx":
-        raise UsageError(
-            f"{file.path} is a {file.manifest.format} file, and profiles are made of ONNX files",
-            "Give the ONNX file of the same network",
-        )
-    progress = (context or Context()).progress
-    inputs = {file.manifest.input.name: _random_input(file)}
-    progress("measuring the peak", 0, 0)
-    rates = peaks(threads)
-    progress("profiling", 0, 0)
-    nodes = node_times(file.path, inputs, threads, n)
-    total = sum(node.ms for node in nodes)
-    rows = (_row(node, total, rates) for node in nodes)
+    profiler = profiler_of(file)
+    context = context or Context()
+    context.progress("profiling", 0, 0)
+    require_no_crash(file)
+    profiled: RuntimeProfile = profiler.profile(file, _random_input(file), threads, n)
+    total = sum(node.ms for node in profiled.nodes)
+    rows = (_row(node, total, profiled.peaks) for node in profiled.nodes)
     return ProfileReport(
         artifact=file.name,
         sha256=file.manifest.sha256,
-        runtime="onnxruntime",
+        runtime=profiled.runtime,
         cpu=environment().cpu,
         threads=threads,
         n=n,
-        p50_ms=median_ms(file.path, inputs, threads, n),
+        p50_ms=profiled.p50_ms,
         total_ms=total,
-        peaks=rates,
+        peaks=profiled.peaks,
         rows=tuple(sorted(rows, key=lambda row: -row.ms)),
     )
 
@@ -73,15 +70,13 @@ def _random_input(file: Artifact) -> np.ndarray:
     return ArtifactSession(file.manifest).prepare(pixels)
 
 
-def _row(node: NodeTime, total: float, rates: dict[str, float]) -> OperatorTime:
-    from edgenext.graph.sites import module_path
-
-    peak = rates["int8" if node.integer else "float32"]
-    of_peak = node.macs / (node.ms / 1000) / peak if node.macs and node.ms else None
+def _row(node: NodeTime, total: float, peaks: dict[str, float]) -> OperatorTime:
+    peak = peaks.get(node.precision)
+    of_peak = node.macs / (node.ms / 1000) / peak if node.macs and node.ms and peak else None
     return OperatorTime(
         node=node.name,
         operator=node.operator,
-        site=module_path(node.name) if node.name.startswith("/") else "",
+        site=node.site,
         ms=node.ms,
         share=node.ms / total if total else 0.0,
         macs=node.macs,

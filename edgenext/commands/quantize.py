@@ -6,16 +6,16 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgenext.commands.context import Context
+from edgenext.commands.context import LOADING, Context
 from edgenext.commands.images import calibration_images, sample_images
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet
 from edgenext.errors import UsageError
-from edgenext.export.artifacts import Graph, read_graph
+from edgenext.export.artifacts import Graph, file_steps, read_graph
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.isolated_session import require_no_crash
-from edgenext.options import EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import ENGINE, EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.baselines import form_of, require_engine
 from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe, load_recipe, with_integer_io
@@ -33,7 +33,7 @@ class QuantizeSettings:
 
 
 def quantize(
-    subject: str | None,
+    subject: str | Path | None,
     quantize_options: QuantizeOptions,
     model_options: ModelOptions = MODEL,
     export_options: ExportOptions = EXPORT,
@@ -67,7 +67,15 @@ def quantize(
     """
     context = context or Context()
     settings = resolve_quantization(quantize_options, export_options)
-    return quantize_subject(context.subject(subject, model_options), settings, out, context)
+    with context.progress.steps(*LOADING, *quantizing_steps(settings.export)):
+        return quantize_subject(context.subject(subject, model_options), settings, out, context)
+
+
+def quantizing_steps(settings: ExportSettings) -> tuple[str, ...]:
+    """The tasks of making a file from a float graph, in order."""
+    own = settings.engine == ENGINE and not settings.converter_quantizes
+    static = ("calibrating", "rounding weights") if own and settings.calibrated else ()
+    return (*static, *file_steps(settings))
 
 
 def resolve_quantization(

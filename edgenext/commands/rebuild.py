@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from edgenext.commands.context import Context
 from edgenext.commands.images import SAMPLE_IMAGES, calibration_images, sample_images
+from edgenext.commands.quantize import quantizing_steps
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet
 from edgenext.errors import ArtifactError, CheckpointError, DataError, UsageError
@@ -72,9 +73,13 @@ def rebuild_artifact(
     for name, (then, now) in tools.items():
         _log.warning("made with %s %s; here it is %s", name, then, now or "not installed")
     settings = _settings(manifest)
-    graph = _graph(artifact, settings, model_options, source, context)
-    images = _images(manifest, calib, context)
-    with TemporaryDirectory(prefix="edgenext-") as folder:
+    loading = ("loading weights", "building the graph", "decoding *")
+    with (
+        context.progress.steps(*loading, *quantizing_steps(settings)),
+        TemporaryDirectory(prefix="edgenext-") as folder,
+    ):
+        graph = _graph(artifact, settings, model_options, source, context)
+        images = _images(manifest, calib, context)
         path = Path(folder, manifest.file)
         rebuilt = _make(graph, settings, images, path, manifest, context)
         differs = _differences(artifact, rebuilt)
@@ -271,7 +276,8 @@ def _make(
 ) -> Artifact:
     """The file, made by the same functions as the first time."""
     if manifest.scheme == FLOAT:
-        return export_graph(graph, settings, path, images.images[:SAMPLE_IMAGES])
+        sample = images.images[:SAMPLE_IMAGES]
+        return export_graph(graph, settings, path, sample, context.progress)
     if manifest.engine == ENGINE:
         recipe = validated(Recipe, manifest.recipe or {}, f"the recipe of {manifest.file}")
     else:  # a baseline has none of its own

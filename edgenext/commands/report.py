@@ -23,8 +23,8 @@ REPORT_FILES = 3
 
 def report(
     run_dirs: Path | Sequence[Path],
-    out: Path | None = None,
     *,
+    out: Path | None = None,
     max_drop: float = DEFAULT_MAX_DROP,
     against: Path | None = None,
     data: str | Path | None = None,
@@ -57,7 +57,7 @@ def report(
         DataError: `data` is neither a folder nor a zip of images.
         OutputError: a folder that cannot be written.
 
-    >>> [path.name for path in report(Path("run"), Path("again"))]
+    >>> [path.name for path in report(Path("run"), out=Path("again"))]
     ['report.html', 'report.md', 'report.json']
     """
     if not (math.isfinite(max_drop) and max_drop >= 0):

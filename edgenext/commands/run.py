@@ -26,7 +26,7 @@ from edgenext.commands.report import report
 from edgenext.commands.run_plan import RunPlan, planned_run
 from edgenext.commands.run_predictions import keep_images, keep_logits, keep_predictions
 from edgenext.commands.run_twin import quantize_twin
-from edgenext.commands.stages import Announce, silent
+from edgenext.commands.stages import Announce, numbered, silent
 from edgenext.commands.subject import Subject
 from edgenext.export.settings import ExportSettings, own_format, resolve
 from edgenext.formats.artifact import Artifact, open_artifact
@@ -107,7 +107,7 @@ def run(
             _log.warning(
                 "the machine was not quiet: --measure-again repeats the benchmark, nothing else"
             )
-        announce("report", True)
+        numbered(announce, plan.context.progress)("report", True)
         files = report(config.out, max_drop=config.max_drop, data=config.data)
         tables = [config.out / name for name in TABLES]
         write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY, *files, *tables])

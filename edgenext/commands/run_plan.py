@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from edgenext.commands.images import labelled_images, recorded_division
 from edgenext.commands.inputs import TrainInputs
 from edgenext.commands.quantize import QuantizeSettings, resolve_quantization, settings_images
 from edgenext.commands.search_choice import what_images_show
-from edgenext.commands.stages import Announce, Stages, key
+from edgenext.commands.stages import Announce, Stages, key, numbered
 from edgenext.commands.subject import Subject
 from edgenext.commands.train import Training, knows_classes, prepare_training, train
 from edgenext.data import ImageSet
@@ -87,8 +87,11 @@ def planned_run(config: RunConfig, context: Context, announce: Announce) -> Iter
         start, drawn = training.checkpoint, training.recipe.from_scratch
     else:
         start, drawn = context.checkpoint(config.model, config.model_options), False
-    with work_folder(config.out, WorkOwner.of(start, drawn=drawn)):
-        stages = Stages(config.out, announce)
+    with (
+        work_folder(config.out, WorkOwner.of(start, drawn=drawn)),
+        context.progress.steps(*_stage_names(config, settings, training)),
+    ):
+        stages = Stages(config.out, numbered(announce, context.progress))
         options, trained = config.model_options, None
         if training:
             _say_what_images_show(config, len(training.val), announce)
@@ -98,6 +101,22 @@ def planned_run(config: RunConfig, context: Context, announce: Announce) -> Iter
         if not training:
             _say_what_images_show(config, len(plan.evaluation), announce)
         yield plan
+
+
+def _stage_names(
+    config: RunConfig, engines: Iterable[str], training: Training | None
+) -> Iterator[str]:
+    """What a run does, in order; see `Stages`."""
+    if training:
+        yield "train"
+    yield from ("decoding *", "export plain", "export")
+    yield from (f"quantize, {engine}" for engine in engines)
+    yield from ("evaluate", "benchmark")
+    if config.stress:
+        yield "twin"
+        yield from (f"quantize twin, {engine}" for engine in engines)
+        yield "evaluate twin"
+    yield "report"
 
 
 def _load(
@@ -225,7 +244,7 @@ def _train(
     folder = out / "training" / key(inputs)[:8]
 
     def produce() -> list[Path]:
-        result = train(training, folder, resume=True, context=context)
+        result = train(training, out=folder, resume=True, context=context)
         return [result.weights, result.sidecar]
 
     weights, sidecar = stages.stage("train", inputs, produce)

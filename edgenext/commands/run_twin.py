@@ -56,8 +56,8 @@ def _twin(plan: RunPlan) -> Path:
     def produce() -> list[Path]:
         stress(
             plan.config.model,
-            path,
             plan.model_options,
+            out=path,
             seed=stage.seed,
             strength=stage.strength,
             context=plan.context,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenext.benchmark.latency import bench_artifacts
+from edgenext.benchmark.latency import bench_artifacts, check_numbers
 from edgenext.benchmark.noise import floor_of
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.context import Context
@@ -33,6 +33,7 @@ from edgenext.commands.quantize import (
 )
 from edgenext.commands.search_choice import (
     EXPECTED_FLIPS,
+    OBJECTIVES,
     choose,
     halves,
     sentence,
@@ -40,7 +41,7 @@ from edgenext.commands.search_choice import (
     with_front,
 )
 from edgenext.commands.sensitivity import sensitivity
-from edgenext.commands.stages import Announce, Stages, silent
+from edgenext.commands.stages import Announce, Stages, numbered, silent
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import UsageError, unknown_name
@@ -53,6 +54,7 @@ from edgenext.metrics.statistics import images_needed, images_without_drop
 from edgenext.options import (
     BENCH,
     DEFAULT_FORMAT,
+    DEFAULT_MAX_DROP,
     ENGINE,
     EXPORT,
     MODEL,
@@ -65,6 +67,7 @@ from edgenext.options import (
 from edgenext.quantize.batches import ImageBatches
 from edgenext.quantize.mixed_precision import RecipeVariant, mixed_precision_variants
 from edgenext.quantize.quantized_artifact import PARITY_IMAGES, write_quantized
+from edgenext.quantize.sensitivity import SITE_BY_SITE
 from edgenext.quantize.static import PreparedGraph, prepare_graph, quantize_prepared
 from edgenext.report.load import SEARCH
 from edgenext.schema import BenchReport, Candidate, Comparison, SearchReport
@@ -75,8 +78,9 @@ from edgenext.targets.target import require_target
 
 _log = logging.getLogger(__name__)
 
-OBJECTIVES = ("latency", "size")
 MAX_DROP = 100.0
+TASKS = (SITE_BY_SITE, "float", "quantize *", "benchmark", "choosing: *", "reporting: *")
+"""What a search does, in order."""
 
 
 @dataclass(frozen=True)
@@ -104,30 +108,30 @@ class SearchTask:
 
 
 def search(
-    subject: str | None,
-    quantize_options: QuantizeOptions,
+    subject: str | Path | None,
     data: DataOptions | str | Path,
-    max_drop: float,
+    quantize_options: QuantizeOptions,
     model_options: ModelOptions = MODEL,
     export_options: ExportOptions = EXPORT,
     *,
-    objective: str = "latency",
+    max_drop: float = DEFAULT_MAX_DROP,
+    objective: str = OBJECTIVES[0],
     bench_options: BenchOptions = BENCH,
     out: Path = Path(),
     announce: Announce = silent,
     context: Context | None = None,
 ) -> SearchReport:
-    """Find the fastest (or smallest) artifact under a budget: see `edgenext quantize --max-drop`.
+    """Find the fastest (or smallest) artifact under a budget: see `edgenext search`.
 
     Stopped, it goes on where it was: everything it makes is keyed by what it was made from.
 
     Args:
         subject: a model's name or a float artifact; None for the model that the weights fit.
-        quantize_options: target, scheme and calibration.
         data: labelled images; half of them choose, the other half report.
-        max_drop: points of top-1 that the upper end of the drop's interval must stay under.
+        quantize_options: target, scheme and calibration.
         model_options: where the weights come from.
         export_options: batch and input of the graph.
+        max_drop: points of top-1 that the upper end of the drop's interval must stay under.
         objective: `latency` or `size`.
         bench_options: how the candidates are timed.
         out: folder; the search has one of its own in it.
@@ -143,11 +147,12 @@ def search(
     >>> options = QuantizeOptions(calib="digits", n=8)
     >>> data, timing = DataOptions("digits", limit=40), BenchOptions(rounds=1)
     >>> file = "edgenext_xx_small-32-fp32.onnx"
-    >>> report = search(file, options, data, max_drop=90, bench_options=timing)
+    >>> report = search(file, data, options, max_drop=90, bench_options=timing)
     >>> len(report.candidates) > 2, report.met
     (True, True)
     """
     _require_possible(quantize_options, max_drop, export_options, objective)
+    check_numbers(bench_options)
     settings = resolve_quantization(quantize_options, export_options)
     _require_searchable(settings, objective)
     context = context or Context()
@@ -165,7 +170,7 @@ def search(
     settings = replace(settings, export=export_settings(network, graph, settings))
     stem = settings.export.file_stem(stem)
     folder = out / f"{stem}-search"
-    with work_folder(folder, _owner(network)):
+    with work_folder(folder, _owner(network)), context.progress.steps(*TASKS):
         task = SearchTask(
             subject=network,
             graph=graph,
@@ -178,7 +183,7 @@ def search(
             objective=objective,
             bench_options=bench_options,
             folder=folder,
-            stages=Stages(folder, announce),
+            stages=Stages(folder, numbered(announce, context.progress)),
             context=context,
         )
         effects = sensitivity(subject, quantize_options, model_options, context=context)
@@ -217,13 +222,13 @@ def _require_possible(
         raise UsageError(f"--max-drop {max_drop:g} is not a number of points", "Use 0 to 100")
     if quantize_options.engine != ENGINE:
         raise UsageError(
-            f"the engine {quantize_options.engine} has nothing to search", "Leave --engine out"
+            f"the engine {quantize_options.engine} has nothing to search", f"Use {ENGINE}"
         )
     formats = (export_options.format, require_target(quantize_options.target).format)
     if other := next((name for name in formats if name != DEFAULT_FORMAT), ""):
         raise UsageError(
             f"a search makes and measures ONNX, not {other}",
-            "Search for cpu-onnxruntime or cpu-openvino, or leave --max-drop out",
+            "Search for cpu-onnxruntime or cpu-openvino, or make one file: edgenext quantize",
         )
 
 
@@ -247,7 +252,7 @@ def _artifacts(task: SearchTask, noise: dict[str, float]) -> list[Artifact]:
     def export() -> list[Path]:
         images = task.calibration.images[:PARITY_IMAGES]
         settings = replace(task.settings.export, scheme=FLOAT, engine="")
-        return export_graph(task.graph, settings, base, images).files
+        return export_graph(task.graph, settings, base, images, progress).files
 
     paths = [task.stages.stage("float", inputs(None), export)[0]]
     prepared: list[PreparedGraph] = []
@@ -278,6 +283,7 @@ def _quantize(
         path,
         variant.recipe,
         task.seed,
+        task.context.progress,
     ).files
 
 

@@ -12,6 +12,9 @@ from edgenext.metrics.statistics import images_needed, images_without_drop, tang
 from edgenext.schema import Candidate, Comparison
 from edgenext.targets.scheme import FLOAT
 
+OBJECTIVES = ("latency", "size")
+"""What a search can make small."""
+
 EXPECTED_FLIPS = 0.01
 """The share of images that an INT8 file loses or gains: 0.4 to 0.8 % of 5,000 were measured for
 EdgeNeXt-XXS (results/, README)."""

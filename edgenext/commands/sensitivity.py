@@ -5,20 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from edgenext.commands.context import Context
+from edgenext.commands.context import LOADING, Context
 from edgenext.commands.images import calibration_images, labelled_images
 from edgenext.commands.inputs import SiteRowInputs
 from edgenext.commands.quantize import float_graph, resolve_quantization, scheme_images
 from edgenext.commands.stages import key
 from edgenext.options import MODEL, DataOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.batches import ImageBatches
-from edgenext.quantize.sensitivity import SensitivityInputs, require_sites, site_sensitivity
+from edgenext.quantize.sensitivity import (
+    SITE_BY_SITE,
+    SensitivityInputs,
+    require_sites,
+    site_sensitivity,
+)
 from edgenext.schema import SensitivityReport
 from edgenext.system.files import cache_folder
 
 
 def sensitivity(
-    subject: str | None,
+    subject: str | Path | None,
     quantize_options: QuantizeOptions,
     model_options: ModelOptions = MODEL,
     *,
@@ -49,6 +54,19 @@ def sensitivity(
     ['stages.0.0.dwconv', 'stages.0.0.norm']
     """
     context = context or Context()
+    with context.progress.steps(*LOADING, SITE_BY_SITE):
+        return _sensitivity(subject, quantize_options, model_options, data, limit, site, context)
+
+
+def _sensitivity(
+    subject: str | Path | None,
+    quantize_options: QuantizeOptions,
+    model_options: ModelOptions,
+    data: str | Path | None,
+    limit: int,
+    site: str,
+    context: Context,
+) -> SensitivityReport:
     settings = resolve_quantization(quantize_options)
     recipe = settings.recipe
     require_sites(recipe)

@@ -14,6 +14,7 @@ from edgenext.schema import Record
 from edgenext.schema.key import Inputs
 from edgenext.schema.key import key as key
 from edgenext.system.files import sha256_tree, write_bytes
+from edgenext.system.progress import Progress
 from edgenext.system.reading import read_file
 
 STATE = "stages.json"
@@ -24,6 +25,16 @@ Announce = Callable[[str, bool], None]
 
 def silent(stage: str, needed: bool) -> None:
     """Announce nothing."""
+
+
+def numbered(announce: Announce, progress: Progress) -> Announce:
+    """Announce a stage, and say to a progress with steps that one begins."""
+
+    def tell(stage: str, needed: bool) -> None:
+        announce(stage, needed)
+        progress(stage, 0, 0)
+
+    return tell
 
 
 class StageRecord(Record):

@@ -17,10 +17,10 @@ MAX_STRENGTH = 16
 
 
 def stress(
-    model: str | None,
-    out: Path,
+    model: str | None = None,
     model_options: ModelOptions = MODEL,
     *,
+    out: Path = Path("twin.safetensors"),
     seed: int = 0,
     strength: float = 3.0,
     context: Context | None = None,
@@ -29,8 +29,8 @@ def stress(
 
     Args:
         model: name; None for the one that the weights fit.
-        out: the .safetensors file to write.
         model_options: where the weights come from.
+        out: the .safetensors file to write.
         seed: of the channels' factors.
         strength: factors are powers of two, up to 2 to ±strength.
         context: what was loaded before.
@@ -40,7 +40,7 @@ def stress(
         OutputError: the file cannot be written.
 
     >>> model = ModelOptions(random_weights=True, num_classes=10, size=32)
-    >>> stress("edgenext_xx_small", Path("twin.safetensors"), model)
+    >>> stress("edgenext_xx_small", model)
     PosixPath('twin.safetensors')
     """
     import safetensors.torch
@@ -51,7 +51,9 @@ def stress(
         raise UsageError(
             f"channels cannot be scaled by up to 2^{strength:g}", f"Use 0 to {MAX_STRENGTH}"
         )
-    checkpoint = (context or Context()).checkpoint(model, model_options)
+    context = context or Context()
+    checkpoint = context.checkpoint(model, model_options)
+    context.progress("rescaling channels", 0, 0)
     twin = rescaled_twin(checkpoint.network(), seed, strength)
     facts = {
         "arch": checkpoint.arch,

@@ -7,16 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenext.errors import ArtifactError, UsageError
+from edgenext.data import digits
+from edgenext.data.sources import EXTENSIONS, ending
+from edgenext.errors import ArtifactError, EdgenextError, UsageError
 from edgenext.formats.artifact import Artifact, is_artifact, open_artifact
 from edgenext.formats.isolated_session import open_isolated
 from edgenext.formats.session import Session
 from edgenext.options import ModelOptions, with_exif
+from edgenext.report.load import SUMMARY
 from edgenext.schema import Calibration, Division, EvalTransform, Exif
 from edgenext.system.reading import similar_files
 
 if TYPE_CHECKING:
     from edgenext.models.checkpoint import Checkpoint
+
+WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,7 @@ def open_subject(name: str) -> Subject | None:
     path = Path(name)
     if is_artifact(path):
         return Subject(artifact=open_artifact(path))
+    _require_no_other(name, ArtifactError)
     if path.is_file():
         raise ArtifactError(
             f"{name} is not an artifact", "Weights are given as edgenext_… --weights FILE"
@@ -138,6 +144,35 @@ def load(model: str | None, options: ModelOptions) -> Checkpoint:
     """
     from edgenext.models.checkpoint import load_checkpoint
 
-    if model is not None and Path(model).is_file():
-        raise UsageError(f"{model} is a file, not a model's name", f"Use --weights {model}")
+    if model is not None:
+        _require_no_other(model, UsageError)
+        if Path(model).is_file():
+            is_made = is_artifact(Path(model))
+            remedy = "It is made of weights: --weights FILE" if is_made else _weights_remedy(model)
+            raise UsageError(f"{model} is a file, not a model's name", remedy)
     return load_checkpoint(model, **vars(options))
+
+
+def _weights_remedy(file: str) -> str:
+    """What to do with a file in place of a model's name."""
+    is_weights = Path(file).suffix in WEIGHT_ENDINGS
+    return f"Use --weights {file}" if is_weights else "Name a model, or give --weights FILE"
+
+
+def _require_no_other(name: str, error: type[EdgenextError]) -> None:
+    """Refuse what is neither a model nor an artifact, but was meant for another argument.
+
+    Raises:
+        EdgenextError: `error`, for a folder, an image, or the embedded digits.
+    """
+    path = Path(name)
+    if name == digits.NAME or ending(path.name) in EXTENSIONS:
+        raise error(
+            f"{name} is neither a model nor an artifact",
+            "Images are named after it, or with --data",
+        )
+    if path.is_dir() and not is_artifact(path):
+        remedy = "Images are given with --data or --calib"
+        if (path / SUMMARY).is_file():
+            remedy = f"Name a file in {path / 'artifacts'}"
+        raise error(f"{name} is a folder, neither a model nor an artifact", remedy)

@@ -27,10 +27,15 @@ class Training:
     """Everything a training run starts from."""
 
     checkpoint: Checkpoint
+    """The network before the training."""
     recipe: TrainRecipe
+    """Epochs, batch size, learning rate and the rest."""
     images: ImageSet
+    """What is trained on."""
     val: ImageSet
+    """What top-1 is measured on; none of it is trained on."""
     name: str
+    """How the weights will be called."""
 
     @property
     def summary(self) -> str:
@@ -157,7 +162,11 @@ def _with_head_for(
 
 
 def train(
-    training: Training, out: Path, *, resume: bool = False, context: Context | None = None
+    training: Training,
+    *,
+    out: Path = Path("training"),
+    resume: bool = False,
+    context: Context | None = None,
 ) -> TrainResult:
     """Train a network: see `edgenext train`.
 
@@ -174,10 +183,11 @@ def train(
     >>> from edgenext.train import TrainRecipe
     >>> recipe = TrainRecipe(epochs=1, batch_size=256)
     >>> training = prepare_training("edgenext_xx_small", "digits", recipe, ModelOptions(size=32))
-    >>> train(training, Path("training")).epochs
+    >>> train(training).epochs
     1
     """
     progress = (context or Context()).progress
+    progress("training", 0, training.recipe.epochs)
     checkpoint, recipe = training.checkpoint, training.recipe
     with work_folder(out, WorkOwner.of(checkpoint, drawn=recipe.from_scratch)):
         return train_network(

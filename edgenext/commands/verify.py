@@ -81,6 +81,7 @@ def _verify_artifact(
     context: Context,
 ) -> VerifyReport:
     """Compare an artifact with its manifest, and what it was made from with its source."""
+    context.progress("comparing hashes", 0, 0)
     checks = Checks(path.parent)
     manifest = checks.artifact(path)
     for file in (path, manifest_path(path)):

@@ -139,7 +139,13 @@ class ZipSource:
         try:
             self.zip = open_zip(path)
         except ValueError as e:
-            raise DataError(f"{path} is not a valid zip file: {e}") from e
+            if path.suffix.lower() == ".zip":
+                raise DataError(f"{path} is not a valid zip file: {e}") from e
+            if ending(path.name) in EXTENSIONS:
+                what, remedy = "an image", "Give the folder that the class folders are in"
+            else:
+                what, remedy = "a file", "Give a folder or zip of class folders"
+            raise DataError(f"{path} is {what}, not a data set", remedy) from e
         except OSError as e:
             raise DataError(f"cannot read {path}: {e.strerror or e}") from e
         names = (m for m in self.zip.namelist() if all(map(_visible, m.rstrip("/").split("/"))))

@@ -102,8 +102,9 @@ def find_device(name: str) -> Device:
         raise unknown_name("device", name, (*devices, *RESERVED))
     of_kind = [device for device in devices.values() if device.kind == name]
     if not of_kind:
+        added = ", ".join(f"{device.name} is {device.kind}" for device in devices.values())
         raise UsageError(
-            f"no device of kind {name} was added",
+            f"no device of kind {name} was added" + (f" ({added})" if added else ""),
             f"Add one: edgenext devices add my-{name} {_usual_address(name)}",
         )
     if len(of_kind) > 1:

@@ -44,6 +44,8 @@ from edgenext.schema import (
     EvalTransform,
     TensorSpec,
 )
+from edgenext.system.durations import timed
+from edgenext.system.progress import Progress, quiet
 from edgenext.targets.scheme import FLOAT
 from edgenext.targets.target import require_target
 
@@ -168,6 +170,12 @@ class Content:
 
 
 FLOAT_CONTENT = Content()
+COMPARING = "comparing with PyTorch"
+
+
+def file_steps(settings: ExportSettings) -> tuple[str, ...]:
+    """The tasks of writing a file, in order."""
+    return ("converting to *", COMPARING) if settings.converter else (COMPARING,)
 
 
 def write_artifact(
@@ -177,6 +185,7 @@ def write_artifact(
     images: Images,
     reference: Reference,
     content: Content = FLOAT_CONTENT,
+    progress: Progress = quiet,
 ) -> Artifact:
     """Convert a graph to its format, run the file, compare it and write it with its manifest.
 
@@ -187,6 +196,7 @@ def write_artifact(
         images: N×H×W×3 uint8, to compare on.
         reference: the network that the file should agree with, its stages in the graph's units.
         content: how it was quantized.
+        progress: told of the conversion and the comparison.
 
     Raises:
         ParityError: the file does not agree with the network, or not with the graph that it was
@@ -195,7 +205,7 @@ def write_artifact(
         RuntimeFailedError: the converter failed, or the runtime cannot load its file.
         OutputError: the folder cannot be written; nothing is left behind.
     """
-    writer = _Writer(graph, settings, images, reference, content)
+    writer = _Writer(graph, settings, images, reference, content, progress)
     if settings.converter:
         return writer.write_converted(path, settings.converter)
     return writer.write_graph(path)
@@ -210,6 +220,7 @@ class _Writer:
     images: Images
     reference: Reference
     content: Content
+    progress: Progress
 
     @property
     def float_model(self) -> onnx.ModelProto:
@@ -219,6 +230,7 @@ class _Writer:
     def write_graph(self, path: Path) -> Artifact:
         """Write the ONNX graph itself, or what its format rewrites it to."""
         settings, graph, images = self.settings, self.graph, self.images
+        self.progress(COMPARING, 0, 0)
         model, conversion_parity = graph.model, None
         if settings.format.rewrite:
             model = function_of(settings.format.rewrite)(model, settings.options)
@@ -251,6 +263,7 @@ class _Writer:
         runtime.preload()  # so that a missing package is reported before the conversion
         with new_artifact(path) as (staged, describe):
             conversion, result = self._convert(converter, staged)
+            self.progress(COMPARING, 0, 0)
             fields = self._manifest_fields()
             fields |= {"input": self.graph.input, "outputs": (), "conversion": conversion}
             if row.finish:
@@ -354,7 +367,10 @@ class _Writer:
             options |= arguments
         inputs = None if samples is None else _channels_last(graph.prepare(samples))
         job = ConversionJob(settings.format, converter, options, inputs, arrays)
-        return convert(graph.model, out, job)
+        size = f"{graph.arch} {graph.transform.size}"
+        key = f"{settings.format.name} {converter.module} {settings.scheme} {size}"
+        with timed(self.progress, f"converting to {settings.format.title}", key):
+            return convert(graph.model, out, job)
 
 
 def _channels_last(inputs: NDArray[Any]) -> NDArray[Any]:
@@ -363,7 +379,13 @@ def _channels_last(inputs: NDArray[Any]) -> NDArray[Any]:
     return inputs if inputs.shape[-1] == 3 else inputs.transpose(0, 2, 3, 1)
 
 
-def export_graph(graph: Graph, settings: ExportSettings, path: Path, images: Images) -> Artifact:
+def export_graph(
+    graph: Graph,
+    settings: ExportSettings,
+    path: Path,
+    images: Images,
+    progress: Progress = quiet,
+) -> Artifact:
     """Write a float graph as an artifact that agrees with its network.
 
     Args:
@@ -371,10 +393,11 @@ def export_graph(graph: Graph, settings: ExportSettings, path: Path, images: Ima
         settings: the format and its options.
         path: of the file to write.
         images: N×H×W×3 uint8 images of the transform's size, to compare on.
+        progress: told of the conversion and the comparison.
 
     Raises:
         ParityError: the file does not agree; nothing is written.
         OutputError: the folder cannot be written.
     """
     reference = network_reference(graph, features_only=settings.features_only)
-    return write_artifact(graph, settings, path, images, reference)
+    return write_artifact(graph, settings, path, images, reference, progress=progress)

@@ -20,7 +20,7 @@ from edgenext.schema import Conversion, ExportResult, Manifest
 from edgenext.schema.seal import sealed
 from edgenext.system.files import publish, sha256_file, sha256_tree, staging, tree_size
 from edgenext.system.parsing import read_record
-from edgenext.system.reading import open_file
+from edgenext.system.reading import open_file, similar_files
 from edgenext.system.sums import own_hash
 
 
@@ -29,7 +29,9 @@ class Artifact:
     """A deployable file or folder that matches its manifest."""
 
     path: Path
+    """Of the file or folder; its manifest is beside it."""
     manifest: Manifest
+    """How it was made, and what it takes and gives."""
     timed: Conversion | None = field(default=None, compare=False)
     """Of a file that was just converted: how long that took, which no manifest says."""
 
@@ -277,8 +279,11 @@ def is_artifact(path: Path) -> bool:
     )
 
 
-def open_artifact(path: Path) -> Artifact:
+def open_artifact(path: str | Path) -> Artifact:
     """Open an artifact and check its content against its manifest.
+
+    Args:
+        path: of the file or folder.
 
     Raises:
         ArtifactError: no file, no manifest, an unreadable manifest, or another sha256.
@@ -287,9 +292,15 @@ def open_artifact(path: Path) -> Artifact:
     >>> artifact.manifest.format, artifact.manifest.target
     ('onnx', 'cpu-onnxruntime')
     """
+    path = Path(path)
     if not path.exists():
-        raise ArtifactError(f"no artifact at {path}")
+        raise ArtifactError(f"no artifact at {path}", similar_files(path))
     manifest_file = manifest_path(path)
+    if not manifest_file.is_file() and path.is_dir() and not path.suffix:
+        raise ArtifactError(
+            f"{path} is a folder, not an artifact",
+            "Name a file that `edgenext export`, `edgenext quantize` or `edgenext run` made",
+        )
     if not manifest_file.is_file():
         raise ArtifactError(
             f"{path} has no manifest {manifest_file.name} beside it",

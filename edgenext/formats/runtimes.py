@@ -1,12 +1,13 @@
-"""Which session runs an artifact, by the rows of the formats."""
+"""Which session runs an artifact, by the rows of the formats, and what profiles it."""
 
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from edgenext.errors import ArtifactError
+from edgenext.errors import ArtifactError, UsageError
 from edgenext.formats.format import FORMATS, PACKAGE, ROWS
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ def runtime_of(manifest: Manifest, target: str = "") -> ModuleType:
     Raises:
         ArtifactError: no runtime for the format, or none that computes as the target does.
     """
-    return import_module(f"{PACKAGE}.{_folder(manifest, target)}.session")
+    return import_module(f"{PACKAGE}.{runtime_folder(manifest, target)}.session")
 
 
-def _folder(manifest: Manifest, target: str) -> str:
+def runtime_folder(manifest: Manifest, target: str = "") -> str:
     """The folder whose session runs an artifact; see `runtime_of`."""
     candidates = [
         (row.folder, execution)
@@ -66,3 +67,25 @@ def open_session(artifact: Artifact, threads: int = 1, target: str = "") -> Sess
     """
     session: Session = runtime_of(artifact.manifest, target).open_session(artifact, threads)
     return session
+
+
+def profiler_of(artifact: Artifact) -> ModuleType:
+    """The module that profiles an artifact in the runtime that runs it.
+
+    Raises:
+        UsageError: its runtime does not say how long an operator takes.
+    """
+    folder = runtime_folder(artifact.manifest)
+    if not _has_profile(folder):
+        row = FORMATS[artifact.manifest.format]
+        known = " or ".join(row.title for row in ROWS if _has_profile(row.folder))
+        raise UsageError(
+            f"{artifact.path} is a {row.title} file, whose runtime here does not say how long an "
+            "operator takes",
+            f"Profile the {known} file of the same network: edgenext export",
+        )
+    return import_module(f"{PACKAGE}.{folder}.profile")
+
+
+def _has_profile(folder: str) -> bool:
+    return find_spec(f"{PACKAGE}.{folder}.profile") is not None

@@ -40,24 +40,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Weights that fit their architecture, and what is needed to use them.
-
-    `state` has the published names, float32 (counters int64). `sha256` is that of the weights file;
-    with the prefix `random:` or `fresh-head:` it is that of the state, which is not in any file.
-    `published` is true if the file is byte for byte a published one.
-    """
+    """Weights that fit their architecture, and what is needed to use them."""
 
     name: str
+    """How results call the network."""
     arch: str
+    """The architecture, such as `edgenext_small`."""
     num_classes: int
+    """Outputs of the head."""
     state: State
+    """The weights by their published names, float32 (counters int64)."""
     eval: EvalTransform
+    """How images become inputs."""
     labels: tuple[str, ...] | None
+    """The classes in the order of the outputs, as folders of images are called."""
     sha256: str
+    """Of the weights file; with the prefix `random:` or `fresh-head:` of the state itself."""
     source: str
+    """The path of the weights file, or what the weights are instead."""
     published: bool = False
+    """Whether the file is byte for byte a published one."""
     class_names: tuple[str, ...] | None = None
-    """What people call the classes; None: as the labels say. `labels` are what folders match."""
+    """What people call the classes; None: as the labels say."""
     division: Division | None = None
     """How data without split folders was divided to train these weights."""
 
@@ -66,7 +70,9 @@ class Checkpoint:
         import torch
 
         with torch.device("meta"):  # no time or random numbers for initial weights
-            network = zoo.create_model(self.arch, self.num_classes, drop_path, features_only)
+            network = zoo.create_model(
+                self.arch, self.num_classes, drop_path=drop_path, features_only=features_only
+            )
         names = network.state_dict().keys()
         copies = {k: v.clone() for k, v in self.state.items() if k in names}
         network.load_state_dict(copies, strict=True, assign=True)

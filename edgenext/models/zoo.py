@@ -90,7 +90,7 @@ def arch(name: str) -> Arch:
 
 
 def create_model(
-    name: str, num_classes: int = 1000, drop_path: float = 0.0, features_only: bool = False
+    name: str, num_classes: int = 1000, *, drop_path: float = 0.0, features_only: bool = False
 ) -> EdgeNeXt:
     """A reference network with freshly initialised weights, in training mode.
 

@@ -51,7 +51,7 @@ def quantize_graph(
         path: of the file to write.
         recipe: what is quantized, and how; a baseline ignores it.
         seed: of the values sampled for the range search.
-        progress: called during calibration and rounding.
+        progress: called during calibration, rounding, conversion and comparison.
 
     Raises:
         ArtifactError: a graph that cannot be quantized, or weights that are not finite.
@@ -74,8 +74,7 @@ def quantize_graph(
         quantized = quantize_model(
             graph.model, batches, recipe, settings.engine, inputs, seed, progress
         )
-    progress(f"writing {settings.format.title} and comparing it", 0, 0)
-    return write_quantized(graph, settings, quantized, images, path, recipe, seed)
+    return write_quantized(graph, settings, quantized, images, path, recipe, seed, progress)
 
 
 def write_quantized(
@@ -86,6 +85,7 @@ def write_quantized(
     path: Path,
     recipe: Recipe,
     seed: int = 0,
+    progress: Progress = quiet,
 ) -> Artifact:
     """Check a quantized graph, run it and write it with its manifest; see `quantize_graph`."""
     onnx.checker.check_model(quantized.model, full_check=True)
@@ -119,7 +119,7 @@ def write_quantized(
     if quantized.reference is not graph.model:
         reference = in_units_of(quantized.reference, reference, sample, graph.transform)
     graph = replace(graph, model=quantized.model)
-    return write_artifact(graph, settings, path, sample, reference, content)
+    return write_artifact(graph, settings, path, sample, reference, content, progress)
 
 
 def require_finite(model: onnx.ModelProto) -> None:

@@ -51,6 +51,10 @@ class SensitivityInputs:
     seed: int = 0
 
 
+SITE_BY_SITE = "quantizing site by site"
+"""What progress calls the measurement."""
+
+
 def site_sensitivity(
     inputs: SensitivityInputs,
     cache: Path,
@@ -74,9 +78,10 @@ def site_sensitivity(
     rows_cache = _RowCache(cache)
     base = rows_cache.effect("recipe", measurement.recipe_effect)
     rows = []
+    progress(SITE_BY_SITE, 0, len(names))
     for done, name in enumerate(names, 1):
         rows.append(rows_cache.row(name, partial(measurement.site_row, name)))
-        progress("quantizing site by site", done, len(names))
+        progress(SITE_BY_SITE, done, len(names))
     return base, rows
 
 

@@ -128,7 +128,7 @@ def _next(judgement: Judgement) -> str:
         return f"{IN_FOLDER}{_compare(study, entry, conditions[ACCURACY])}"
     if conditions[ACCURACY].holds is False and _searchable(entry, rival):
         options = f"--calib IMAGES --data IMAGES --max-drop {judgement.budget:g}"
-        return f"{IN_FOLDER}edgenext quantize {_path(rival)} {options}"
+        return f"{IN_FOLDER}edgenext search {_path(rival)} {options}"
     chosen = judgement.ship or entry
     if study.target and study.target.place:
         return f"{IN_FOLDER}edgenext verify {_path(chosen)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from edgenext.errors import InputError
 from edgenext.schema import BenchReport, RunSummary
 from edgenext.system.parsing import read_record
+from edgenext.system.reading import similar_files
 
 SUMMARY = "run.json"
 SEARCH = "search.json"
@@ -20,6 +21,9 @@ def load_summary(run_dir: Path) -> RunSummary:
         InputError: there is none, or it is not the summary of a finished run.
     """
     path = run_dir / SUMMARY
+    if not run_dir.is_dir():
+        kind = "a file" if run_dir.exists() else "not there"
+        raise InputError(f"{run_dir} is {kind}, not the folder of a run", similar_files(run_dir))
     if not path.exists():
         raise InputError(
             f"{run_dir} contains no {SUMMARY}",

@@ -132,7 +132,7 @@ class Candidate(Record):
 
 
 class SearchReport(Record):
-    """`quantize --max-drop --json`: every candidate, the chosen one, and its drop on new images.
+    """`search --json`: every candidate, the chosen one, and its drop on new images.
 
     `final` is measured on images not used for choosing; `met` is about it. `images_needed` is how
     many such images would show that the budget is met if lost and gained images keep their shares,

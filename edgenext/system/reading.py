@@ -70,6 +70,8 @@ def similar_files(path: Path) -> str:
     """
     try:
         names = [file.name for file in path.parent.iterdir() if not file.name.startswith(".")]
+        if path.suffix != ".json":  # a manifest is not meant
+            names = [name for name in names if not name.endswith(".json")]
     except OSError:
         return ""
     near = difflib.get_close_matches(path.name, names, n=2, cutoff=0.7)

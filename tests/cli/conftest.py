@@ -12,6 +12,8 @@ import pytest
 from cli_calls import FP32, MODEL, STAGES, Cli, Process, call, config, done_again
 from PIL import Image
 
+from edgenext.cli import progress
+
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
@@ -20,6 +22,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.setenv("EDGENEXT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("EDGENEXT_DEVICES", str(tmp_path / "cache" / "devices.json"))
     monkeypatch.delenv("EDGENEXT_DEBUG", raising=False)
+    monkeypatch.setattr(progress, "FIRST_LINE_S", 1e6)  # however slow the machine is
     return Cli(tmp_path, capfd)
 
 

@@ -30,7 +30,8 @@ def test_missing_weights(cli: Cli) -> None:
 def test_a_model_that_was_not_fetched(cli: Cli) -> None:
     said = cli.fails(3, "export", "edgenext_small")
     assert "edgenext fetch edgenext_small" in said
-    assert cli.fails(3, "export") == said
+    said = cli.fails(2, "export")
+    assert "export needs a model's name or --weights" in said and "edgenext fetch" in said
 
 
 @pytest.mark.parametrize("content", [b"hello\n", b"", b"\x89PNG\r\n\x1a\n" + bytes(100)])

@@ -114,7 +114,7 @@ def test_what_cannot_be_compared(cli: Cli, artifacts: Artifacts) -> None:
         ("diff", path, path, "--data", "nowhere"): (3, "nowhere"),
         ("diff", path, path, *DIGITS, "--threshold", "nan"): (2, "is not a number of dB"),
         ("diff", path, path, *DIGITS, "--limit", "0"): (2, "0"),
-        ("diff", path, *DIGITS): (2, "Missing argument"),
+        ("diff", path, *DIGITS): (2, "diff needs B"),
         ("diff", path, path): (2, "--data"),
     }
     for command, (code, said) in refusals.items():

@@ -70,7 +70,7 @@ def test_a_run_in_ci(cli: Cli, ran: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (["bench", FP32, "--fail-if", "speedup < 1"], "one file alone"),
         (["bench", FP32, INT8, "--fail-if", "drop > 1"], "Give --data"),
         (["run", "demo.toml", "--fail-if", "undecided"], "compares nothing"),
-        (["quantize", *MODEL, "--calib", "digits", "--fail-if", "drop>1"], "about a search"),
+        (["quantize", *MODEL, "--calib", "digits", "--fail-if", "drop>1"], "an option of search"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -92,4 +92,4 @@ def test_what_changed_since_another_run(cli: Cli, ran: Path) -> None:
     assert "Of " in done.out and "no change" in done.out
     assert done.out.splitlines()[-3:] == [f"new/report.{e}" for e in ("html", "md", "json")]
     assert "What changed since demo" in Path("new/report.md").read_text()
-    assert "run.json" in cli.fails(3, "report", ran, "--against", "nowhere")
+    assert "not the folder of a run" in cli.fails(3, "report", ran, "--against", "nowhere")

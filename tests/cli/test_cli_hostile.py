@@ -62,7 +62,7 @@ def test_paths_that_are_no_artifacts(cli: Cli) -> None:
     Path("folder").mkdir()
     for name in (".", "/", "..", "folder/", "./folder"):
         assert name.rstrip("/") in cli.fails(3, "eval", name, "--data", "digits")
-        assert "no manifest" in cli.fails(3, "bench", name)
+        assert "is a folder, not an artifact" in cli.fails(3, "bench", name)
     name = os.fsdecode(b"caf\xe9.onnx")
     assert "is not UTF-8" in cli.fails(2, "eval", name, "--data", "digits")
 

@@ -81,7 +81,7 @@ def test_what_cannot_be_predicted(cli: Cli, artifacts: Artifacts, photos: list[s
     assert "no image in the folder empty" in cli.fails(3, "predict", path, "empty")
     assert "--top must be at least 1" in cli.fails(2, "predict", path, photos[0], "--top", "0")
     assert "is a backbone" in cli.fails(3, "predict", backbone, photos[0])
-    assert "Missing argument" in cli.fails(2, "predict", path)
+    assert "predict needs IMAGE" in cli.fails(2, "predict", path)
     assert "unknown target" in cli.fails(2, "predict", path, photos[0], "--target", "toaster")
 
 

@@ -1,12 +1,13 @@
-"""`edgenext profile`: the time of every operator of an ONNX file, and of its sites."""
+"""`edgenext profile`: the time of every operator of a file, and of its sites."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_calls import FP32, INT8, Cli
+from cli_calls import FP32, INT8, MODEL, Cli
 
 from edgenext import api
 
@@ -51,7 +52,29 @@ def test_what_cannot_be_profiled(cli: Cli, artifacts: Artifacts) -> None:
     assert "is not a .png or .svg file" in cli.fails(2, "profile", path, "--plot", "a.pdf")
     Path("truncated.onnx").write_bytes(path.read_bytes()[:1000])
     assert "no manifest" in cli.fails(3, "profile", "truncated.onnx")
-    openvino = ("export", "edgenext_xx_small", "--random-weights", "--num-classes", "10")
+    manifest = json.loads(Path(f"{path}.json").read_text()) | {"format": "tflite"}
+    Path("network.tflite").write_bytes(path.read_bytes())
+    Path("network.tflite.json").write_text(json.dumps(manifest | {"file": "network.tflite"}))
+    error = cli.fails(2, "profile", "network.tflite")
+    assert "is a TFLite file, whose runtime here does not say how long an operator takes" in error
+    assert "Profile the ONNX or OpenVINO file of the same network" in error
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "w8a8-static"])
+def test_openvino_times_its_operators_too(cli: Cli, scheme: str) -> None:
     pytest.importorskip("openvino", reason="openvino is not installed")
-    made = cli.ok(*openvino, "--size", "32", "--format", "openvino", "--json").json
-    assert "profiles are made of ONNX files" in cli.fails(2, "profile", made["artifact"])
+    calib = () if scheme == "fp32" else ("--calib", "digits", "-n", "16")
+    form = ("--format", "openvino", "--scheme", scheme, *calib)
+    made = cli.ok("export", *MODEL, *form, "--json").json
+    report = cli.ok("profile", made["artifact"], "-n", "3", "--json").json
+    rows = report["rows"]
+    assert report["runtime"] == "openvino" and report["p50_ms"] > 0
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert sum(row["ms"] for row in rows) == pytest.approx(report["total_ms"])
+    (card,) = (c for c in api.models() if c.name == "edgenext_xx_small")
+    macs = sum(row["macs"] or 0 for row in rows)
+    assert macs == pytest.approx(card.macs_256 / 64, rel=0.03)
+    assert {"stages.1.1.xca", "stages.3.1.pwconv2", "head"} <= {row["site"] for row in rows}
+    assert report["peaks"].keys() == {"float32"} | ({"int8"} if calib else set())
+    shares = [row["of_peak"] for row in rows if row["of_peak"] is not None]
+    assert len(shares) > 40 and min(shares) > 0

@@ -1,4 +1,4 @@
-"""`edgenext quantize --max-drop`: the search, its resumption and its refusals."""
+"""`edgenext search`: its result, its resumption and its refusals."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 from changed_files import require_named
 from cli_calls import MODEL, NAME, Cli
 
+from edgenext import api
 from edgenext.commands import search
+from edgenext.errors import UsageError
 from edgenext.options import BenchOptions
 from edgenext.schema import BenchReport
 
-SEARCH = ("quantize", *MODEL, "--calib", "digits", "-n", "8", "--data", "digits", "--limit", "200")
+SEARCH = ("search", *MODEL, "--calib", "digits", "-n", "8", "--data", "digits", "--limit", "200")
 
 
 @pytest.fixture
@@ -129,11 +131,15 @@ def test_another_graph_is_searched_in_a_folder_of_its_own(cli: Cli, short: None)
 
 
 def test_searches_that_are_refused(cli: Cli) -> None:
-    assert "labelled images" in cli.fails(2, "quantize", *MODEL, "--max-drop", "1")
+    assert "search needs --data" in cli.fails(2, "search", *MODEL, "--max-drop", "1")
+    error = cli.fails(2, "quantize", *MODEL, "--calib", "digits", "--max-drop", "1")
+    assert "quantize has no --max-drop: it is an option of search" in error
+    assert "For example: edgenext search --weights" in error
     assert "--max-drop -1 is not a number of points" in cli.fails(2, *SEARCH, "--max-drop", "-1")
     assert "latency" in cli.fails(2, *SEARCH, "--max-drop", "1", "--objective", "latancy")
-    error = cli.fails(2, *SEARCH, "--max-drop", "1", "--engine", "onnxruntime")
-    assert "nothing to search" in error
+    options = api.QuantizeOptions(engine="onnxruntime", calib="digits")
+    with pytest.raises(UsageError, match="engine onnxruntime has nothing to search"):
+        api.search(MODEL[0], "digits", options)
     error = cli.fails(2, *SEARCH, "--max-drop", "1", "--scheme", "w8-weight-only")
     assert "nothing to search" in error
     error = cli.fails(2, *SEARCH, "--max-drop", "1", "--target", "tflite")

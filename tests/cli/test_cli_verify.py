@@ -249,7 +249,7 @@ def test_training_is_verified(weights: Path) -> None:
     recipe = TrainRecipe(epochs=1, batch_size=256)
     model = api.ModelOptions(size=32)
     training = api.prepare_training("edgenext_xx_small", "digits", recipe, model)
-    result = api.train(training, Path("trained"))
+    result = api.train(training, out=Path("trained"))
     assert set(read_sums(Path("trained"))) == {
         result.weights.name, result.sidecar.name, result.checkpoint.name, "network.json",
     }  # fmt: skip

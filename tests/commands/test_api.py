@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import inspect
 import re
+import textwrap
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,7 +27,7 @@ evaluate(subjects, data, model_options, *, target, context)
 compare(base, others, data, model_options, *, target, context)
 diff(a, b, data, model_options, *, threshold_db, context)
 sensitivity(subject, quantize_options, model_options, *, data, limit, site, context)
-search(subject, quantize_options, data, max_drop, model_options, export_options, *, objective, \
+search(subject, data, quantize_options, model_options, export_options, *, max_drop, objective, \
 bench_options, out, announce, context)
 predict(subject, images, model_options, *, top, target, context)
 bench(artifacts, device, data, bench_options, *, context)
@@ -32,24 +35,24 @@ is_bundled(device)
 bundle(artifacts, device, data, bench_options, *, context)
 import_results(artifacts, results, data, *, device, context)
 profile(artifact, *, threads, n, context)
-check(artifact, target, **options)
-check_range(artifact, target, *, calib, n, context)
-stress(model, out, model_options, *, seed, strength, context)
+check(artifact, *, target, context, **options)
+check_range(artifact, *, target, calib, n, context)
+stress(model, model_options, *, out, seed, strength, context)
 prepare_training(model, data, recipe, model_options, *, context)
-train(training, out, *, resume, context)
+train(training, *, out, resume, context)
 make_config(values, source)
 read_config(path, overrides)
 demo(out, *, epochs, limit, measure_again, announce, command, context)
 write_demo_toml(path)
 run(config, *, measure_again, announce, command, context)
-report(run_dirs, out, *, max_drop, against, data, step_summary)
-read_gate(command, options, *, artifacts, has_images, budget)
+report(run_dirs, *, out, max_drop, against, data, step_summary)
+read_gate(command, options, *, artifacts, has_images, max_drop)
 judge_results(gate, result, files)
-judge_run(gate, folder, budget)
+judge_run(gate, folder, *, max_drop)
 require_passed(report)
 verify(subject, model_options, *, calib, source, rebuild, context)
 models()
-doctor(progress)
+doctor(*, context)
 fetch(name, *, context)
 make_environment(name)
 add_device(name, **settings)
@@ -60,7 +63,7 @@ remove_device(name)
 open_artifact(path)
 load_checkpoint(model, weights, *, random_weights, seed, num_classes, reset_head, size, crop_pct, \
 exif, labels, cache_dir)
-create_model(name, num_classes, drop_path, features_only)
+create_model(name, num_classes, *, drop_path, features_only)
 """.splitlines()
 """In the order in which their examples run: later ones use the files of earlier ones."""
 
@@ -86,6 +89,77 @@ NAMES = [line.partition("(")[0] for line in FUNCTIONS]
 def test_the_names_and_signatures_are_these() -> None:
     assert set(dir(api)) == CLASSES | set(NAMES)
     assert [signature(name) for name in NAMES] == FUNCTIONS
+
+
+ORDER = (
+    {"model", "subject", "subjects", "base", "others", "a", "b", "artifact", "artifacts"},
+    {
+        "training",
+        "config",
+        "run_dirs",
+        "gate",
+        "result",
+        "report",
+        "folder",
+        "command",
+        "name",
+        "path",
+    },
+    {"device", "results", "files", "values", "weights", "num_classes"},
+    {"data", "images"},
+    {"quantize_options", "bench_options", "recipe", "options", "overrides", "source"},
+    {"model_options"},
+    {"export_options"},
+)
+"""Parameters without a name in a call, in the one order in which they come: what it is about, the
+device, the images, the options of the command, of the model, of the export."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arguments_come_in_one_order(name: str) -> None:
+    parameters = inspect.signature(getattr(api, name)).parameters.values()
+    ranks = [
+        next(rank for rank, names in enumerate(ORDER) if p.name in names)
+        for p in parameters
+        if p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    assert ranks == sorted(ranks)
+    by_name = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    assert all(p.default is not p.empty for p in by_name), "what is needed comes first"
+    if "context" in [p.name for p in parameters]:
+        assert by_name[-1].name == "context" and by_name[-1].default is None
+
+
+def test_options_have_the_same_defaults_everywhere() -> None:
+    defaults: dict[str, set[str]] = {}
+    for name in NAMES:
+        for p in inspect.signature(getattr(api, name)).parameters.values():
+            if p.name in ("model_options", "export_options", "bench_options", "target", "top"):
+                defaults.setdefault(p.name, set()).add(repr(p.default))
+    assert {name for name, values in defaults.items() if len(values) > 1} == set()
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES | {*NAMES}))
+def test_docstrings_stand_alone(name: str) -> None:
+    """Of functions with every argument, of classes with every field and method."""
+    thing = getattr(api, name)
+    doc = inspect.getdoc(thing) or ""
+    assert doc and doc[0].isupper() and doc.partition("\n")[0].endswith((".", "`."))
+    if not inspect.isclass(thing):
+        arguments = [p for p in inspect.signature(thing).parameters if p not in ("settings",)]
+        unsaid = [a for a in arguments if not re.search(rf"\b{a}s?\b", doc)]
+        assert not unsaid or "Arguments as in" in doc
+        return
+    if name != "RunConfig":  # docs/run.md has its fields
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(thing))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, after in pairwise(definition.body):
+            if isinstance(field, ast.AnnAssign) and not ast.unparse(field.target).startswith("_"):
+                said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                assert said, ast.unparse(field.target)
+    for method, value in vars(thing).items():
+        if not method.startswith("_") and (inspect.isfunction(value) or hasattr(value, "fget")):
+            assert inspect.getdoc(value), method
 
 
 def test_every_command_is_a_function() -> None:

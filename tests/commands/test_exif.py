@@ -56,7 +56,7 @@ def test_a_network_and_its_files_keep_it(rotated: Path, tmp_path: Path) -> None:
     model = api.ModelOptions(**RANDOM, exif="apply")
     config = {"model": "edgenext_xx_small", "data": str(rotated), "size": 32, "exif": "apply"}
     assert api.make_config(config).model_options.exif == "apply"
-    twin = api.stress("edgenext_xx_small", tmp_path / "twin.safetensors", model)
+    twin = api.stress("edgenext_xx_small", model, out=tmp_path / "twin.safetensors")
     trained = api.load_checkpoint(None, twin)
     assert (trained.eval.exif, trained.eval.size) == ("apply", 32)
     file = api.export(None, api.ModelOptions(weights=twin), out=tmp_path)

@@ -121,7 +121,7 @@ def test_later_commands_use_the_images_that_training_held_out(
 ) -> None:
     data = photos()
     training = prepared(data)
-    result = train(training, Path("training"))
+    result = train(training, out=Path("training"))
     sidecar = json.loads(result.sidecar.read_text())
     assert sidecar["labels"] == list(CLASSES)
     assert sidecar["division"]["share"] == 0.2 == sidecar["trained_on"]["division"]["share"]
@@ -146,7 +146,7 @@ def test_later_commands_use_the_images_that_training_held_out(
 def test_going_on_keeps_the_division(caplog: pytest.LogCaptureFixture) -> None:
     data = photos()
     first = prepared(data)
-    result = train(first, Path("training"))
+    result = train(first, out=Path("training"))
     options = ModelOptions(result.weights)
     again = prepare_training(None, data, TrainRecipe(epochs=1, seed=5), options)
     assert again.val.hashes == first.val.hashes

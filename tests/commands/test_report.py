@@ -43,7 +43,7 @@ def test_one_run_has_its_report_in_its_folder_or_the_folder_given(tmp_path: Path
     assert api.report(run) == [run / name for name in FILES]
     out = tmp_path / "out"
     for run_dirs in (run, [run]):
-        assert api.report(run_dirs, out) == [out / name for name in FILES]
+        assert api.report(run_dirs, out=out) == [out / name for name in FILES]
     assert sorted(p.name for p in out.iterdir()) == sorted((*FILES, "SHA256SUMS"))
 
 
@@ -62,7 +62,7 @@ def test_several_runs_have_their_reports_in_their_own_folders(
 
 def test_several_runs_have_a_folder_each_in_the_folder_given(tmp_path: Path) -> None:
     runs, out = [run_folder(tmp_path / name) for name in ("first", "second")], tmp_path / "out"
-    paths = api.report(runs, out, max_drop=0.5)
+    paths = api.report(runs, out=out, max_drop=0.5)
     reports = [out / run.name / name for run in runs for name in FILES]
     assert paths == [*reports, out / "comparison.html"]
     for run in runs:
@@ -74,7 +74,7 @@ def test_several_runs_have_a_folder_each_in_the_folder_given(tmp_path: Path) -> 
 def test_the_current_folder_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, other = run_folder(tmp_path / "here"), run_folder(tmp_path / "other")
     monkeypatch.chdir(here)
-    paths = api.report([Path(), other], tmp_path / "out")
+    paths = api.report([Path(), other], out=tmp_path / "out")
     *reports, comparison = paths
     assert {p.parent for p in reports} == {tmp_path / "out" / "here", tmp_path / "out" / "other"}
     text = comparison.read_text("utf-8")
@@ -88,7 +88,7 @@ def test_run_folders_of_one_name_are_refused_where_they_would_overwrite_each_oth
     with pytest.raises(
         UsageError, match=r"2 run folders are called run: .* same folder, .*out.run"
     ):
-        api.report(runs, tmp_path / "out")
+        api.report(runs, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -81,7 +81,7 @@ def test_a_stressed_twin_loses_no_more(
     weights: Path, how: QuantizeOptions, int8: Artifact, seed: int, tmp_path: Path
 ) -> None:
     twin = tmp_path / "twin.safetensors"
-    api.stress(MODEL, twin, ModelOptions(weights), seed=seed, strength=3)
+    api.stress(MODEL, ModelOptions(weights), out=twin, seed=seed, strength=3)
     made = api.quantize(MODEL, how, ModelOptions(twin), out=tmp_path)
     assert made.manifest.sha256 == int8.manifest.sha256  # the very same file
 

@@ -98,7 +98,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "search": Command(
         (
-            *("quantize", FP32, "--calib", "digits", "-n", "8", "--max-drop", "90"),
+            *("search", FP32, "--calib", "digits", "-n", "8", "--max-drop", "90"),
             *("--data", "digits", "--limit", "40", "--rounds", "1", "-o", "out"),
         ),
         ("out/*-search/*.onnx", "out/*-search/*.onnx.json", "out/*-search/logits/*"),

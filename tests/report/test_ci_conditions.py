@@ -145,5 +145,5 @@ def test_three_values_are_joined(text: str, expected: bool | None) -> None:
 
 def test_every_metric_is_of_a_command() -> None:
     for name, metric in metrics().items():
-        assert metric.about and set(metric.commands) <= {"compare", "run", "quantize", "bench"}
+        assert metric.about and set(metric.commands) <= {"compare", "run", "search", "bench"}
         assert metric.commands and (metric.unit or metric.is_word), name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,17 @@ from report_runs import (
 )
 
 from edgenext import api
-from edgenext.errors import GateFailedError, OutputError, UndecidedError, UsageError
+from edgenext.errors import (
+    GateFailedError,
+    MissingDependencyError,
+    OutputError,
+    UndecidedError,
+    UsageError,
+)
 from edgenext.metrics.statistics import wilson_interval
 from edgenext.report.ci.results import bench_rows, compare_rows, run_rows
 from edgenext.report.ci.step_summary import add_summary, step_summary
-from edgenext.report.ci.table import columns, csv_table
+from edgenext.report.ci.table import columns, csv_table, parquet_table
 from edgenext.report.study import study_of
 from edgenext.report.verdict import judge
 from edgenext.schema import (
@@ -159,14 +166,14 @@ def search_report(lost: int, gained: int) -> SearchReport:
 
 @pytest.mark.parametrize(("lost", "outcome"), [(41, "passed"), (300, "failed"), (85, "undecided")])
 def test_a_search_that_found_nothing_does_not_pass(lost: int, outcome: str) -> None:
-    gate = api.read_gate("quantize", api.CiOptions(), budget=1.0)
+    gate = api.read_gate("search", api.CiOptions(), max_drop=1.0)
     report = api.judge_results(gate, search_report(lost, 38))
     assert report.outcome == outcome
     assert [case.condition for case in report.cases] == ["drop >= 1"]
 
 
 def test_a_search_takes_conditions_too() -> None:
-    gate = api.read_gate("quantize", api.CiOptions("speedup < 1.7 or size_mib > 1"), budget=1.0)
+    gate = api.read_gate("search", api.CiOptions("speedup < 1.7 or size_mib > 1"), max_drop=1.0)
     report = api.judge_results(gate, search_report(41, 38))
     assert [case.outcome for case in report.cases] == ["passed", "failed", "failed"]
 
@@ -261,6 +268,29 @@ def test_the_table_holds_every_result(tmp_path: Path) -> None:
     for text in tables:
         assert next(csv.reader(io.StringIO(text))) == columns()
         assert len({len(line) for line in csv.reader(io.StringIO(text))}) == 1
+
+
+def test_parquet_holds_the_same_with_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    files, run = {"csv": tmp_path / "r.csv", "parquet": tmp_path / "r.parquet"}, summary()
+    judged(run, tmp_path, "", **files)
+    table = parquet.read_table(files["parquet"])
+    rows = table.to_pylist()
+    assert table.column_names == columns()
+    assert {str(table.schema.field(n).type) for n in ("drop", "p50_ms", "kl")} == {"double"}
+    assert {str(table.schema.field(n).type) for n in ("lost", "n", "threads")} == {"int64"}
+    for row, line in zip(rows, csv_rows(files["csv"]), strict=True):
+        for name, text in line.items():
+            assert row[name] is None if text == "" else str(row[name]) == text, name
+    assert rows[0]["drop"] is None and rows[2]["lost"] == 41
+    (row,) = (r for r in compare_rows(compare_report(name="=1+1"), {}) if r.is_judged)
+    data = parquet_table("compare", [row])
+    assert parquet.read_table(io.BytesIO(data))["artifact"].to_pylist() == ["=1+1"]
+    # a package that is missing is said before anything is measured
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet")
+    with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[parquet\]'"):
+        api.read_gate("compare", api.CiOptions(parquet=tmp_path / "later.parquet"))
 
 
 def test_the_step_summary_is_added_to(tmp_path: Path) -> None:

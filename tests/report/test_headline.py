@@ -61,9 +61,7 @@ def test_a_drop_over_the_budget_is_searched_for_a_better_file() -> None:
     assert fast.startswith("✓ speed")
     assert accurate.startswith("✗ accuracy: 4.20 points of top-1 lost (3.")
     assert accurate.endswith(", over the budget of 1 point")
-    assert step.endswith(
-        "edgenext quantize net-fp32.onnx --calib IMAGES --data IMAGES --max-drop 1"
-    )
+    assert step.endswith("edgenext search net-fp32.onnx --calib IMAGES --data IMAGES --max-drop 1")
 
 
 def test_a_budget_inside_the_interval_is_not_decided() -> None:

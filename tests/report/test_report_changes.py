@@ -38,7 +38,7 @@ def changes(new: Path, old: Path) -> dict[tuple[str, str], Change]:
 def test_the_same_run_has_not_changed(tmp_path: Path) -> None:
     run, arrays = measured()
     old, new = (save(tmp_path / name, run, arrays) for name in ("old", "new"))
-    api.report(new, tmp_path / "out", against=old)
+    api.report(new, out=tmp_path / "out", against=old)
     document = json.loads((tmp_path / "out" / "report.json").read_text())
     assert ChangeReport.model_validate(document["changes"]) == change_report(new, old)
     rows = changes(new, old)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
-import time
 from collections import defaultdict
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,28 +13,29 @@ import numpy as np
 
 from edgenext.errors import RuntimeFailedError
 from edgenext.formats.onnx.session import inference_session
+from edgenext.formats.profile import NodeTime, RuntimeProfile, median_ms, peak_matrices, peak_rate
 from edgenext.formats.session import one_line
 from edgenext.graph.load import read_model
+from edgenext.graph.sites import module_path
 from edgenext.system.temporary import scratch_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PEAK_SIZE = 768
-"""Rows and columns of the matrices whose product shows the peak."""
-PEAK_S = 0.3
-"""Seconds for which each is repeated."""
+    from edgenext.formats.artifact import Artifact
 
 
-@dataclass(frozen=True)
-class NodeTime:
-    """A node of the optimised graph: milliseconds an inference, and its multiply-adds."""
+def profile(artifact: Artifact, inputs: NDArray[Any], threads: int, n: int) -> RuntimeProfile:
+    """The times of an ONNX file in onnxruntime, and the peaks of it; see `formats/profile.py`.
 
-    name: str
-    operator: str
-    ms: float
-    macs: int | None
-    integer: bool
+    Raises:
+        RuntimeFailedError: onnxruntime cannot load or run the file.
+    """
+    path, feeds = artifact.path, {artifact.manifest.input.name: inputs}
+    nodes = node_times(path, feeds, threads, n)
+    session = inference_session(str(path), threads)
+    p50_ms = median_ms(lambda: session.run(None, feeds), n)
+    return RuntimeProfile("onnxruntime", nodes, p50_ms, peaks(threads))
 
 
 def node_times(path: Path, inputs: dict[str, NDArray[Any]], threads: int, n: int) -> list[NodeTime]:
@@ -75,14 +74,20 @@ def _nodes(
             about[name] = event["args"]
     return [
         NodeTime(
-            name,
-            about[name]["op_name"],
-            sum(times[-n:]) / n,
-            _macs(about[name], weights.get(_module(name))),
-            any("int8" in kind for shape in about[name]["input_type_shape"] for kind in shape),
+            name=name,
+            operator=about[name]["op_name"],
+            site=module_path(name) if name.startswith("/") else "",
+            ms=sum(times[-n:]) / n,
+            macs=_macs(about[name], weights.get(_module(name))),
+            precision=_precision(about[name]),
         )
         for name, times in durations.items()
     ]
+
+
+def _precision(arguments: dict[str, Any]) -> str:
+    types = [kind for shape in arguments["input_type_shape"] for kind in shape]
+    return "int8" if any("int8" in kind for kind in types) else "float32"
 
 
 def _weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -126,46 +131,13 @@ def _macs(arguments: dict[str, Any], weight: tuple[int, ...] | None) -> int | No
     return None
 
 
-def median_ms(path: Path, inputs: dict[str, NDArray[Any]], threads: int, n: int) -> float:
-    """The median of n whole inferences in ms, without a profile."""
-    session = inference_session(str(path), threads)
-    times = []
-    for _ in range(n + 1):
-        start = time.perf_counter()
-        session.run(None, inputs)
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[1:])
-
-
 def peaks(threads: int) -> dict[str, float]:
-    """Multiply-adds a second of a large matrix product in onnxruntime, by type.
-
-    Of bytes, the left matrix is uint8 and the right int8, as in our files; the values are small, so
-    that no CPU's sums saturate.
-    """
-    rng = np.random.default_rng(0)
-    size = (PEAK_SIZE, PEAK_SIZE)
-    matrices: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
-        "float32": (
-            rng.standard_normal(size, np.float32),
-            rng.standard_normal(size, np.float32),
-        ),
-        "int8": (
-            rng.integers(0, 64, size, np.uint8),
-            rng.integers(-32, 32, size, np.int8),
-        ),
-    }
-    return {kind: _peak(*pair, threads) for kind, pair in matrices.items()}
-
-
-def _peak(a: NDArray[Any], b: NDArray[Any], threads: int) -> float:
-    session = inference_session(_product(a, b), threads)
-    best, end = math.inf, time.monotonic() + PEAK_S
-    while time.monotonic() < end or best == math.inf:
-        start = time.perf_counter()
-        session.run(None, {"a": a})
-        best = min(best, time.perf_counter() - start)
-    return PEAK_SIZE**3 / best
+    """Multiply-adds a second of a large matrix product in onnxruntime, by type."""
+    rates = {}
+    for kind, (a, b) in peak_matrices().items():
+        session = inference_session(_product(a, b), threads)
+        rates[kind] = peak_rate(partial(session.run, None, {"a": a}))
+    return rates
 
 
 def _product(a: NDArray[Any], b: NDArray[Any]) -> bytes:

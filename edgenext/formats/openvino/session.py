@@ -88,13 +88,16 @@ DTYPES = {"f32": "float32", "u8": "uint8"}
 """OpenVINO's names of the types that inputs and outputs have."""
 
 
-def compiled_model(model: bytes | str, threads: int, precision: str = "f32") -> Any:
+def compiled_model(
+    model: bytes | str, threads: int, precision: str = "f32", *, profiled: bool = False
+) -> Any:
     """A compiled model on the CPU, for one inference at a time.
 
     Args:
         model: a serialised ONNX model, or the path of one.
         threads: inside an operator; operators run one after the other.
         precision: of float operators, `f32` or `bf16`; 8-bit ones stay 8-bit.
+        profiled: whether each operator is timed, which costs a little.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
@@ -108,6 +111,7 @@ def compiled_model(model: bytes | str, threads: int, precision: str = "f32") -> 
         # a benchmark has pinned the process already: OpenVINO would move it to other cores
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": precision,
+        "PERF_COUNT": profiled,
     }
     return core.compile_model(core.read_model(model), "CPU", config)
 
