@@ -47,7 +47,7 @@ def demo(
         return
     with console.working() as context:
         paths = api.demo(
-            out,
+            out=out,
             epochs=epochs,
             limit=limit,
             measure_again=measure_again,

@@ -37,8 +37,8 @@ def write_demo_toml(path: Path) -> Path:
 
 
 def demo(
-    out: Path = Path("demo"),
     *,
+    out: Path = Path("demo"),
     epochs: int | None = None,
     limit: int | None = None,
     measure_again: bool = False,
@@ -66,7 +66,7 @@ def demo(
         UsageError: no epoch or no image.
         OutputError: another process works in the folder, or it holds another network's work.
 
-    >>> demo(Path("demo"), limit=0)
+    >>> demo(out=Path("demo"), limit=0)
     Traceback (most recent call last):
     edgenext.errors.UsageError: the demo: limit: ...
     """
