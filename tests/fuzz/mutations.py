@@ -211,9 +211,14 @@ def _change_message(message: Message, rng: random.Random) -> None:
     while fields := message.ListFields():
         field, value = rng.choice(fields)
         repeated = field.is_repeated
-        if field.message_type and not (repeated and rng.random() < 0.2):
-            if field.message_type.GetOptions().map_entry:
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            key = rng.choice(sorted(value))
+            if not isinstance(value[key], Message) or rng.random() < 0.1:
+                del value[key]
                 return
+            message = value[key]
+            continue
+        if field.message_type and not (repeated and rng.random() < 0.2):
             message = rng.choice(value) if repeated else value
             if rng.random() < 0.1:
                 message.Clear()
