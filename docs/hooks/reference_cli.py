@@ -1,0 +1,126 @@
+"""The reference of the command line, from the commands themselves."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import reference_json
+from pagetext import code, joined, table
+
+from edgenext.cli.app import app
+from edgenext.cli.group import PANELS, _panel, command, examples, listed
+
+FOLDER = "reference/cli"
+INDEX = f"{FOLDER}/index.md"
+
+
+def paths() -> dict[str, str]:
+    """Each command's page, by its path → its name."""
+    return {f"{FOLDER}/{name}.md": name for name in listed()}
+
+
+def pages() -> list[dict[str, str]]:
+    """The pages as entries of the navigation."""
+    return [{name: path} for path, name in paths().items()]
+
+
+def index() -> str:
+    """All commands, in groups, and the options that every one takes."""
+    grouped = {name for names in PANELS.values() for name in names}
+    panels = {panel: [name for name in names if name in listed()] for panel, names in PANELS.items()}
+    panels["Others"] = [name for name in listed() if name not in grouped]
+    groups = [
+        part
+        for panel, names in panels.items()
+        if names
+        for part in (
+            f"## {panel}",
+            table(("Command", ""), ((_link(name), listed()[name].summary) for name in names)),
+        )
+    ]
+    import typer.main
+
+    root = typer.main.get_command(app)
+    context = root.make_context("edgenext", [], resilient_parsing=True)
+    return joined(
+        "# Command line",
+        "`edgenext COMMAND`. Options of `edgenext` itself stand in front of the command. Results "
+        "go to stdout, everything else to stderr; what failed is said by the "
+        "[exit code](../exit-codes.md). `edgenext COMMAND -h` shows what stands here.",
+        *groups,
+        "## Options of every command",
+        *_options(root, context),
+    )
+
+
+def _link(name: str) -> str:
+    return f"[`{name}`]({name}.md)"
+
+
+def page(name: str) -> str:
+    """A command: what it does, examples, arguments, options."""
+    top = command(name)
+    inner = getattr(top, "commands", {})
+    if not inner:
+        return joined(f"# edgenext {name}", *_command(name, top, "##"))
+    parts = [f"# edgenext {name}", _description(top)]
+    for sub, part in inner.items():
+        parts += [f"## {name} {sub}", *_command(f"{name} {sub}", part, "###")]
+    return joined(*parts)
+
+
+def _command(name: str, parsed: Any, heading: str) -> Iterator[str]:
+    context = parsed.make_context(name, [], resilient_parsing=True)
+    yield _description(parsed)
+    lines = examples().get(name, ())
+    if lines:
+        yield "```console\n" + "".join(f"$ {line}\n" for line in lines) + "```"
+    pieces = " ".join(parsed.collect_usage_pieces(context))
+    yield f"```text\nedgenext {name} {pieces}\n```"
+    yield from _options(parsed, context, heading)
+    if reference_json.of_command(name):
+        records = " or ".join(map(reference_json.link, reference_json.of_command(name)))
+        yield f"{heading} JSON"
+        yield f"`--json` prints {records.replace('](', '](../')}."
+
+
+def _description(parsed: Any) -> str:
+    return inspect.cleandoc(parsed.help or "").replace("\f", "")
+
+
+def _options(parsed: Any, context: Any, heading: str = "") -> Iterator[str]:
+    """A table for each panel, under a heading if one is given."""
+    panels: dict[str, list[tuple[str, str, str]]] = {"Arguments": [], "Options": []}
+    for parameter in parsed.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None:
+            row = _row(parameter, context, *record)
+            panels.setdefault(_panel(parameter), []).append(row)
+    for panel, rows in panels.items():
+        if rows and heading:
+            yield f"{heading} {panel}"
+        yield table(("", "", "Default"), rows)
+
+
+def _row(parameter: Any, context: Any, usage: str, text: str) -> tuple[str, str, str]:
+    """An argument or option: its spelling, what it does with its choices, its default."""
+    noted = re.search(r"\s*\[(?P<notes>[^\[\]]*)\]$", text)
+    notes = noted["notes"].split("; ") if noted else []
+    text = text[: noted.start()] if noted else text
+    default = next((note[len("default: ") :] for note in notes if note.startswith("default: ")), "")
+    choices = [item.value for item in parameter.shell_complete(context, "")]
+    choices = [choice for choice in choices if choice not in text]
+    if choices:
+        text += f" One of {', '.join(map(code, choices))}."
+    limits = [note for note in notes if "<" in note or ">" in note]
+    if limits:
+        text += f" ({', '.join(limits)})"
+    if "required" in notes:
+        default = "required"
+    spelling = re.sub(r" <[^>]*>$", "", usage)
+    if parameter.param_type_name == "argument":
+        spelling = spelling.strip("{}[]") or str(parameter.name).upper()
+    return code(spelling), text, code(default) if default not in ("", "required") else default
