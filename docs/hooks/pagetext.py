@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 
 def cell(text: str) -> str:
-    """A text as a cell of a table: on one line, and without the sign that ends a cell."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """A text as a cell of a table: on one line; a `|` outside code would end the cell."""
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    return "".join(p if p.startswith("`") else p.replace("|", "\\|") for p in parts)
 
 
 def code(text: object) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import reference_json
 from pagetext import code, joined, table
 
 from edgenext.cli.app import app
-from edgenext.cli.group import PANELS, _panel, command, examples, listed
+from edgenext.cli.group import PANELS, HelpedCommand, command, examples, listed
 
 FOLDER = "reference/cli"
 INDEX = f"{FOLDER}/index.md"
@@ -30,7 +31,9 @@ def pages() -> list[dict[str, str]]:
 def index() -> str:
     """All commands, in groups, and the options that every one takes."""
     grouped = {name for names in PANELS.values() for name in names}
-    panels = {panel: [name for name in names if name in listed()] for panel, names in PANELS.items()}
+    panels = {
+        panel: [name for name in names if name in listed()] for panel, names in PANELS.items()
+    }
     panels["Others"] = [name for name in listed() if name not in grouped]
     groups = [
         part
@@ -91,18 +94,40 @@ def _description(parsed: Any) -> str:
     return inspect.cleandoc(parsed.help or "").replace("\f", "")
 
 
+class Sections:
+    """What a command writes of its options into its help: panels of rows."""
+
+    def __init__(self) -> None:
+        self.panels: dict[str, list[tuple[str, str]]] = {}
+
+    @contextlib.contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        """The panel that the next rows are of."""
+        self._rows = self.panels.setdefault(name, [])
+        yield
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], **_: object) -> None:
+        """Rows of a spelling and a text."""
+        self._rows += rows
+
+
 def _options(parsed: Any, context: Any, heading: str = "") -> Iterator[str]:
-    """A table for each panel, under a heading if one is given."""
-    panels: dict[str, list[tuple[str, str, str]]] = {"Arguments": [], "Options": []}
-    for parameter in parsed.get_params(context):
-        record = parameter.get_help_record(context)
-        if record is not None:
-            row = _row(parameter, context, *record)
-            panels.setdefault(_panel(parameter), []).append(row)
-    for panel, rows in panels.items():
-        if rows and heading:
+    """A table for each panel of the help, under a heading if one is given."""
+    parameters = {
+        spelling: parameter
+        for parameter in parsed.get_params(context)
+        for spelling in parameter.opts
+    }
+    sections = Sections()
+    HelpedCommand.format_options(parsed, context, sections)
+    for panel, records in sections.panels.items():
+        rows = [_row(parameters.get(re.split("[ ,]", r[0])[0]), context, *r) for r in records]
+        if heading:
             yield f"{heading} {panel}"
-        yield table(("", "", "Default"), rows)
+        name = "Argument" if panel == "Arguments" else "Option"
+        has_defaults = any(default for *_, default in rows)
+        columns = (name, "", "Default")[: 3 if has_defaults else 2]
+        yield table(columns, (row[: len(columns)] for row in rows))
 
 
 def _row(parameter: Any, context: Any, usage: str, text: str) -> tuple[str, str, str]:
@@ -110,17 +135,22 @@ def _row(parameter: Any, context: Any, usage: str, text: str) -> tuple[str, str,
     noted = re.search(r"\s*\[(?P<notes>[^\[\]]*)\]$", text)
     notes = noted["notes"].split("; ") if noted else []
     text = text[: noted.start()] if noted else text
-    default = next((note[len("default: ") :] for note in notes if note.startswith("default: ")), "")
-    choices = [item.value for item in parameter.shell_complete(context, "")]
-    choices = [choice for choice in choices if choice not in text]
+    text = text if not text or text.endswith((".", ":")) else f"{text}."
+    values = parameter.shell_complete(context, "") if parameter else ()
+    choices = [item.value for item in values if item.value not in text]
     if choices:
         text += f" One of {', '.join(map(code, choices))}."
     limits = [note for note in notes if "<" in note or ">" in note]
     if limits:
-        text += f" ({', '.join(limits)})"
-    if "required" in notes:
-        default = "required"
-    spelling = re.sub(r" <[^>]*>$", "", usage)
-    if parameter.param_type_name == "argument":
-        spelling = spelling.strip("{}[]") or str(parameter.name).upper()
-    return code(spelling), text, code(default) if default not in ("", "required") else default
+        text += f" {' and '.join(map(_limit, limits))}."
+    defaults = (note.partition("default: ")[2] for note in notes if note.startswith("default: "))
+    default = "required" if "required" in notes else "".join(map(code, defaults))
+    return code(usage.strip("{}[]")), text, default
+
+
+def _limit(note: str) -> str:
+    """A limit such as `x>=0` in words."""
+    signs = {"x>=": "At least ", "x<=": "At most ", "<=x<=": " to ", ">": "above ", "<": "below "}
+    for sign, words in signs.items():
+        note = note.replace(sign, words)
+    return note

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 import typing
@@ -89,13 +90,13 @@ def _records_in(annotation: Any) -> Iterator[str]:
 
 def _record(record: type[Record]) -> Iterator[str]:
     yield f"### {record.__name__}"
-    yield record.__doc__ and _text(record.__doc__) or ""
+    yield (record.__doc__ and _text(record.__doc__)) or ""
     documented = fields_documented(record)
     rows = [
         (
             code(name),
             _linked(documented[name].annotation),
-            "" if field.default is PydanticUndefined else code(_default(field.default)),
+            "" if field.default in (PydanticUndefined, None) else code(_default(field.default)),
             documented[name].text,
         )
         for name, field in record.model_fields.items()
@@ -135,20 +136,38 @@ def _text(docstring: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
+NAMES = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "true or false",
+    "None": "null",
+}
+"""Types of Python → of JSON."""
+
+
 def _linked(annotation: str) -> str:
-    """A type, with links to the records in it."""
-    shown = annotation.replace(" | ", " or ")
-    parts = re.split(r"(\w+)", shown)
-    if not any(part in _reached() for part in parts):
-        return code(shown)
-    return "".join(_here(part) if part in _reached() else part for part in parts).replace(
-        "[`", "[`"
-    )
+    """A type in JSON's words, with links to the records in it."""
+    shown = re.sub(r"dict\[str, (.+)\]", r"object of \1", annotation)
+    shown = re.sub(r"dict\[str, (.+)\]", r"object of \1", shown)
+    shown = re.sub(r"tuple\[([\w| ]+), \.\.\.\]", r"list of \1", shown)
+    shown = re.sub(r"tuple\[([^\[\]]+)\]", r"list: \1", shown)
+    shown = re.sub(r"Annotated\[(\w+),.*\]", r"\1", shown)
+    shown = re.sub(r"Literal\[(.+)\]", r"\1", shown).replace(" | ", " or ")
+    return "".join(map(_word, re.split(r"(\w+)", shown)))
+
+
+def _word(part: str) -> str:
+    """A word of a type; a link if it is a record, its values if it is one of a few strings."""
+    if part in _reached():
+        return _here(part)
+    values = typing.get_args(getattr(schema, part, None)) if part.isidentifier() else ()
+    if values:
+        return ", ".join(code(json.dumps(value)) for value in values)
+    return NAMES.get(part, part)
 
 
 def _default(value: object) -> str:
     if isinstance(value, Record):
         return f"{type(value).__name__}()"
-    return {None: "null", True: "true", False: "false", "": '""', (): "[]"}.get(
-        value if isinstance(value, str | bool | tuple | None) else "?", repr(value)
-    )
+    return json.dumps(value, default=str)

@@ -1,4 +1,4 @@
-"""The reference of the Python API: where each name of `edgenext.api` is defined, for mkdocstrings."""
+"""The reference of the Python API: the names of `edgenext.api`, for mkdocstrings."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ def page() -> str:
 
 
 def _entry(name: str) -> str:
-    return f"### `{name}` {{ #{name} data-toc-label={name} }}\n\n::: edgenext.api.{name}"
+    return f"::: edgenext.api.{name}"

@@ -32,7 +32,7 @@ def exit_codes() -> str:
         "`edgenext.errors`, with `message`, `remedy` and `exit_code`.",
         table(("Code", "In Python", "Meaning"), rows),
         "13 and 14 are about [conditions](../ci.md): everything has then been measured, shown and "
-        "written. A message that begins with \"internal error\" is a bug.",
+        'written. A message that begins with "internal error" is a bug.',
     )
 
 

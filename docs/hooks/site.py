@@ -93,7 +93,7 @@ def _as_in_docs(text: str) -> str:
     return _outside_code(text, lambda part: LINK.sub(moved, part))
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Turn links that leave `docs/` into links to their pages, or into the name of the file.
 
     Raises:
