@@ -11,12 +11,12 @@ fuzz: N ?= 20000
 kills: N ?= 200
 
 # What needs no converter, no emulated device and no minutes.
-QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/system
+QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/results tests/system
 
 .PHONY: demo test quick campaign fuzz kills lint format bench sbom locks clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
-	$(BIN)/edgenext run demo.toml
+	$(BIN)/edgenext demo
 
 test: lint ## everything CI checks
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

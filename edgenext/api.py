@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from edgenext.commands.config import make_config as make_config
     from edgenext.commands.config import read_config as read_config
     from edgenext.commands.context import Context as Context
+    from edgenext.commands.demo import demo as demo
+    from edgenext.commands.demo import write_demo_toml as write_demo_toml
     from edgenext.commands.devices import add_device as add_device
     from edgenext.commands.devices import clean_device as clean_device
     from edgenext.commands.devices import list_devices as list_devices

@@ -3,8 +3,8 @@
     python results/measure.py --data DIR --weights FILE [--out results] [--only accuracy …]
 
 Accuracy needs the Tiny-ImageNet zips and the weights trained on them; latency needs neither. Writes
-`<ISA>.json`, in which parts that are not measured stay unchanged, and prints the tables of the
-README.
+`<ISA>.json`, in which parts that are not measured stay unchanged, and prints them.
+`python results/tables.py` then writes docs/results.md and the figures of README.md.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def main() -> None:
             possible = part not in NEED_DATA or (args.data and args.weights)
             if possible and (not args.only or part in args.only):
                 results[part] = measure()
+                results["dates"] = results.get("dates", {}) | {part: date.today().isoformat()}
                 path.write_text(json.dumps(results, indent=1) + "\n")
     show(results)
 

@@ -46,6 +46,7 @@ def main() -> None:
 
 
 RESUMED = {
+    "demo": "The same command goes on where it was stopped",
     "run": "The same command goes on where it was stopped",
     "quantize": "A search goes on where it was stopped with the same command",
     "train": "With --resume it goes on from the last epoch",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from rich.markup import escape
+
 from edgenext.cli import console
 from edgenext.cli.app import app
 from edgenext.cli.options import Json
@@ -53,4 +55,5 @@ def show_doctor(report: DoctorReport) -> None:
 
 def _row(row: Readiness) -> tuple[str, str, str]:
     needs = f"{row.problem}: {row.command}" if row.command else row.problem
-    return row.name, "ready" if row.ready else "missing", row.about if row.ready else needs
+    text = escape(row.about if row.ready else needs)  # 'edgenext[coreml]' is not markup
+    return row.name, "ready" if row.ready else "missing", text

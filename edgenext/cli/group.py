@@ -22,7 +22,7 @@ import typer.main
 PACKAGE = "edgenext.cli"
 
 PANELS = {
-    "Start": ("run", "predict"),
+    "Start": ("demo", "run", "predict"),
     "Make": ("train", "export", "quantize", "stress"),
     "Judge": ("eval", "compare", "bench", "report"),
     "Understand": ("diff", "sensitivity", "profile", "check", "verify"),

@@ -75,7 +75,7 @@ def load_images(
         seed: seed of the pick.
         division: of a data set without split folders: only the images of `role` are used.
         exclude: content hashes of images that must not be picked.
-        cache_dir: folder for decoded images; default $EDGENEXT_CACHE or ~/.cache/edgenext.
+        cache_dir: folder for decoded images; default the cache (`cache_folder`).
         workers: processes that decode; default one per processor, at most 4.
         source: the data if it is already open; its listings and hashes are reused.
         progress: receives the number of decoded images.

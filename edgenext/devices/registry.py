@@ -12,7 +12,7 @@ from edgenext.devices.link import DeviceLink
 from edgenext.devices.transport import transports
 from edgenext.errors import DeviceError, UsageError, unknown_name
 from edgenext.schema import DEVICE_KINDS, Device, Record
-from edgenext.system.files import write_text
+from edgenext.system.files import user_folder, write_text
 from edgenext.system.parsing import read_record
 
 RESERVED = (*DEVICE_KINDS, "cpu")
@@ -28,11 +28,10 @@ class DeviceFile(Record):
 
 
 def devices_path() -> Path:
-    """The file of devices: $EDGENEXT_DEVICES, else ~/.config/edgenext/devices.json."""
+    """The file of devices: $EDGENEXT_DEVICES, else devices.json in $XDG_CONFIG_HOME/edgenext."""
     if path := os.environ.get("EDGENEXT_DEVICES"):
         return Path(path)
-    home = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
-    return Path(home) / "edgenext" / "devices.json"
+    return user_folder("XDG_CONFIG_HOME", "~/.config") / "devices.json"
 
 
 def known_devices() -> dict[str, Device]:

@@ -50,9 +50,25 @@ def tree_size(path: Path) -> int:
 
 
 def cache_folder(name: str, cache_dir: Path | None = None) -> Path:
-    """A folder in the cache: `cache_dir`, else $EDGENEXT_CACHE, else ~/.cache/edgenext."""
-    root = cache_dir or os.environ.get("EDGENEXT_CACHE") or Path("~/.cache/edgenext").expanduser()
-    return Path(root) / name
+    """A folder in the cache.
+
+    The cache is `cache_dir`, else $EDGENEXT_CACHE, else the folder edgenext in $XDG_CACHE_HOME or
+    ~/.cache.
+    """
+    root = cache_dir or os.environ.get("EDGENEXT_CACHE")
+    return (Path(root) if root else user_folder("XDG_CACHE_HOME", "~/.cache")) / name
+
+
+def user_folder(variable: str, default: str) -> Path:
+    """This package's folder in a base directory of the user.
+
+    Args:
+        variable: of the base directory. Unless it is an absolute path it is ignored, as the XDG
+            Base Directory Specification demands.
+        default: the base directory without the variable.
+    """
+    base = Path(os.environ.get(variable, ""))
+    return (base if base.is_absolute() else Path(default).expanduser()) / "edgenext"
 
 
 @contextlib.contextmanager

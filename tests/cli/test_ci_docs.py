@@ -53,16 +53,17 @@ def commands_of(steps: list[dict[str, Any]], text: str) -> list[list[str]]:
 
 def test_every_command_parses_and_its_condition_too(steps: list[dict[str, Any]], text: str) -> None:
     commands = commands_of(steps, text)
-    assert len(commands) == 7
+    assert len(commands) == 8
     for name, *words in commands:
         context = command(name).make_context(name, words)
         if condition := context.params.get("fail_if"):
             assert api.read_gate(name, api.CiOptions(condition)).conditions
-    assert (PAGE.parents[1] / "demo.toml").is_file()
 
 
-def test_the_files_that_steps_share_are_those_of_the_run(steps: list[dict[str, Any]]) -> None:
-    config = api.read_config(PAGE.parents[1] / "demo.toml", {})
+def test_the_files_that_steps_share_are_those_of_the_run(
+    steps: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    config = api.read_config(api.write_demo_toml(tmp_path / "demo.toml"), {})
     assert config.out == Path("demo")
     runs = "\n".join(step.get("run", "") for step in steps)
     assert "cp demo/run.json demo/predictions.npz baseline/" in runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,5 +96,7 @@ def test_doctor_names_what_is_missing_and_brings_it(
     assert parts["format", "onnx"]["ready"] and parts["runtime", "onnx"]["ready"]
     tflite = parts["format", "tflite"]
     assert not tflite["ready"] and tflite["command"] == "edgenext env tflite"
+    monkeypatch.setitem(sys.modules, "adbutils", None)
     out = cli.ok("doctor").out
+    assert "pip install 'edgenext[devices]'" in out
     assert "edgenext env tflite" in out and "Devices: none; edgenext devices add" in out

@@ -7,6 +7,7 @@ import pytest
 from tiny_artifacts import tiny_artifact
 
 from edgenext.commands.config import StressStage, make_config, read_config
+from edgenext.commands.demo import write_demo_toml
 from edgenext.commands.stages import Stages
 from edgenext.errors import UsageError
 from edgenext.quantize.baseline_rows import DEFAULT_BASELINES
@@ -69,8 +70,8 @@ def test_a_twin_is_made_only_where_it_is_asked_for() -> None:
     assert config.stress == StressStage(seed=0, strength=3.0)
 
 
-def test_the_demo_is_a_configuration_and_stresses_its_network() -> None:
-    config = read_config(Path(__file__).parents[2] / "demo.toml", {})
+def test_the_demo_is_a_configuration_and_stresses_its_network(tmp_path: Path) -> None:
+    config = read_config(write_demo_toml(tmp_path / "mine.toml"), {})
     assert config.stress is not None and config.baselines == DEFAULT_BASELINES
 
 

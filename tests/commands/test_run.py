@@ -18,7 +18,6 @@ from edgenext.data import sources
 from edgenext.data.digits import DigitSource
 from edgenext.export import artifacts
 
-DEMO = Path(__file__).parents[2] / "demo.toml"
 SHORT = {"train": {"epochs": 1}, "quantize": {"n": 16}, "bench": {"rounds": 1}, "limit": 60}
 
 
@@ -50,7 +49,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[Any]]:
 
 def test_the_demo_loads_everything_once(tmp_path: Path, calls: dict[str, Counter[Any]]) -> None:
     folder = tmp_path / "demo"
-    config = api.read_config(DEMO, {**SHORT, "out": folder})
+    settings = api.write_demo_toml(tmp_path / "demo.toml")
+    config = api.read_config(settings, {**SHORT, "out": folder})
     command = f"edgenext run {tmp_path}/demo.toml --out={folder}"
     files = api.run(config, command=command)
     assert [path.name for path in files] == ["report.html", "report.md", "report.json"]

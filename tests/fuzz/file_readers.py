@@ -247,8 +247,9 @@ def load_images(folder: Path) -> None:
 
 
 def write_config(folder: Path) -> None:
-    demo = Path(__file__).parents[2] / "demo.toml"
-    shutil.copy(demo, folder / "run.toml")
+    from edgenext.commands.demo import write_demo_toml
+
+    write_demo_toml(folder / "run.toml")
 
 
 def read_config(folder: Path) -> None:

@@ -369,4 +369,5 @@ def test_unknown_names_suggest_the_nearest(tmp_path) -> None:
 def test_the_environment_sets_the_cache_folder(no_real_cache, monkeypatch) -> None:
     assert cached_path(NAME) == no_real_cache / "weights" / f"{NAME}.pth"
     monkeypatch.delenv("EDGENEXT_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert cached_path(NAME) == Path.home() / ".cache/edgenext/weights" / f"{NAME}.pth"

@@ -1,0 +1,166 @@
+"""Write docs/results.md and the figures of README.md from the JSON files of this folder.
+
+    python results/tables.py [--check] [--root CHECKOUT]
+
+`--check` writes nothing, and fails where a file differs from what would be written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import sections
+from measured import Machine, Row, read_machines, read_names
+from sections import SMALL, XXS, format_row, latency_of
+from text import number
+
+BEGIN, END = "<!-- figures: written by results/tables.py -->", "<!-- end of figures -->"
+MAIN, AVX2, XEON = "avx512-vnni", "avx2", "avx512-vnni-xeon"
+OURS = {
+    "onnxruntime": "w8a8-static, cpu-onnxruntime, edgenext",
+    "OpenVINO": "w8a8-static, cpu-openvino, edgenext",
+}
+
+
+SHORT = {XXS: "(XXS)", SMALL: "(S)"}
+
+
+def main() -> None:
+    """Write the files, or say which would change."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--root", type=Path, default=Path(__file__).parents[1])
+    args = parser.parse_args()
+    changed = {path: text for path, text in written(args.root).items() if _text(path) != text}
+    if args.check and changed:
+        names = ", ".join(path.relative_to(args.root).as_posix() for path in changed)
+        sys.exit(f"{names}: not what results/*.json say. Run: python results/tables.py")
+    for path, text in changed.items():
+        path.write_text(text, "utf-8")
+
+
+def written(root: Path) -> dict[Path, str]:
+    """The text of each file."""
+    names = read_names(root / "results")
+    machines = read_machines(root / "results", names)
+    template, text = (root / "results" / name for name in ("page.md", "readme.md"))
+    readme = root / "README.md"
+    between = text.read_text("utf-8").format(**figures(machines, names))
+    return {
+        root / "docs" / "results.md": template.read_text("utf-8").format(**page(machines, names)),
+        readme: replaced(readme.read_text("utf-8"), between.strip()),
+    }
+
+
+def replaced(text: str, figures: str) -> str:
+    """A text with other figures between its markers."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        sys.exit(f"README.md lacks the markers {BEGIN} and {END}")
+    return f"{before}{begin}\n\n{figures}\n\n{end}{after}"
+
+
+def figures(machines: dict[str, Machine], names: Row) -> dict[str, str]:
+    """What stands for each name in the README's text."""
+    machine = machines[names["four_rows"]["machine"]]
+    latency, accuracy = machine.latency[XXS], machine.results["accuracy"]
+    return {
+        "four_rows": sections.four_rows(machines, names),
+        "threads": str(latency.threads),
+        "machine": machine.about["title"],
+        **latency.environment["packages"],
+        "floor": "with the noise floor" if latency.noise_floor else "over the rounds alone",
+        "n": f"{accuracy[0]['n']:,}",
+        "twins": str(len(sections.twins_of(accuracy, OURS["onnxruntime"]))),
+        "speeds": "; ".join(_over(machines, runtime, name) for runtime, name in OURS.items()),
+    }
+
+
+def _over(machines: dict[str, Machine], runtime: str, name: str) -> str:
+    """The speeds of a file over the machines that it was measured on."""
+    titles = [m.about["title"] for m in machines.values() if name in m.latency[XXS].timings]
+    speeds = [f"{sections.ranges(machines, name, model)} {short}" for model, short in SHORT.items()]
+    return f"{' and '.join(speeds)} in {runtime} over {_listed(titles)}"
+
+
+def _listed(texts: list[str]) -> str:
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if texts[1:] else texts)
+
+
+def page(machines: dict[str, Machine], names: Row) -> dict[str, str]:
+    """What stands for each name in the page."""
+    machine = machines[MAIN]
+    results = machine.results
+    vendors, htp = results["vendors"], results["vendors"]["htp"]
+    require_same_files(machine)
+    return {
+        "machines": sections.machines(machines),
+        "vnni": machine.about["title"],
+        "n": f"{results['accuracy'][0]['n']:,}",
+        "last_twin": str(len(sections.twins_of(results["accuracy"], OURS["onnxruntime"])) - 1),
+        "accuracy": sections.accuracy(machine, names),
+        "latency_avx512_vnni": sections.latency(machine, names),
+        "latency_avx2": sections.latency(machines[AVX2], names),
+        "latency_avx512_vnni_xeon": sections.latency(machines[XEON], names),
+        "formats": sections.formats(machine, names),
+        **_tflite(results["formats"]),
+        "htp_compiler": htp[0]["compiler"],
+        "htp_soc": htp[0]["soc"],
+        "htp_images": str(htp[0]["n"]),
+        "htp": sections.htp(machine, names),
+        "jetson_compiler": vendors["jetson"][0]["compiler"],
+        "jetson": sections.jetson(machine, names),
+        "ethos_compiler": f"Vela {vendors['ethos_u'][0]['compiler'].split()[-1]}",
+        "ethos_u": sections.ethos_u(machine, names),
+        "simulated": sections.simulated(machine),
+        "fidelity_images": str(results["fidelity"][0]["n"]),
+        "fidelity": sections.fidelity(machine, names),
+        "ablation": sections.ablation(machine),
+        "seconds": number(results["seconds"]["in all"], 0),
+        "calibration": number(results["seconds"]["calibration"], 0),
+        "cores": str(results["environment"]["cores"]),
+    }
+
+
+def _tflite(part: Row) -> dict[str, str]:
+    """How the files of both TFLite converters compare."""
+    rows, accuracy = latency_of(part, SMALL)["rows"], part["accuracy"]
+    own, other = ("tflite", "w8a8-static"), ("tflite tensorflow", "w8a8-static")
+    ms = {key: format_row(rows, *key)["p50_ms"] for key in (own, other, ("tflite", "fp32"))}
+    db = {key: format_row(accuracy, *key)["sqnr_db"] for key in (own, other)}
+    return {
+        "tflite_speed": number(ms[other] / ms[own]),
+        "tflite_db": number(db[own] - db[other], 1),
+        "tflite_int8": number(ms["tflite", "fp32"] / ms[own]),
+    }
+
+
+def require_same_files(machine: Machine) -> None:
+    """Refuse what the page says of twins, unless the hashes say so.
+
+    Raises:
+        ValueError: a twin gives another file.
+    """
+    rows = machine.results["accuracy"]
+    formats = machine.results["formats"]["accuracy"]
+    groups = [
+        [row for row in rows if row["name"] == name] + sections.twins_of(rows, name)
+        for name in OURS.values()
+    ]
+    groups += [
+        [format_row(formats, name, "w8a8-static", twin) for twin in ("", "twin 0", "twin 1")]
+        for name in ("tflite", "coreml")
+    ]
+    if any(len({row["sha256"] for row in group}) > 1 for group in groups):
+        raise ValueError("results/page.md says that twins give the same file: they do not")
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8") if path.is_file() else ""
+
+
+if __name__ == "__main__":
+    main()

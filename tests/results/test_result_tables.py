@@ -1,0 +1,97 @@
+"""The published tables are what the JSON files of results/ say."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "results" / "tables.py"
+
+
+def tables(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, str(SCRIPT), "--root", str(root), *words)
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what the script reads and writes."""
+    shutil.copytree(ROOT / "results", tmp_path / "results")
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "docs/results.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def change(path: Path, keys: list[Any], value: object) -> None:
+    """Another value at a place of a JSON file."""
+    document = json.loads(path.read_text("utf-8"))
+    *outer, last = keys
+    table = document
+    for key in outer:
+        table = table[key]
+    table[last] = value
+    path.write_text(json.dumps(document), "utf-8")
+
+
+def test_the_tables_are_those_of_the_json_files() -> None:
+    done = tables(ROOT, "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_another_result_is_another_table(checkout: Path) -> None:
+    change(checkout / "results" / "avx512-vnni.json", ["latency", 0, "rows", 3, "speed"], 2.5)
+    done = tables(checkout, "--check")
+    assert done.returncode == 1
+    assert "docs/results.md, README.md: not what results/*.json say" in done.stderr
+    assert tables(checkout).returncode == 0
+    assert tables(checkout, "--check").returncode == 0
+    for name in ("README.md", "docs/results.md"):
+        text = (checkout / name).read_text("utf-8")
+        assert "2.50x (2.00–2.04)" in text and "2.02x" not in text, name
+
+
+def test_a_figure_that_was_typed_is_found(checkout: Path) -> None:
+    readme = checkout / "README.md"
+    readme.write_text(readme.read_text("utf-8").replace("2.02x", "2.20x"), "utf-8")
+    assert "README.md: not what" in tables(checkout, "--check").stderr
+    readme.write_text("# no markers\n", "utf-8")
+    assert "README.md lacks the markers" in tables(checkout).stderr
+
+
+def test_what_is_not_valid_is_struck_out_with_its_reason(checkout: Path) -> None:
+    path = checkout / "results" / "avx512-vnni.json"
+    change(path, ["latency", 1, "rows", 9, "valid"], False)
+    change(path, ["latency", 1, "rows", 9, "reasons"], ["it was hot"])
+    assert tables(checkout).returncode == 0
+    text = (checkout / "docs" / "results.md").read_text("utf-8")
+    assert "~~16.55~~ | ~~2.22x (2.22–2.24)~~" in text
+    assert "- S, BF16, OpenVINO: it was hot." in text
+
+
+def test_a_twin_with_another_file_contradicts_the_page(checkout: Path) -> None:
+    path = checkout / "results" / "avx512-vnni.json"
+    rows = json.loads(path.read_text("utf-8"))["accuracy"]
+    index = next(i for i, r in enumerate(rows) if r["name"].endswith("edgenext, twin 3"))
+    change(path, ["accuracy", index, "sha256"], "0")
+    assert "says that twins give the same file" in tables(checkout, "--check").stderr
+
+
+def test_a_row_without_a_title_is_not_passed_over(checkout: Path) -> None:
+    path = checkout / "results" / "avx2.json"
+    change(path, ["latency", 0, "rows", 1, "name"], "w2a2")
+    assert "names.toml has no title for w2a2" in tables(checkout, "--check").stderr
+
+
+def test_the_readme_has_no_measured_figure_outside_its_markers() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    kept = re.sub(r"<!-- figures: .*?<!-- end of figures -->", "", text, flags=re.DOTALL)
+    assert not re.findall(r"\d\.\d+x|\d points|\d dB|\d ms\b", kept)
