@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^(?P<indent> *)```console\n(?P<body>.*?)^(?P=indent)```", re.M | re.S)
+FILE = re.compile(r'^```\w+ title="(?P<name>[^"]+)"\n(?P<body>.*?)^```', re.M | re.S)
 SEPARATORS = ("&&", "||", "|", ";", ">", ">>")
 
 
@@ -86,15 +87,24 @@ def not_run(text: str) -> str:
 @cache
 def pages() -> dict[str, tuple[Typed, ...]]:
     """What is typed on each page that has a console block, in order."""
+    typed = {name: tuple(_typed(name, text)) for name, text in _texts().items()}
+    return {name: lines for name, lines in typed.items() if lines}
+
+
+def files_of(page: str) -> dict[str, str]:
+    """The files that a page shows whole, under their names."""
+    return {block["name"]: block["body"] for block in FILE.finditer(_texts()[page])}
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """Every page."""
     files = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
     files += sorted((ROOT / "docs").rglob("*.md"))
-    result = {}
-    for file in files:
-        name = file.relative_to(ROOT).as_posix().removeprefix("docs/")
-        typed = tuple(_typed(name, file.read_text("utf-8")))
-        if typed:
-            result[name] = typed
-    return result
+    return {
+        file.relative_to(ROOT).as_posix().removeprefix("docs/"): file.read_text("utf-8")
+        for file in files
+    }
 
 
 def _typed(page: str, text: str) -> Iterator[Typed]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from cli.cli_calls import call
-from console_blocks import SEPARATORS, Page, Typed, not_run, page_row, pages, table, words
+from console_blocks import SEPARATORS, Page, Typed, files_of, not_run, page_row, pages, table, words
 from docs_world import make_world
 
 PAGES = sorted(pages())
@@ -69,11 +69,16 @@ def run_page(page: str, typed: list[Typed], capfd: pytest.CaptureFixture[str]) -
     for name, line in row.files.items():
         code, text = run(line, capfd)
         assert code == 0 and Path(name).exists(), f"{page} begins with {name}: {text}"
+    for name, text in files_of(page).items():
+        Path(name).write_text(replaced(text, row))
+    problems = []
     for line in typed:
         text = replaced(line.text, row)
         code, printed = run(text, capfd)
-        assert code in exit_codes(text), f"{line} ({text}) ended with {code}:\n{printed}"
-        require_printed(line, row, printed)
+        if code not in exit_codes(text):
+            problems.append(f"{line}\n  ({text}) ended with {code}:\n{printed}")
+        problems += not_printed(line, row, printed)
+    assert not problems, "\n\n".join(problems)
 
 
 def run(text: str, capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -82,14 +87,22 @@ def run(text: str, capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
     A single command of edgenext runs in this process, which saves the seconds of its imports.
     """
     capfd.readouterr()
-    parts = words(text)
-    if parts[0] == "edgenext" and not {*SEPARATORS} & {*parts} and "*" not in text:
+    program, *arguments = words(text)
+    if program == "cd" and len(arguments) == 1:
+        os.chdir(arguments[0])
+        code = 0
+    elif program == "edgenext" and not {*SEPARATORS} & {*arguments}:
         handlers = logging.getLogger("edgenext").handlers
-        code = call(*parts[1:])
+        code = call(*(match for word in arguments for match in expanded(word)))
         logging.getLogger("edgenext").handlers = handlers
     else:
         code = subprocess.run(["bash", "-e", "-c", text], check=False).returncode
     return code, "".join(capfd.readouterr())
+
+
+def expanded(word: str) -> list[str]:
+    """What a shell makes of a word with an asterisk."""
+    return sorted(map(str, Path().glob(word))) if "*" in word else [word]
 
 
 def replaced(text: str, row: Page) -> str:
@@ -109,11 +122,14 @@ def exit_codes(text: str) -> list[int]:
     return codes
 
 
-def require_printed(typed: Typed, row: Page, printed: str) -> None:
-    """Every line of output has its like: the words of it that do not depend on figures."""
+def not_printed(typed: Typed, row: Page, printed: str) -> list[str]:
+    """The lines of output that have no like: words of them that do not depend on figures."""
+    problems = []
     for line in typed.output:
-        expected = replaced(line, row)
+        expected = line
         for pattern in row.varies:
             expected = re.sub(pattern, " ", expected)
         missing = [w for w in re.findall(r"[A-Za-z][a-z]{2,}", expected) if w not in printed]
-        assert not missing, f"{typed} is said to print {line!r}, but not {missing}:\n{printed}"
+        if missing:
+            problems.append(f"{typed}\n  prints {line!r}, but not {missing}:\n{printed}")
+    return problems
