@@ -91,8 +91,9 @@ def notes(report: BenchReport) -> Iterator[str]:
 
 
 def _doubts(ratio: Ratio) -> str:
-    """What speaks against a ratio: it cannot be told apart from 1, or is not valid."""
-    apart = ": they cannot be told apart on this machine" if ratio.distinguishable is False else ""
+    """What speaks against a ratio: it does not differ measurably from 1, or is not valid."""
+    close = ratio.distinguishable is False
+    apart = ": no measurable difference on this machine" if close else ""
     return f"{apart}{'' if ratio.valid else ', not valid'}"
 
 

@@ -11,7 +11,6 @@ from pydantic import model_validator
 from edgenext.errors import UsageError
 from edgenext.schema import Record
 
-
 BOUNDS: dict[str, tuple[float, float]] = {
     "epochs": (1, math.inf),
     "batch_size": (1, math.inf),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tomllib
 from typing import Any
@@ -14,6 +15,7 @@ from edgenext import api
 from edgenext.cli.group import command, listed
 
 PAGES = sorted(pages())
+BASH = shutil.which("bash") or "bash"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def extras() -> set[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_can_be_typed(page: str, make_targets: set[str], extras: set[str]) -> None:
     for typed in pages()[page]:
-        shell = subprocess.run(["bash", "-n", "-c", typed.text], capture_output=True, text=True)
+        shell = subprocess.run([BASH, "-n", "-c", typed.text], capture_output=True, text=True)
         assert shell.returncode == 0, f"{typed}: {shell.stderr}"
         for program, *words in typed.parts:
             if program == "edgenext":

@@ -16,6 +16,7 @@ from console_blocks import SEPARATORS, Page, Typed, files_of, not_run, page_row,
 from docs_world import make_world
 
 PAGES = sorted(pages())
+BASH = shutil.which("bash") or "bash"
 SUITE = [page for page in PAGES if page_row(page).suite]
 
 
@@ -96,7 +97,7 @@ def run(text: str, capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
         code = call(*(match for word in arguments for match in expanded(word)))
         logging.getLogger("edgenext").handlers = handlers
     else:
-        code = subprocess.run(["bash", "-e", "-c", text], check=False).returncode
+        code = subprocess.run([BASH, "-e", "-c", text], check=False).returncode
     return code, "".join(capfd.readouterr())
 
 
