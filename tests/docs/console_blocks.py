@@ -87,17 +87,17 @@ def not_run(text: str) -> str:
 @cache
 def pages() -> dict[str, tuple[Typed, ...]]:
     """What is typed on each page that has a console block, in order."""
-    typed = {name: tuple(_typed(name, text)) for name, text in _texts().items()}
+    typed = {name: tuple(read(name, text)) for name, text in texts().items()}
     return {name: lines for name, lines in typed.items() if lines}
 
 
 def files_of(page: str) -> dict[str, str]:
     """The files that a page shows whole, under their names."""
-    return {block["name"]: block["body"] for block in FILE.finditer(_texts()[page])}
+    return {block["name"]: block["body"] for block in FILE.finditer(texts()[page])}
 
 
 @cache
-def _texts() -> dict[str, str]:
+def texts() -> dict[str, str]:
     """Every page."""
     files = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
     files += sorted((ROOT / "docs").rglob("*.md"))
@@ -107,7 +107,8 @@ def _texts() -> dict[str, str]:
     }
 
 
-def _typed(page: str, text: str) -> Iterator[Typed]:
+def read(page: str, text: str) -> Iterator[Typed]:
+    """What is typed in the console blocks of a text, in order."""
     for block in BLOCK.finditer(text):
         lines = [line.removeprefix(block["indent"]) for line in block["body"].splitlines()]
         assert lines and lines[0].startswith("$ "), f"{page}: a console block without a command"

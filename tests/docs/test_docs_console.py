@@ -9,10 +9,11 @@ import tomllib
 from typing import Any
 
 import pytest
-from console_blocks import ROOT, Typed, pages
+from console_blocks import ROOT, Typed, pages, read, table, texts
 
 from edgenext import api
 from edgenext.cli.group import command, listed
+from edgenext.errors import EdgenextError
 
 PAGES = sorted(pages())
 BASH = shutil.which("bash") or "bash"
@@ -44,6 +45,30 @@ def test_every_command_can_be_typed(page: str, make_targets: set[str], extras: s
                 assert {extra for names in named for extra in names.split(",")} <= extras, typed
 
 
+WORKFLOWS = {
+    f"{page}-{i}": workflow
+    for page, text in texts().items()
+    for i, workflow in enumerate(re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S))
+}
+
+
+@pytest.mark.parametrize("where", WORKFLOWS)
+def test_every_step_of_a_workflow_can_be_typed(where: str) -> None:
+    yaml = pytest.importorskip("yaml", reason="no PyYAML (it comes with the test environment)")
+    jobs = yaml.safe_load(WORKFLOWS[where])["jobs"]
+    lines = [
+        line
+        for job in jobs.values()
+        for step in job["steps"]
+        for line in step.get("run", "").splitlines()
+    ]
+    typed = [Typed(where, line, ()) for line in lines]
+    commands = [(t, words) for t in typed for program, *words in t.parts if program == "edgenext"]
+    assert commands
+    for command_line, words in commands:
+        require_parsed(command_line, words)
+
+
 def require_parsed(typed: Typed, words: list[str]) -> None:
     """The command, its options and their values exist."""
     names = [word for word in words if not word.startswith("-")]
@@ -65,7 +90,7 @@ def require_parsed(typed: Typed, words: list[str]) -> None:
         raise AssertionError(f"{typed}: {e}") from e
     require_known_values(typed, parsed, context)
     if condition := context.params.get("fail_if"):
-        images = bool(context.params.get("data"))
+        images = name == "run" or bool(context.params.get("data"))
         assert api.read_gate(name, api.CiOptions(condition), has_images=images).conditions, typed
 
 
@@ -77,3 +102,39 @@ def require_known_values(typed: Typed, parsed: Any, context: Any) -> None:
         if known and value:
             values = set(value if isinstance(value, list | tuple) else [value])
             assert values <= known or parameter.name == "device", (str(typed), values - known)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "edgenext rnu edgenext_small --data x",
+        "edgenext run edgenext_small --dta x",
+        "edgenext export --opset many",
+        "edgenext quantize --scheme w4a4",
+        "edgenext compare a.onnx b.onnx --data x --fail-if 'dorp > 1'",
+        "edgenext devices ad orin",
+        "edgenext eval a.onnx --data x && edgenext report a b --agianst c",
+    ],
+)
+def test_a_command_that_cannot_be_typed_is_found(text: str) -> None:
+    typed = Typed("page.md", text, ())
+    with pytest.raises((AssertionError, EdgenextError)):
+        for _, *words in typed.parts:
+            require_parsed(typed, words)
+
+
+def test_what_is_not_run_is_said_with_a_reason() -> None:
+    for pattern, reason in table()["not_run"].items():
+        assert len(str(reason)) > 5, pattern
+    pages_named = set(table()["pages"]) - {"*"}
+    assert pages_named <= set(pages()), "a page that has no console block"
+
+
+def test_blocks_are_read_with_outputs_comments_and_continued_lines() -> None:
+    lines = ("```console", "$ a --b \\", "    c    # why", "printed", "$ d | e", "```")
+    text = "1. A step:\n" + "".join(f"   {line}\n" for line in lines)
+    assert [(t.text, t.output) for t in read("x.md", text)] == [
+        ("a --b c", ("printed",)),
+        ("d | e", ()),
+    ]
+    assert Typed("x.md", "d -x 'a | b' | e && f", ()).parts == [["d", "-x", "a | b"], ["e"], ["f"]]

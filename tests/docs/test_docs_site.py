@@ -22,7 +22,9 @@ from edgenext.errors import EdgenextError
 from edgenext.report.glossary import TERMS
 
 pytest.importorskip("material", reason="no MkDocs Material (it comes with the test environment)")
-jsonschema = pytest.importorskip("jsonschema", reason="no jsonschema (it is of the test environment)")
+jsonschema = pytest.importorskip(
+    "jsonschema", reason="no jsonschema (it is of the test environment)"
+)
 
 HOOKS = ROOT / "docs" / "hooks"
 SCHEMA = ROOT / "docs" / "reference" / "run.schema.json"
