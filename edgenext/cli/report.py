@@ -22,7 +22,10 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="Folder for the report; for several, one folder each in it."
+            "-o",
+            "--out",
+            help="Folder for the report; for several, one folder each in it, and "
+            "the page that compares them.",
         ),
     ] = None,
     max_drop: Annotated[
@@ -31,15 +34,25 @@ def report(
     against: Annotated[
         Path | None, typer.Option(help="An earlier run: also say what changed since.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="The evaluated images, to show those whose answer changed."),
+    ] = None,
 ) -> None:
     """Write the report of each run: HTML, Markdown and JSON.
 
+    Of several runs, comparison.html has every file on every device side by side.
     With --against it also says what changed since an earlier run, beyond noise.
     """
     from edgenext import api
 
     paths = api.report(
-        run_dirs, out, max_drop=max_drop, against=against, step_summary=step_summary()
+        run_dirs,
+        out,
+        max_drop=max_drop,
+        against=against,
+        data=data,
+        step_summary=step_summary(),
     )
     if against:
         for path in paths:

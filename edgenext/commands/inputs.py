@@ -254,7 +254,8 @@ def _described(artifact: Artifact) -> Manifest:
     if conversion:
         conversion = conversion.model_copy(update={"seconds": None, "peak_mb": None})
     measured = {"conversion": conversion, "parity": None, "conversion_parity": None}
-    return artifact.manifest.model_copy(update=measured | {"manifest_sha256": ""})
+    update = measured | {"clipping": {}, "manifest_sha256": ""}
+    return artifact.manifest.model_copy(update=update)
 
 
 def _makers(settings: ExportSettings) -> dict[str, str]:

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 RANDOM = re.compile(r"random weights, seed (\d+)")
 FRESH_HEAD = re.compile(r"fresh head of seed (\d+)$")
-UNBUILT = {"manifest_sha256", "tools", "parity", "conversion", "file"}
+UNBUILT = {"manifest_sha256", "tools", "parity", "conversion", "clipping", "file"}
 """Fields of a manifest that depend on the machine or its tools, or say nothing of the file."""
 
 

@@ -24,7 +24,7 @@ from edgenext.commands.inputs import (
 from edgenext.commands.quantize import QuantizeSettings, quantize_subject, settings_images
 from edgenext.commands.report import report
 from edgenext.commands.run_plan import RunPlan, planned_run
-from edgenext.commands.run_predictions import keep_logits, keep_predictions
+from edgenext.commands.run_predictions import keep_images, keep_logits, keep_predictions
 from edgenext.commands.run_twin import quantize_twin
 from edgenext.commands.stages import Announce, silent
 from edgenext.commands.subject import Subject
@@ -38,6 +38,7 @@ from edgenext.options import (
     BenchOptions,
     ExportOptions,
 )
+from edgenext.report.details import TABLES
 from edgenext.report.load import SUMMARY
 from edgenext.schema import (
     TIMED,
@@ -107,8 +108,9 @@ def run(
                 "the machine was not quiet: --measure-again repeats the benchmark, nothing else"
             )
         announce("report", True)
-        files = report(config.out, max_drop=config.max_drop)
-        write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY, *files])
+        files = report(config.out, max_drop=config.max_drop, data=config.data)
+        tables = [config.out / name for name in TABLES]
+        write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY, *files, *tables])
         return files
 
 
@@ -168,6 +170,7 @@ def _evaluate(plan: RunPlan, artifacts: Sequence[Path]) -> tuple[EvalReport, Com
             _write(out / "eval.json", scores),
             _write(out / "compare.json", compared(evaluation)),
             keep_predictions(out, evaluation),
+            keep_images(out, evaluation, plan.subject.shown_names),
             *(keep_logits(out, evaluation) if plan.config.keep_logits else ()),
         ]
 
@@ -220,6 +223,7 @@ def _summary(
     checkpoint = plan.checkpoint
     opened = [open_artifact(path) for path in artifacts]
     manifests = [artifact.manifest for artifact in opened]
+    own = next(m for m in manifests if m.engine == ENGINE)
     return RunSummary(
         model=checkpoint.name,
         arch=checkpoint.arch,
@@ -235,7 +239,8 @@ def _summary(
         command=without_paths(command),
         seconds=plan.stages.seconds,
         twin=twin,
-        kept_float=next(m.kept_float for m in manifests if m.engine == ENGINE),
+        kept_float=own.kept_float,
+        clipping=own.clipping,
         num_classes=checkpoint.num_classes,
     )
 

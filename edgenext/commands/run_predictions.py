@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from edgenext.commands.evaluate import Evaluation
 from edgenext.formats.artifact import numbered
 from edgenext.formats.session import Logits
 from edgenext.metrics.top_two import top_two
-from edgenext.report.predictions import RunPredictions, save_predictions
-from edgenext.system.files import atomic_path
+from edgenext.report.predictions import IMAGES, RunPredictions, save_predictions
+from edgenext.schema import EvaluatedImages
+from edgenext.system.files import atomic_path, write_text
 
 LOGITS = "logits"
 """The folder of full logits in a run's folder."""
@@ -29,6 +31,29 @@ def keep_predictions(folder: Path, evaluation: Evaluation) -> Path:
     """
     by_name = {row.name: top_two(row.logits) for row in evaluation.predictions}
     return save_predictions(folder, RunPredictions(by_name, evaluation.images.labels))
+
+
+def keep_images(folder: Path, evaluation: Evaluation, classes: Sequence[str] | None) -> Path:
+    """Write the run's `images.json`: which images the predictions are of; its path.
+
+    Args:
+        folder: of the run.
+        evaluation: its images.
+        classes: what is shown of each class; the ids of the data set's classes unless given.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    images = evaluation.images
+    record = EvaluatedImages(
+        names=images.names,
+        hashes=images.hashes,
+        classes=tuple(classes or images.classes),
+        transform=images.transform,
+    )
+    path = folder / IMAGES
+    write_text(path, record.model_dump_json() + "\n")
+    return path
 
 
 def keep_logits(folder: Path, evaluation: Evaluation) -> list[Path]:

@@ -38,6 +38,7 @@ from edgenext.options import DEFAULT_OPSET
 from edgenext.schema import (
     BuildOptions,
     Calibration,
+    Clipping,
     Conversion,
     Division,
     EvalTransform,
@@ -160,6 +161,7 @@ class Content:
     calibration: Calibration | None = None
     kept_float: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    clipping: Mapping[str, Clipping] = field(default_factory=dict)
     seed: int = 0
 
 
@@ -306,6 +308,7 @@ class _Writer:
             "engine": settings.engine,
             "kept_float": dict(content.kept_float),
             "warnings": tuple(content.warnings),
+            "clipping": dict(content.clipping),
             "tools": {name: version(name) for name in TOOLS},
             "options": self._options(),
         }

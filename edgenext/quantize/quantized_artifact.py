@@ -25,6 +25,8 @@ from edgenext.system.progress import Progress, quiet
 
 PARITY_IMAGES = 32
 """Images on which the written file is compared with its network."""
+LEAST_CUT = 0.01
+"""Share of a tensor's span: less is the rounding of its scale and zero point."""
 
 
 def quantize_graph(
@@ -103,10 +105,13 @@ def write_quantized(
             content,
             samples=np.asarray(images.images) if needs_samples else None,
             calibration=images.calibration(),
+            clipping={
+                name: c for name, c in quantized.clipped.items() if c.share or c.cut > LEAST_CUT
+            },
             warnings=[
                 *quantized.doubts,
                 *calibration_warnings(images),
-                *clipping_warnings(quantized.clipped),
+                *clipping_warnings({name: c.share for name, c in quantized.clipped.items()}),
             ],
         )
     sample = images.images[:PARITY_IMAGES]

@@ -15,12 +15,13 @@ from edgenext.quantize.calibrate import TensorStats, calibrate
 from edgenext.quantize.equalise import equalise, equalised_tensors
 from edgenext.quantize.gated_activation import replace_activation
 from edgenext.quantize.graph_editor import GraphEditor, drop_unused_constants
-from edgenext.quantize.plan import Plan, choose_ranges, make_plan
+from edgenext.quantize.plan import Plan, PlannedTensor, choose_ranges, make_plan
 from edgenext.quantize.qdq import quantize_activation, quantize_constant, store_weights
 from edgenext.quantize.ranges import QParams, clipped_share
 from edgenext.quantize.recipe import Recipe
 from edgenext.quantize.weight_only import store_rounded
 from edgenext.quantize.weights import LayerWeights, layer_weights
+from edgenext.schema import Clipping
 from edgenext.system.progress import Progress, quiet
 
 GELU_OPSET = 20
@@ -32,14 +33,14 @@ class QuantizedGraph:
     """A quantized graph.
 
     `reference` is the float graph that it approximates: the original one, equalised. `float_sites`
-    maps the sites that stay float to the reason, `clipped` each tensor to the share of its
-    calibration values outside its range. `doubts` are for the manifest's warnings.
+    maps the sites that stay float to the reason, `clipped` each tensor to how its range cuts its
+    calibration values. `doubts` are for the manifest's warnings.
     """
 
     model: onnx.ModelProto
     reference: onnx.ModelProto
     float_sites: dict[str, str] = field(default_factory=dict)
-    clipped: dict[str, float] = field(default_factory=dict)
+    clipped: dict[str, Clipping] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
 
 
@@ -116,12 +117,23 @@ def quantize_prepared(
     weights = layer_weights(prepared.model, plan, params, prepared.batches, recipe, progress)
     gated = {first_input(node) for node in plan.gates}  # clipped on purpose, where the gate is flat
     clipped = {
-        t.name: clipped_share(prepared.stats[t.name], params[t.value])
+        t.name: _clipping(t, plan, prepared.stats[t.name], params[t.value])
         for t in plan.tensors
         if t.name in prepared.stats and t.value not in gated
     }
     _insert_plan(result.graph, plan, params, weights, recipe)
     return QuantizedGraph(ir.to_proto(result), prepared.model, plan.float_sites, clipped)
+
+
+def _clipping(tensor: PlannedTensor, plan: Plan, stats: TensorStats, q: QParams) -> Clipping:
+    """How the range of a tensor cuts its calibration values."""
+    nodes = [*(node for node, _ in tensor.readers), tensor.value.producer()]
+    sites = {node: site.name for site in plan.sites for node in site.nodes}
+    site = next((sites[node] for node in nodes if node in sites), "")
+    low, high = q.range
+    values = {"low": low, "high": high, "least": stats.low.min(), "most": stats.high.max()}
+    values["share"] = clipped_share(stats, q)
+    return Clipping(site=site, **{name: float(f"{value:.3g}") for name, value in values.items()})
 
 
 def _require_quantizable(model: ir.Model, recipe: Recipe) -> None:

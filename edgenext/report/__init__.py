@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgenext.options import DEFAULT_MAX_DROP
 from edgenext.report.changes import Side, changes
+from edgenext.report.comparison import PAGE, comparison_page
+from edgenext.report.details import details_of
 from edgenext.report.markdown import markdown
 from edgenext.report.page import page
 from edgenext.report.plots import plots
 from edgenext.system.files import write_text
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]
 
 
 def write_report(
@@ -21,39 +24,72 @@ def write_report(
     *,
     budget: float = DEFAULT_MAX_DROP,
     against: Path | None = None,
+    data: str | Path | None = None,
 ) -> list[Path]:
     """Write `report.html`, `report.md` and `report.json` from a run folder.
 
-    The same run gives the same bytes.
+    The same run gives the same bytes, where the evaluated images are the same.
 
     Args:
-        run_dir: contains `run.json` and, for the plot of changed answers, `predictions.npz`.
+        run_dir: contains `run.json`; for what changed image by image also `predictions.npz` and
+            `images.json`.
         out: the folder to write into; the run folder unless given.
         budget: points of top-1 that INT8 may cost.
         against: the folder of an earlier run; the report then says what changed since.
+        data: the evaluated images, for small pictures of those whose answer changed; by default
+            they are looked for by their name.
 
     Returns:
-        The three files, HTML first.
+        The three files, HTML first; then, of a run with `predictions.npz`, `changed.csv` and
+        `classes.csv`.
 
     Raises:
         InputError: the folder contains no finished run, or files of different runs.
+        DataError: `data` is neither a folder nor a zip.
         OutputError: a file cannot be written.
     """
     side = Side.of(run_dir, budget)
     study, verdict = side.study, side.verdict
+    folder = run_dir if out is None else out
     drawn = plots(study, verdict, side.predictions)
+    details = details_of(study, verdict, side.predictions, run_dir, folder, data)
     document = {**study.summary.model_dump(mode="json"), "verdict": verdict.model_dump(mode="json")}
     changed = None
     if against is not None:
         changed = changes(side, Side.of(against, budget))
         document["changes"] = changed.model_dump(mode="json")
     texts = {
-        "report.html": page(study, verdict, drawn, changed),
-        "report.md": markdown(study, verdict, changed),
+        "report.html": page(study, verdict, drawn, changed, details),
+        "report.md": markdown(study, verdict, changed, details),
         "report.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
+        **details.tables,
     }
     # All texts are complete before the first is written: an error leaves no partial report.
-    folder = run_dir if out is None else out
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]
+
+
+def write_comparison(
+    run_dirs: Sequence[Path],
+    reports: Sequence[Path],
+    folder: Path,
+    *,
+    budget: float = DEFAULT_MAX_DROP,
+) -> Path:
+    """Write `comparison.html`, in which several runs are side by side; its path.
+
+    Args:
+        run_dirs: folders of runs.
+        reports: the page of each.
+        folder: to write into.
+        budget: points of top-1 that INT8 may cost.
+
+    Raises:
+        InputError: a folder contains no finished run.
+        OutputError: the file cannot be written.
+    """
+    sides = [Side.of(run_dir, budget) for run_dir in run_dirs]
+    path = folder / PAGE
+    write_text(path, comparison_page(sides, reports, folder))
+    return path

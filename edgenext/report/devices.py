@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from edgenext.report.speed import interval
 from edgenext.report.study import Study
-from edgenext.report.tables import Cell
+from edgenext.report.tables import Cell, CellTable
 from edgenext.report.text import (
     enumerated,
     milliseconds,
@@ -24,22 +23,12 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class DeviceTable:
-    """One device: rows under `columns`, and notes underneath."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...]
-
-
-def device_tables(study: Study) -> list[DeviceTable]:
+def device_tables(study: Study) -> list[CellTable]:
     """A table for each device that the run's files were measured on."""
     return [_device_table(report, study) for report in study.summary.devices if report.results]
 
 
-def _device_table(report: BenchReport, study: Study) -> DeviceTable:
+def _device_table(report: BenchReport, study: Study) -> CellTable:
     model = report.device.model if report.device else ""
     name = report.results[0].device
     own = {a.sha256 for a in study.summary.artifacts}
@@ -56,7 +45,7 @@ def _device_table(report: BenchReport, study: Study) -> DeviceTable:
         columns, rows = COLUMNS[:-1], [row[:-1] for row in rows]
         notes.append(f"Evidence of every figure: {evidence.pop()}")
     title = f"On {name}" + (f", {model}" if model else "")
-    return DeviceTable(title, columns, tuple(rows), tuple(notes))
+    return CellTable(title, columns, tuple(rows), tuple(notes))
 
 
 def _result_row(result: BenchResult, report: BenchReport) -> tuple[Cell, ...]:

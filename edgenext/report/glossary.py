@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgenext.benchmark.noise import LEAST_FLOOR
 from edgenext.report.evidence import EVIDENCE
 from edgenext.report.provenance import lacks_dot_product
-from edgenext.report.study import PLAIN, Study
+from edgenext.report.study import Study
 from edgenext.report.text import number, points
 from edgenext.schema import Verdict
 from edgenext.system.packaged import packaged_rows
@@ -30,8 +30,8 @@ TERMS = packaged_rows("edgenext.report", "glossary.toml", Term)
 def glossary(study: Study, verdict: Verdict, used: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Terms and their meanings; `used` are the evidence labels that occur."""
     occurs = {
-        "plain-folded": any(e.form == PLAIN for e in study.floats),
-        "site": bool(study.summary.kept_float),
+        "plain-folded": any(e.form for e in study.floats),
+        "site": bool(study.summary.kept_float or study.summary.clipping),
         "twin": study.summary.twin is not None,
         "struck-out": any(e.bench and not e.bench.valid for e in study.entries),
         "another-cpu": lacks_dot_product(study.summary.bench.environment),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from edgenext.benchmark.validity import MIN_ROUNDS
@@ -11,7 +12,7 @@ from edgenext.options import DEFAULT_FORMAT
 from edgenext.report.conditions import Condition
 from edgenext.report.speed import speed
 from edgenext.report.study import Entry, Study
-from edgenext.report.text import clean, number, points, span, times
+from edgenext.report.text import change_of, clean, number, points, span, times
 from edgenext.schema import Decision, Verdict
 
 SPEED, ACCURACY = "Speed", "Accuracy"
@@ -27,38 +28,38 @@ MORE = 4
 """Times as many rounds make an interval half as wide."""
 
 
-def headline(
-    study: Study,
-    entry: Entry | None,
-    conditions: Mapping[str, Condition],
-    *,
-    pays: bool | None,
-    ship: Entry | None,
-    rival: Entry | None,
-    budget: float,
-) -> tuple[str, ...]:
-    """The four lines.
+@dataclass(frozen=True)
+class Judgement:
+    """What was decided of a run, and from what.
 
-    Args:
-        study: the run.
-        entry: the INT8 file that was judged.
-        conditions: its speed and its accuracy; of a run without INT8 something else.
-        pays: whether both hold.
-        ship: the file to ship, if that is decided.
-        rival: the fastest floating-point file.
-        budget: points of top-1.
+    `entry` is the INT8 file that was judged, `conditions` are its speed and its accuracy (of a run
+    without INT8 something else), `pays` is whether both hold. `ship` is the file to ship, if that
+    is decided, `rival` the fastest floating-point file, `budget` in points of top-1.
     """
+
+    study: Study
+    entry: Entry | None
+    conditions: Mapping[str, Condition]
+    pays: bool | None
+    ship: Entry | None
+    rival: Entry | None
+    budget: float
+
+
+def headline(judgement: Judgement) -> tuple[str, ...]:
+    """The four lines."""
+    entry, conditions = judgement.entry, judgement.conditions
     if entry is None:
         reason = next(iter(conditions.values())).brief
         lines = [f"{DECISIONS[None]}: {reason}", f"? speed: {reason}", f"? accuracy: {reason}"]
     else:
         fast, accurate = conditions[SPEED], conditions[ACCURACY]
         lines = [
-            _decision(entry, pays, ship),
-            f"{MARKS[fast.holds]} speed: {_speed(study, entry, rival, fast)}",
-            f"{MARKS[accurate.holds]} accuracy: {_accuracy(study, entry, accurate, budget)}",
+            _decision(entry, judgement.pays, judgement.ship),
+            f"{MARKS[fast.holds]} speed: {_speed(judgement, entry)}",
+            f"{MARKS[accurate.holds]} accuracy: {_accuracy(judgement, entry)}",
         ]
-    return tuple(map(clean, (*lines, _next(study, entry, conditions, pays, ship, rival, budget))))
+    return tuple(map(clean, (*lines, _next(judgement))))
 
 
 def lines_in(verdict: Verdict, folder: Path) -> tuple[str, ...]:
@@ -83,10 +84,11 @@ def _decision(entry: Entry, pays: bool | None, ship: Entry | None) -> str:
     return f"{DECISIONS[pays]} {entry.file}{instead}"
 
 
-def _speed(study: Study, entry: Entry, rival: Entry | None, condition: Condition) -> str:
+def _speed(judgement: Judgement, entry: Entry) -> str:
     """How many times as fast as the fastest float file and as the base, or why that is unknown."""
+    study, condition = judgement.study, judgement.conditions[SPEED]
     parts, is_told = [], condition.holds is not None
-    for other in dict.fromkeys((rival, study.base)):
+    for other in dict.fromkeys((judgement.rival, study.base)):
         measured = speed(entry, other, study) if other else None
         if other and measured and measured.valid:
             value, limits = times(measured.times, measured.low, measured.high)
@@ -96,16 +98,15 @@ def _speed(study: Study, entry: Entry, rival: Entry | None, condition: Condition
     return "; ".join([*([] if is_told else [condition.brief]), *parts])
 
 
-def _accuracy(study: Study, entry: Entry, condition: Condition, budget: float) -> str:
-    comparison = entry.comparison
+def _accuracy(judgement: Judgement, entry: Entry) -> str:
+    comparison, condition = entry.comparison, judgement.conditions[ACCURACY]
     if comparison is None:
         return condition.brief
-    drop = comparison.drop
-    change = "gained" if drop.points < 0 else "lost"
-    low, high = (-drop.ci95[1], -drop.ci95[0]) if drop.points < 0 else drop.ci95
+    drop, budget = comparison.drop, judgement.budget
+    change, low, high = change_of(drop)
     text = (
-        f"{number(abs(drop.points), 2)} points of top-1 {change} ({span(low + 0.0, high + 0.0, 2)}"
-        f", n = {study.summary.compare.n:,})"
+        f"{number(abs(drop.points), 2)} points of top-1 {change} ({span(low, high, 2)}"
+        f", n = {judgement.study.summary.compare.n:,})"
     )
     if condition.holds is None and drop.ci95[0] <= budget < drop.ci95[1]:
         return f"{text}: the interval includes the budget of {points(budget)}"
@@ -114,27 +115,21 @@ def _accuracy(study: Study, entry: Entry, condition: Condition, budget: float) -
     return f"{text}, {'within' if condition.holds else 'over'} the budget of {points(budget)}"
 
 
-def _next(
-    study: Study,
-    entry: Entry | None,
-    conditions: Mapping[str, Condition],
-    pays: bool | None,
-    ship: Entry | None,
-    rival: Entry | None,
-    budget: float,
-) -> str:
+def _next(judgement: Judgement) -> str:
     """The command that brings one further."""
+    entry, rival, conditions = judgement.entry, judgement.rival, judgement.conditions
+    study = judgement.study
     if entry is None:
         source = rival or study.base
         return f"{IN_FOLDER}edgenext quantize {_path(source)} --calib IMAGES"
-    if pays is None and conditions[SPEED].holds is None:
+    if judgement.pays is None and conditions[SPEED].holds is None:
         return _time_again(study, entry, rival)
-    if pays is None:
+    if judgement.pays is None:
         return f"{IN_FOLDER}{_compare(study, entry, conditions[ACCURACY])}"
     if conditions[ACCURACY].holds is False and _searchable(entry, rival):
-        options = f"--calib IMAGES --data IMAGES --max-drop {budget:g}"
+        options = f"--calib IMAGES --data IMAGES --max-drop {judgement.budget:g}"
         return f"{IN_FOLDER}edgenext quantize {_path(rival)} {options}"
-    chosen = ship or entry
+    chosen = judgement.ship or entry
     if study.target and study.target.place:
         return f"{IN_FOLDER}edgenext verify {_path(chosen)}"
     return f"{IN_FOLDER}edgenext predict {_path(chosen)} PHOTO.jpg"

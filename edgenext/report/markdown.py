@@ -7,33 +7,52 @@ from collections.abc import Iterable, Iterator
 from edgenext.report import kept_float
 from edgenext.report.attribution import attribution_table
 from edgenext.report.changes import changes_table
-from edgenext.report.devices import DeviceTable, device_tables
+from edgenext.report.clipping import clipping_table
+from edgenext.report.details import NO_DETAILS, Details
+from edgenext.report.devices import device_tables
 from edgenext.report.expected import expectation_text
+from edgenext.report.files import files_table, main_study
 from edgenext.report.findings import Findings
 from edgenext.report.glossary import glossary
 from edgenext.report.headline import next_parts
 from edgenext.report.markdown_text import code_of, prose_of, table_row, text_of
 from edgenext.report.provenance import Section, provenance
 from edgenext.report.study import Study
-from edgenext.report.tables import Cell, FigureRow, ResultTable, result_table, short_table
+from edgenext.report.tables import (
+    Cell,
+    CellTable,
+    FigureRow,
+    ResultTable,
+    result_table,
+    short_table,
+)
 from edgenext.report.twin import twin_table
 from edgenext.schema import ChangeReport, Verdict
 
 
-def markdown(study: Study, verdict: Verdict, changed: ChangeReport | None = None) -> str:
+def markdown(
+    study: Study,
+    verdict: Verdict,
+    changed: ChangeReport | None = None,
+    details: Details = NO_DETAILS,
+) -> str:
     """GitHub-flavoured Markdown; every text is escaped."""
-    table = result_table(study)
+    main = main_study(study, verdict)
+    table = result_table(main)
     lines = [
         f"# {text_of(study.summary.model)}",
         "",
         *_verdict(study, verdict),
         *_results(table),
+        *(_device(files_table(study)) if main is not study else ()),
         *findings_markdown(changes_table(changed)),
+        *_answers(details),
         *findings_markdown(attribution_table(study)),
         *findings_markdown(twin_table(study)),
     ]
     for device in device_tables(study):
         lines += _device(device)
+    lines += findings_markdown(clipping_table(study))
     lines += _calibration_warnings(study)
     lines += _float_sites(study)
     lines += ["", "## How to read this", ""]
@@ -71,6 +90,14 @@ def _results(table: ResultTable) -> Iterator[str]:
     yield from _folded("All figures", _table(table))
 
 
+def _answers(details: Details) -> Iterator[str]:
+    """How many answers changed, and in which classes."""
+    if details.images:
+        yield from ("", "## Which answers changed", "", prose_of(details.images.about))
+    if details.classes:
+        yield from _folded(details.classes.title, list(findings_markdown(details.classes))[3:])
+
+
 def _folded(title: str, lines: Iterable[str]) -> Iterator[str]:
     """Lines that are shown when their title is clicked on."""
     yield from ("", f"<details><summary>{title}</summary>", "")
@@ -91,7 +118,7 @@ def findings_markdown(table: Findings | None) -> Iterator[str]:
     yield from ("", prose_of(table.note))
 
 
-def _device(table: DeviceTable) -> Iterator[str]:
+def _device(table: CellTable) -> Iterator[str]:
     yield from ("", f"## {text_of(table.title)}", "")
     yield table_row(table.columns)
     yield table_row(("---", *("---:" for _ in table.columns[1:])))

@@ -1,241 +1,298 @@
-"""The report as one HTML file: no script, nothing loaded, every text escaped."""
+"""The report as one HTML file: a small script sorts its tables; nothing is loaded."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
-from importlib import resources
-from string import Template
 
-from edgenext.report import kept_float
+from edgenext.report import clipping, kept_float
 from edgenext.report.attribution import attribution_table
-from edgenext.report.changes import changes_table
-from edgenext.report.devices import DeviceTable, device_tables
+from edgenext.report.changes import Side, changes_table
+from edgenext.report.details import NO_DETAILS, Details
+from edgenext.report.devices import device_tables
 from edgenext.report.expected import expectation_text
+from edgenext.report.files import files_table, main_study
 from edgenext.report.findings import Findings
 from edgenext.report.glossary import glossary
 from edgenext.report.headline import next_parts
+from edgenext.report.html_text import (
+    cell_html,
+    cell_table,
+    code_block,
+    document,
+    findings_grid,
+    folded,
+    items,
+    lines,
+    section,
+    sentence,
+    text,
+)
+from edgenext.report.pictures import SIDE, Picture
 from edgenext.report.plots.canvas import Plot
-from edgenext.report.provenance import Section, provenance
+from edgenext.report.provenance import Fact, Section, provenance
+from edgenext.report.side_by_side import side_by_side
 from edgenext.report.study import Study
-from edgenext.report.tables import Cell, FigureRow, ResultTable, result_table, short_table
-from edgenext.report.text import clean, prose
+from edgenext.report.tables import FigureRow, ResultTable, result_table, short_table
 from edgenext.report.tiles import Tile, tiles
 from edgenext.report.twin import twin_table
+from edgenext.report.use import UseBox
 from edgenext.schema import ChangeReport, Verdict
 
 OUTCOMES = {True: "paid", False: "unpaid", None: "unknown"}
 """Verdict → its CSS class."""
-
-
 FIRST_PLOT = "tradeoff"
 """The plot that stands above the results."""
+ANSWERS_PLOT = "flips"
+"""The plot that stands with the changed answers."""
+UNFOLDED = 12
+"""Pictures that are shown before one opens the others."""
+KICKER = "INT8 on the edge: what it gained, what it cost"
 
 
 def page(
-    study: Study, verdict: Verdict, plots: Sequence[Plot], changed: ChangeReport | None = None
+    study: Study,
+    verdict: Verdict,
+    plots: Sequence[Plot],
+    changed: ChangeReport | None = None,
+    details: Details = NO_DETAILS,
 ) -> str:
     """The HTML document; `plots` are trusted, all other text is escaped."""
     judged = next((e for e in study.entries if e.name == verdict.artifact), None)
-    table = result_table(study)
+    main = main_study(study, verdict)
+    table = result_table(main)
     label = judged.label if judged else ""
-    terms = glossary(study, verdict, table.evidence)
-    first = [plot for plot in plots if plot.name == FIRST_PLOT]
-    return Template(_resource("page.html")).substitute(
-        title=_text(f"{study.summary.model}: {verdict.decision}"),
-        css=_resource("page.css").strip(),
-        model=_text(study.summary.model),
-        outcome=OUTCOMES[verdict.pays],
-        lines=_first_lines(verdict),
-        reasons=_lines(f"<li>{_text(reason)}</li>" for reason in verdict.reasons),
-        expected=_expected(expectation_text(study, verdict)),
-        tiles=_tiles(tiles(study, judged)),
-        tradeoff=_lines(map(_figure, first)),
-        results=_table(short_table(table), label),
-        notes=_notes(table),
-        figures=_table(table, label),
-        changes=_findings(changes_table(changed)),
-        attribution=_findings(attribution_table(study)),
-        twin=_findings(twin_table(study)),
-        devices=_lines(map(_device, device_tables(study))),
-        warnings=_warnings(kept_float.warnings(study)),
-        float_sites=_float_sites(kept_float.float_sites(study)),
-        plots=_plots([plot for plot in plots if plot not in first]),
-        terms=_lines(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in terms),
-        provenance=_lines(map(_section, provenance(study))),
+    placed = {plot.name: plot for plot in plots if plot.name in (FIRST_PLOT, ANSWERS_PLOT)}
+    parts = (
+        header(KICKER, study.summary.model),
+        _verdict(study, verdict),
+        _tiles(tiles(study, judged)),
+        figure(placed.get(FIRST_PLOT)),
+        section("Results", _results(table, label)),
+        _files(study, details) if main is not study else "",
+        _use(details.use),
+        _findings(changes_table(changed)),
+        section("Which answers changed", _answers(details, placed.get(ANSWERS_PLOT)), "changed"),
+        _findings(attribution_table(study), is_folded=True),
+        _findings(twin_table(study), is_folded=True),
+        _devices(study, verdict),
+        _plots([plot for plot in plots if plot.name not in placed]),
+        _findings(clipping.clipping_table(study), is_folded=True),
+        section(kept_float.WARNINGS_TITLE, items(kept_float.warnings(study))),
+        _float_sites(kept_float.float_sites(study)),
+        _glossary(glossary(study, verdict, table.evidence)),
+        _provenance(provenance(study)),
     )
+    title = f"{study.summary.model}: {verdict.decision}"
+    return document(title, lines(part for part in parts if part))
 
 
-def _first_lines(verdict: Verdict) -> str:
+def header(kicker: str, title: str) -> str:
+    """The heading of a page."""
+    return f'<header>\n<p class="kicker">{text(kicker)}</p>\n<h1>{text(title)}</h1>\n</header>'
+
+
+def _verdict(study: Study, verdict: Verdict) -> str:
     """What to do: the decision, why, and the next command."""
     decision, *reasons, last = verdict.lines
     start, command = next_parts(last)
-    return _lines(
-        (
-            f"<p><strong>{_text(decision)}</strong></p>",
-            *(f"<p>{_text(reason)}</p>" for reason in reasons),
-            f'<p class="next">{_text(start)} <code>{_text(command)}</code></p>',
-        )
+    expected = expectation_text(study, verdict)
+    why = items(verdict.reasons, "reasons")
+    why += f'\n<p class="expected">{sentence(expected)}</p>' if expected else ""
+    body = (
+        f"<p><strong>{text(decision)}</strong></p>",
+        *(f"<p>{text(reason)}</p>" for reason in reasons),
+        f'<p class="next">{text(start)} <code>{text(command)}</code></p>',
+        folded("Why", why),
     )
-
-
-def _text(text: str) -> str:
-    return html.escape(clean(text))
-
-
-def _prose(text: str) -> str:
-    return prose(text, _text, lambda code: f"<code>{_text(code)}</code>")
-
-
-def _lines(parts: Iterable[str]) -> str:
-    return "\n".join(parts)
-
-
-def _resource(name: str) -> str:
-    return resources.files("edgenext.report").joinpath(name).read_text(encoding="utf-8")
+    style = f"verdict {OUTCOMES[verdict.pays]}"
+    return f'<section class="{style}" aria-label="What to do">\n{lines(body)}\n</section>'
 
 
 def _tiles(figures: Sequence[Tile]) -> str:
     if not figures:
         return ""
-    items = (
-        f"<li><b>{_text(t.value)}</b><span>{_text(t.name)}</span><small>{_text(t.note)}</small></li>"
+    rows = (
+        f"<li><b>{text(t.value)}</b><span>{text(t.name)}</span><small>{text(t.note)}</small></li>"
         for t in figures
     )
-    return f'<ul class="tiles">\n{_lines(items)}\n</ul>'
+    return f'<ul class="tiles">\n{lines(rows)}\n</ul>'
+
+
+def _results(table: ResultTable, label: str) -> str:
+    short = _table(short_table(table), label)
+    return lines((short, items(table.notes), folded("All figures", _table(table, label))))
+
+
+def _files(study: Study, details: Details) -> str:
+    table = files_table(study)
+    links = {link.name: link.address for link in details.links.values()}
+    return section(table.title, cell_table(table, links))
+
+
+def _use(box: UseBox | None) -> str:
+    """The file to use, its input, and code that runs it."""
+    if box is None:
+        return ""
+    links = " · ".join(
+        f'<a href="{html.escape(link.address)}">{text(link.name)}</a>' for link in box.links
+    )
+    about = f"<p>{text(box.about)}</p>\n" if box.about else ""
+    body = (
+        f"{about}{_facts(box.facts)}\n<p>In the folder of this report:</p>\n"
+        f'{code_block(box.code)}\n<p class="about">Files of this run: {links}</p>'
+    )
+    return section(box.title, body, "use")
+
+
+def _answers(details: Details, plot: Plot | None) -> str:
+    """The images whose answer changed, their classes, and how sure the base was of them."""
+    if details.images is None:
+        return figure(plot)
+    changed, classes = details.images, details.classes
+    parts = [f"<p>{sentence(changed.about)}</p>"]
+    if changed.note:
+        parts.append(f'<p class="about">{sentence(changed.note)}</p>')
+    if changed.pictures:
+        parts.append(_gallery(changed.pictures[:UNFOLDED]))
+    if rest := changed.pictures[UNFOLDED:]:
+        parts.append(folded(f"{len(rest)} more", _gallery(rest)))
+    if classes:
+        parts.append(folded(classes.title, _findings_body(classes)))
+    if details.tables and changed.pictures:
+        files = " · ".join(f'<a href="{name}">{name}</a>' for name in details.tables)
+        parts.append(f'<p class="about">All of them: {files}</p>')
+    return lines((*parts, figure(plot)))
+
+
+def _gallery(pictures: Sequence[Picture]) -> str:
+    return f'<ul class="gallery">\n{lines(map(_picture, pictures))}\n</ul>'
+
+
+def _picture(picture: Picture) -> str:
+    """An image with its label and both answers."""
+    shown = (
+        f'<img src="{picture.source}" alt="" width="{SIDE}" height="{SIDE}">'
+        if picture.source
+        else ""
+    )
+    rows = (
+        f"<dt>is</dt><dd>{text(picture.label)}</dd>",
+        f"<dt>base</dt><dd>{text(picture.before)}</dd>",
+        f"<dt>INT8</dt><dd>{text(picture.after)}</dd>",
+    )
+    return (
+        f'<li title="{text(picture.name)}">{shown}<span class="{picture.outcome.split()[0]}">'
+        f"{picture.outcome}</span><dl>{''.join(rows)}</dl></li>"
+    )
 
 
 def _table(table: ResultTable, judged: str) -> str:
     marks = [' class="judged"' if label == judged else "" for label in table.columns]
     heads = "".join(
-        f'<th scope="col"{mark}>{_text(label)}</th>'
+        f'<th scope="col"{mark}>{text(label)}</th>'
         for label, mark in zip(table.columns, marks, strict=True)
     )
     evidence = '<th scope="col">Evidence</th>' if table.is_mixed else ""
     parts = [
-        f'<div class="scroll"><table{" class=mixed" if evidence else ""}>',
+        f'<div class="scroll" tabindex="0"><table{" class=mixed" if evidence else ""}>',
         f'<thead><tr><th scope="col">Figure</th>{heads}{evidence}</tr></thead>',
     ]
     width = len(table.columns) + 1 + table.is_mixed
     for group in table.groups:
         parts.append("<tbody>")
         if group.title:
-            title = _text(group.title)
+            title = text(group.title)
             parts.append(f'<tr><th scope="rowgroup" colspan="{width}">{title}</th></tr>')
         parts += (_row(row, marks, table.is_mixed) for row in group.rows)
         parts.append("</tbody>")
     parts.append("</table></div>")
-    return _lines(parts)
-
-
-def _notes(table: ResultTable) -> str:
-    if not table.notes:
-        return ""
-    items = _lines(f"<li>{_text(note)}</li>" for note in table.notes)
-    return f'<ul class="notes">\n{items}\n</ul>'
-
-
-def _expected(text: str) -> str:
-    return f'<p class="expected">{_prose(text)}</p>' if text else ""
-
-
-def _findings(table: Findings | None) -> str:
-    if table is None:
-        return ""
-    findings = _lines(f"<li>{_prose(sentence)}</li>" for sentence in table.findings)
-    return (
-        f'<section class="findings">\n<h2>{_text(table.title)}</h2>\n'
-        f"<p>{_prose(table.about)}</p>\n<ul>\n{findings}\n</ul>\n"
-        f"{_grid(table.columns, [map(_text, row) for row in table.rows])}\n"
-        f'<p class="about">{_prose(table.note)}</p>\n</section>'
-    )
-
-
-def _device(table: DeviceTable) -> str:
-    rows = [(_cell(cell, False) for cell in row) for row in table.rows]
-    notes = _lines(f"<li>{_text(note)}</li>" for note in table.notes)
-    return (
-        f"<section>\n<h2>{_text(table.title)}</h2>\n{_grid(table.columns, rows)}\n"
-        f'<ul class="notes">\n{notes}\n</ul>\n</section>'
-    )
-
-
-def _grid(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of rows with cells in HTML; the first cell of each row is its head."""
-    columns = "".join(f'<th scope="col">{_text(name)}</th>' for name in heads)
-    lines = []
-    for head, *cells in rows:
-        data = "".join(f"<td>{cell}</td>" for cell in cells)
-        lines.append(f'<tr><th scope="row">{head}</th>{data}</tr>')
-    return (
-        f'<div class="scroll"><table>\n<thead><tr>{columns}</tr></thead>\n'
-        f"<tbody>\n{_lines(lines)}\n</tbody>\n</table></div>"
-    )
-
-
-def _warnings(warnings: Sequence[str]) -> str:
-    if not warnings:
-        return ""
-    title = kept_float.WARNINGS_TITLE
-    items = _lines(f"<li>{_text(warning)}</li>" for warning in warnings)
-    return f'<section>\n<h2>{title}</h2>\n<ul class="notes">\n{items}\n</ul>\n</section>'
-
-
-def _float_sites(rows: Sequence[kept_float.FloatSites]) -> str:
-    if not rows:
-        return ""
-    title = kept_float.TITLE
-    items = _lines(f"<dt>{_sites(row)}</dt><dd>{_text(row.reason)}</dd>" for row in rows)
-    return f'<section class="float-sites">\n<h2>{title}</h2>\n<dl>\n{items}\n</dl>\n</section>'
-
-
-def _sites(row: kept_float.FloatSites) -> str:
-    """A few names, which open to all of them."""
-    if len(row.sites) <= kept_float.SHOWN:
-        return _text(row.short)
-    names = _text(", ".join(row.sites))
-    return f"<details><summary>{_text(row.short)}</summary>{names}</details>"
+    return lines(parts)
 
 
 def _row(row: FigureRow, marks: Sequence[str], with_evidence: bool) -> str:
     mixed = len(row.evidence) > 1
     cells = "".join(
-        f"<td{mark}>{_cell(cell, mixed)}</td>" for cell, mark in zip(row.cells, marks, strict=True)
+        f"<td{mark}>{cell_html(cell, with_evidence=mixed)}</td>"
+        for cell, mark in zip(row.cells, marks, strict=True)
     )
-    tag = "" if mixed else _text("".join(row.evidence))
+    tag = "" if mixed else text("".join(row.evidence))
     evidence = f'<td><span class="tag">{tag}</span></td>' if with_evidence else ""
-    return f'<tr><th scope="row">{_text(row.head)}</th>{cells}{evidence}</tr>'
+    return f'<tr><th scope="row">{text(row.head)}</th>{cells}{evidence}</tr>'
 
 
-def _cell(cell: Cell, with_evidence: bool) -> str:
-    value, note = _text(cell.text), _text(cell.note)
-    if cell.struck:
-        value, note = f"<s>{value}</s>", note and f"<s>{note}</s>"
-    small = f"<small>{note}</small>" if note else ""
-    tag = with_evidence and cell.evidence
-    return value + small + (f"<small>{_text(cell.evidence)}</small>" if tag else "")
+def _findings(table: Findings | None, *, is_folded: bool = False) -> str:
+    if table is None:
+        return ""
+    return section(table.title, _findings_body(table, is_folded=is_folded), "findings")
+
+
+def _findings_body(table: Findings, *, is_folded: bool = False) -> str:
+    """What was compared and what it shows; the rows, perhaps folded; how they were measured."""
+    grid = f'{findings_grid(table)}\n<p class="about">{sentence(table.note)}</p>'
+    return (
+        f"<p>{sentence(table.about)}</p>\n{items(table.findings, 'sentences')}\n"
+        f"{folded('Figures', grid) if is_folded else grid}"
+    )
+
+
+def _devices(study: Study, verdict: Verdict) -> str:
+    """A table for each device, and one with all of them."""
+    tables = device_tables(study)
+    if not tables:
+        return ""
+    together = side_by_side([Side(study.summary.model, study, verdict, None)])
+    all_devices = section(together.title, cell_table(together))
+    return lines((*(section(t.title, cell_table(t)) for t in tables), all_devices))
+
+
+def _float_sites(rows: Sequence[kept_float.FloatSites]) -> str:
+    if not rows:
+        return ""
+    entries = lines(f"<dt>{_sites(row)}</dt><dd>{text(row.reason)}</dd>" for row in rows)
+    return section(kept_float.TITLE, f"<dl>\n{entries}\n</dl>", "float-sites")
+
+
+def _sites(row: kept_float.FloatSites) -> str:
+    """A few names, which open to all of them."""
+    if len(row.sites) <= kept_float.SHOWN:
+        return text(row.short)
+    names = text(", ".join(row.sites))
+    return f"<details><summary>{text(row.short)}</summary>{names}</details>"
 
 
 def _plots(plots: Sequence[Plot]) -> str:
-    if not plots:
+    figures = lines(map(figure, plots))
+    return section("Plots", f'<div class="plots">\n{figures}\n</div>') if plots else ""
+
+
+def figure(plot: Plot | None) -> str:
+    """A plot with its heading and caption; nothing without one."""
+    if plot is None:
         return ""
-    figures = _lines(map(_figure, plots))
-    return f'<section>\n<h2>Plots</h2>\n<div class="plots">\n{figures}\n</div>\n</section>'
-
-
-def _figure(plot: Plot) -> str:
     return (
-        f'<figure>\n<h3>{_text(plot.title)}</h3>\n<div role="img" '
-        f'aria-label="{_text(plot.alt)}">\n{plot.svg}\n</div>\n'
-        f"<figcaption>{_text(plot.caption)}</figcaption>\n</figure>"
+        f'<figure>\n<h3>{text(plot.title)}</h3>\n<div role="img" '
+        f'aria-label="{text(plot.alt)}">\n{plot.svg}\n</div>\n'
+        f"<figcaption>{text(plot.caption)}</figcaption>\n</figure>"
     )
 
 
-def _section(section: Section) -> str:
-    facts = (
-        f"<dt>{_text(f.name)}</dt><dd>"
-        + (f"<code>{_text(f.value)}</code>" if f.code else _text(f.value))
+def _glossary(terms: Iterable[tuple[str, str]]) -> str:
+    rows = lines(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in terms)
+    return section("How to read this", f"<dl>\n{rows}\n</dl>", "glossary")
+
+
+def _provenance(sections: Sequence[Section]) -> str:
+    parts = lines(f"<h3>{text(part.title)}</h3>\n{_facts(part.facts)}" for part in sections)
+    title = "Network, images, files with their hashes, machine, command"
+    return section("Where the figures come from", folded(title, parts), "provenance")
+
+
+def _facts(facts: Sequence[Fact]) -> str:
+    rows = (
+        f"<dt>{text(f.name)}</dt><dd>"
+        + (f"<code>{text(f.value)}</code>" if f.code else text(f.value))
         + "</dd>"
-        for f in section.facts
+        for f in facts
     )
-    return f"<h3>{_text(section.title)}</h3>\n<dl>\n{_lines(facts)}\n</dl>"
+    return f"<dl>\n{lines(rows)}\n</dl>"

@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from edgenext.errors import InputError
 from edgenext.metrics.top_two import TopTwo
+from edgenext.schema import EvaluatedImages
 from edgenext.system.arrays import read_arrays, write_arrays
+from edgenext.system.parsing import read_record
 
 PREDICTIONS = "predictions.npz"
+IMAGES = "images.json"
+"""Which images the predictions are of: a record `EvaluatedImages`."""
 LABELS = "labels"
 FIELDS = {"first": "i", "second": "i", "margin": "f"}
 """Of each artifact an array `<field>/<name>`, of a kind of number: integers or floats."""
@@ -67,6 +71,27 @@ def load_predictions(run_dir: Path) -> RunPredictions | None:
     names = dict.fromkeys(key.partition("/")[2] for key in arrays)
     by_name = {name: _best(path, arrays, name, len(labels)) for name in names}
     return RunPredictions(by_name, labels.astype(np.int64))
+
+
+def load_images(run_dir: Path, predictions: RunPredictions) -> EvaluatedImages | None:
+    """The `images.json` of a run folder, or None if there is none, as in runs of earlier versions.
+
+    Raises:
+        InputError: the file is damaged, or is of other images than the predictions.
+    """
+    path = run_dir / IMAGES
+    if not path.exists():
+        return None
+    images = read_record(path, EvaluatedImages, "a list of images", remedy=REMEDY)
+    n, classes = len(predictions.labels), len(images.classes)
+    if not len(images.names) == len(images.hashes) == n:
+        raise InputError(f"{path} does not name each of the {n} images of {PREDICTIONS}", REMEDY)
+    answers = np.concatenate(
+        [predictions.labels, *(best.first for best in predictions.by_name.values())]
+    )
+    if n and not (answers.min() >= 0 and answers.max() < classes):
+        raise InputError(f"{path} does not name every class of {PREDICTIONS}", REMEDY)
+    return images
 
 
 def _best(path: Path, arrays: Mapping[str, NDArray[Any]], name: str, n: int) -> TopTwo:

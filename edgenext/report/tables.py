@@ -76,6 +76,16 @@ class ResultTable:
         return len(self.evidence) > 1
 
 
+@dataclass(frozen=True)
+class CellTable:
+    """Rows under `columns`, the first cell of each a name, and notes underneath."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
 CellOf = Callable[[Entry], Cell | None]
 """The cell of an artifact in a row; None if it has no such figure."""
 

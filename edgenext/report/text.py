@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
+from edgenext.schema import Drop
+
 NOTHING = "–"
 """Shown in place of a missing number."""
 
@@ -25,6 +27,12 @@ def clean(text: str) -> str:
     """
     line = " ".join(text.split())
     return "".join("\ufffd" if unicodedata.category(c) in UNSAFE else c for c in line)
+
+
+def spreadsheet_text(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    line = clean(text)
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
 def prose(text: str, plain: Callable[[str], str], code: Callable[[str], str]) -> str:
@@ -54,6 +62,11 @@ def milliseconds(value: float) -> str:
     if not math.isfinite(value) or value <= 0:
         return NOTHING
     return number(value, max(0, 2 - math.floor(math.log10(value))))
+
+
+def significant(value: float) -> str:
+    """Three significant digits, of small and large numbers alike."""
+    return f"{value:.3g}".replace("-", "−")
 
 
 def times(value: float, low: float, high: float) -> tuple[str, str]:
@@ -120,6 +133,12 @@ def _ranges(texts: Sequence[str]) -> str:
         return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
     return _NUMBER.sub(spanned, texts[0])
+
+
+def change_of(drop: Drop) -> tuple[str, float, float]:
+    """Whether top-1 was `lost` or `gained`, and the interval of how many points."""
+    low, high = drop.ci95
+    return ("gained", 0.0 - high, 0.0 - low) if drop.points < 0 else ("lost", low, high)
 
 
 def duration(seconds: float) -> str:

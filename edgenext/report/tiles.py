@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgenext.report.speed import speed
 from edgenext.report.study import Entry, Study
-from edgenext.report.text import NOTHING, decibels, mebibytes, number, span, times
+from edgenext.report.text import NOTHING, change_of, decibels, mebibytes, number, span, times
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ def tiles(study: Study, judged: Entry | None) -> list[Tile]:
         result.append(Tile(f"{number(size / base_size, 2)}x", "the size", sizes))
     if judged.comparison:
         drop = judged.comparison.drop
-        note = f"{span(*drop.ci95, 2)}, n = {study.summary.compare.n:,}"
-        result.append(Tile(number(drop.points, 2), "points of top-1 lost", note))
+        change, low, high = change_of(drop)
+        note = f"{span(low, high, 2)}, n = {study.summary.compare.n:,}"
+        result.append(Tile(number(abs(drop.points), 2), f"points of top-1 {change}", note))
         agreement = f"{number(judged.comparison.agreement, 1)} %"
         note = f"SQNR {decibels(judged.comparison.sqnr_db)} dB"
         result.append(Tile(agreement, "same answers", note))

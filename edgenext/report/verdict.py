@@ -13,7 +13,7 @@ from edgenext.report.conditions import (
     is_accurate,
     is_faster,
 )
-from edgenext.report.headline import ACCURACY, DECISIONS, SPEED, headline
+from edgenext.report.headline import ACCURACY, DECISIONS, SPEED, Judgement, headline
 from edgenext.report.speed import fastest, speed
 from edgenext.report.study import Entry, Study
 from edgenext.report.text import clean, number, span, times
@@ -60,15 +60,7 @@ def judge(study: Study, budget: float = DEFAULT_MAX_DROP) -> Verdict:
         recommended=ship.name if ship else None,
         images_needed=next(needed, None),
         decision=DECISIONS[pays],
-        lines=headline(
-            study,
-            entry,
-            conditions,
-            pays=pays,
-            ship=ship,
-            rival=fastest_float,
-            budget=budget,
-        ),
+        lines=headline(Judgement(study, entry, conditions, pays, ship, fastest_float, budget)),
     )
 
 

@@ -13,6 +13,7 @@ from edgenext.schema.accuracy import EvalReport as EvalReport
 from edgenext.schema.accuracy import EvalResult as EvalResult
 from edgenext.schema.artifact import PYTORCH as PYTORCH
 from edgenext.schema.artifact import BuildOptions as BuildOptions
+from edgenext.schema.artifact import Clipping as Clipping
 from edgenext.schema.artifact import Conversion as Conversion
 from edgenext.schema.artifact import ExportResult as ExportResult
 from edgenext.schema.artifact import Manifest as Manifest
@@ -66,6 +67,7 @@ from edgenext.schema.range import RangeReport as RangeReport
 from edgenext.schema.range import RangeRow as RangeRow
 from edgenext.schema.run import Candidate as Candidate
 from edgenext.schema.run import Decision as Decision
+from edgenext.schema.run import EvaluatedImages as EvaluatedImages
 from edgenext.schema.run import RunSummary as RunSummary
 from edgenext.schema.run import SearchReport as SearchReport
 from edgenext.schema.run import TwinReport as TwinReport

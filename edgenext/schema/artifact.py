@@ -61,6 +61,28 @@ class Conversion(Record):
         return sum(n for op, n in self.operators.items() if op.lower() == "transpose")
 
 
+class Clipping(Record):
+    """How the INT8 range of a tensor cuts what it held on the calibration images.
+
+    `site` is the first quantized one that reads the tensor, else the one that gives it. `low` and
+    `high` are the ends of the range, `least` and `most` the extreme values seen, `share` is the
+    share of sampled values outside the range. Three significant digits: others depend on the CPU.
+    """
+
+    site: str
+    low: float
+    high: float
+    least: float
+    most: float
+    share: float
+
+    @property
+    def cut(self) -> float:
+        """The share of the span of the values seen that is outside the range."""
+        outside = max(0.0, self.low - self.least) + max(0.0, self.most - self.high)
+        return outside / (self.most - self.least) if self.most > self.least else 0.0
+
+
 class BuildOptions(Record):
     """What decides a file besides its source, recipe and calibration, which its manifest has too.
 
@@ -121,6 +143,8 @@ class Manifest(Record):
     """Sites of a quantized file that stayed in float → the reason."""
     warnings: tuple[str, ...] = ()
     """Doubts about the calibration, with the evidence."""
+    clipping: dict[str, Clipping] = Field(default_factory=dict)
+    """Tensor → how its range clips, for the tensors of a calibrated file whose ranges clip."""
     conversion: Conversion | None = None
     """How a file of another format than ONNX was made."""
     sites: dict[str, str] = Field(default_factory=dict)

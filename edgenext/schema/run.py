@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from edgenext.schema.accuracy import CompareReport, Comparison, EvalReport
-from edgenext.schema.artifact import ExportResult
-from edgenext.schema.base import Record, SubsetInfo
+from edgenext.schema.artifact import Clipping, ExportResult
+from edgenext.schema.base import EvalTransform, Record, SubsetInfo
 from edgenext.schema.latency import BenchReport, Environment
 
 Decision = Literal["SHIP", "DO NOT SHIP", "NOT DECIDED"]
@@ -64,10 +64,25 @@ class RunSummary(Record):
     """If the run stressed the network."""
     kept_float: dict[str, str] = Field(default_factory=dict)
     """Sites of this package's INT8 file that stayed in float → the reason."""
+    clipping: dict[str, Clipping] = Field(default_factory=dict)
+    """Of this package's INT8 file: tensor → how its range clips, where it does."""
     devices: tuple[BenchReport, ...] = ()
     """Measurements of the run's files on devices: `devices/*.json` of its folder."""
     num_classes: int | None = None
     """None in runs of earlier versions."""
+
+
+class EvaluatedImages(Record):
+    """`images.json` in a run folder: the images behind `predictions.npz`, in its order.
+
+    `names` are their paths in the data set, `hashes` the first 16 hex digits of the sha256 of each
+    file, `classes` what is shown of each class, by index. `transform` is how they became inputs.
+    """
+
+    names: tuple[str, ...]
+    hashes: tuple[str, ...]
+    classes: tuple[str, ...]
+    transform: EvalTransform
 
 
 class Verdict(Record):

@@ -35,7 +35,7 @@ def test_one_changed_byte_of_a_run_is_named(cli: Cli, ran: Path) -> None:
     done = cli.ok("verify", ran)
     assert "hashes" in done.out and "no hash is recorded" not in done.out
     files = [path for path in sorted(ran.rglob("*")) if path.is_file()]
-    assert len(files) == 18
+    assert len(files) == 21
     for path in files:
         require_named(ran, path, 1 if path.stat().st_size > 100_000 else 3)
     with changed_byte(ran / "artifacts" / INT8, 1000):

@@ -47,15 +47,19 @@ def test_one_run_has_its_report_in_its_folder_or_the_folder_given(tmp_path: Path
     assert sorted(p.name for p in out.iterdir()) == sorted((*FILES, "SHA256SUMS"))
 
 
-def test_several_runs_have_their_reports_in_their_own_folders(tmp_path: Path) -> None:
+def test_several_runs_have_their_reports_in_their_own_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     runs = [run_folder(tmp_path / "a" / "run"), run_folder(tmp_path / "b" / "run")]
-    assert api.report(runs) == [run / name for run in runs for name in FILES]
+    assert api.report(runs)[:-1] == [run / name for run in runs for name in FILES]
 
 
 def test_several_runs_have_a_folder_each_in_the_folder_given(tmp_path: Path) -> None:
     runs, out = [run_folder(tmp_path / name) for name in ("first", "second")], tmp_path / "out"
     paths = api.report(runs, out, max_drop=0.5)
-    assert paths == [out / run.name / name for run in runs for name in FILES]
+    reports = [out / run.name / name for run in runs for name in FILES]
+    assert paths == [*reports, out / "comparison.html"]
     for run in runs:
         assert f"# {run.name}\n" in (out / run.name / "report.md").read_text()
         assert '"budget": 0.5' in (out / run.name / "report.json").read_text()
@@ -66,7 +70,10 @@ def test_the_current_folder_has_a_name(tmp_path: Path, monkeypatch: pytest.Monke
     here, other = run_folder(tmp_path / "here"), run_folder(tmp_path / "other")
     monkeypatch.chdir(here)
     paths = api.report([Path(), other], tmp_path / "out")
-    assert {p.parent for p in paths} == {tmp_path / "out" / "here", tmp_path / "out" / "other"}
+    *reports, comparison = paths
+    assert {p.parent for p in reports} == {tmp_path / "out" / "here", tmp_path / "out" / "other"}
+    text = comparison.read_text("utf-8")
+    assert 'href="here/report.html"' in text and 'href="other/report.html"' in text
 
 
 def test_run_folders_of_one_name_are_refused_where_they_would_overwrite_each_other(
@@ -104,5 +111,6 @@ def test_the_command_takes_several_folders(
         main()
     assert ended.value.code == 0
     assert capsys.readouterr().out.split() == [
-        f"out/{run}/{name}" for run in "ab" for name in FILES
+        *(f"out/{run}/{name}" for run in "ab" for name in FILES),
+        "out/comparison.html",
     ]

@@ -143,7 +143,12 @@ READERS: tuple[Reader, ...] = (
     Reader(
         "run folder",
         run_folder,
-        {"run.json": json_mutation, "predictions.npz": _npz, "devices/one.json": json_mutation},
+        {
+            "run.json": json_mutation,
+            "predictions.npz": _npz,
+            "images.json": json_mutation,
+            "devices/one.json": json_mutation,
+        },
         report_on,
         share=0.1,
     ),

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from report_runs import BUSY, FOLDED, INT8, PLAIN, logits, measured, predictions_of, summary
 
+from edgenext.report.answers import changed_answers
 from edgenext.report.plots import plots
 from edgenext.report.plots.canvas import drawable, spread
-from edgenext.report.plots.flips import changed_answers
 from edgenext.report.predictions import RunPredictions
 from edgenext.report.study import study_of
 from edgenext.report.verdict import judge

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from edgenext.report.ci.metrics import metrics
 from edgenext.report.ci.results import ResultRow
-from edgenext.report.text import clean
+from edgenext.report.text import spreadsheet_text
 
 FACTS = (
     *("images", "n", "top5", "loss", "lost", "gained", "p_value", "cosine", "kl"),
@@ -50,15 +50,9 @@ def _cells(command: str, row: ResultRow) -> Iterator[tuple[str, str | float]]:
     names = {"command": command, "artifact": row.artifact, "device": row.device}
     for name, fact in (*names.items(), *row.facts.items()):
         if name in known:
-            yield name, _text(fact) if isinstance(fact, str) else fact
+            yield name, spreadsheet_text(fact) if isinstance(fact, str) else fact
     for name, measure in row.measures.items():
         values = {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
         for column, value in values.items():
             if column in known and value is not None:
                 yield column, value
-
-
-def _text(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    line = clean(text)
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line

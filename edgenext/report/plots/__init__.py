@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgenext.report.files import main_study
 from edgenext.report.plots.canvas import Plot
 from edgenext.report.plots.flips import flips
 from edgenext.report.plots.rounds import rounds
@@ -19,10 +20,11 @@ def plots(study: Study, verdict: Verdict, predictions: RunPredictions | None) ->
         InputError: the predictions are not those of the run.
     """
     judged = next((e for e in study.entries if e.name == verdict.artifact), None)
+    main = main_study(study, verdict)
     drawn = (
-        tradeoff(study, verdict.budget),
-        rounds(study),
+        tradeoff(study, verdict.budget, main),
+        rounds(main),
         flips(study, judged, predictions) if judged and predictions else None,
-        stages(study),
+        stages(main),
     )
     return [plot for plot in drawn if plot]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext.errors import InputError
+from edgenext.report.answers import ChangedAnswers, answers_of
 from edgenext.report.plots.canvas import INK, MUTED, SERIES, Plot, drawable, render, show_grid
-from edgenext.report.predictions import PREDICTIONS, RunPredictions
+from edgenext.report.predictions import RunPredictions
 from edgenext.report.study import Entry, Study
 from edgenext.report.text import count, number
 
@@ -24,38 +23,20 @@ TICKS = 480
 """Distinguishable ticks of a strip: more would only make the file larger."""
 
 
-@dataclass(frozen=True)
-class Flips:
-    """The base's margin on each of N images (logits), and which answers changed, N bool each."""
-
-    margin: NDArray[np.float64]
-    lost: NDArray[np.bool_]
-    gained: NDArray[np.bool_]
-    other: NDArray[np.bool_]
-
-    @property
-    def changed(self) -> NDArray[np.bool_]:
-        """All changed answers."""
-        return self.lost | self.gained | self.other
-
-
 def flips(study: Study, judged: Entry, predictions: RunPredictions) -> Plot | None:
     """A histogram of the base's top-1 margin, with the images whose answer changed underneath.
 
     Raises:
         InputError: the predictions are not those of the run's comparison.
     """
-    base = study.base
-    if base is None or not {base.name, judged.name} <= predictions.by_name.keys():
+    base, changes = study.base, answers_of(study, judged, predictions)
+    if base is None or changes is None:
         return None
     if (predictions.by_name[base.name].second < 0).any():  # one class has no rival
         return None
-    changes = changed_answers(base, judged, predictions)
-    _require_same_counts(changes, judged, study)
-
     return Plot(
         name="flips",
-        title="Which answers changed?",
+        title="How sure was the base of the answers that changed?",
         svg=render("flips", lambda figure: _draw(figure, changes, base)),
         alt=(
             f"Histogram of {base.label}’s top-1 margin on {count(len(changes.margin), 'image')}, "
@@ -67,20 +48,7 @@ def flips(study: Study, judged: Entry, predictions: RunPredictions) -> Plot | No
     )
 
 
-def changed_answers(base: Entry, judged: Entry, predictions: RunPredictions) -> Flips:
-    """The answers of the judged file that differ from the base's."""
-    best = predictions.by_name[base.name]
-    before, after = best.first, predictions.by_name[judged.name].first
-    was_right, is_right = before == predictions.labels, after == predictions.labels
-    return Flips(
-        margin=best.margin.astype(np.float64),
-        lost=was_right & ~is_right,
-        gained=~was_right & is_right,
-        other=(before != after) & ~was_right & ~is_right,
-    )
-
-
-def _draw(figure: Figure, changes: Flips, base: Entry) -> None:
+def _draw(figure: Figure, changes: ChangedAnswers, base: Entry) -> None:
     """The histogram of margins, and a strip of ticks for each kind of change."""
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.25))
     # Most changes have small margins: a square-root axis gives them room.
@@ -90,6 +58,7 @@ def _draw(figure: Figure, changes: Flips, base: Entry) -> None:
     most = math.sqrt(most)
     above.hist(clipped, BINS, range=(0, most), color=MUTED, alpha=0.35)
     above.set_ylabel("images")
+    above.locator_params("y", integer=True)
     above.set_xlim(0, most)
     show_grid(above, "y")
     strips = (
@@ -125,7 +94,7 @@ def _marks(most: float) -> list[float]:
     return [unit * step for step in steps if unit * step <= most]
 
 
-def _caption(changes: Flips, base: Entry, judged: Entry) -> str:
+def _caption(changes: ChangedAnswers, base: Entry, judged: Entry) -> str:
     margins = changes.margin[changes.changed]
     if not len(margins):
         return f"{judged.label} gives the same answer as {base.label} for every image."
@@ -141,18 +110,3 @@ def _caption(changes: Flips, base: Entry, judged: Entry) -> str:
         f"{number(float(np.median(changes.margin)), 2)}. Changes "
         "far to the right would be real errors, not close calls."
     )
-
-
-def _require_same_counts(changes: Flips, judged: Entry, study: Study) -> None:
-    """Refuse predictions of another run: the plot must not contradict the table."""
-    if judged.comparison is None:
-        return
-    n, drop = study.summary.compare.n, judged.comparison.drop
-    counts = (len(changes.margin), int(changes.lost.sum()), int(changes.gained.sum()))
-    if counts != (n, drop.lost, drop.gained):
-        raise InputError(
-            f"{PREDICTIONS} does not belong to this run: for {judged.name} it gives "
-            f"{counts[1]} lost and {counts[2]} gained of {counts[0]} images, the run {drop.lost} "
-            f"and {drop.gained} of {n}",
-            "Run `edgenext run` again, or delete it to write the report without it",
-        )

@@ -13,7 +13,6 @@ from edgenext.report.plots.canvas import (
     drawable,
     looks,
     render,
-    title_of,
 )
 from edgenext.report.speed import Speed, fastest, speed
 from edgenext.report.study import Entry, Study
@@ -26,12 +25,20 @@ if TYPE_CHECKING:
 
 Place = tuple[Entry, Speed, Drop | None]
 
-NEAR_EDGE = 0.3
-"""The share of the width at either side where a centred name would cross the edge."""
+LONGEST = 36
+"""Characters of a name: the legend has two columns."""
+OTHER = Look(MUTED, "o", "-")
+"""Of files that are not named."""
 
 
-def tradeoff(study: Study, budget: float) -> Plot | None:
-    """Accuracy drop against speed, the base at (1, 0)."""
+def tradeoff(study: Study, budget: float, main: Study | None = None) -> Plot | None:
+    """Accuracy drop against speed, the base at (1, 0).
+
+    Args:
+        study: the run.
+        budget: points of top-1.
+        main: the study with the files that are named; all of them unless given.
+    """
     places = _places(study)
     base = study.base
     if base is None or len(places) < 2:
@@ -43,9 +50,20 @@ def tradeoff(study: Study, budget: float) -> Plot | None:
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         _frame(axes, places, least, budget)
-        style = looks(study)
+        style = looks(main or study)
         for place in places:
-            _cross(axes, place, style[place[0].name])
+            _cross(axes, place, style.get(place[0].name, OTHER), is_named=place[0].name in style)
+        legend = figure.legend(
+            loc="outside lower center",
+            ncols=2,
+            frameon=False,
+            fontsize=10,
+            columnspacing=1.6,
+            handletextpad=0.5,
+        )
+        colours = [style[entry.name].colour for entry, _, _ in places if entry.name in style]
+        for label, colour in zip(legend.get_texts(), colours, strict=True):
+            label.set_color(colour)
         axes.set_xlabel(f"speed, {drawable(base.label)} = 1  (right is faster)")
         axes.set_ylabel("top-1 drop, points  (down is better)")
         axes.tick_params(length=0)
@@ -54,7 +72,8 @@ def tradeoff(study: Study, budget: float) -> Plot | None:
         name="tradeoff",
         title="What was gained, what it cost",
         svg=render("tradeoff", draw),
-        alt="Top-1 drop against speed. " + " ".join(_words(p, base) for p in places),
+        alt="Top-1 drop against speed. "
+        + " ".join(_words(p, base) for p in places if p[0] in (main or study).entries),
         caption=(
             "Each file with the 95 % intervals of its speed and its drop. INT8 pays when its whole "
             "cross lies in the shaded corner: to the right of every floating-point file whose own "
@@ -89,37 +108,25 @@ def _frame(axes: Axes, places: list[Place], least: float, budget: float) -> None
         )
 
 
-def _cross(axes: Axes, place: Place, look: Look) -> None:
+def _cross(axes: Axes, place: Place, look: Look, *, is_named: bool) -> None:
     """One file's marker with its two intervals; hollow where its timing is not valid."""
     entry, fast, drop = place
     y = drop.points if drop else 0.0
     below, above = drop.ci95 if drop else (y, y)
+    name = drawable(entry.label, LONGEST) + ("" if fast.valid else ", not valid")
     axes.errorbar(
         fast.times,
         y,
         xerr=[[max(0, fast.times - fast.low)], [max(0, fast.high - fast.times)]],
         yerr=[[max(0, y - below)], [max(0, above - y)]],
         fmt=look.marker,
-        markersize=8,
+        markersize=8 if is_named else 4,
         color=look.colour,
         markerfacecolor=look.colour if fast.valid else "none",
-        elinewidth=2,
-        capsize=3 if drop else 0,
-        zorder=3,
-    )
-    low, high = axes.get_xlim()
-    share = (fast.times - low) / (high - low)
-    # The name stays inside the axes.
-    side = "left" if share < NEAR_EDGE else "right" if share > 1 - NEAR_EDGE else "center"
-    axes.annotate(
-        title_of(entry) + ("" if fast.valid else ", not valid"),
-        (fast.times, above),
-        ({"left": -4, "center": 0, "right": 4}[side], 7),
-        textcoords="offset points",
-        ha=side,
-        color=look.colour,
-        fontweight="bold",
-        fontsize=10.5,
+        elinewidth=2 if is_named else 0.6,
+        capsize=3 if drop and is_named else 0,
+        zorder=3 if is_named else 2,
+        label=name if is_named else "",
     )
 
 
