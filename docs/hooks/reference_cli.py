@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import reference_json
+import typer.main
 from pagetext import code, joined, table
 
 from edgenext.cli.app import app
@@ -44,15 +45,13 @@ def index() -> str:
             table(("Command", ""), ((_link(name), listed()[name].summary) for name in names)),
         )
     ]
-    import typer.main
-
     root = typer.main.get_command(app)
     context = root.make_context("edgenext", [], resilient_parsing=True)
     return joined(
         "# Command line",
         "`edgenext COMMAND`. Options of `edgenext` itself stand in front of the command. Results "
-        "go to stdout, everything else to stderr; what failed is said by the "
-        "[exit code](../exit-codes.md). `edgenext COMMAND -h` shows what stands here.",
+        "go to stdout, everything else to stderr; the [exit code](../exit-codes.md) says what kind "
+        "of failure it was. `edgenext COMMAND -h` shows the same as these pages.",
         *groups,
         "## Options of every command",
         *_options(root, context),
@@ -150,7 +149,7 @@ def _row(parameter: Any, context: Any, usage: str, text: str) -> tuple[str, str,
 
 def _limit(note: str) -> str:
     """A limit such as `x>=0` in words."""
-    signs = {"x>=": "At least ", "x<=": "At most ", "<=x<=": " to ", ">": "above ", "<": "below "}
+    signs = {"<=x<=": " to ", "x>=": "At least ", "x<=": "At most ", "x>": "Above ", "x<": "Below "}
     for sign, words in signs.items():
         note = note.replace(sign, words)
     return note
