@@ -45,7 +45,7 @@ FROM_ROOT = {
 """Files of the repository beside `docs/`, and the page that each is in the site."""
 
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\[\]]*)\]\((?P<target>[^()\s]+)\)")
-CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -90,7 +90,7 @@ def _as_in_docs(text: str) -> str:
         inside = target.startswith("docs/")
         return f"[{match['text']}]({target.removeprefix('docs/') if inside else '../' + target})"
 
-    return _outside_code(text, lambda part: LINK.sub(moved, part))
+    return _outside_blocks(text, lambda part: LINK.sub(moved, part))
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
@@ -115,11 +115,11 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
             return f"[{match['text']}]({target}{'#' if anchor else ''}{anchor})"
         return f"{match['text']} (`{name}` in the repository)"
 
-    return _outside_code(markdown, lambda part: LINK.sub(moved, part))
+    return _outside_blocks(markdown, lambda part: LINK.sub(moved, part))
 
 
-def _outside_code(text: str, change: Callable[[str], str]) -> str:
-    """The text, changed where it is not code."""
+def _outside_blocks(text: str, change: Callable[[str], str]) -> str:
+    """The text, changed where it is no block of code."""
     result, start = [], 0
     for match in CODE.finditer(text):
         result += [change(text[start : match.start()]), match[0]]
