@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -76,9 +75,10 @@ def run_page(page: str, typed: list[Typed], capfd: pytest.CaptureFixture[str]) -
     for line in typed:
         text = replaced(line.text, row)
         code, printed = run(text, capfd)
-        if code not in exit_codes(text):
+        if code in exit_codes(text):
+            problems += not_printed(line, row, printed)
+        else:
             problems.append(f"{line}\n  ({text}) ended with {code}:\n{printed}")
-        problems += not_printed(line, row, printed)
     assert not problems, "\n\n".join(problems)
 
 
@@ -93,9 +93,7 @@ def run(text: str, capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
         os.chdir(arguments[0])
         code = 0
     elif program == "edgenext" and not {*SEPARATORS} & {*arguments}:
-        handlers = logging.getLogger("edgenext").handlers
         code = call(*(match for word in arguments for match in expanded(word)))
-        logging.getLogger("edgenext").handlers = handlers
     else:
         code = subprocess.run([BASH, "-e", "-c", text], check=False).returncode
     return code, "".join(capfd.readouterr())
