@@ -28,6 +28,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MESSAGE_LIMIT = 2000
+"""Characters of a message, which may hold names that a file gives; what is longer is cut."""
 INTERRUPTED = 130
 """Exit code of a command ended by Ctrl-C."""
 
@@ -38,6 +40,8 @@ class EdgenextError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, remedy: str = "") -> None:
+        if len(message) > MESSAGE_LIMIT:
+            message = f"{message[:MESSAGE_LIMIT]}…"
         super().__init__(message)
         self.message = message
         self.remedy = remedy

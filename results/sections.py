@@ -28,7 +28,7 @@ def machines(all_machines: dict[str, Machine]) -> str:
                 f"`results/{name}.json`",
             )
         )
-    return table(("machine", "CPU", "instructions", "cores", "GB", "file"), rows, text_columns=4)
+    return table(("machine", "CPU", "instructions", "cores", "GB", "file"), rows, text_columns=6)
 
 
 def accuracy(machine: Machine, names: Row) -> str:

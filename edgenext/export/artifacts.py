@@ -45,6 +45,7 @@ from edgenext.schema import (
     TensorSpec,
 )
 from edgenext.targets.scheme import FLOAT
+from edgenext.targets.target import require_target
 
 if TYPE_CHECKING:
     import onnx
@@ -100,6 +101,7 @@ def graph_of(checkpoint: Checkpoint, settings: ExportSettings) -> Graph:
         batch=settings.batch,
         opset=DEFAULT_OPSET if settings.opset is None else settings.opset,
         pixels=transform if settings.pixels else None,
+        cast_first=require_target(settings.target).cast_first,
     )
     return Graph(
         model,

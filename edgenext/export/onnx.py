@@ -35,6 +35,7 @@ def onnx_graph(
     batch: int | None = 1,
     opset: int = DEFAULT_OPSET,
     pixels: EvalTransform | None = None,
+    cast_first: bool = False,
 ) -> onnx.ModelProto:
     """A checked ONNX graph of a network.
 
@@ -47,6 +48,7 @@ def onnx_graph(
         batch: images a call, None for any number.
         opset: of the default ONNX domain.
         pixels: take N×H×W×3 uint8 and normalise inside.
+        cast_first: cast pixels before they are transposed, not after that.
 
     Raises:
         UsageError: an unsupported opset, batch, form or size.
@@ -60,7 +62,7 @@ def onnx_graph(
     require_opset(opset)
     if batch is not None and not 1 <= batch <= MAX_BATCH:
         raise UsageError(f"unsupported batch {batch}", f"Use 1 to {MAX_BATCH}, or dynamic")
-    module = Deployable(network, form, *size, pixels).eval()
+    module = Deployable(network, form, *size, pixels, cast_first).eval()
     outputs = output_names(network.features_only)
     names = [*outputs, *(s for s in STAGES if s not in outputs)]
     content = _traced(module, size, batch, opset, names, pixels is not None)

@@ -221,8 +221,9 @@ def deployed_arrays(
 class Deployable(nn.Module):
     """A network in one form, from the artifact's input to its outputs.
 
-    With `pixels` the input is N×H×W×3 uint8, else N×3×H×W float32, normalised. Outputs are the
-    logits (not with `features_only`), then the stem's and the four stages' tensors.
+    With `pixels` the input is N×H×W×3 uint8, else N×3×H×W float32, normalised; with `cast_first`
+    pixels are cast before they are transposed, not after that. Outputs are the logits (not with
+    `features_only`), then the stem's and the four stages' tensors.
     """
 
     mean: Tensor
@@ -235,12 +236,13 @@ class Deployable(nn.Module):
         height: int,
         width: int,
         pixels: EvalTransform | None = None,
+        cast_first: bool = False,
     ) -> None:
         super().__init__()
         if form not in FORMS:
             raise unknown_name("form", form, FORMS)
         self.features_only, self.pixels = network.features_only, pixels is not None
-        self.normalise = pixels is not None and form == "naive"
+        self.cast_first, self.normalise = cast_first, pixels is not None and form == "naive"
         if form == "naive":
             check_size(height, width)
             check_finite(network)
@@ -256,7 +258,7 @@ class Deployable(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Logits and the stem's and stages' tensors."""
         if self.pixels:
-            x = x.permute(0, 3, 1, 2).float()
+            x = (x.float() if self.cast_first else x).permute(0, 3, 1, 2).float()
         if self.normalise:
             x = (x - self.mean) / self.std
         features = self.body.features(x)

@@ -81,7 +81,10 @@ def restore_checkpoint(run: TrainingState, path: Path) -> None:
             raise TypeError("rng")
         run.network.load_state_dict(state["model"])
         run.ema.network.load_state_dict(state["model_ema"])
+        options = _options(run.optimizer)
         run.optimizer.load_state_dict(state["optimizer"])
+        if _options(run.optimizer) != options:
+            raise ValueError("the optimizer's options are not the recipe's")
         _require_optimizer_fits(run.optimizer)
         run.history = [_EPOCH.validate_python(e) for e in state["history"]]
         if state["epoch"] != run.epoch:
@@ -96,17 +99,27 @@ def restore_checkpoint(run: TrainingState, path: Path) -> None:
         ) from e
 
 
+def _options(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """The options of each group but the learning rate, which each step sets."""
+    skipped = ("params", "lr")
+    return [{k: v for k, v in g.items() if k not in skipped} for g in optimizer.param_groups]
+
+
 def _require_optimizer_fits(optimizer: torch.optim.Optimizer) -> None:
-    """Refuse averages of other shapes than their parameters': torch fails at the next step only.
+    """Refuse a state that is not AdamW's for its parameters: torch fails at the next step only.
 
     Raises:
         ValueError: as above.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            for name, value in optimizer.state.get(parameter, {}).items():
-                shape = tuple(value.shape) if isinstance(value, Tensor) else None
-                if shape not in ((), tuple(parameter.shape)):
+            state = optimizer.state.get(parameter)
+            if not state:
+                continue
+            shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+            for name in shapes.keys() | state.keys():
+                value = state.get(name)
+                if not isinstance(value, Tensor) or value.shape != shapes.get(name):
                     raise ValueError(f"the optimizer's {name} does not fit its parameter")
 
 

@@ -16,6 +16,7 @@ def test_its_settings_can_be_written_and_edited(cli: Cli) -> None:
     assert (done.out, done.err) == ("mine.toml\n", "")
     config = api.read_config(Path("mine.toml"), {"epochs": 3})
     assert (config.data, config.out, config.epochs) == ("digits", Path("demo"), 3)
+    assert config.train and f"default: {config.train['epochs']}." in cli.ok("demo", "-h").out
     assert list(cli.folder.iterdir()) == [Path("mine.toml").absolute()]
     Path("mine.toml").write_text("changed")
     error = cli.fails(6, "demo", "--toml", "mine.toml")
@@ -29,7 +30,7 @@ def test_its_settings_can_be_written_and_edited(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("option", ["--epochs", "--limit"])
-def test_nothing_is_refused_before_anything_is_made(cli: Cli, option: str) -> None:
+def test_no_epoch_and_no_image_are_refused_before_anything_is_made(cli: Cli, option: str) -> None:
     assert option[2:] in cli.fails(2, "demo", option, "0")
     assert not Path("demo").exists()
 

@@ -83,6 +83,11 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     assert set(tmp_path.iterdir()) == {target, folder}
 
 
+def test_a_message_has_an_end() -> None:
+    message = str(EdgenextError("a head of " + "x" * 10_000, "Rename it"))
+    assert message.endswith("x…. Rename it") and len(message) < 2100
+
+
 def test_every_error_has_an_exit_code_and_the_nearest_names() -> None:
     def tree(cls: type[EdgenextError]) -> set[type[EdgenextError]]:
         return {cls}.union(*(tree(c) for c in cls.__subclasses__()))

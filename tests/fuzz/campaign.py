@@ -40,7 +40,7 @@ BY_NAME = {reader.name: reader for reader in READERS}
 WAIT = 10
 """How many times its limit an input may wait: for the CPU, or for a file that blocks."""
 IMPORTED = ("onnx", "onnxruntime", "scipy.stats", "torch")
-"""What a reader may import at an input that is unlike its specimen; its memory is not the input's."""
+"""What a reader may import at an input unlike its specimen: that memory is not the input's."""
 SLACK_S = 30.0
 """Beyond an input's limit, before a worker that does not answer is killed: it is in native code."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -178,6 +179,16 @@ def test_a_run_resumes_only_with_its_own_recipe_and_images(images, val, tmp_path
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match=r"checkpoint\.pth"):
         resume()
+    for damage in (
+        lambda optimizer: optimizer["param_groups"][0].pop("betas"),
+        lambda optimizer: optimizer["state"][0].pop("exp_avg"),
+        lambda optimizer: optimizer["state"][0].update(exp_avg=torch.zeros(1, 2)),
+    ):
+        state = torch.load(io.BytesIO(content), weights_only=True)
+        damage(state["optimizer"])
+        torch.save(state, path)
+        with pytest.raises(CheckpointError, match="the optimizer's"):
+            resume()
     torch.save({"model": network().state_dict()}, path)
     with pytest.raises(CheckpointError, match=r"training cannot resume from .*checkpoint\.pth"):
         resume()

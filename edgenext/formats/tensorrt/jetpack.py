@@ -26,6 +26,8 @@ class Jetpack:
     why: str
     float_weights: bool = False
     """Quantized weights must be floats before Q/DQ: the parser refuses int8 constants."""
+    uint8: bool = True
+    """Inputs may be uint8, if a Cast reads them."""
 
 
 JETPACKS = packaged_rows("edgenext.formats.tensorrt", "jetpack.toml", Jetpack)
@@ -47,7 +49,8 @@ def resolve(choices: Choices) -> Choices:
     """The form and opset that the TensorRT of a JetPack generation takes.
 
     Raises:
-        UsageError: unknown generation, or a newer opset than it takes.
+        UsageError: unknown generation, a newer opset than it takes, or uint8 pixels where it takes
+            none.
     """
     default = require_format("tensorrt").options["jetpack"].default
     generation = generation_of(str(choices.options.get("jetpack", default)))
@@ -58,6 +61,11 @@ def resolve(choices: Choices) -> Choices:
             f"TensorRT {jetpack.tensorrt} of JetPack {generation} takes opset "
             f"{jetpack.opset} at most, not {opset}",
             "Leave --opset out",
+        )
+    if choices.pixels and not jetpack.uint8:
+        raise UsageError(
+            f"TensorRT {jetpack.tensorrt} of JetPack {generation} has no uint8 inputs",
+            "Leave --uint8-input out",
         )
     return replace(
         choices,

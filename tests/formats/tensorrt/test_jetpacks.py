@@ -13,15 +13,18 @@ from golden import weights as golden
 from onnx import numpy_helper
 from vendored import artifact_of, nvidia
 
+from edgenext.errors import UsageError
 from edgenext.export.onnx import onnx_graph
 from edgenext.formats.check import check_artifact
-from edgenext.formats.tensorrt.jetpack import JETPACKS, with_float_weights
+from edgenext.formats.format import Choices
+from edgenext.formats.tensorrt.jetpack import JETPACKS, resolve, with_float_weights
 from edgenext.graph.ranges import input_range
 from edgenext.models import zoo
 from edgenext.quantize import half_precision
 from edgenext.quantize.recipe import load_recipe
 from edgenext.quantize.static import quantize_static
 from edgenext.schema import EvalTransform
+from edgenext.targets.target import TARGETS
 
 ARCHS = list(zoo.arch_table())
 SCHEMES = ["fp32", "fp16", "w8a8-static"]
@@ -29,12 +32,19 @@ XXS = "edgenext_xx_small"
 
 
 @cache
-def exported(arch: str, generation: str, scheme: str) -> onnx.ModelProto:
+def exported(arch: str, generation: str, scheme: str, pixels: bool = False) -> onnx.ModelProto:
     """A file for a generation, by its row in `jetpack.toml`."""
     jetpack = JETPACKS[generation]
     network = zoo.create_model(arch)
     network.load_state_dict(golden.state(arch))
-    graph = onnx_graph(network.eval(), jetpack.form, (64, 64), opset=jetpack.opset)
+    graph = onnx_graph(
+        network.eval(),
+        jetpack.form,
+        (64, 64),
+        opset=jetpack.opset,
+        pixels=EvalTransform() if pixels else None,
+        cast_first=TARGETS["jetson"].cast_first,
+    )
     if scheme == "fp32":
         return graph
     recipe = load_recipe("jetson", scheme)
@@ -45,6 +55,8 @@ def exported(arch: str, generation: str, scheme: str) -> onnx.ModelProto:
     recipe = recipe.model_copy(update={"weights": nearest})
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 1, 3, 64, 64, generator=generator).numpy()
+    if pixels:
+        images = torch.randint(256, (2, 1, 64, 64, 3), generator=generator).numpy().astype(np.uint8)
     model = quantize_static(graph, list(images), recipe).model
     return with_float_weights(model) if jetpack.float_weights else model
 
@@ -112,6 +124,23 @@ def test_nvidias_parser_and_builder_take_it(
     artifact = artifact_of(model, tmp_path / "it.onnx", scheme=scheme, file_format="tensorrt")
     report = check_artifact(artifact, "jetson", jetpack=generation)
     assert report.accepted and report.delegated, report.errors or report.refusals
+
+
+@nvidia
+@pytest.mark.parametrize("scheme", ["fp32", "w8a8-static"])
+def test_nvidias_parser_takes_pixels(scheme: str, tmp_path: Path) -> None:
+    """It refuses uint8 that anything but a Cast reads, and unsigned zero points."""
+    artifact = artifact_of(
+        exported(XXS, "6", scheme, pixels=True), tmp_path / "it.onnx", file_format="tensorrt"
+    )
+    report = check_artifact(artifact, "jetson", jetpack="6")
+    assert report.accepted and report.delegated, report.errors or report.refusals
+
+
+def test_a_generation_without_uint8_refuses_pixels() -> None:
+    with pytest.raises(UsageError, match=r"TensorRT 8.2 of JetPack 4 has no uint8 inputs"):
+        resolve(Choices(options={"jetpack": "4"}, pixels=True))
+    assert resolve(Choices(options={"jetpack": "5"}, pixels=True)).pixels
 
 
 @nvidia

@@ -163,7 +163,7 @@ def require_float(file: Path, arch: str) -> None:
 
 def require_integer(file: Path, arch: str) -> None:
     """A w8a8-static file is one piece, and close to the network."""
-    assert sqnr_db(file, arch) > 15, arch
+    assert sqnr_db(file, arch) > 24, arch  # 28.0 measured of XXS
     assert operators(file, delegate=True)["DELEGATE"] == 1
     assert not mismatched_biases(file)
 
@@ -247,7 +247,7 @@ def test_other_inputs_in_integers(python: str, tmp_path: Path) -> None:
     pixels, four = run_jobs(python, *jobs)
     assert interpreter(pixels).get_input_details()[0]["dtype"] == np.uint8
     assert list(interpreter(four).get_input_details()[0]["shape"]) == [4, SIZE, SIZE, 3]
-    assert sqnr_db(pixels) > 20 and sqnr_db(four) > 20
+    assert sqnr_db(pixels) > 24 and sqnr_db(four) > 24  # 27.6 measured
 
 
 @pytest.mark.parametrize(
