@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import onnx
@@ -116,8 +117,9 @@ def quantize_prepared(
     params = choose_ranges(plan, prepared.stats, recipe, prepared.ranges)
     weights = layer_weights(prepared.model, plan, params, prepared.batches, recipe, progress)
     gated = {first_input(node) for node in plan.gates}  # clipped on purpose, where the gate is flat
+    sites = {node: site.name for site in plan.sites for node in site.nodes}
     clipped = {
-        t.name: _clipping(t, plan, prepared.stats[t.name], params[t.value])
+        t.name: _clipping(t, sites, prepared.stats[t.name], params[t.value])
         for t in plan.tensors
         if t.name in prepared.stats and t.value not in gated
     }
@@ -125,10 +127,13 @@ def quantize_prepared(
     return QuantizedGraph(ir.to_proto(result), prepared.model, plan.float_sites, clipped)
 
 
-def _clipping(tensor: PlannedTensor, plan: Plan, stats: TensorStats, q: QParams) -> Clipping:
-    """How the range of a tensor cuts its calibration values."""
-    nodes = [*(node for node, _ in tensor.readers), tensor.value.producer()]
-    sites = {node: site.name for site in plan.sites for node in site.nodes}
+def _clipping(
+    tensor: PlannedTensor, sites: Mapping[ir.Node, str], stats: TensorStats, q: QParams
+) -> Clipping:
+    """How the range of a tensor cuts its calibration values; `sites` are those of nodes."""
+    nodes = [node for node, _ in tensor.readers]
+    if producer := tensor.value.producer():
+        nodes.append(producer)
     site = next((sites[node] for node in nodes if node in sites), "")
     low, high = q.range
     values = {"low": low, "high": high, "least": stats.low.min(), "most": stats.high.max()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgenext.options import DEFAULT_MAX_DROP
@@ -89,7 +90,20 @@ def write_comparison(
         InputError: a folder contains no finished run.
         OutputError: the file cannot be written.
     """
-    sides = [Side.of(run_dir, budget) for run_dir in run_dirs]
+    sides = [
+        replace(Side.of(run_dir, budget), name=name)
+        for run_dir, name in zip(run_dirs, _names(run_dirs), strict=True)
+    ]
     path = folder / PAGE
     write_text(path, comparison_page(sides, reports, folder))
     return path
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The name of each folder, with as many of the folders above it as tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(set(parts)):
+            break
+    return names

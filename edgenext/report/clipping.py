@@ -22,7 +22,7 @@ def clipping_table(study: Study) -> Findings | None:
         title=TITLE,
         columns=COLUMNS,
         about=(
-            "The range of a tensor is what its 256 levels cover. A range that is narrower than the "
+            "The range of a tensor is what its levels cover. A range that is narrower than the "
             "values has finer steps, and cuts off the values outside (clipping). "
             f"{count(len(rows), 'tensor')} of this package’s INT8 file "
             f"{'has' if len(rows) == 1 else 'have'} such a range"

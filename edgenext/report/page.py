@@ -36,7 +36,7 @@ from edgenext.report.study import Study
 from edgenext.report.tables import FigureRow, ResultTable, result_table, short_table
 from edgenext.report.tiles import Tile, tiles
 from edgenext.report.twin import twin_table
-from edgenext.report.use import UseBox
+from edgenext.report.use import PHOTO, UseBox
 from edgenext.schema import ChangeReport, Verdict
 
 OUTCOMES = {True: "paid", False: "unpaid", None: "unknown"}
@@ -139,7 +139,8 @@ def _use(box: UseBox | None) -> str:
     )
     about = f"<p>{text(box.about)}</p>\n" if box.about else ""
     body = (
-        f"{about}{_facts(box.facts)}\n<p>In the folder of this report:</p>\n"
+        f"{about}{_facts(box.facts)}\n"
+        f"<p>In the folder of this report, with an image {PHOTO} in it:</p>\n"
         f'{code_block(box.code)}\n<p class="about">Files of this run: {links}</p>'
     )
     return section(box.title, body, "use")

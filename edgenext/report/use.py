@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
-from edgenext.errors import InputError
+from edgenext.errors import EdgenextError
 from edgenext.report.provenance import Fact
 from edgenext.report.study import Entry, Study
 from edgenext.report.text import enumerated, number
 from edgenext.schema import EvalTransform, Manifest, TensorSpec, Verdict
 from edgenext.system.packaged import packaged_rows
-from edgenext.system.parsing import read_record
 
 PHOTO = "PHOTO.jpg"
 """The image that the code reads."""
@@ -224,12 +223,14 @@ def _link(path: Path, report_dir: Path) -> Link | None:
 
 
 def _manifest(entry: Entry, run_dir: Path) -> Manifest | None:
-    """The manifest of an entry's file, if it is there and of that file."""
+    """The manifest of an entry's file, if both are there, intact, and those of the run."""
+    from edgenext.formats.artifact import open_artifact
+
     path = _path(entry, run_dir)
     if path is None or entry.artifact is None:
         return None
     try:
-        manifest = read_record(path.with_name(f"{path.name}.json"), Manifest, "a manifest")
-    except InputError:
+        manifest = open_artifact(path).manifest
+    except EdgenextError:
         return None
     return manifest if manifest.sha256 == entry.artifact.sha256 else None

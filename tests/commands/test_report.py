@@ -52,7 +52,12 @@ def test_several_runs_have_their_reports_in_their_own_folders(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     runs = [run_folder(tmp_path / "a" / "run"), run_folder(tmp_path / "b" / "run")]
-    assert api.report(runs)[:-1] == [run / name for run in runs for name in FILES]
+    *reports, comparison = api.report(runs)
+    assert reports == [run / name for run in runs for name in FILES]
+    assert comparison == Path("comparison.html")
+    page = comparison.read_text("utf-8")
+    for name in ("a/run", "b/run"):
+        assert f'<a href="{name}/report.html">{name}</a>' in page
 
 
 def test_several_runs_have_a_folder_each_in_the_folder_given(tmp_path: Path) -> None:

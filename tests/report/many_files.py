@@ -37,7 +37,6 @@ def large_run(folder: Path) -> tuple[Path, int]:
     rough = base + rng.normal(0, 0.45, base.shape).astype(np.float32)
     changed = np.flatnonzero(base.argmax(1) != rough.argmax(1))
     names = [PLAIN, FOLDED, INT8, *(f"net-w8a8-static-{i:02}" for i in range(FILES - 3))]
-    logits = {name: base if name in (PLAIN, FOLDED) else rough for name in names}
     run = summary(n=N)
     data = run.compare.data
     assert data
@@ -55,7 +54,7 @@ def large_run(folder: Path) -> tuple[Path, int]:
         }
     )
     run_dir = save(folder / "run", run)
-    save_predictions(run_dir, predictions_of(logits | {"labels": labels}))
+    save_predictions(run_dir, predictions_of({PLAIN: base, INT8: rough, "labels": labels}))
     images = write_images(folder / "photos", labels, set(changed[:400].tolist()))
     (run_dir / IMAGES).write_text(images.model_dump_json(), encoding="utf-8")
     return run_dir, len(changed)

@@ -49,9 +49,15 @@ def test_no_box_on_files_that_are_not_there_or_are_others(tmp_path: Path) -> Non
     run_dir, _ = full_run(tmp_path)
     manifest = run_dir / "artifacts" / f"{INT8}.onnx.json"
     record = json.loads(manifest.read_text())
-    for text in (json.dumps(record | {"sha256": "0" * 64}), "{", "[1]"):
+    broken = [record["eval"] | {"crop_pct": 0}, record["eval"] | {"size": -1}]
+    others = [{"sha256": "0" * 64}, *({"eval": transform} for transform in broken)]
+    for text in (*(json.dumps(record | other) for other in others), "{", "[1]"):
         manifest.write_text(text)
-        assert box_of(run_dir) is None
+        assert box_of(run_dir) is None, text
+    manifest.write_text(json.dumps(record))
+    assert box_of(run_dir)
+    (run_dir / "artifacts" / f"{INT8}.onnx").write_bytes(b"changed")
+    assert box_of(run_dir) is None
     manifest.unlink()
     assert box_of(run_dir) is None
     (run_dir / "artifacts" / f"{INT8}.onnx").unlink()
