@@ -112,9 +112,10 @@ class FieldText(typing.NamedTuple):
 
 
 @cache
-def _sources() -> Any:
-    """The modules of the records as they are written, with docstrings below fields."""
-    return griffe.load("edgenext.schema", search_paths=[Path(__file__).parents[2]])
+def _source(module: str) -> Any:
+    """A module of records as it is written, with docstrings below fields."""
+    file = (Path(__file__).parents[2] / module.replace(".", "/")).with_suffix(".py")
+    return griffe.visit(module, file, file.read_text("utf-8"))
 
 
 def fields_documented(record: type[Record]) -> dict[str, FieldText]:
@@ -122,8 +123,7 @@ def fields_documented(record: type[Record]) -> dict[str, FieldText]:
     fields: dict[str, FieldText] = {}
     for base in reversed(record.__mro__):
         if base.__module__.startswith("edgenext.schema."):
-            path = f"{base.__module__}.{base.__qualname__}".removeprefix("edgenext.schema.")
-            for name, member in _sources()[path].members.items():
+            for name, member in _source(base.__module__)[base.__qualname__].members.items():
                 if member.is_attribute:
                     text = member.docstring.value if member.docstring else ""
                     fields[name] = FieldText(str(member.annotation or ""), _text(text))
