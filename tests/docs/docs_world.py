@@ -14,7 +14,7 @@ from edgenext.models.random_weights import random_state
 
 XXS = "edgenext_xx_small"
 SIZE = 32
-FRUIT = ("banana", "chimpanzee", "fountain", "goldfish", "tabby", "trolleybus")
+PHOTOS = ("banana", "chimpanzee", "fountain", "goldfish", "tabby", "trolleybus")
 WNIDS = Path(__file__).parents[2] / "edgenext" / "models" / "imagenet_wnids.txt"
 
 
@@ -31,7 +31,7 @@ def make_world(folder: Path) -> None:
         labels = wnids if classes == 1000 else [f"class{i}" for i in range(classes)]
         facts = {"arch": XXS, "num_classes": classes, "eval": transform, "labels": labels}
         (folder / f"{name}.json").write_text(json.dumps(facts))
-    draw_classes(folder / "photos", FRUIT, 8, seed=1)
+    draw_classes(folder / "photos", PHOTOS, 8, seed=1)
     draw_classes(folder / "imagenet" / "train", wnids[::100], 8, seed=2)
     draw_classes(folder / "imagenet" / "val", wnids[::100], 4, seed=3)
     for seed, name in enumerate(("photo.jpg", "some-photo.jpg")):

@@ -9,7 +9,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from console_blocks import ROOT, Typed, pages, read, table, texts
+from console_blocks import ROOT, Typed, files_of, pages, read, table, texts
 
 from edgenext import api
 from edgenext.cli.group import command, listed
@@ -65,8 +65,13 @@ def test_every_step_of_a_workflow_can_be_typed(where: str) -> None:
     typed = [Typed(where, line, ()) for line in lines]
     commands = [(t, words) for t in typed for program, *words in t.parts if program == "edgenext"]
     assert commands
+    files = set(files_of(where.rpartition("-")[0]))
     for command_line, words in commands:
         require_parsed(command_line, words)
+        if words[:2] == ["demo", "--toml"]:
+            files.add(words[2])
+        if words[0] == "run" and words[1].endswith(".toml"):
+            assert words[1] in files, f"{command_line}: no step before it writes {words[1]}"
 
 
 def require_parsed(typed: Typed, words: list[str]) -> None:
