@@ -32,7 +32,9 @@ def make_world(folder: Path) -> None:
         facts = {"arch": XXS, "num_classes": classes, "eval": transform, "labels": labels}
         (folder / f"{name}.json").write_text(json.dumps(facts))
     draw_classes(folder / "photos", PHOTOS, 8, seed=1)
-    draw_classes(folder / "imagenet" / "train", wnids[::100], 8, seed=2)
+    draw_classes(
+        folder / "imagenet" / "train", wnids[::100], 20, seed=2
+    )  # 128 to calibrate on, 64 others
     draw_classes(folder / "imagenet" / "val", wnids[::100], 4, seed=3)
     for seed, name in enumerate(("photo.jpg", "some-photo.jpg")):
         draw(folder / name, np.random.default_rng(10 + seed))
