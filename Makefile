@@ -13,7 +13,7 @@ kills: N ?= 200
 # What needs no converter, no emulated device and no minutes.
 QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/results tests/system
 
-.PHONY: demo test quick campaign fuzz kills lint format bench sbom locks clean
+.PHONY: demo test quick campaign fuzz kills lint format bench docs sbom locks clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
 	$(BIN)/edgenext demo
@@ -46,6 +46,11 @@ fuzz: $(VENV)/testing ## mutated inputs for every reader, as many as N: see test
 kills: $(VENV)/testing ## commands killed at random times and run again, N of them
 	PYTHONPATH=tests $(BIN)/python -m fuzz.kills --n $(N) --write results/trust.json
 
+docs: $(VENV)/testing ## the documentation site, into site/, and the JSON Schema of a run's TOML
+	PYTHONPATH=. $(BIN)/python docs/hooks/run_schema.py
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --strict --quiet --site-dir site
+	@echo site/index.html
+
 sbom: $(VENV)/installed $(VENV)/tools ## the wheel, and a CycloneDX bill of what it is locked to
 	rm -f dist/edgenext-*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
@@ -77,4 +82,4 @@ $(VENV)/testing: $(VENV)/installed locks/test.lock locks/metadata.lock ## every 
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo runs site .pytest_cache .mypy_cache .ruff_cache .hypothesis

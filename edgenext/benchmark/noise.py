@@ -97,6 +97,6 @@ def widened(interval: Interval, floor: float) -> Interval:
 
 
 def excludes_one(interval: Interval) -> bool:
-    """Whether a ratio with this interval can be told apart from 1."""
+    """Whether a ratio with this interval differs measurably from 1."""
     low, high = interval
     return low > 1 or high < 1

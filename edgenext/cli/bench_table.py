@@ -91,9 +91,10 @@ def notes(report: BenchReport) -> Iterator[str]:
 
 
 def _doubts(ratio: Ratio) -> str:
-    """What speaks against a ratio: it cannot be told apart from 1, or is not valid."""
-    apart = ": they cannot be told apart on this machine" if ratio.distinguishable is False else ""
-    return f"{apart}{'' if ratio.valid else ', not valid'}"
+    """What speaks against a ratio: it does not differ measurably from 1, or is not valid."""
+    is_close = ratio.distinguishable is False
+    doubt = ": no measurable difference on this machine" if is_close else ""
+    return f"{doubt}{'' if ratio.valid else ', not valid'}"
 
 
 def _energy(result: BenchResult) -> float | None:

@@ -23,7 +23,7 @@ class QuantizeStage(Record):
     scheme: str = "w8a8-static"
     target: str = "cpu-onnxruntime"
     n: int | None = Field(None, ge=1)
-    """Calibration images; None: 128, or all there are."""
+    """Calibration images; without it 128, or all there are."""
     seed: int = Field(0, ge=0)
     recipe: Path | None = None
 
@@ -51,6 +51,7 @@ class RunConfig(Record):
     """What `edgenext run` reads from TOML; paths are relative to the current folder."""
 
     model: str
+    """An architecture, such as `edgenext_small`; `edgenext models` lists them."""
     data: str
     """Evaluation images; its `train` part is calibrated on unless `calib` is given."""
     calib: str | None = None
@@ -70,18 +71,20 @@ class RunConfig(Record):
     max_drop: float = Field(DEFAULT_MAX_DROP, ge=0, allow_inf_nan=False)
     """Points of top-1 that INT8 may cost before the report says that it does not pay."""
     quantize: QuantizeStage = QuantizeStage()
+    """How the network is quantized, and for what."""
     baselines: tuple[str, ...] = Field(
         default_factory=lambda values: _baselines(values["quantize"])
     )
     """Other quantizers to compare with, side by side."""
     train: dict[str, Any] | None = None
-    """Train first, with these fields of `TrainRecipe`. None: only if there are no weights, or none
-    for the classes of the data."""
+    """Train first, with these fields of `TrainRecipe`; without it only if there are no weights, or
+    none for the classes of the data."""
     epochs: int | None = Field(None, ge=1)
     """Train first, for so many epochs."""
     stress: StressStage | None = None
     """Quantize an exactly rescaled twin too, with every engine."""
     bench: BenchStage = BenchStage()
+    """How latency is measured."""
 
     @property
     def model_options(self) -> ModelOptions:

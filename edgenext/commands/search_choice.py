@@ -129,9 +129,9 @@ def choose(candidates: Sequence[Candidate], objective: str, noise_floor: float =
     """The cheapest quantized candidate that meets the budget, else the one that comes nearest.
 
     Of latencies only valid ones count; if no candidate that meets the budget has one, the one
-    nearest to the float network is chosen. Candidates within the noise floor of the fastest cannot
-    be told apart from it: the one nearest to the float network is taken among them. The float file
-    is the base of the comparison, not a candidate.
+    nearest to the float network is chosen. Candidates within the noise floor of the fastest do not
+    differ from it measurably: the one nearest to the float network is taken among them. The float
+    file is the base of the comparison, not a candidate.
     """
     quantized = [c for c in candidates if not is_base(c)]
     meeting = [c for c in quantized if c.meets]
@@ -188,7 +188,7 @@ def _gain(base: Candidate, chosen: Candidate, objective: str) -> str:
     speed = f"at {chosen.speed:.2f}x the speed of the float file"
     limits = chosen.speed_ci95
     if limits and limits[0] <= 1 <= limits[1]:
-        return f"{speed}, which cannot be told apart from it on this machine"
+        return f"{speed}, which is no measurable difference on this machine"
     return speed
 
 

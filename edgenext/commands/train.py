@@ -91,7 +91,7 @@ def prepare_training(
     folders = context.class_folders(data, "train")
     if len(folders) < 2:
         raise DataError(
-            f"{data} has one class, {folders[0]}: there is nothing to tell apart",
+            f"{data} has one class, {folders[0]}: a classifier needs two",
             "Put the images of each class into a folder of their own",
         )
     if model_options.weights is None:

@@ -13,7 +13,7 @@ from edgenext.system.reading import readable
 EXAMPLES = 5
 """Files of an ending that are named."""
 ENDINGS, OTHER = 10, ".*"
-"""Endings that are told apart, and how all others are called."""
+"""Endings that are counted separately, and how all others are called."""
 
 
 def unread_files(source: IndexedSource, root: str) -> tuple[UnreadFiles, ...]:

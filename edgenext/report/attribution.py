@@ -121,8 +121,8 @@ def _findings(study: Study, files: dict[str, Entry]) -> Iterator[str]:
         )
     if not any(BASELINES[engine].is_folded for engine in files if engine in BASELINES):
         yield (
-            "No other quantizer was given the folded graph, so folding and quantizer cannot be "
-            'told apart: add `"onnxruntime-folded"` to `baselines`.'
+            "No other quantizer was given the folded graph, so what is due to folding and what to "
+            'the quantizer is not known: add `"onnxruntime-folded"` to `baselines`.'
         )
 
 
@@ -152,7 +152,7 @@ def _speed_difference(study: Study, before: Entry, after: Entry) -> str:
     value, interval = times(measured.times, measured.low, measured.high)
     text = f"the file runs {value} as fast ({interval})"
     if not measured.distinguishable:
-        text += ", which cannot be told apart"
+        text += ", which is no measurable difference"
     if before.bench and after.bench and _runtime(before) != _runtime(after):
         text += f", in {_runtime(after)} instead of {_runtime(before)}"
     return text

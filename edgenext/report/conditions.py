@@ -78,7 +78,8 @@ def is_faster(entry: Entry, floats: Sequence[Entry], study: Study) -> Condition:
         return Condition(
             None,
             f"{reason}: {_too_close(measured, study)}",
-            f"its speed and that of {fastest_float.phrase} cannot be told apart{_where(study)}",
+            f"its speed does not differ measurably from that of {fastest_float.phrase}"
+            f"{_where(study)}",
         )
     # A file whose timing is not valid may be the fastest: being faster than the others proves
     # nothing.
@@ -87,7 +88,7 @@ def is_faster(entry: Entry, floats: Sequence[Entry], study: Study) -> Condition:
 
 
 def _too_close(measured: Speed, study: Study) -> str:
-    """Why a speed cannot be told apart from 1, and whether more rounds would help."""
+    """Why a speed does not differ measurably from 1, and whether more rounds would help."""
     floor = noise_sentence(study)
     if max(measured.times, 1 / measured.times) <= 1 + floor_of(study.bench):
         return f"it is within the noise floor, so more rounds would not help; {floor}"

@@ -92,7 +92,7 @@ def _speed(judgement: Judgement, entry: Entry) -> str:
         measured = speed(entry, other, study) if other else None
         if other and measured and measured.valid:
             value, limits = times(measured.times, measured.low, measured.high)
-            doubt = "" if measured.distinguishable else ": cannot be told apart"
+            doubt = "" if measured.distinguishable else ": no measurable difference"
             is_told = is_told or bool(doubt)
             parts.append(f"{value} as fast as {other.label} ({limits}{doubt})")
     return "; ".join([*([] if is_told else [condition.brief]), *parts])

@@ -29,7 +29,7 @@ class Speed:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the two can be told apart on the machine that they were measured on."""
+        """Whether they differ measurably on the machine that they were measured on."""
         return self.low > 1 or self.high < 1
 
 

@@ -313,7 +313,7 @@ def _notes(study: Study) -> Iterable[str]:
     if any(e.timed for e in study.entries) and len(study.bench.results) > 1:
         yield (
             f"Noise floor: {noise_sentence(study)}. The intervals of speeds include it; a speed "
-            "whose interval includes 1 cannot be told apart from 1."
+            "whose interval includes 1 is no measurable difference."
         )
     yield from _invalid_timings(study)
     for e in study.entries:

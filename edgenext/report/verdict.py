@@ -69,7 +69,7 @@ def _best_int8(
 ) -> tuple[Entry | None, dict[str, Condition]]:
     """The INT8 file that is judged, with its conditions: one that pays, else the fastest.
 
-    Of files that cannot be told apart from the fastest, it is the one nearest to the base.
+    Of files with no measurable difference from the fastest, it is the one nearest to the base.
     """
     candidates = [
         (e, {SPEED: is_faster(e, floats, study), ACCURACY: is_accurate(e, study, budget)})
@@ -161,6 +161,6 @@ def _speeds(entry: Entry, fastest_float: Entry | None, study: Study) -> str:
         if not parts and entry.artifact and other.artifact and other.artifact.size_bytes:
             ratio = entry.artifact.size_bytes / other.artifact.size_bytes
             size = f" at {number(ratio, 2)}x its size"
-        doubt = "" if measured.distinguishable else ", which cannot be told apart"
+        doubt = "" if measured.distinguishable else ", no measurable difference"
         parts.append(f"{value} as fast as {other.phrase} ({level}{interval}{doubt}){size}")
     return ", and ".join(parts)

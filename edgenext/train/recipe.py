@@ -11,6 +11,22 @@ from pydantic import model_validator
 from edgenext.errors import UsageError
 from edgenext.schema import Record
 
+BOUNDS: dict[str, tuple[float, float]] = {
+    "epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "lr": (0, math.inf),
+    "warmup_epochs": (0, math.inf),
+    "weight_decay": (0, math.inf),
+    "clip_norm": (1e-6, math.inf),
+    "ema_decay": (0, 1),
+    "label_smoothing": (0, 1),
+    "drop_path": (0, 0.999),
+    "shift": (0, 1),
+    "scale": (0, 0.999),
+    "seed": (0, 2**63 - 1),
+}
+"""The least and the greatest value of each number of a `TrainRecipe`."""
+
 
 class TrainRecipe(Record):
     """AdamW with a cosine schedule and averaged weights. The defaults are for small data sets.
@@ -24,12 +40,15 @@ class TrainRecipe(Record):
     lr: float = 2e-3
     """The peak, reached after `warmup_epochs` and followed by a cosine to 0."""
     warmup_epochs: float = 2.0
+    """Epochs in which the learning rate rises from 0 to `lr`."""
     weight_decay: float = 0.05
     """Not for norms, biases, layer scales and temperatures."""
     clip_norm: float = 1.0
+    """Gradients are scaled down to this norm where theirs is larger."""
     ema_decay: float = 0.99
     """Of the averaged weights, per step; reached slowly, so that the start is forgotten."""
     label_smoothing: float = 0.1
+    """The share of a label that is spread over all classes."""
     drop_path: float = 0.0
     shift: float = 0.1
     """Images are shifted by up to this fraction of their side, in both directions."""
@@ -43,21 +62,7 @@ class TrainRecipe(Record):
 
     @model_validator(mode="after")
     def _require_valid(self) -> TrainRecipe:
-        bounds: dict[str, tuple[float, float]] = {
-            "epochs": (1, math.inf),
-            "batch_size": (1, math.inf),
-            "lr": (0, math.inf),
-            "warmup_epochs": (0, math.inf),
-            "weight_decay": (0, math.inf),
-            "clip_norm": (1e-6, math.inf),
-            "ema_decay": (0, 1),
-            "label_smoothing": (0, 1),
-            "drop_path": (0, 0.999),
-            "shift": (0, 1),
-            "scale": (0, 0.999),
-            "seed": (0, 2**63 - 1),
-        }
-        for name, (low, high) in bounds.items():
+        for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
             if not (low <= value <= high and math.isfinite(value)):
                 raise UsageError(

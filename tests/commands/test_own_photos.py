@@ -107,7 +107,7 @@ def test_the_model_may_be_left_out() -> None:
 
 
 def test_photos_that_cannot_be_trained_on(folder: Path) -> None:
-    with pytest.raises(DataError, match="has one class, ant: there is nothing to tell apart"):
+    with pytest.raises(DataError, match="has one class, ant: a classifier needs two"):
         prepared(photos(classes=("ant",), name="one"))
     flat = folder / "flat"
     flat.mkdir()

@@ -77,7 +77,7 @@ def test_a_budget_inside_the_interval_is_not_decided() -> None:
 def test_a_speed_within_the_noise_is_not_decided() -> None:
     decision, fast, _, step = verdict_on(summary(ms=(12.8, 10.0, 10.0), noise=0.03)).lines
     assert decision.startswith("NOT DECIDED: ")
-    assert fast.startswith("? speed: 0.996x as fast as FP32 folded (0.957–1.029: cannot be told ")
+    assert fast.startswith("? speed: 0.996x as fast as FP32 folded (0.957–1.029: no measurable ")
     assert "; 1.27x as fast as FP32 plain (1.2" in fast
     assert step.endswith("edgenext bench net-fp32.onnx net-w8a8-static.onnx --rounds 120")
 

@@ -64,7 +64,7 @@ def test_each_step_is_attributed() -> None:
     assert "+1.6 dB" in configuration
     assert folding.startswith("Folding: ") and "+1.2 dB" in folding and "runs 1.5" in folding
     assert quantizer.startswith("Quantizer: from onnxruntime (tuned, folded graph) to edgenext")
-    assert "+0.3 dB" in quantizer and "which cannot be told apart" in quantizer
+    assert "+0.3 dB" in quantizer and "which is no measurable difference" in quantizer
     assert "−0.7 dB" in nncf and "in onnxruntime instead of openvino" in nncf
     html, text = page(study, judge(study), []), markdown(study, judge(study))
     for document in (html, text):
@@ -79,7 +79,7 @@ def test_what_is_missing_is_said() -> None:
     two = attribution_table(study_of(with_baselines("onnxruntime", "onnxruntime-folded")))
     assert two is not None
     assert two.findings[1].startswith("Configuration and folding: from onnxruntime (defaults)")
-    assert not any("cannot be told apart: add" in finding for finding in two.findings)
+    assert not any("is not known: add" in finding for finding in two.findings)
 
 
 def test_a_timing_that_is_not_valid_gives_no_speed() -> None:

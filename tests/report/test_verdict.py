@@ -73,10 +73,13 @@ def test_the_plain_export_is_to_be_beaten_where_folding_made_it_slower() -> None
     assert "not faster than the plain FP32 export" in verdict.sentence
 
 
-def test_speeds_that_cannot_be_told_apart_give_no_verdict() -> None:
+def test_speeds_without_a_measurable_difference_give_no_verdict() -> None:
     verdict = verdict_on(summary(ms=(12.8, 10.0, 10.0), noise=0.03))
     assert verdict.pays is None
-    assert "its speed and that of the folded FP32 export cannot be told apart" in verdict.sentence
+    assert (
+        "its speed does not differ measurably from that of the folded FP32 export"
+        in verdict.sentence
+    )
     assert "more rounds would not help" in verdict.reasons[0]
     assert verdict.recommended is None
     assert "hip net" not in " ".join((verdict.sentence, *verdict.reasons))
@@ -90,7 +93,10 @@ def test_a_speed_within_the_noise_floor_is_no_win() -> None:
     assert ratio.rounds_ci95 and ratio.ci95[0] < ratio.rounds_ci95[0]
     verdict = verdict_on(close)
     assert (verdict.pays, verdict.recommended) == (None, None)
-    assert "cannot be told apart on this machine" in verdict.sentence
+    assert (
+        "does not differ measurably from that of the folded FP32 export on this machine"
+        in verdict.sentence
+    )
     assert "1.01x as fast as the folded FP32 export (0.99" in verdict.sentence
     assert "within the noise floor, so more rounds would not help" in verdict.reasons[0]
     assert "the noise floor is 2.0 %" in verdict.reasons[0]
