@@ -39,6 +39,8 @@ def set_up(*, verbose: bool, quiet: bool, color: bool) -> None:
     _quiet = quiet
     if not color:
         out.no_color = err.no_color = True
+    if not logging.getLogger().handlers:  # a library's logging.warning would add one, for all logs
+        logging.getLogger().addHandler(logging.NullHandler())
     handler = RichHandler(console=err, show_time=False, show_path=False, markup=False)
     logger = logging.getLogger("edgenext")
     logger.handlers = [handler]

@@ -255,5 +255,5 @@ def options_by_format(
 
 
 def command_line() -> str:
-    """The command as it was typed, without the machine's paths in front of the program."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command as it was typed, without how the program was found."""
+    return shlex.join(["edgenext", *sys.argv[1:]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -141,3 +142,17 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(cli: Cli, disk: Disk) -
     assert again.err.splitlines()[1] == "export plain: unchanged"
     assert before.items() <= tree(folder / "artifacts").items()
     assert (folder / "report.html").is_file()
+
+
+def test_a_warning_is_shown_once_beside_a_library_that_logs() -> None:
+    code = """
+import logging
+from edgenext.cli import console
+console.set_up(verbose=False, quiet=False, color=False)
+logging.warning("a library's own")  # sets up the root logger, if nothing has
+logging.getLogger("edgenext.commands.run").warning("the machine was not quiet")
+"""
+    stderr = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stderr
+    assert stderr.count("the machine was not quiet") == 1
