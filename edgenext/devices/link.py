@@ -30,6 +30,8 @@ from edgenext.system.progress import Progress, quiet
 
 PIECE, PIECE_S = 2 << 20, 60.0
 """Bytes of a file that are sent in one call, the most a break can cost; and the call's timeout."""
+SPARE_PIECES = 8
+"""Pieces may be half as long as asked for, and so many shorter still, before a file is given up."""
 ROOM_KIB = 4096
 """Space to leave on the device for the results that it writes."""
 PATIENCE_S = 90.0
@@ -300,7 +302,7 @@ class DeviceLink:
         write_bytes(target, data)
 
     def _file(self, job: str, name: str) -> bytes:
-        parts: list[bytes] = []
+        received = bytearray()
         path = shlex.quote(f"{self.root}/jobs/{job}/{name}")
         size = f"wc -c < {path}"
         reply = self._retried(lambda: self._channel.call(size))
@@ -308,14 +310,17 @@ class DeviceLink:
         total = int(number) if reply.code == 0 and NUMBER.fullmatch(number) else 0
         if total > MAX_FILE:
             raise DeviceError(f"{self.where} has {total} bytes of {name}, more than {MAX_FILE}")
-        while (received := sum(map(len, parts))) < total:
-            piece = f"tail -c +{received + 1} {path} | head -c {PIECE}"
-            call = partial(self._channel.call, piece, timeout_s=PIECE_S)
-            data = self._retried(call).out
+        if not total:
+            return b""
+        for _ in range(2 * (total // PIECE) + SPARE_PIECES):
+            piece = f"tail -c +{len(received) + 1} {path} | head -c {PIECE}"
+            data = self._retried(partial(self._channel.call, piece, timeout_s=PIECE_S)).out
+            received += data
+            if len(received) >= total:
+                return bytes(received[:total])
             if not data:
-                raise DeviceError(f"{self.where} sent only {received} of {total} bytes of {name}")
-            parts.append(data)
-        return b"".join(parts)[:total]
+                break
+        raise DeviceError(f"{self.where} sent only {len(received)} of {total} bytes of {name}")
 
     def _call_verb(self, verb: str, *arguments: str, timeout_s: float = SHORT_S) -> bytes:
         """The output of a verb of the agent, repeated until it has ended.

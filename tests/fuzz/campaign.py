@@ -27,13 +27,14 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from fuzz.readers import READERS, Reader, inputs_of
+from fuzz.trust import write_part
 
 ROOT = Path(__file__).parents[2]
 BY_NAME = {reader.name: reader for reader in READERS}
@@ -109,6 +110,9 @@ def work(jobs: Sequence[tuple[str, int, int]], answers: int) -> None:
         importlib.import_module(library)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
+    from edgenext.system.files import cache_folder
+
+    os.environ.setdefault("EDGENEXT_ENVIRONMENTS", str(cache_folder("environments")))
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
         os.environ["EDGENEXT_CACHE"] = str(Path(temporary, "cache"))
         for name, first, count in jobs:
@@ -142,10 +146,20 @@ def _say(answers: int, row: dict[str, Any]) -> None:
     os.write(answers, json.dumps(row).encode() + b"\n")
 
 
-def campaign(counts: dict[str, int], first: int = 0, quiet: bool = True) -> dict[str, Figures]:
-    """Run so many inputs of each reader; a worker that dies is a failure, and another goes on."""
+def campaign(
+    counts: dict[str, int],
+    first: int = 0,
+    quiet: bool = True,
+    after_reader: Callable[[dict[str, Figures]], None] = lambda _: None,
+) -> dict[str, Figures]:
+    """Run so many inputs of each reader; a worker that dies is a failure, and another goes on.
+
+    A reader without a specimen, because what makes it is not installed, fails alone.
+    `after_reader` is told the figures when a reader has had all of its inputs.
+    """
     figures = {name: Figures() for name in counts}
     jobs = [(name, first, count) for name, count in counts.items()]
+    unmade: set[str] = set()
     while jobs:
         current: tuple[str, int] | None = None
         for row in _worker(jobs):
@@ -157,12 +171,16 @@ def campaign(counts: dict[str, int], first: int = 0, quiet: bool = True) -> dict
                 if row["outcome"] == "failed" and not quiet:
                     sys.stderr.write(f"{name}: seed {seed}: {row['detail']}\n")
                 current = None
-            else:
-                raise RuntimeError(f"the worker failed: {row['died']}")
+                if figures[name].inputs == counts[name]:
+                    after_reader(figures)
+            else:  # between inputs: the specimen of the next reader
+                name = next(n for n, _, _ in jobs if figures[n].inputs < counts[n])
+                figures[name].failures.append(f"no specimen: {row['died']}")
+                unmade.add(name)
             if "died" in row:
                 break
-        done = {name: figures[name].inputs for name in counts}
-        jobs = [(n, first + done[n], counts[n] - done[n]) for n in counts if done[n] < counts[n]]
+        done = {name: figures[name].inputs for name in counts if name not in unmade}
+        jobs = [(n, first + done[n], counts[n] - done[n]) for n in done if done[n] < counts[n]]
     return figures
 
 
@@ -224,17 +242,19 @@ def main() -> int:
     )
     counts = {reader.name: inputs_of(reader, arguments.n, chosen) for reader in chosen}
     start = time.monotonic()
-    figures = campaign(counts, arguments.first, quiet=False)
+
+    def write(figures: dict[str, Figures]) -> None:
+        if arguments.write:
+            command = " ".join(("python -m fuzz.campaign", *sys.argv[1:]))
+            write_part(arguments.write, "fuzz", command, _part(figures, time.monotonic() - start))
+
+    figures = campaign(counts, arguments.first, quiet=False, after_reader=write)
+    write(figures)
     for name, row in figures.items():
         sys.stdout.write(
             f"{name}: {row.inputs} inputs, {row.accepted} accepted, {row.refused} refused, "
             f"{len(row.failures)} failures; the slowest took {row.slowest_s} s\n"
         )
-    if arguments.write:
-        from fuzz.trust import write_part
-
-        command = " ".join(("python -m fuzz.campaign", *sys.argv[1:]))
-        write_part(arguments.write, "fuzz", command, _part(figures, time.monotonic() - start))
     return 1 if any(row.failures for row in figures.values()) else 0
 
 

@@ -6,15 +6,18 @@ import contextlib
 import json
 import random
 import time
+from pathlib import Path
 
 import pytest
 from fuzz import kills
 from fuzz.campaign import campaign
+from fuzz.device_readers import HostileChannel
 from fuzz.mutations import json_mutation
 from fuzz.readers import READERS, inputs_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgenext.devices.link import DeviceLink
 from edgenext.devices.protocol import parse_line, record_events
 from edgenext.devices.runners import trtexec
 from edgenext.errors import DeviceError, EdgenextError, InputError
@@ -131,3 +134,13 @@ def test_a_killed_command_run_again_gives_the_same_bytes(name: str) -> None:
 
 def test_an_error_that_readers_raise_is_of_one_kind() -> None:
     assert issubclass(InputError, EdgenextError) and issubclass(DeviceError, EdgenextError)
+
+
+def test_a_device_that_dribbles_a_file_is_given_up(tmp_path: Path) -> None:
+    """It says two gigabytes, and sends twenty bytes a call."""
+    (tmp_path / "size").write_text(f"{1 << 31}\n")
+    (tmp_path / "piece").write_bytes(b"12345678901234567890")
+    with pytest.raises(DeviceError, match=r"a device sent only \d+ of 2147483648 bytes of out"):
+        DeviceLink(HostileChannel(tmp_path), patience_s=0.0).text("job", "out")
+    (tmp_path / "size").write_text("60\n")  # short pieces of a small file are all of it
+    assert len(DeviceLink(HostileChannel(tmp_path), patience_s=0.0).text("job", "out")) == 60
