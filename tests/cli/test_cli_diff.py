@@ -139,6 +139,7 @@ def check_converted(cli: Cli, file_format: str, ending: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.campaign
 def test_core_ml(cli: Cli) -> None:
     pytest.importorskip("coremltools", reason="coremltools is not installed")
     check_converted(cli, "coreml", ".mlpackage")

@@ -176,6 +176,7 @@ def test_the_oldest_ios(cli: Cli) -> None:
     assert row["parity"]["sqnr_db"] > 90
 
 
+@pytest.mark.campaign
 def test_the_form_is_chosen_by_measuring(cli: Cli) -> None:
     done = does(cli, "export", *MODEL, "--tune", "--json")
     taken = done.json["form"]

@@ -60,7 +60,9 @@ def test_what_cannot_be_profiled(cli: Cli, artifacts: Artifacts) -> None:
     assert "Profile the ONNX or OpenVINO file of the same network" in error
 
 
-@pytest.mark.parametrize("scheme", ["fp32", "w8a8-static"])
+@pytest.mark.parametrize(
+    "scheme", ["fp32", pytest.param("w8a8-static", marks=pytest.mark.campaign)]
+)
 def test_openvino_times_its_operators_too(cli: Cli, scheme: str) -> None:
     pytest.importorskip("openvino", reason="openvino is not installed")
     calib = () if scheme == "fp32" else ("--calib", "digits", "-n", "16")

@@ -147,6 +147,7 @@ def test_the_time_that_work_took_is_remembered(
     assert told[-1] == "work"
 
 
+@pytest.mark.campaign
 def test_commands_reach_the_last_of_their_steps(artifacts: Artifacts, tmp_path: Path) -> None:
     """Every command's plan fits the tasks that its parts report."""
     files = artifacts(FP32, INT8)

@@ -140,6 +140,7 @@ def test_sensitivity(cli: Cli, artifacts: Artifacts) -> None:
     assert again["rows"][0]["only"]["top1"] is not None
 
 
+@pytest.mark.campaign
 def test_sensitivity_is_remembered(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgenext.quantize import sensitivity
 

@@ -76,6 +76,7 @@ def test_a_second_run_does_nothing_twice(cli: Cli, ran: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.campaign
 def test_another_n_redoes_what_depends_on_it(cli: Cli, ran: Path) -> None:
     before = tree(ran)
     done = cli.ok("run", config(n=24))
@@ -159,6 +160,7 @@ def test_a_changed_calibration_image_is_noticed(
     assert done_again(cli.ok(*how).err) == STAGES[2:]
 
 
+@pytest.mark.campaign
 def test_another_normalisation_is_evaluated_again(cli: Cli, weights: Path) -> None:
     shutil.copy(weights, "ten.safetensors")
     text = CONFIG.format(n=16).replace("random_weights = true\n", 'weights = "ten.safetensors"\n')

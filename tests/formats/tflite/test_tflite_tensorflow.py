@@ -217,6 +217,7 @@ def test_the_same_fp32_job_gives_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_inputs_and_outputs_and_equal_bytes(
     python: str, files: dict[tuple[str, ...], Path], tmp_path: Path
 ) -> None:
