@@ -111,14 +111,20 @@ def _require_config_or_model(path: Path) -> None:
 
 
 def show_verdict(paths: Sequence[Path]) -> None:
-    """What to do, in the report's four lines, and where the rest is."""
+    """What to do, in the report's four lines, and where the rest is.
+
+    A report holds no path of the machine; a command that is to be typed here needs them.
+    """
     from edgenext.report.headline import lines_in
     from edgenext.schema import Verdict
+    from edgenext.system.names import without_paths
 
     document = next((p for p in paths if p.suffix == ".json"), None)
     if document:
         verdict = Verdict.model_validate(json.loads(document.read_text("utf-8"))["verdict"])
+        typed = command_line()
         for line in lines_in(verdict, document.parent):
-            console.out.print(line, soft_wrap=True, markup=False)
+            here = line.replace(without_paths(typed), typed)
+            console.out.print(here, soft_wrap=True, markup=False)
     for path in paths:
         console.out.print(str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from cli_calls import FP32, INT8, MODEL, Cli, temporaries, tree
+
+from edgenext.cli.run import show_verdict
 
 Artifacts = Callable[..., list[Path]]
 Pictures = Callable[..., Path]
@@ -156,3 +159,16 @@ logging.getLogger("edgenext.commands.run").warning("the machine was not quiet")
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stderr
     assert stderr.count("the machine was not quiet") == 1
+
+
+def test_the_next_command_is_shown_as_it_can_be_typed_here(
+    ran: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The report's own has names in place of paths that lead out of the folder."""
+    report = ran / "report.json"
+    document = json.loads(report.read_text())
+    document["verdict"]["lines"][3] = "next: edgenext run xxs --data imagenet --measure-again"
+    report.write_text(json.dumps(document))
+    monkeypatch.setattr("sys.argv", ["/opt/bin/edgenext", "run", "xxs", "--data", "../imagenet"])
+    show_verdict([report])
+    assert "next: edgenext run xxs --data ../imagenet --measure-again\n" in capfd.readouterr().out
