@@ -133,6 +133,7 @@ def test_a_run_is_judged_by_the_file_of_its_verdict(tmp_path: Path) -> None:
     report = judged(slow, tmp_path, "do_not_ship or speedup_float < 1 or speedup < 1")
     assert [case.outcome for case in report.cases] == ["failed", "failed", "passed"]
     unclear = judged(summary(n=200, lost=3, gained=2), tmp_path, "do_not_ship or undecided")
+    assert unclear.cases[0].detail == "the report says NOT DECIDED"
     assert unclear.outcome == "undecided"
     assert "the report says NOT DECIDED" in unclear.cases[0].detail
 

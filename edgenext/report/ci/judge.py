@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgenext.report.ci.expression import Condition
 from edgenext.report.ci.metrics import Measure, metrics
@@ -29,16 +29,19 @@ def judge_rows(
 
 
 def _case(condition: Condition, row: ResultRow) -> GateCase:
-    missing = Measure(reason="not measured")
-    values = (
-        (name, row.measures.get(name, missing).shown(metrics()[name]))
-        for name in condition.expression.metrics
-    )
+    details = (_detail(name, row.measures) for name in condition.expression.metrics)
     return GateCase(
         artifact=row.artifact,
         device=row.device,
         condition=str(condition),
         outcome=OUTCOMES[condition.expression.holds(row.measures)],
         undecided_fails=condition.undecided_fails,
-        detail="; ".join(f"{name} is {value}" for name, value in values),
+        detail="; ".join(details),
     )
+
+
+def _detail(name: str, measures: Mapping[str, Measure]) -> str:
+    """What was measured of a metric, or what the report says of a word."""
+    metric = metrics()[name]
+    shown = measures.get(name, Measure(reason="not measured")).shown(metric)
+    return shown if metric.is_word else f"{name} is {shown}"
