@@ -129,7 +129,10 @@ class DeviceLink:
         """
         if self._locked:
             return
-        self.root = self._call_verb("hello").decode(errors="replace").strip()
+        root = self._call_verb("hello").decode(errors="replace").strip()
+        if root != printable(root):
+            raise DeviceError(f"{self.where} gave an invalid answer: {printable(root)[-80:]!r}")
+        self.root = root
         owner = f"{_host_prefix()}{os.getpid()}"
         former = self._call_verb("owner").decode(errors="replace").strip().split(" ", 2)[2:]
         dead = former[0] if former and _is_dead(former[0]) else ""

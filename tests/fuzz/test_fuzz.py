@@ -136,6 +136,13 @@ def test_an_error_that_readers_raise_is_of_one_kind() -> None:
     assert issubclass(InputError, EdgenextError) and issubclass(DeviceError, EdgenextError)
 
 
+def test_a_folder_of_a_device_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "hello").write_text("/home/nano/.edgenext\n/home/nano\n")
+    (tmp_path / "piece").write_bytes(b"piece")
+    with pytest.raises(DeviceError, match=r"gave an invalid answer: '/home/nano/.edgenext /home"):
+        DeviceLink(HostileChannel(tmp_path), patience_s=0.0).push(tmp_path / "piece")
+
+
 def test_a_device_that_dribbles_a_file_is_given_up(tmp_path: Path) -> None:
     """It says two gigabytes, and sends twenty bytes a call."""
     (tmp_path / "size").write_text(f"{1 << 31}\n")
