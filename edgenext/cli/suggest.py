@@ -51,7 +51,7 @@ def missing_line(error: Any) -> str:
 def require_network(
     command: str, subject: object, options: ModelOptions, *, calib: bool = False
 ) -> None:
-    """Refuse a command that is told of no network, where the default one has no weights here.
+    """Refuse a command without a network, unless the default one has weights here.
 
     Args:
         command: its name.
@@ -149,7 +149,7 @@ def _shown(parameter: Any) -> str:
 
 
 def _entries(folder: Path = Path()) -> list[Path]:
-    """What is in a folder, by name; nothing of one that cannot be read."""
+    """The contents of a folder by name; empty if it cannot be read."""
     try:
         return sorted(p for p in islice(folder.iterdir(), SOME) if not p.name.startswith("."))
     except OSError:

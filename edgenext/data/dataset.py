@@ -199,7 +199,7 @@ class Dataset:
         return [Item(path, hashes[path]) for path in picked], excluded
 
     def decode(self, items: list[Item], decoder: Decoder) -> DecodedImages:
-        """Decode the items; those that cannot be are recorded as broken."""
+        """Decode the items; images that cannot be decoded are recorded as broken."""
         if self.embedded:
             return decoder.render(self.source, self.data, items, self.transform)
         if not items:

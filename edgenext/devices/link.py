@@ -131,7 +131,7 @@ class DeviceLink:
             return
         root = self._call_verb("hello").decode(errors="replace").strip()
         if root != printable(root):
-            raise DeviceError(f"{self.where} gave an invalid answer: {printable(root)[-80:]!r}")
+            raise self._invalid(root)
         self.root = root
         owner = f"{_host_prefix()}{os.getpid()}"
         former = self._call_verb("owner").decode(errors="replace").strip().split(" ", 2)[2:]
@@ -184,13 +184,16 @@ class DeviceLink:
             yield missing
         raise DeviceError(f"{self.where} loses the pieces of {source.name} that it is sent")
 
+    def _invalid(self, answer: str) -> DeviceError:
+        return DeviceError(f"{self.where} gave an invalid answer: {printable(answer)[-80:]!r}")
+
     def _missing(self, sha256: str, size: int, source: Path) -> list[int]:
         answer = self._call_verb("need", sha256, str(size), str(PIECE)).decode(errors="replace")
         if answer.split() == ["have"]:
             return []
         free_kib, *pieces = (int(n) if NUMBER.fullmatch(n) else -1 for n in answer.split() or ["?"])
         if min((free_kib, *pieces)) < 0 or max(pieces, default=0) > size // PIECE:
-            raise DeviceError(f"{self.where} gave an invalid answer: {printable(answer)[-80:]!r}")
+            raise self._invalid(answer)
         needed_kib = (len(pieces) * PIECE + size) // 1024 + ROOM_KIB
         if free_kib < needed_kib:
             raise DeviceError(
