@@ -85,7 +85,8 @@ class Converter(Record):
     set). It quantizes the float graph itself for the schemes in `converts`; for other schemes the
     graph comes with Q/DQ. With `samples` it gets calibration images beside a quantized graph.
     `arguments` names a function that returns further input for it. `parity` has the bounds of its
-    files against the graphs they were made from, by scheme.
+    files against the graphs they were made from, by scheme. `unsteady` says why a converter's bytes
+    vary: its file is taken when two conversions have the same content.
     """
 
     module: str = "convert"
@@ -94,6 +95,7 @@ class Converter(Record):
     converts: tuple[str, ...] = ()
     samples: bool = False
     arguments: str = ""
+    unsteady: str = ""
     parity: dict[str, ParityBound] = Field(default_factory=dict)
 
 

@@ -11,8 +11,10 @@ from conversions import SharedConversions
 from onnx import helper, numpy_helper
 
 from edgenext.errors import ArtifactError, MissingDependencyError, RuntimeFailedError
+from edgenext.formats import conversion
 from edgenext.formats.conversion import ConversionJob, convert
 from edgenext.formats.format import Converter, require_format
+from edgenext.system.isolation import IsolatedCall
 
 pytest.importorskip("coremltools", reason="no coremltools (pip install 'edgenext[coreml]')")
 
@@ -136,3 +138,18 @@ def test_arrays_and_samples_reach_the_converter(
     conversion, _ = convert(model, tmp_path / "it", job)
     assert conversion.converter == "spy 1"
     assert received.read_text() == '[[2, 4, 4, 3], ["a"]]'
+
+
+def test_a_file_of_an_unsteady_compiler_is_one_that_two_conversions_agree_on(
+    model: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, contents = tmp_path / "model.bin", iter([b"a", b"b", b"c", b"b", b"d"])
+
+    def call(*_: object) -> IsolatedCall:
+        out.write_bytes(next(contents))
+        return IsolatedCall({"tool": "a compiler", "peak_mb": 1.0}, "", 2.0)
+
+    monkeypatch.setattr(conversion, "call_isolated", call)
+    job = ConversionJob(require_format("qnn-context"), Converter(unsteady="it races"), {})
+    made, _ = convert(model, out, job)
+    assert (out.read_bytes(), made.seconds) == (b"b", 8.0)

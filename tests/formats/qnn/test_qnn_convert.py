@@ -31,8 +31,9 @@ def quantized(folder: Path, soc: str = "", scheme: str = "w8a8-static") -> Artif
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return quantized(tmp_path_factory.mktemp("context"))
+def context(tmp_path_factory: pytest.TempPathFactory, conversions: SharedConversions) -> Artifact:
+    with conversions.fresh():  # a copy of a first file would count as a second conversion
+        return quantized(tmp_path_factory.mktemp("context"))
 
 
 @qualcomm
