@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
+
+# In this process and in those that it starts, torchvision loads beside any build of torch.
+STUBS = Path(__file__).parent / "stubs"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(STUBS), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+sys.path.insert(0, str(STUBS))
+sys.modules.pop("sitecustomize", None)
+import sitecustomize  # noqa: E402, F401
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import json
-import warnings
 
 import numpy as np
 import pytest
@@ -57,23 +54,8 @@ def test_a_timm_file_that_misses_a_tensor_names_it(tmp_path, xxs) -> None:
         load_checkpoint("edgenext_xx_small", path)
 
 
-@pytest.fixture
-def timm():
-    """timm, if it is installed. Some CPU builds of torchvision lack two operators."""
-    if importlib.util.find_spec("timm") is None:
-        pytest.skip("timm is not installed (the `train` extra)")
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        with contextlib.suppress(RuntimeError):  # already defined by a complete torchvision
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import timm
-
-    return timm
-
-
-def test_the_network_of_timm_itself(tmp_path, timm) -> None:
+def test_the_network_of_timm_itself(tmp_path) -> None:
+    timm = pytest.importorskip("timm", reason="no timm (pip install 'edgenext[train]')")
     torch.manual_seed(0)
     reference = timm.create_model("edgenext_x_small", pretrained=False).eval()
     with torch.no_grad():
