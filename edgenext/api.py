@@ -57,7 +57,9 @@ if TYPE_CHECKING:
     from edgenext.commands.search import search as search
     from edgenext.commands.sensitivity import sensitivity as sensitivity
     from edgenext.commands.stress import stress as stress
+    from edgenext.commands.teacher import open_teacher as open_teacher
     from edgenext.commands.train import Training as Training
+    from edgenext.commands.train import choose_recipe as choose_recipe
     from edgenext.commands.train import prepare_training as prepare_training
     from edgenext.commands.train import train as train
     from edgenext.commands.verify import verify as verify
@@ -72,6 +74,11 @@ if TYPE_CHECKING:
     from edgenext.options import ExportOptions as ExportOptions
     from edgenext.options import ModelOptions as ModelOptions
     from edgenext.options import QuantizeOptions as QuantizeOptions
+    from edgenext.train.accelerator import TrainSettings as TrainSettings
+    from edgenext.train.distillation import Distillation as Distillation
+    from edgenext.train.hooks import Hooks as Hooks
+    from edgenext.train.recipe import TrainRecipe as TrainRecipe
+    from edgenext.train.recipe import load_recipe as load_recipe
 
 
 def _modules() -> dict[str, str]:

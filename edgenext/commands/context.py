@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Literal
 from edgenext.commands.subject import Subject, load, open_subject
 from edgenext.data import (
     ImageSet,
+    PhotoSet,
     class_folders,
     count_classes,
     digits,
     divide,
     load_images,
+    load_photos,
 )
-from edgenext.data.loading import open_indexed
-from edgenext.data.sources import IndexedSource, UnreadableError
+from edgenext.data.files import UnreadableError
+from edgenext.data.loading import images_by_folder, open_indexed
+from edgenext.data.sources import IndexedSource
 from edgenext.data.unread import side_of
 from edgenext.options import DEFAULT_OPSET, DataOptions, ModelOptions
 from edgenext.schema import Division, EvalTransform
@@ -104,6 +107,27 @@ class Context:
             self.note(side_of(self._images[key].info))
         return self._images[key]
 
+    def photos(
+        self,
+        data: DataOptions,
+        transform: EvalTransform,
+        *,
+        num_classes: int,
+        labels: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+    ) -> PhotoSet:
+        """Images to train on that are decoded when they are used; see `data.load_photos`."""
+        self.progress(f"reading {data.data}", 0, 0)
+        return load_photos(
+            data.data,
+            transform,
+            num_classes=num_classes,
+            labels=labels,
+            division=data.division,
+            exclude=exclude,
+            source=self._source(data.data, "train"),
+        )
+
     def note(self, text: str) -> None:
         """Say something of the data; the same is said once."""
         if text and text not in self._notes:
@@ -113,6 +137,17 @@ class Context:
     def count_classes(self, data: str | Path, role: Role) -> int:
         """How many classes a data set has."""
         return count_classes(data, role, self._source(data, role))
+
+    def count_images(self, data: str | Path, role: Role) -> int:
+        """How many files of a data set's part are images."""
+        return sum(len(images) for images in self._by_folder(data, role).values())
+
+    def empty_classes(self, data: str | Path, role: Role) -> list[str]:
+        """The class folders without an image."""
+        return [name for name, images in self._by_folder(data, role).items() if not images]
+
+    def _by_folder(self, data: str | Path, role: Role) -> dict[str, list[str]]:
+        return images_by_folder(data, role, self._source(data, role))
 
     def class_folders(self, data: str | Path, role: Role) -> tuple[str, ...]:
         """The names of a data set's class folders."""

@@ -12,7 +12,7 @@ from edgenext.commands.config import StressStage
 from edgenext.commands.quantize import QuantizeSettings
 from edgenext.commands.subject import Subject
 from edgenext.commands.train import Training
-from edgenext.data import ImageSet
+from edgenext.data import ImageSet, PhotoSet
 from edgenext.export.settings import ExportSettings
 from edgenext.formats.artifact import Artifact
 from edgenext.models.checkpoint import Checkpoint
@@ -57,7 +57,7 @@ class ImageFacts(Record):
     classes: tuple[str, ...]
 
     @staticmethod
-    def of(images: ImageSet) -> ImageFacts:
+    def of(images: ImageSet | PhotoSet) -> ImageFacts:
         """The record of a set of images."""
         return ImageFacts(info=images.info, transform=images.transform, classes=images.classes)
 

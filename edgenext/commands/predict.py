@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from edgenext.commands.context import Context
 from edgenext.commands.subject import Subject
 from edgenext.data.decode import decode
-from edgenext.data.sources import EXTENSIONS, MAX_FILE_BYTES, UnreadableError, ending
+from edgenext.data.files import UnreadableError, ending
+from edgenext.data.sources import EXTENSIONS, MAX_FILE_BYTES
 from edgenext.errors import DataError, InputError, UsageError
 from edgenext.formats.session import Logits, logits
 from edgenext.options import MODEL

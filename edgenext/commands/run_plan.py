@@ -38,6 +38,8 @@ from edgenext.system.environments import python_for
 from edgenext.system.parsing import read_json
 from edgenext.targets.target import require_target
 from edgenext.train import TrainRecipe
+from edgenext.train import load_recipe as load_training_recipe
+from edgenext.train.recipe import SMALL
 
 EVALUATED = 0.5
 """The share of a data set without split folders that is evaluated on, where none is trained on."""
@@ -202,7 +204,8 @@ def _training(config: RunConfig, context: Context) -> Training | None:
     values = dict(config.train or {})
     if config.epochs is not None:
         values["epochs"] = config.epochs
-    recipe = validated(TrainRecipe, values, "[train]")
+    name = str(values.pop("recipe", SMALL))
+    recipe = validated(TrainRecipe, load_training_recipe(name).model_dump() | values, "[train]")
     options = config.model_options
     if config.train is None and not options.weights and not options.random_weights:
         published = cached_path(config.model)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenext.data import digits
-from edgenext.data.sources import EXTENSIONS, ending
+from edgenext.data.files import ending
+from edgenext.data.sources import EXTENSIONS
 from edgenext.errors import ArtifactError, EdgenextError, UsageError
 from edgenext.formats.artifact import Artifact, is_artifact, open_artifact
 from edgenext.formats.isolated_session import open_isolated

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edgenext.commands.context import Context
 from edgenext.commands.folder import WorkOwner, work_folder
@@ -17,9 +19,20 @@ from edgenext.models.checkpoint import Checkpoint
 from edgenext.models.labels import class_key
 from edgenext.options import MODEL, DataOptions, ModelOptions
 from edgenext.schema import Division
-from edgenext.train import TrainRecipe, TrainResult
-from edgenext.train.batches import steps_per_epoch
+from edgenext.train import EpochReport, TrainRecipe, TrainResult, load_recipe
+from edgenext.train.accelerator import DEFAULT_SETTINGS, TrainSettings
+from edgenext.train.hooks import Hooks, TrainingImages
 from edgenext.train.loop import train_network
+from edgenext.train.processes import processes
+from edgenext.train.recipe import SMALL
+from edgenext.train.sampler import epoch_batches
+
+HELD_OUT = 0.2
+"""The share of a data set without split folders that is not trained on."""
+LARGE = 50_000
+"""Training images from which on the published recipe is the default."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,10 +43,10 @@ class Training:
     """The network before the training."""
     recipe: TrainRecipe
     """Epochs, batch size, learning rate and the rest."""
-    images: ImageSet
+    images: TrainingImages
     """What is trained on."""
     val: ImageSet
-    """What top-1 is measured on; none of it is trained on."""
+    """What accuracy is measured on; none of it is trained on."""
     name: str
     """How the weights will be called."""
 
@@ -41,9 +54,11 @@ class Training:
     def summary(self) -> str:
         """What it does, in a sentence: small sets have few steps."""
         n, recipe = len(self.images), self.recipe
-        steps = steps_per_epoch(self.images, recipe)
         start = "from scratch" if recipe.from_scratch else f"from {_file_name(self.checkpoint)}"
         epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
+        group = processes()
+        batches = len(epoch_batches(n, self.images.transform.size, recipe, 0, group.world))
+        steps = -(-batches // recipe.accumulate)
         return (
             f"training {self.checkpoint.arch} {start} on {n:,} images of "
             f"{len(self.images.classes)} classes, {epochs} of {steps:,} "
@@ -51,10 +66,38 @@ class Training:
         )
 
 
-HELD_OUT = 0.2
-"""The share of a data set without split folders that is not trained on."""
+def choose_recipe(
+    model: str | None,
+    data: str | Path,
+    model_options: ModelOptions = MODEL,
+    *,
+    context: Context | None = None,
+    **changes: Any,
+) -> TrainRecipe:
+    """The recipe for a data set: that of the architecture, or for few images `small`.
 
-_log = logging.getLogger(__name__)
+    Which one it is, and why, is logged.
+
+    Args:
+        model: an architecture; None: the one that the weights fit, else the default.
+        data: what is trained on.
+        model_options: where the weights come from.
+        context: what was loaded before.
+        changes: fields of the recipe, and their values.
+
+    Raises:
+        UsageError: unknown field, or a value out of range.
+
+    >>> choose_recipe("edgenext_small", "digits", epochs=3).ema_ramp
+    True
+    """
+    context = context or Context()
+    n = context.count_images(data, "train")
+    if n < LARGE:
+        return load_recipe(SMALL, **changes)
+    arch = model or context.checkpoint(None, model_options).arch
+    context.note(f"{data} has {n:,} images: the recipe is the published one, {arch}")
+    return load_recipe(arch, **changes)
 
 
 def prepare_training(
@@ -63,6 +106,7 @@ def prepare_training(
     recipe: TrainRecipe,
     model_options: ModelOptions = MODEL,
     *,
+    val_data: str | Path | None = None,
     context: Context | None = None,
 ) -> Training:
     """The network and images of a training run.
@@ -75,6 +119,7 @@ def prepare_training(
         data: images with a train and a val part; a fifth of data without them is held out.
         recipe: everything else that decides the result.
         model_options: where the weights come from.
+        val_data: images to measure accuracy on, if they are not in `data`.
         context: what was loaded before.
 
     Raises:
@@ -103,10 +148,24 @@ def prepare_training(
     else:
         recipe = recipe.model_copy(update={"from_scratch": False})
         checkpoint = _with_head_for(folders, str(data), model, model_options, context)
-    division = _division(checkpoint, data, recipe.seed, context)
+    if val_data and checkpoint.labels is None and len(folders) == checkpoint.num_classes:
+        checkpoint = replace(checkpoint, labels=folders)  # one numbering for both
+    division = None if val_data else _division(checkpoint, data, recipe.seed, context)
     subject, options = Subject(checkpoint=checkpoint), DataOptions(data, division=division)
-    val = labelled_images(context, subject, options)
-    images = labelled_images(context, subject, options, "train", exclude=val.hashes)
+    measured = replace(options, data=val_data) if val_data else options
+    val = labelled_images(context, subject, measured)
+    _require_filled(folders, data, context)
+    images: TrainingImages
+    if recipe.loader == "photos":
+        images = context.photos(
+            options,
+            subject.transform,
+            num_classes=checkpoint.num_classes,
+            labels=checkpoint.labels,
+            exclude=val.hashes,
+        )
+    else:
+        images = labelled_images(context, subject, options, "train", exclude=val.hashes)
     name = f"{model or checkpoint.arch}_{Path(data).stem}"
     return Training(checkpoint, recipe, images, val, name)
 
@@ -166,6 +225,9 @@ def train(
     *,
     out: Path = Path("training"),
     resume: bool = False,
+    settings: TrainSettings = DEFAULT_SETTINGS,
+    hooks: Hooks | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
     context: Context | None = None,
 ) -> TrainResult:
     """Train a network: see `edgenext train`.
@@ -174,6 +236,9 @@ def train(
         training: see `prepare_training`.
         out: folder of the weights and the training checkpoint.
         resume: go on from the checkpoint in the folder.
+        settings: accelerator, workers, and which files are left.
+        hooks: replaces parts of the training, such as its loss.
+        on_epoch: called with each epoch's report.
         context: what was loaded before.
 
     Raises:
@@ -187,9 +252,10 @@ def train(
     1
     """
     progress = (context or Context()).progress
-    progress("training", 0, training.recipe.epochs)
-    checkpoint, recipe = training.checkpoint, training.recipe
-    with work_folder(out, WorkOwner.of(checkpoint, drawn=recipe.from_scratch)):
+    checkpoint, recipe, n = training.checkpoint, training.recipe, len(training.images)
+    progress("training", 0, recipe.epochs * n)
+    owner = WorkOwner.of(checkpoint, drawn=recipe.from_scratch)
+    with work_folder(out, owner) if processes().writes else contextlib.nullcontext():
         return train_network(
             checkpoint.network(drop_path=recipe.drop_path),
             training.images,
@@ -197,9 +263,30 @@ def train(
             recipe=recipe,
             out=out,
             resume=resume,
-            on_epoch=lambda report: progress("training", report.epoch, report.epochs),
+            on_epoch=on_epoch,
+            on_step=lambda report: progress(
+                "training", round(report.epochs * n), recipe.epochs * n
+            ),
             name=training.name,
             class_names=checkpoint.class_names,
+            settings=settings,
+            hooks=hooks,
+            start=checkpoint.sha256,
+        )
+
+
+def _require_filled(folders: Sequence[str], data: str | Path, context: Context) -> None:
+    """Refuse classes without an image to train on.
+
+    Raises:
+        DataError: with their names.
+    """
+    empty = sorted(set(folders) & set(context.empty_classes(data, "train")))
+    if empty:
+        names = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        raise DataError(
+            f"{data} has no image of {names} to train on",
+            "Add images, or remove the empty folders",
         )
 
 

@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from edgenext.data.decode import DecodedImage
-from edgenext.data.sources import UnreadableError
+from edgenext.data.files import UnreadableError
 from edgenext.errors import InputError, OutputError
 from edgenext.schema import EvalTransform
 from edgenext.schema.base import Finite

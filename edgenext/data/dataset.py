@@ -14,12 +14,9 @@ from edgenext.data import digits
 from edgenext.data.cache import DecodedImages, cached_images
 from edgenext.data.classes import class_ids, class_index
 from edgenext.data.division import part_of
+from edgenext.data.files import UnreadableError
 from edgenext.data.pool import Item, decode_all
-from edgenext.data.sources import (
-    IndexedSource,
-    UnreadableError,
-    find_layout,
-)
+from edgenext.data.sources import IndexedSource, find_layout
 from edgenext.data.subset import stratified, too_few
 from edgenext.data.unread import no_images, unread_files
 from edgenext.errors import DataError

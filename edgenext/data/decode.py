@@ -5,8 +5,10 @@ Grey images of more than 8 bits are the exception: Pillow clips them, here they 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from edgenext.data import heif
+from edgenext.data.files import UnreadableError
 from edgenext.data.kinds import load, orientation, rgb, upright
-from edgenext.data.sources import UnreadableError
-from edgenext.schema import EvalTransform
+from edgenext.schema import EvalTransform, Exif
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
@@ -54,6 +56,24 @@ def decode_image(data: bytes, transform: EvalTransform) -> tuple[NDArray[np.uint
     Raises:
         UnreadableError: the image is damaged, too large, or not an image.
     """
+    with _opened(data, transform.exif) as (image, kinds):
+        pixels = fit(image, transform)
+    return np.asarray(pixels), kinds
+
+
+def decode_whole(data: bytes, exif: Exif) -> Image.Image:
+    """Decode and convert to RGB, at the image's own size.
+
+    Raises:
+        UnreadableError: as `decode_image`.
+    """
+    with _opened(data, exif) as (image, _):
+        return image
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, exif: Exif) -> Iterator[tuple[Image.Image, int]]:
+    """An image in RGB, and its kinds; whatever is raised in the block is told as damage."""
     if not data:
         raise UnreadableError("0 bytes")
     formats = (heif.FORMAT,) if heif.is_readable(data) else FORMATS
@@ -64,8 +84,8 @@ def decode_image(data: bytes, transform: EvalTransform) -> tuple[NDArray[np.uint
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 _check_pixels(*image.size)
                 kinds = load(image, data)
-                turn = orientation(image) if transform.exif == "apply" else 1
-                pixels = fit(upright(rgb(image), turn), transform)
+                turn = orientation(image) if exif == "apply" else 1
+                yield upright(rgb(image), turn), kinds
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as e:
         raise UnreadableError("too many pixels: a decompression bomb") from e
     except UnidentifiedImageError as e:
@@ -74,7 +94,6 @@ def decode_image(data: bytes, transform: EvalTransform) -> tuple[NDArray[np.uint
         raise
     except Exception as e:  # a damaged file can make Pillow raise anything
         raise UnreadableError(str(e) or type(e).__name__) from e
-    return np.asarray(pixels), kinds
 
 
 def fit(image: Image.Image, transform: EvalTransform) -> Image.Image:

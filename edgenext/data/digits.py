@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgenext.data.decode import RESAMPLING
-from edgenext.data.sources import UnreadableError
+from edgenext.data.files import UnreadableError
 from edgenext.schema import EvalTransform
 
 NAME = "digits"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgenext.data.sources import UnreadableError
+from edgenext.data.files import UnreadableError
 
 ORIENTED, TURNED, DEEP, FLOAT, PALETTE, CMYK, ALPHA = (1 << bit for bit in range(7))
 """Kinds as bits: an image may be of several."""

@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgenext.data import digits, kinds
 from edgenext.data.dataset import Dataset, Decoder
 from edgenext.data.division import content_digest
+from edgenext.data.files import UnreadableError
 from edgenext.data.images import ImageSet, subset_digest
-from edgenext.data.pool import default_workers
-from edgenext.data.sources import (
-    IndexedSource,
-    Layout,
-    UnreadableError,
-    find_layout,
-    open_source,
-)
+from edgenext.data.photos import PhotoSet
+from edgenext.data.pool import Item, default_workers
+from edgenext.data.sources import IndexedSource, Layout, find_layout, open_source
 from edgenext.data.subset import check_limit
 from edgenext.data.unread import notes
 from edgenext.errors import DataError, UsageError
@@ -78,40 +75,109 @@ def load_images(
         OutputError: the cache cannot be written.
     """
     check_limit(limit)
-    _check_transform(transform)
     if workers is not None and workers < 1:
         raise UsageError(f"the number of workers must be at least 1, not {workers}")
+    dataset = _dataset(data, transform, role, num_classes, labels, division, source)
+    decoder = Decoder(cache_dir, workers or default_workers(), progress)
+    items, images, excluded = dataset.load(limit, up_to, seed, frozenset(exclude), decoder)
+    info, targets = _description(dataset, items, excluded, seed, kinds.counts(images.kinds))
+    return ImageSet(
+        images.pixels,
+        targets,
+        tuple(item.hash for item in items),
+        tuple(readable(item.path) for item in items),
+        transform,
+        info,
+        dataset.classes,
+        images.kinds,
+    )
+
+
+def load_photos(
+    data: str | Path,
+    transform: EvalTransform,
+    *,
+    num_classes: int,
+    labels: Sequence[str] | None = None,
+    division: Division | None = None,
+    exclude: Collection[str] = (),
+    source: IndexedSource | None = None,
+) -> PhotoSet:
+    """The training images of a folder, zip or tar shards, hashed and not yet decoded.
+
+    Args:
+        data: class folders or shards, with or without train/ and val/.
+        transform: of the network.
+        num_classes: outputs of the model's head.
+        labels: the model's class ids; the folders may be only some of them.
+        division: of a data set without split folders.
+        exclude: content hashes of images that must not be trained on.
+        source: the data if it is already open; its listings and hashes are reused.
+
+    Raises:
+        UsageError: the embedded digits, which are no files.
+        DataError: as for `load_images`.
+    """
+    dataset = _dataset(data, transform, "train", num_classes, labels, division, source)
+    if dataset.embedded:
+        raise UsageError(
+            "the embedded digits are no photographs", "Train on them with loader = memory"
+        )
+    items, excluded = dataset.pick(None, False, 0, frozenset(exclude))
+    info, targets = _description(dataset, items, excluded, 0, {})
+    hashes = tuple(item.hash for item in items)
+    paths = tuple(item.path for item in items)
+    return PhotoSet(Path(data), paths, targets, hashes, transform, info, dataset.classes)
+
+
+def _dataset(
+    data: str | Path,
+    transform: EvalTransform,
+    role: str,
+    num_classes: int,
+    labels: Sequence[str] | None,
+    division: Division | None,
+    source: IndexedSource | None,
+) -> Dataset:
+    """The files of a data set, only those of one side if it is divided."""
+    _check_transform(transform)
     source = source or open_indexed(data, role)
     dataset = Dataset(data, transform, role, num_classes, labels, source)
     if division is not None and not dataset.embedded:
         dataset.divide(division, role)
-    decoder = Decoder(cache_dir, workers or default_workers(), progress)
-    items, images, excluded = dataset.load(limit, up_to, seed, frozenset(exclude), decoder)
+    return dataset
+
+
+def _description(
+    dataset: Dataset, items: Sequence[Item], excluded: int, seed: int, counts: dict[str, int]
+) -> tuple[SubsetInfo, NDArray[np.int64]]:
+    """What a set of images is, and its labels.
+
+    Raises:
+        DataError: there is no image.
+    """
     if not items:
         raise DataError(
-            f"no usable image in {data}: {len(dataset.broken)} broken, {excluded} excluded"
+            f"no usable image in {dataset.data}: {len(dataset.broken)} broken, {excluded} excluded"
         )
     hashes = tuple(item.hash for item in items)
     targets = np.array([dataset.label[item.path] for item in items], np.int64)
     info = SubsetInfo(
-        data=readable(data_name(data)),
+        data=readable(data_name(dataset.data)),
         split=dataset.split,
-        sha256=subset_digest(hashes, targets, transform),
+        sha256=subset_digest(hashes, targets, dataset.transform),
         n=len(items),
         n_total=len(dataset.label) - len(dataset.broken) - excluded,
         seed=seed,
         corrupt=tuple(sorted(map(readable, dataset.broken))),
-        exif=transform.exif,
-        kinds=kinds.counts(images.kinds),
+        exif=dataset.transform.exif,
+        kinds=counts,
         unread=dataset.unread,
         empty_classes=dataset.empty,
         division=dataset.division,
     )
     _warn(info)
-    names = tuple(readable(item.path) for item in items)
-    return ImageSet(
-        images.pixels, targets, hashes, names, transform, info, dataset.classes, images.kinds
-    )
+    return info, targets
 
 
 def open_indexed(data: str | Path, role: str) -> IndexedSource:
@@ -149,6 +215,27 @@ def class_folders(
     source = source or open_indexed(data, role)
     root = "" if str(data) == digits.NAME else _layout(source, data, role).path
     return tuple(sorted(map(readable, source.folders(root))))
+
+
+def images_by_folder(
+    data: str | Path, role: Literal["train", "val"], source: IndexedSource | None = None
+) -> dict[str, list[str]]:
+    """The paths of a data set's images by class folder; of the embedded digits in one folder.
+
+    Raises:
+        DataError: the data does not exist, or has no class folders.
+    """
+    source = source or open_indexed(data, role)
+    if str(data) == digits.NAME:
+        return {"": source.images("")}
+    root = _layout(source, data, role).path
+    prefix = f"{root}/" if root else ""
+    by_folder: dict[str, list[str]] = {readable(f): [] for f in source.folders(root)}
+    for path in source.images(root):
+        folder, below, _ = path.removeprefix(prefix).partition("/")
+        if below:
+            by_folder[readable(folder)].append(path)
+    return by_folder
 
 
 def divide(

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from edgenext.data.decode import DecodedImage, decode_image
-from edgenext.data.sources import Source, UnreadableError, content_hash, open_source
+from edgenext.data.files import UnreadableError
+from edgenext.data.sources import Source, content_hash, open_source
 from edgenext.errors import DataError
 from edgenext.schema import EvalTransform
 from edgenext.system.processes import package_path

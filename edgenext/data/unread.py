@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgenext.data import heif, kinds
-from edgenext.data.sources import IndexedSource, ending
+from edgenext.data.files import ending
+from edgenext.data.sources import IndexedSource
 from edgenext.errors import DataError
 from edgenext.schema import SubsetInfo, UnreadFiles
 from edgenext.system.reading import readable

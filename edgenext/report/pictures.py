@@ -60,7 +60,8 @@ class ImageData:
         """An image as a data URI; empty if it is not there, or has other content than then."""
         from edgenext.data import digits
         from edgenext.data.decode import decode
-        from edgenext.data.sources import UnreadableError, content_hash
+        from edgenext.data.files import UnreadableError
+        from edgenext.data.sources import content_hash
 
         path = PurePosixPath(name)
         if self.source is None or path.is_absolute() or ".." in path.parts:

@@ -1,5 +1,8 @@
-"""Training: a recipe, a loop, and checkpoints to resume from. `edgenext.train.loop` needs torch."""
+"""Training: a recipe, a loop, and checkpoints to resume from.
 
-from edgenext.train.recipe import EpochReport, TrainRecipe, TrainResult
+`edgenext.train.loop` and `edgenext.train.hooks` need torch.
+"""
 
-__all__ = ["EpochReport", "TrainRecipe", "TrainResult"]
+from edgenext.train.recipe import EpochReport, TrainRecipe, TrainResult, load_recipe, recipe_names
+
+__all__ = ["EpochReport", "TrainRecipe", "TrainResult", "load_recipe", "recipe_names"]

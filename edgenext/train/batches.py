@@ -1,8 +1,9 @@
-"""From decoded images to the tensors that a network trains on."""
+"""Batches of images that were decoded beforehand, as tensors to train on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,27 +14,38 @@ from torch.nn import functional as F
 from edgenext.data import ImageSet
 from edgenext.schema import EvalTransform
 from edgenext.train.recipe import TrainRecipe
+from edgenext.train.sampler import Batch
 
 
-def training_batches(images: ImageSet, recipe: TrainRecipe) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch in a new random order, augmented: N×3×H×W float32 and N labels.
+class TrainingBatches(Protocol):
+    """Turns batches of positions into tensors."""
 
-    Every image is in one batch, and batches differ in size by one image at most. Draws from
-    torch's generator.
-    """
-    order = torch.randperm(len(images)).numpy()
-    for index in np.array_split(order, steps_per_epoch(images, recipe)):
-        x = augment(to_tensor(images.images[index]), recipe)
-        yield normalise_tensor(x, images.transform), torch.from_numpy(images.labels[index])
+    def load(self, batches: Sequence[Batch], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """N×3×S×S float32 in the network's range and N labels, for each batch of an epoch."""
+        ...
 
 
-def steps_per_epoch(images: ImageSet, recipe: TrainRecipe) -> int:
-    """Batches in an epoch: as many as images need of at most the recipe's size.
+class DecodedBatches:
+    """Shifts, scales and mirrors decoded images, a batch at a time."""
 
-    No batch has one image alone, unless that is the recipe's size: batch norms cannot train on it.
-    """
-    steps = -(-len(images) // recipe.batch_size)
-    return steps if recipe.batch_size == 1 else max(1, min(steps, len(images) // 2))
+    def __init__(self, images: ImageSet, recipe: TrainRecipe) -> None:
+        self._images, self._recipe = images, recipe
+
+    def load(self, batches: Sequence[Batch], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """As `TrainingBatches.load`; the same for the same images, seed and epoch."""
+        images, recipe = self._images, self._recipe
+        for batch in batches:
+            generator = torch.Generator().manual_seed(
+                seed_of(recipe.seed, epoch, int(batch.indices[0]))
+            )
+            x = augment(to_tensor(images.images[batch.indices]), recipe, generator)
+            labels = torch.from_numpy(images.labels[batch.indices])
+            yield normalise_tensor(x, images.transform), labels
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed that another number anywhere changes."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
@@ -48,27 +60,17 @@ def normalise_tensor(x: Tensor, transform: EvalTransform) -> Tensor:
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def augment(x: Tensor, recipe: TrainRecipe) -> Tensor:
+def augment(x: Tensor, recipe: TrainRecipe, generator: torch.Generator) -> Tensor:
     """Shift, scale and mirror every image at random; areas from outside the image are black."""
     if not (recipe.shift or recipe.scale or recipe.flip):
         return x
     n = len(x)
-    zoom = 1 + recipe.scale * (2 * torch.rand(n, 2) - 1)
+    zoom = 1 + recipe.scale * (2 * torch.rand(n, 2, generator=generator) - 1)
     # In affine_grid's units an image is 2 wide.
-    move = 2 * recipe.shift * (2 * torch.rand(n, 2) - 1)
+    move = 2 * recipe.shift * (2 * torch.rand(n, 2, generator=generator) - 1)
     if recipe.flip:
-        zoom[:, 0] *= 1 - 2.0 * torch.randint(0, 2, (n,))
+        mirrored = torch.rand(n, generator=generator) < recipe.flip
+        zoom[:, 0] *= 1 - 2.0 * mirrored
     theta = torch.cat((torch.diag_embed(zoom), move[:, :, None]), 2)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, align_corners=False)
-
-
-@torch.no_grad()
-def top1(network: torch.nn.Module, images: ImageSet, batch: int = 256) -> float:
-    """Top-1 accuracy in percent of a network in evaluation mode."""
-    correct = 0
-    for start in range(0, len(images), batch):
-        x = normalise_tensor(to_tensor(images.images[start : start + batch]), images.transform)
-        predictions = network(x).argmax(1).numpy()
-        correct += int((predictions == images.labels[start : start + batch]).sum())
-    return 100 * correct / len(images)

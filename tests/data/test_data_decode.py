@@ -14,7 +14,7 @@ from image_files import noise
 from PIL import Image, ImageOps
 
 from edgenext.data.decode import decode
-from edgenext.data.sources import UnreadableError
+from edgenext.data.files import UnreadableError
 from edgenext.schema import EvalTransform
 
 

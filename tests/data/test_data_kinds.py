@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from edgenext.data import heif, kinds, load_images
 from edgenext.data.decode import decode, decode_image
-from edgenext.data.sources import UnreadableError
+from edgenext.data.files import UnreadableError
 from edgenext.schema import EvalTransform
 
 SIZE = EvalTransform(size=32, crop_pct=1.0)

@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from edgenext.data import count_classes, load_images
+from edgenext.data.files import UnreadableError
 from edgenext.data.loading import open_indexed
-from edgenext.data.sources import FolderSource, IndexedSource, UnreadableError, content_hash
+from edgenext.data.sources import FolderSource, IndexedSource, content_hash
 from edgenext.errors import DataError
 from edgenext.schema import EvalTransform
 

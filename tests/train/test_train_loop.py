@@ -24,11 +24,11 @@ from edgenext.models.checkpoint import load_checkpoint
 from edgenext.models.network import EdgeNeXt
 from edgenext.schema import EvalTransform
 from edgenext.train import EpochReport, TrainRecipe
-from edgenext.train.batches import top1
+from edgenext.train.evaluation import evaluate_network
 from edgenext.train.loop import train_network
 
 SIZE = EvalTransform(size=32, crop_pct=1.0)
-RECIPE = TrainRecipe(epochs=4, batch_size=16, warmup_epochs=1, drop_path=0.2, flip=True)
+RECIPE = TrainRecipe(epochs=4, batch_size=16, warmup_epochs=1, drop_path=0.2, flip=0.5)
 
 
 def digits(role: str, limit: int | None = None) -> ImageSet:
@@ -69,8 +69,9 @@ def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(images, val, tmp
             out=tmp_path / "two",
             on_epoch=stop_after(2),
         )
-    files = [p.name for p in (tmp_path / "two").iterdir()]
-    assert files == ["checkpoint.pth"]
+    files = {p.name for p in (tmp_path / "two").iterdir()}
+    best = {"best.safetensors", "best-ema.safetensors"}
+    assert files == {"checkpoint.pth", "log.jsonl"} | best
     epochs: list[int] = []
     resumed = train_network(
         network(arch),
@@ -111,11 +112,11 @@ def test_the_written_weights_are_the_measured_ones(images, val, tmp_path):
 
     assert result.weights == tmp_path / "edgenext_xx_small_digits.safetensors"
     assert not trained.training and result.epochs == len(result.history) == 4
-    assert top1(trained, val) == result.top1 == result.history[-1].top1
+    assert evaluate_network(trained, val).top1 == result.top1 == result.history[-1].top1
     loaded = load_checkpoint(None, result.weights)
     assert (loaded.arch, loaded.num_classes, loaded.eval) == ("edgenext_xx_small", 10, SIZE)
     assert loaded.labels == tuple("0123456789")
-    assert top1(loaded.network(), val) == result.top1
+    assert evaluate_network(loaded.network(), val).top1 == result.top1
 
     sidecar = json.loads(result.sidecar.read_text())
     assert sidecar["top1"] == result.top1 and sidecar["evaluated_on"]["n"] == 40
@@ -123,7 +124,7 @@ def test_the_written_weights_are_the_measured_ones(images, val, tmp_path):
     assert TrainRecipe(**sidecar["recipe"]) == RECIPE
 
     saved = torch.load(result.checkpoint, weights_only=True)
-    assert {"model", "model_ema", "optimizer", "epoch", "recipe", "rng"} <= saved.keys()
+    assert {"model", "model_ema", "optimizer", "epoch", "recipe", "position"} <= saved.keys()
     assert saved["epoch"] == 4 and saved["recipe"] == RECIPE.model_dump()
     weights = load_file(result.weights)
     assert weights.keys() == zoo.create_model("edgenext_xx_small", 10).state_dict().keys()
@@ -155,7 +156,8 @@ def test_fine_tuning_starts_from_the_networks_weights(images, tmp_path):
 def test_a_loss_that_is_not_finite(images, tmp_path):
     recipe = TrainRecipe(epochs=3, batch_size=16, lr=1e38, warmup_epochs=0, clip_norm=1e9)
     with pytest.raises(
-        EdgenextError, match=r"loss became (nan|inf) in epoch 1 at learning rate .*Lower"
+        EdgenextError,
+        match=r"loss became (nan|inf) in epoch 1, step \d, a batch of 16 images at 32 px, .*Lower",
     ):
         train_network(network(), images, None, recipe=recipe, out=tmp_path)
 
