@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 
 from ablation import ablation
 from accuracy import accuracy, fidelity
@@ -23,11 +26,12 @@ from formats import formats
 from formats import show as show_formats
 from inputs import MODEL, SMALL
 from latency import calibration_seconds, latency
+from training import training
 from vendors import vendors
 
 from edgenext.benchmark.environment import environment, isa_label
 
-NEED_DATA = ("accuracy", "ablation", "fidelity", "seconds", "formats", "vendors")
+NEED_DATA = ("accuracy", "ablation", "fidelity", "seconds", "formats", "training", "vendors")
 
 
 def main() -> None:
@@ -51,6 +55,7 @@ def main() -> None:
             "ablation": lambda: ablation(args.data, args.weights, folder),
             "fidelity": lambda: fidelity(args.data, folder),
             "formats": lambda: formats(args.data, args.weights, folder),
+            "training": lambda: training(args.data, args.weights, folder),
             "vendors": lambda: vendors(args.data, args.weights, folder),
         }
         for part, measure in parts.items():

@@ -36,6 +36,10 @@ def open_teacher(name: str, classes: int, *, weights: Path | None = None) -> Tea
         UsageError: none of these.
         InputError, RuntimeFailedError: it cannot be loaded.
         MissingDependencyError: timm is not installed.
+
+    >>> open_teacher("resnet50", 1000)
+    Traceback (most recent call last):
+    edgenext.errors.UsageError: 'resnet50' is no teacher. Give a weights file, an ONNX file, or...
     """
     from edgenext.train.distillation import network_teacher, onnx_teacher, timm_teacher
 

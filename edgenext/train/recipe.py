@@ -62,6 +62,7 @@ class TrainRecipe(Record):
     """
 
     epochs: int = 20
+    """Passes over the training images."""
     batch_size: int = 64
     """Images of a step, in each process."""
     accumulate: int = 1
@@ -137,6 +138,7 @@ class TrainRecipe(Record):
     from_scratch: bool = True
     """Draw all weights anew from `seed`. False keeps the network's weights: fine-tuning."""
     seed: int = 0
+    """Of weights, order, augmentation and stochastic depth."""
 
     @field_validator("flip", mode="before")
     @classmethod
@@ -183,6 +185,9 @@ def load_recipe(name: str, **changes: Any) -> TrainRecipe:
     Raises:
         UsageError: unknown recipe or field, or a value out of range.
         InputError: the file cannot be read.
+
+    >>> load_recipe("edgenext_small", batch_size=64).lr
+    0.006
     """
     if name in recipe_names():
         text = resources.files(__package__).joinpath("recipes", f"{name}.toml").read_text("utf-8")

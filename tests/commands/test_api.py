@@ -38,8 +38,11 @@ profile(artifact, *, threads, n, context)
 check(artifact, *, target, context, **options)
 check_range(artifact, *, target, calib, n, context)
 stress(model, model_options, *, out, seed, strength, context)
-prepare_training(model, data, recipe, model_options, *, context)
-train(training, *, out, resume, context)
+load_recipe(name, **changes)
+choose_recipe(model, data, model_options, *, context, **changes)
+prepare_training(model, data, recipe, model_options, *, val_data, context)
+open_teacher(name, classes, *, weights)
+train(training, *, out, resume, settings, hooks, on_epoch, context)
 make_config(values, source)
 read_config(path, overrides)
 demo(*, out, epochs, limit, measure_again, announce, command, context)
@@ -69,8 +72,8 @@ create_model(name, num_classes, *, drop_path, features_only)
 
 CLASSES = {
     *("Artifact", "BenchOptions", "Checkpoint", "CiOptions", "Context", "DataOptions"),
-    "ExportOptions",
-    *("ModelOptions", "QuantizeOptions", "RunConfig", "Training"),
+    *("Distillation", "ExportOptions", "Hooks", "ModelOptions", "QuantizeOptions", "RunConfig"),
+    *("TrainRecipe", "TrainSettings", "Training"),
 }
 COMMANDS = {"eval": "evaluate", "devices": "list_devices", "env": "make_environment"}
 """Commands whose function has another name."""
@@ -105,7 +108,7 @@ ORDER = (
         "name",
         "path",
     },
-    {"device", "results", "files", "values", "weights", "num_classes"},
+    {"device", "results", "files", "values", "weights", "num_classes", "classes"},
     {"data", "images"},
     {"quantize_options", "bench_options", "recipe", "options", "overrides", "source"},
     {"model_options"},

@@ -6,6 +6,7 @@ import io
 import json
 import random
 import shutil
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -161,9 +162,9 @@ def safetensors_header(data: bytes, rng: random.Random) -> bytes:
 def training_state() -> Any:
     import torch
 
-    from edgenext.train.checkpoint import TrainingState
     from edgenext.train.ema import Ema
     from edgenext.train.recipe import TrainRecipe
+    from edgenext.train.state import TrainingState
 
     torch.manual_seed(0)
     network = torch.nn.Linear(3, 2)
@@ -171,7 +172,9 @@ def training_state() -> Any:
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
     network(torch.ones(1, 3)).sum().backward()
     optimizer.step()
-    return TrainingState(network, Ema(network, 0.9), optimizer, recipe, XXS, "0" * 64, None)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    ema = Ema(network, 0.9)
+    return TrainingState(network, ema, optimizer, scaler, recipe, XXS, "0" * 64, None)
 
 
 def write_training(folder: Path) -> None:
@@ -189,9 +192,7 @@ def resume_training(folder: Path) -> None:
     from edgenext.train.checkpoint import restore_checkpoint
 
     state = training_state()
-    before = torch.get_rng_state()
     restore_checkpoint(state, folder / "checkpoint.pth")
-    torch.set_rng_state(before)
     state.network(torch.ones(1, 3)).sum().backward()
     state.optimizer.step()  # what was restored must be usable
 
@@ -223,6 +224,14 @@ def image_zip(folder: Path) -> None:
     with zipfile.ZipFile(folder / "data.zip", "w") as archive:
         for path in sorted((folder / "data").rglob("*.*")):
             archive.write(path, path.relative_to(folder / "data"))
+    shutil.rmtree(folder / "data")
+
+
+def image_shard(folder: Path) -> None:
+    write_pictures(folder)
+    with tarfile.open(folder / "data.tar", "w") as archive:
+        for path in sorted((folder / "data").rglob("*.*")):
+            archive.add(path, path.relative_to(folder / "data"))
     shutil.rmtree(folder / "data")
 
 

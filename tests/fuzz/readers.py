@@ -31,6 +31,7 @@ from fuzz.device_readers import (
 from fuzz.file_readers import (
     ENDINGS,
     exported,
+    image_shard,
     image_zip,
     load_images,
     load_weights,
@@ -138,6 +139,7 @@ READERS: tuple[Reader, ...] = (
         load_images,
         share=0.5,
     ),
+    Reader("tar of images", image_shard, {"data.tar": bytes_mutation}, load_images, share=0.3),
     Reader("configuration", write_config, {"run.toml": toml_mutation}, read_config),
     Reader("recipe", write_recipe, {"recipe.toml": toml_mutation}, read_recipe),
     Reader(
