@@ -273,6 +273,28 @@ def ablation(machine: Machine) -> str:
     return table(("recipe", "drop (95 % interval)", "agreement %", "SQNR dB"), lines)
 
 
+def training_speed(machine: Machine) -> str:
+    """Images a second of our loop, a plain one, and of the parts of ours."""
+    part = machine.results["training"]["speed"]
+    lines = [
+        (name, number(value, 0), between(min(rounds), max(rounds), 0))
+        for name, value in part["images_per_s"].items()
+        for rounds in (part["rounds"][name],)
+    ]
+    return table(("", "images/s, median", "rounds"), lines)
+
+
+def finetuning(machine: Machine) -> str:
+    """Photographs of one's own, from weights and from scratch."""
+    part = machine.results["training"]["finetuning"]
+    lines = [
+        (name, *(number(row["top1"], 1) for row in part[name]), number(part[name][0]["seconds"], 0))
+        for name in ("from weights", "from scratch")
+    ]
+    seeds = [f"division {row['seed']}" for row in part["from weights"]]
+    return table(("top-1 %", *seeds, "seconds"), lines)
+
+
 def four_rows(machines: dict[str, Machine], names: Row) -> str:
     """The table of the README."""
     machine, chosen = machines[names["four_rows"]["machine"]], names["four_rows"]["rows"]

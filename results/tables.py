@@ -14,7 +14,7 @@ from pathlib import Path
 import sections
 from measured import Machine, Row, read_machines, read_names
 from sections import SMALL, XXS, format_row, latency_of
-from text import number
+from text import between, number
 
 BEGIN, END = "<!-- figures: written by results/tables.py -->", "<!-- end of figures -->"
 MAIN, AVX2, XEON = "avx512-vnni", "avx2", "avx512-vnni-xeon"
@@ -122,6 +122,36 @@ def page(machines: dict[str, Machine], names: Row) -> dict[str, str]:
         "seconds": number(results["seconds"]["in all"], 0),
         "calibration": number(results["seconds"]["calibration"], 0),
         "cores": str(results["environment"]["cores"]),
+        **_training(machine),
+    }
+
+
+def _training(machine: Machine) -> dict[str, str]:
+    part = machine.results["training"]
+    speed, photos, distilled = part["speed"], part["finetuning"], part["distillation"]
+    top1, comparison = distilled["top1"], distilled["comparison"]
+    low, high = (-x for x in comparison["drop"]["ci95"])
+    return {
+        "digits_top1": number(part["digits"]["top1"], 1),
+        "digits_seconds": number(part["digits"]["seconds"], 0),
+        "digits_epochs": str(part["digits"]["epochs"]),
+        "train_side": str(speed["side"]),
+        "train_batch": str(speed["batch"]),
+        "train_workers": str(speed["workers"]),
+        "train_rounds": str(len(speed["ratios"])),
+        "train_ratio": number(speed["ratio"]),
+        "train_ratios": between(min(speed["ratios"]), max(speed["ratios"])),
+        "training_speed": sections.training_speed(machine),
+        "photos": str(photos["photos"]),
+        "photo_epochs": str(photos["epochs"]),
+        "photo_n": str(photos["from weights"][0]["n"]),
+        "finetuning": sections.finetuning(machine),
+        "distill_images": f"{distilled['images']:,}",
+        "distill_epochs": str(distilled["epochs"]),
+        "distill_n": f"{distilled['n']:,}",
+        "distill_with": number(top1["with the teacher"]),
+        "distill_without": number(top1["labels alone"]),
+        "distill_gain": f"{number(-comparison['drop']['points'])} ({between(high, low)})",
     }
 
 

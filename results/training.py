@@ -232,6 +232,7 @@ def _distillation(data: Path, weights: Path, folder: Path) -> dict[str, Any]:
     return {
         "epochs": EPOCHS,
         "images": 5000,
+        "n": report.n,
         "seconds": {name: round(r.seconds, 1) for name, r in results.items()},
         "top1": {name: r.top1 for name, r in results.items()},
         "comparison": report.comparisons[0].model_dump(mode="json"),
