@@ -183,10 +183,8 @@ def _finetuning(data: Path, weights: Path, folder: Path) -> dict[str, Any]:
             ("from weights", ModelOptions(weights)),
             ("from scratch", ModelOptions(size=SIDE)),
         ):
-            recipe = load_recipe("finetune", epochs=EPOCHS, seed=seed, from_scratch=False)
-            if name == "from scratch":
-                recipe = load_recipe("finetune", epochs=EPOCHS, seed=seed, layer_decay=1.0)
-                recipe = recipe.model_copy(update={"from_scratch": True})
+            decay = {} if name == "from weights" else {"layer_decay": 1.0}
+            recipe = load_recipe("finetune", epochs=EPOCHS, seed=seed, **decay)
             prepared = api.prepare_training(MODEL, photos, recipe, options)
             result = api.train(prepared, out=folder / f"{name}-{seed}")
             row = {"seed": seed, "top1": result.top1, "n": len(prepared.val)}

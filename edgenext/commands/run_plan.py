@@ -17,7 +17,13 @@ from edgenext.commands.quantize import QuantizeSettings, resolve_quantization, s
 from edgenext.commands.search_choice import what_images_show
 from edgenext.commands.stages import Announce, Stages, key, numbered
 from edgenext.commands.subject import Subject
-from edgenext.commands.train import Training, knows_classes, prepare_training, train
+from edgenext.commands.train import (
+    Training,
+    choose_recipe,
+    knows_classes,
+    prepare_training,
+    train,
+)
 from edgenext.data import ImageSet
 from edgenext.errors import unknown_name
 from edgenext.export.settings import ExportSettings
@@ -39,7 +45,6 @@ from edgenext.system.parsing import read_json
 from edgenext.targets.target import require_target
 from edgenext.train import TrainRecipe
 from edgenext.train import load_recipe as load_training_recipe
-from edgenext.train.recipe import SMALL
 
 EVALUATED = 0.5
 """The share of a data set without split folders that is evaluated on, where none is trained on."""
@@ -204,9 +209,13 @@ def _training(config: RunConfig, context: Context) -> Training | None:
     values = dict(config.train or {})
     if config.epochs is not None:
         values["epochs"] = config.epochs
-    name = str(values.pop("recipe", SMALL))
-    recipe = validated(TrainRecipe, load_training_recipe(name).model_dump() | values, "[train]")
     options = config.model_options
+    name = values.pop("recipe", None)
+    if name is None:
+        start = choose_recipe(config.model, config.data, options, context=context)
+    else:
+        start = load_training_recipe(str(name))
+    recipe = validated(TrainRecipe, start.model_dump() | values, "[train]")
     if config.train is None and not options.weights and not options.random_weights:
         published = cached_path(config.model)
         options = replace(options, weights=published if published.is_file() else None)

@@ -76,7 +76,7 @@ def choose_recipe(
 ) -> TrainRecipe:
     """The recipe for a data set: that of the architecture, or for few images `small`.
 
-    Which one it is, and why, is logged.
+    Which one it is, and why, is said.
 
     Args:
         model: an architecture; None: the one that the weights fit, else the default.
@@ -93,11 +93,12 @@ def choose_recipe(
     """
     context = context or Context()
     n = context.count_images(data, "train")
-    if n < LARGE:
-        return load_recipe(SMALL, **changes)
-    arch = model or context.checkpoint(None, model_options).arch
-    context.note(f"{data} has {n:,} images: the recipe is the published one, {arch}")
-    return load_recipe(arch, **changes)
+    name = SMALL
+    if n >= LARGE:
+        drawn = replace(model_options, random_weights=model_options.weights is None)
+        name = model or context.checkpoint(None, drawn).arch
+    context.note(f"{data} has {n:,} training images: the recipe is {name}")
+    return load_recipe(name, **changes)
 
 
 def prepare_training(
@@ -145,6 +146,7 @@ def prepare_training(
             model_options, random_weights=True, num_classes=classes, seed=recipe.seed
         )
         checkpoint = context.checkpoint(model, model_options)
+        recipe = recipe.model_copy(update={"from_scratch": True})
     else:
         recipe = recipe.model_copy(update={"from_scratch": False})
         checkpoint = _with_head_for(folders, str(data), model, model_options, context)

@@ -86,27 +86,29 @@ class Distillation(Hooks):
     def __init__(self, teacher: Teacher, transform: EvalTransform) -> None:
         self.teacher, self._transform = teacher, transform
         self.identity = f"teacher:{teacher.identity}"
-        self._classes = 0
 
     def prepare(self, network: EdgeNeXt, device: torch.device) -> None:
-        """Move the teacher to the device."""
-        self._classes = network.num_classes
-        if self.teacher.module is not None:
-            self.teacher.module.to(device)
-
-    def loss(self, model: nn.Module, x: Tensor, target: Tensor, recipe: TrainRecipe) -> Tensor:
-        """As `Hooks.loss`.
+        """Move the teacher to the device, and ask it once.
 
         Raises:
-            DataError: the teacher has other classes.
+            DataError: it has other classes.
         """
-        answers = self.teacher.answers(x, self._transform)
-        if answers.shape[1] != self._classes:
+        if self.teacher.module is not None:
+            self.teacher.module.to(device)
+        side = self._transform.size
+        answers = self.teacher.answers(
+            torch.zeros(1, 3, side, side, device=device), self._transform
+        )
+        if answers.shape[1] != network.num_classes:
             raise DataError(
                 f"the teacher {self.teacher.name} has {answers.shape[1]} classes, the network "
-                f"{self._classes}",
+                f"{network.num_classes}",
                 "Take a teacher of the same classes in the same order",
             )
+
+    def loss(self, model: nn.Module, x: Tensor, target: Tensor, recipe: TrainRecipe) -> Tensor:
+        """As `Hooks.loss`."""
+        answers = self.teacher.answers(x, self._transform)
         logits = model(x)
         smoothing = recipe.label_smoothing if target.ndim == 1 else 0.0
         entropy = F.cross_entropy(logits, target, label_smoothing=smoothing)
