@@ -39,9 +39,14 @@ class PhotoBatches:
         photos: what is trained on.
         recipe: how images are cropped and augmented.
         workers: processes that decode; 0: this one.
+
+    Raises:
+        UsageError: timm does not understand the RandAugment.
+        MissingDependencyError: timm is not installed.
     """
 
     def __init__(self, photos: PhotoSet, recipe: TrainRecipe, workers: int) -> None:
+        training_transform(photos, recipe, photos.transform.size)  # refused here, if at all
         self._dataset = _Photos(photos, recipe)
         self._batches = _Keys()
         self._loader = DataLoader(
@@ -136,19 +141,26 @@ def training_transform(
     jitter = 0.0 if recipe.randaugment else recipe.color_jitter
     three = recipe.three_augment and not recipe.multi_scale
     policy = recipe.randaugment or ("3a" if three else None)
-    transform: Callable[[Image.Image], Tensor] = timm_module("timm.data").create_transform(
-        side,
-        is_training=True,
-        scale=(recipe.crop_least, 1.0),
-        hflip=recipe.flip,
-        color_jitter=jitter or None,
-        auto_augment=policy,
-        interpolation=photos.transform.interpolation,
-        mean=photos.transform.mean,
-        std=photos.transform.std,
-        re_prob=recipe.erasing,
-        re_mode="pixel",
-    )
+    create = timm_module("timm.data").create_transform
+    try:
+        transform: Callable[[Image.Image], Tensor] = create(
+            side,
+            is_training=True,
+            scale=(recipe.crop_least, 1.0),
+            hflip=recipe.flip,
+            color_jitter=jitter or None,
+            auto_augment=policy,
+            interpolation=photos.transform.interpolation,
+            mean=photos.transform.mean,
+            std=photos.transform.std,
+            re_prob=recipe.erasing,
+            re_mode="pixel",
+        )
+    except (AssertionError, ValueError, KeyError, TypeError) as e:  # timm's, of a policy
+        raise UsageError(
+            f"timm does not understand the RandAugment {recipe.randaugment!r}: {e}",
+            "Such as rand-m9-mstd0.5-inc1",
+        ) from e
     return transform
 
 

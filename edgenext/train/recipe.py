@@ -14,7 +14,7 @@ from pydantic import field_validator, model_validator
 from edgenext.errors import InputError, UsageError, unknown_name
 from edgenext.schema import Record
 from edgenext.schema.validation import validated
-from edgenext.system.reading import read_file, reason
+from edgenext.system.reading import read_text, reason
 
 SMALL = "small"
 """The recipe for small data sets."""
@@ -192,7 +192,7 @@ def load_recipe(name: str, **changes: Any) -> TrainRecipe:
     if name in recipe_names():
         text = resources.files(__package__).joinpath("recipes", f"{name}.toml").read_text("utf-8")
     elif name.endswith(".toml"):
-        text = _read(Path(name))
+        text = read_text(Path(name))
     else:
         raise unknown_name("recipe", name, recipe_names())
     try:
@@ -200,13 +200,6 @@ def load_recipe(name: str, **changes: Any) -> TrainRecipe:
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as e:
         raise InputError(f"{name} is not TOML: {reason(e)}") from e
     return validated(TrainRecipe, values | changes, f"the recipe {name}")
-
-
-def _read(path: Path) -> str:
-    try:
-        return read_file(path).decode()
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"cannot read the recipe {path}: {reason(e)}") from e
 
 
 @dataclass(frozen=True)
