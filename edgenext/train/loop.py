@@ -9,12 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgenext.data import ImageSet
 from edgenext.errors import EdgenextError
@@ -40,6 +38,7 @@ from edgenext.train.ema import Ema
 from edgenext.train.evaluation import evaluate_network
 from edgenext.train.hooks import Hooks, TrainingImages
 from edgenext.train.logs import BEST_EMA, TrainingLog, save_weights
+from edgenext.train.mixing import mixing
 from edgenext.train.optimizer import (
     freeze,
     initialise,
@@ -52,7 +51,6 @@ from edgenext.train.recipe import EpochReport, TrainRecipe, TrainResult
 from edgenext.train.requirements import arch_name, require_trainable
 from edgenext.train.sampler import epoch_batches
 from edgenext.train.state import StepReport, TrainingState
-from edgenext.train.timm_parts import timm_module
 
 _log = logging.getLogger(__name__)
 
@@ -172,7 +170,7 @@ class _Training:
         self.batches: TrainingBatches = hooks.data(images, recipe, place.settings)
         model = place.group.parallel(network, place.device)
         self.model: nn.Module = torch.compile(model) if place.settings.compile else model  # type: ignore[assignment]
-        self.mixup = _mixup(recipe, network.num_classes)
+        self.mix = mixing(recipe, network.num_classes)
 
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one."""
@@ -246,8 +244,8 @@ class _Training:
         device = self.place.device
         x = x.to(device, non_blocking=True, memory_format=torch.channels_last)
         y = y.to(device, non_blocking=True)
-        if self.mixup:
-            x, y = self.mixup(x, y, seed)
+        if self.mix:
+            x, y = self.mix(x, y, seed)
         alone = not ends and isinstance(self.model, nn.parallel.DistributedDataParallel)
         with self.model.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
             with self.precision.autocast():
@@ -372,33 +370,3 @@ def _stops_early(state: TrainingState) -> bool:
     return bool(
         patience and len(scores) > patience and max(scores[:-patience]) >= max(scores[-patience:])
     )
-
-
-def _mixup(recipe: TrainRecipe, classes: int) -> Callable[[Tensor, Tensor, int], Any] | None:
-    """Mixes the images of a batch with each other, and their labels; None if the recipe does not.
-
-    The last image of an odd batch stays as it is: timm mixes pairs.
-    """
-    if not recipe.mixes:
-        return None
-    from edgenext.train.photos import seeded
-
-    mix = timm_module("timm.data").Mixup(
-        recipe.mixup,
-        recipe.cutmix,
-        prob=recipe.mixing,
-        label_smoothing=recipe.label_smoothing,
-        num_classes=classes,
-    )
-
-    def mixed(x: Tensor, y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        even = len(x) // 2 * 2
-        with seeded(seed):
-            pairs, targets = mix(x[:even].clone(), y[:even]) if even else (x[:0], y[:0])
-        if even == len(x):
-            return pairs, targets
-        smooth = recipe.label_smoothing
-        alone = F.one_hot(y[even:], classes) * (1 - smooth) + smooth / classes
-        return torch.cat((pairs, x[even:])), torch.cat((targets.reshape(-1, classes), alone))
-
-    return mixed
