@@ -33,15 +33,20 @@ from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import Images, Session, filled, normalise
 from edgenext.graph.load import read_model
 from edgenext.graph.tensors import site_tensors
+from edgenext.models import zoo
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET
 from edgenext.schema import (
+    FEATURES,
     BuildOptions,
     Calibration,
     Clipping,
     Conversion,
     Division,
     EvalTransform,
+    FeatureLayout,
+    FeatureMap,
+    Manifest,
     TensorSpec,
 )
 from edgenext.system.durations import timed
@@ -276,12 +281,13 @@ class _Writer:
                 "conversion": conversion.model_copy(update=counts),
                 "class_names": result.get("class_names", fields["class_names"]),
             }
-            session = open_session(describe(fields), 1)
+            described = describe(fields)
+            session = open_session(described, 1)
             gate = Gate(self.settings, converter.parity, path.name)
-            artifact = describe(fields | self._compare(session, gate))
+            artifact = describe(fields | self._compare(session, described.manifest, gate))
         return Artifact(path, artifact.manifest, artifact.timed)
 
-    def _compare(self, session: Session, gate: Gate) -> dict[str, Any]:
+    def _compare(self, session: Session, manifest: Manifest, gate: Gate) -> dict[str, Any]:
         """Both parities of a converted file, and its tensors by site.
 
         Raises:
@@ -289,7 +295,8 @@ class _Writer:
         """
         model, images, transform = self.graph.model, self.images, self.graph.transform
         origin = onnx_reference(model, graph_label(model))
-        outputs = run_file(session, self.reference, images, transform, self._float_sites())
+        sites = self._float_sites()
+        outputs = run_file(session, manifest, self.reference, images, transform, sites)
         size = session.batch or 1
         parity = file_parity(outputs, self.reference, images, transform, size)
         conversion_parity = file_parity(outputs, origin, images, transform, size)
@@ -306,6 +313,7 @@ class _Writer:
     def _manifest_fields(self) -> dict[str, Any]:
         """The fields of the manifest that do not depend on the file."""
         graph, settings, content = self.graph, self.settings, self.content
+        backbone = settings.features_only
         return {
             "format": settings.format.name,
             "scheme": settings.scheme,
@@ -313,8 +321,9 @@ class _Writer:
             "target": graph.target,
             "arch": graph.arch,
             "num_classes": graph.num_classes,
-            "labels": graph.labels,
-            "class_names": graph.class_names,
+            "labels": None if backbone else graph.labels,
+            "class_names": None if backbone else graph.class_names,
+            "features": feature_maps(graph.arch, settings.feature_layout) if backbone else (),
             "division": graph.division,
             "eval": graph.transform,
             "source": graph.source,
@@ -357,13 +366,15 @@ class _Writer:
             "arch": graph.arch,
             "class_names": graph.class_names or graph.labels,
             "num_classes": graph.num_classes,
+            "features": FEATURES if settings.features_only else (),
             "eval": graph.transform.model_dump(),
             **{name: option.default for name, option in settings.format.options.items()},
             **settings.options,
         }
         arrays = None
         if converter.arguments:
-            arguments, arrays = function_of(converter.arguments)(graph.checkpoint, graph.input)
+            describe = function_of(converter.arguments)
+            arguments, arrays = describe(graph.checkpoint, graph.input, settings.features_only)
             options |= arguments
         inputs = None if samples is None else _channels_last(graph.prepare(samples))
         job = ConversionJob(settings.format, converter, options, inputs, arrays)
@@ -371,6 +382,15 @@ class _Writer:
         key = f"{settings.format.name} {converter.module} {settings.scheme} {size}"
         with timed(self.progress, f"converting to {settings.format.title}", key):
             return convert(graph.model, out, job)
+
+
+def feature_maps(arch: str, layout: FeatureLayout = "NCHW") -> tuple[FeatureMap, ...]:
+    """The outputs of an architecture's backbone, in the layout of a format."""
+    channels = zoo.arch(arch).dims
+    return tuple(
+        FeatureMap(name=name, stride=stride, channels=width, layout=layout)
+        for name, stride, width in zip(FEATURES, zoo.STRIDES, channels, strict=True)
+    )
 
 
 def _channels_last(inputs: NDArray[Any]) -> NDArray[Any]:
