@@ -109,7 +109,6 @@ class ExportSettings:
         ]
         parts = [
             stem,
-            "features" if self.features_only else "",
             self.target if self.target not in (DEFAULT_TARGET, FORMATS[row.name].target) else "",
             row.name if row.name != DEFAULT_FORMAT and row.ending == onnx_ending else "",
             *self.variant,
@@ -182,12 +181,14 @@ def resolve(
         features_only=options.features_only,
         options=choices.options,
         converter=converter,
-        variant=_variant(options.batch, choices, default, engine),
+        variant=_variant(options, choices, default, engine),
         engine=engine,
     )
 
 
-def _variant(batch: int | None, choices: Choices, default: Choices, engine: str) -> tuple[str, ...]:
+def _variant(
+    options: ExportOptions, choices: Choices, default: Choices, engine: str
+) -> tuple[str, ...]:
     """What file names say of a graph: everything in which it is not the default one.
 
     A float file in the naive form is called plain at the end of its name.
@@ -195,7 +196,9 @@ def _variant(batch: int | None, choices: Choices, default: Choices, engine: str)
     form = choices.form or default.form
     shown = form != default.form and (form != "naive" or engine)
     opset = choices.opset or default.opset
+    batch = options.batch
     parts = [
+        "features" if options.features_only else "",
         "" if batch == 1 else f"batch{batch or '-dynamic'}",
         "uint8" if choices.pixels and not default.pixels else "",
         f"opset{opset}" if opset != default.opset else "",
