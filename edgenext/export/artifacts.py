@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import UsageError
+from edgenext.export.content import FLOAT_CONTENT, Content
 from edgenext.export.gate import Gate
 from edgenext.export.onnx import call_size, onnx_graph, tensor_spec
 from edgenext.export.parity import (
@@ -39,13 +39,9 @@ from edgenext.options import DEFAULT_OPSET
 from edgenext.schema import (
     FEATURES,
     BuildOptions,
-    Calibration,
-    Clipping,
     Conversion,
     Division,
     EvalTransform,
-    FeatureLayout,
-    FeatureMap,
     Manifest,
     TensorSpec,
 )
@@ -155,26 +151,6 @@ def network_reference(graph: Graph, *, features_only: bool = False) -> Reference
     return onnx_reference(graph.model, graph.source["artifact"])
 
 
-@dataclass(frozen=True)
-class Content:
-    """What a quantizer adds to the manifest of a file, and the graph that it is compared with.
-
-    `reference` is the float graph before quantization, the graph itself unless set. `samples` are
-    calibration images for a converter that needs them, N×H×W×3 uint8. `seed` is of every random
-    choice.
-    """
-
-    reference: onnx.ModelProto | None = None
-    samples: Images | None = None
-    recipe: dict[str, object] | None = None
-    calibration: Calibration | None = None
-    kept_float: Mapping[str, str] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
-    clipping: Mapping[str, Clipping] = field(default_factory=dict)
-    seed: int = 0
-
-
-FLOAT_CONTENT = Content()
 COMPARING = "comparing with PyTorch"
 
 
@@ -323,7 +299,7 @@ class _Writer:
             "num_classes": graph.num_classes,
             "labels": None if backbone else graph.labels,
             "class_names": None if backbone else graph.class_names,
-            "features": feature_maps(graph.arch, settings.feature_layout) if backbone else (),
+            "features": zoo.feature_maps(graph.arch, settings.feature_layout) if backbone else (),
             "division": graph.division,
             "eval": graph.transform,
             "source": graph.source,
@@ -382,15 +358,6 @@ class _Writer:
         key = f"{settings.format.name} {converter.module} {settings.scheme} {size}"
         with timed(self.progress, f"converting to {settings.format.title}", key):
             return convert(graph.model, out, job)
-
-
-def feature_maps(arch: str, layout: FeatureLayout = "NCHW") -> tuple[FeatureMap, ...]:
-    """The outputs of an architecture's backbone, in the layout of a format."""
-    channels = zoo.arch(arch).dims
-    return tuple(
-        FeatureMap(name=name, stride=stride, channels=width, layout=layout)
-        for name, stride, width in zip(FEATURES, zoo.STRIDES, channels, strict=True)
-    )
 
 
 def _channels_last(inputs: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import UsageError, unknown_name
-from edgenext.schema import EvalTransform, ModelCard
+from edgenext.schema import FEATURES, EvalTransform, FeatureLayout, FeatureMap, ModelCard
 from edgenext.system.packaged import packaged_toml
 
 if TYPE_CHECKING:
@@ -117,6 +117,19 @@ def create_model(
     if not 0 <= drop_path < 1:
         raise UsageError(f"drop_path must be at least 0 and below 1, not {drop_path}")
     return EdgeNeXt(arch(name), num_classes, drop_path, features_only)
+
+
+def feature_maps(name: str, layout: FeatureLayout = "NCHW") -> tuple[FeatureMap, ...]:
+    """The outputs of an architecture's backbone, in a layout.
+
+    Raises:
+        UsageError: no such model.
+    """
+    channels = arch(name).dims
+    return tuple(
+        FeatureMap(name=output, stride=stride, channels=width, layout=layout)
+        for output, stride, width in zip(FEATURES, STRIDES, channels, strict=True)
+    )
 
 
 def check_classes(num_classes: int) -> None:

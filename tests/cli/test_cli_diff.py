@@ -79,7 +79,7 @@ def test_a_runtime_that_shows_no_tensors(
         def __init__(self, artifact: Artifact, threads: int) -> None:
             super().__init__(artifact.manifest)
             inside = OnnxSession(str(artifact.path), artifact.manifest, threads)
-            self.runtime, self.evidence, self.infer = inside.runtime, inside.evidence, inside.infer
+            self.runtime, self.evidence, self.run = inside.runtime, inside.evidence, inside.run
 
     monkeypatch.setattr("edgenext.formats.onnx.session.open_session", Closed)
     files = artifacts(FP32, INT8)
