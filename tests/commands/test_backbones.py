@@ -198,6 +198,7 @@ def test_what_needs_logits_refuses(backbone: api.Artifact) -> None:
         lambda: api.compare(file, [file], DIGITS),
         lambda: api.predict(file, ["any.png"]),
         lambda: api.sensitivity(file, QuantizeOptions(calib=DIGITS, n=8)),
+        lambda: api.search(file, DIGITS, QuantizeOptions(calib=DIGITS, n=8)),
         lambda: api.bench([file], data=DIGITS),
     )
     for call in calls:
