@@ -53,7 +53,7 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_classifier(job: dict[str, Any]) -> bool:
-    return bool(job["image"]) and not job["features"]
+    return bool(job["image"]) and not job.get("features")
 
 
 def _converted(job: dict[str, Any]) -> Any:
@@ -62,7 +62,7 @@ def _converted(job: dict[str, Any]) -> Any:
 
     program, shape = _torch_program(job)
     classifier, half = _is_classifier(job), job["scheme"] != "fp32"
-    outputs = [ct.TensorType(name) for name in (job["features"] or (LOGITS,))]
+    outputs = [ct.TensorType(name) for name in (job.get("features") or (LOGITS,))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ct.convert(

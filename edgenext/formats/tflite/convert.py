@@ -38,7 +38,7 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     graph = torch_graph(model, written_norms=True, float_weights=True)
     example = example_input(model)
     module: torch.nn.Module = graph
-    if job["features"]:
+    if job.get("features"):
         module = _maps_channels_last(graph)
     if example.dtype != torch.uint8:  # graphs that take pixels have channels last already
         module, example = _channels_last(module), example.permute(0, 2, 3, 1).contiguous()

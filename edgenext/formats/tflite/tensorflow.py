@@ -97,7 +97,7 @@ def _arrays(job: Mapping[str, Any]) -> dict[str, Array]:
             arrays = dict(file)
     except (OSError, ValueError) as e:
         raise InputError(f"cannot read the weights {job['weights']}: {e}") from e
-    if job["features"]:
+    if job.get("features"):
         return arrays
     shape = (job["num_classes"], job["arch"]["dims"][-1])
     head = arrays.get("head.weight")
@@ -138,8 +138,8 @@ def _converter(arrays: Mapping[str, Array], job: Mapping[str, Any], observe: Obs
 
     def serve(input: Any) -> dict[str, Any]:  # noqa: A002 - its name in the file
         x = tf.cast(input, tf.float32)
-        if job["features"]:
-            return dict(zip(job["features"], network.features(x), strict=True))
+        if names := job.get("features"):
+            return dict(zip(names, network.features(x), strict=True))
         return {"logits": network(x)}
 
     module = tf.Module()
