@@ -19,6 +19,7 @@ from importlib import resources as _resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgenext.commands.backbone import backbone as backbone
     from edgenext.commands.bench import bench as bench
     from edgenext.commands.bench import bundle as bundle
     from edgenext.commands.bench import import_results as import_results

@@ -41,6 +41,8 @@ class ModelOptions:
     """The required number of classes, or that of random weights or a fresh head."""
     reset_head: bool = False
     """Replace the head by a fresh one."""
+    backbone: bool = False
+    """Take weights without a head, too: only for a backbone."""
     size: int | None = None
     """Side of the input in pixels. None: as the weights were evaluated."""
     crop_pct: float | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import sections
 from measured import Machine, Row, read_machines, read_names
+from peers_section import peers
 from sections import SMALL, XXS, format_row, latency_of
 from text import between, number
 
@@ -46,10 +47,12 @@ def written(root: Path) -> dict[Path, str]:
     names = read_names(root / "results")
     machines = read_machines(root / "results", names)
     template, text = (root / "results" / name for name in ("page.md", "readme.md"))
-    readme = root / "README.md"
+    readme, peers_table = root / "README.md", peers(root / "results" / "peers")
     between = text.read_text("utf-8").format(**figures(machines, names))
     return {
-        root / "docs" / "results.md": template.read_text("utf-8").format(**page(machines, names)),
+        root / "docs" / "results.md": template.read_text("utf-8").format(
+            **page(machines, names, peers_table)
+        ),
         readme: replaced(readme.read_text("utf-8"), between.strip()),
     }
 
@@ -90,7 +93,7 @@ def _listed(texts: list[str]) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if texts[1:] else texts)
 
 
-def page(machines: dict[str, Machine], names: Row) -> dict[str, str]:
+def page(machines: dict[str, Machine], names: Row, peers_table: str) -> dict[str, str]:
     """What stands for each name in the page."""
     machine = machines[MAIN]
     results = machine.results
@@ -105,6 +108,7 @@ def page(machines: dict[str, Machine], names: Row) -> dict[str, str]:
         "latency_avx512_vnni": sections.latency(machine, names),
         "latency_avx2": sections.latency(machines[AVX2], names),
         "latency_avx512_vnni_xeon": sections.latency(machines[XEON], names),
+        "peers": peers_table,
         "formats": sections.formats(machine, names),
         **_tflite(results["formats"]),
         "htp_compiler": htp[0]["compiler"],

@@ -46,14 +46,19 @@ def diff(
     console.print_json(report.model_dump(mode="json")) if json else show_diff(report)
 
 
+def _outputs(report: DiffReport) -> str:
+    """How the outputs of two files agree."""
+    if report.agreement is None:
+        maps = ", ".join(f"{name} {db:.1f}" for name, db in report.outputs.items())
+        return f"feature maps: {maps} dB SQNR, of"
+    return f"logits: {report.logits_db:.1f} dB SQNR, same top-1 {report.agreement:.1f} % of"
+
+
 def show_diff(report: DiffReport) -> None:
     """Where two files part, the network's sites in order."""
     console.out.print(report.sentence, soft_wrap=True)
     largest = "not a number" if report.max_abs is None else f"{report.max_abs:.2g}"
-    console.out.print(
-        f"logits: {report.logits_db:.1f} dB SQNR, same top-1 {report.agreement:.1f} % of "
-        f"{report.n} images, largest difference {largest}"
-    )
+    console.out.print(f"{_outputs(report)} {report.n} images, largest difference {largest}")
     rows = [
         (
             f"{'> ' if r.site == report.first else '  '}{r.site}",

@@ -13,6 +13,7 @@ from edgenext.cli.options import (
     Batch,
     Calib,
     CalibCount,
+    Features,
     Json,
     Out,
     Uint8,
@@ -24,7 +25,7 @@ from edgenext.cli.options import (
 )
 from edgenext.formats.format import FORMATS
 from edgenext.options import ExportOptions, ModelOptions, OptionValues, QuantizeOptions
-from edgenext.schema import ExportResult, Parity
+from edgenext.schema import FEATURES, ExportResult, Parity
 from edgenext.targets.scheme import FLOAT, SCHEMES
 from edgenext.targets.target import TARGETS
 
@@ -64,9 +65,7 @@ def export(
     no_fold: Annotated[
         bool, typer.Option("--no-fold", help="The plain graph, for comparison.")
     ] = False,
-    features: Annotated[
-        bool, typer.Option("--features", help="A backbone: the four stage outputs.")
-    ] = False,
+    features: Features = False,
     tune: Annotated[
         bool, typer.Option("--tune", help="Measure the forms here and take the fastest.")
     ] = False,
@@ -134,6 +133,9 @@ def export(
 def agreement(p: Parity) -> str:
     """A parity, with its reference."""
     against = f"against {p.against} on {p.n} images"
+    if p.agreement is None:
+        maps = ", ".join(f"{name} {p.stages[name]:.1f}" for name in FEATURES if name in p.stages)
+        return f"{against}: {maps} dB SQNR, largest difference {p.max_abs:.2g}"
     if p.identical:
         return f"{against}: every logit is equal"
     return (
@@ -148,6 +150,9 @@ def show_export(result: ExportResult) -> None:
     console.out.print(
         f"{result.artifact}  {mib:.2f} MiB  {result.scheme}  sha256 {result.sha256[:12]}…"
     )
+    if result.features:
+        maps = ", ".join(f"{f.name} 1/{f.stride} of {f.channels}" for f in result.features)
+        console.out.print(f"backbone, {result.features[0].layout}: {maps} channels")
     for parity in (result.parity, result.conversion_parity):
         if parity:
             console.out.print(agreement(parity))

@@ -72,6 +72,9 @@ RuntimeOf = Annotated[
 Uint8 = Annotated[
     bool, typer.Option("--uint8-input", help="Take N×H×W×3 uint8; preprocessing goes inside.")
 ]
+Features = Annotated[
+    bool, typer.Option("--features", help="A backbone: the four stage outputs instead of logits.")
+]
 Batch = Annotated[str, typer.Option(help="Images a call: a number, or `dynamic`.")]
 
 FailIf = Annotated[

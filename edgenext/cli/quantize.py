@@ -14,6 +14,7 @@ from edgenext.cli.options import (
     Batch,
     Calib,
     CalibCount,
+    Features,
     Json,
     Out,
     Recipe,
@@ -68,6 +69,7 @@ def quantize(
     recipe: Recipe = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,
+    features: Features = False,
     model_options: ModelOptions,
     out: Out = Path(),
     json: Json = False,
@@ -86,6 +88,7 @@ def quantize(
         target=target,
         batch=batch_size(batch),
         uint8_input=uint8_input,
+        features_only=features,
         format=format or require_target(target).format,
     )
     with console.working() as context:

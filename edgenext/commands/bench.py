@@ -178,6 +178,8 @@ def _bench_here(
             "Leave --unit out, or name a --device",
         )
     subjects = [Subject(artifact=artifact) for artifact in artifacts]
+    for subject in subjects if data is not None else ():
+        subject.require_logits()
     scoring = () if data is None else evaluating_steps(subjects)
     with context.progress.steps("benchmarking", *scoring):
         report = bench_artifacts(artifacts, options, context.progress)

@@ -53,7 +53,7 @@ def diff(
 
     Raises:
         UsageError: input sizes, numbers of classes or architectures differ.
-        ArtifactError: a file whose sites are not known, or a backbone.
+        ArtifactError: a file whose sites are not known.
         DataError: the two do not see the same images, or too few of them.
 
     >>> files = "edgenext_xx_small-32-fp32.onnx", "edgenext_xx_small-32-w8a8-static.onnx"
@@ -67,7 +67,7 @@ def diff(
     options = DataOptions.of(data)
     if options.limit is None:
         options = replace(options, limit=SAMPLE_IMAGES)
-    subjects = (context.subject(a, model_options), context.subject(b, model_options))
+    subjects = _of_one_kind(context.subject(a, model_options), context.subject(b, model_options))
     with context.progress.steps("opening *", "decoding *", SITE_BY_SITE):
         context.progress("opening both files", 0, 0)
         sides = open_sides(*subjects, context)
@@ -79,7 +79,7 @@ class NetworkSession(TorchSession):
     """A PyTorch network; its tensors are those of its float deployment graph."""
 
     def __init__(self, checkpoint: Checkpoint, graph: Graph) -> None:
-        super().__init__(checkpoint.network(), checkpoint.eval)
+        super().__init__(checkpoint.network(features_only=checkpoint.backbone), checkpoint.eval)
         self.batch = call_size(graph.model)
         self._tracer = tracer(graph.model)
 
@@ -88,12 +88,23 @@ class NetworkSession(TorchSession):
         return self._tracer(prepared)
 
 
+def _of_one_kind(a: Subject, b: Subject) -> tuple[Subject, Subject]:
+    """Both; a network beside a backbone is the backbone of its weights."""
+
+    def beside(subject: Subject, other: Subject) -> Subject:
+        if subject.checkpoint is None or not other.is_backbone:
+            return subject
+        return Subject(checkpoint=replace(subject.checkpoint, backbone=True, labels=None))
+
+    return beside(a, b), beside(b, a)
+
+
 def open_sides(a: Subject, b: Subject, context: Context) -> tuple[Side, Side]:
     """Load both; a network takes the form of the artifact it is compared with.
 
     Raises:
         UsageError: input sizes, numbers of classes or architectures differ.
-        ArtifactError: a file whose sites are not known, or a backbone.
+        ArtifactError: a file whose sites are not known.
         RuntimeFailedError: a runtime refuses its file.
     """
     _require_comparable(a, b)
@@ -103,13 +114,17 @@ def open_sides(a: Subject, b: Subject, context: Context) -> tuple[Side, Side]:
 
 def _require_comparable(a: Subject, b: Subject) -> None:
     """Refuse two that cannot be the same network."""
-    facts = [(f"{s.transform.size} px", f"{s.classes[0]} classes", _arch(s)) for s in (a, b)]
+    facts = [(f"{s.transform.size} px", _outputs(s), _arch(s)) for s in (a, b)]
     for first, second in zip(*facts, strict=True):
         if first != second:
             raise UsageError(
                 f"{a.name} and {b.name} cannot be compared: {first} and {second}",
                 "Export both from the same weights, with the same --size",
             )
+
+
+def _outputs(subject: Subject) -> str:
+    return "feature maps" if subject.is_backbone else f"{subject.classes[0]} classes"
 
 
 def _arch(subject: Subject) -> str:
@@ -122,7 +137,8 @@ def _open_side(name: str, subject: Subject, other: Subject, context: Context) ->
     if subject.artifact is None:
         assert subject.checkpoint  # noqa: S101 - a subject is one or the other
         form = other.artifact.manifest.form if other.artifact else ""
-        graph = context.graph(subject.checkpoint, resolve(ExportOptions(form=form)))
+        options = ExportOptions(form=form, features_only=subject.is_backbone)
+        graph = context.graph(subject.checkpoint, resolve(options))
         session = NetworkSession(subject.checkpoint, graph)
         return Side(name, subject, session, site_tensors(graph.model), graph.form, _kinds(graph))
     manifest, loaded = subject.artifact.manifest, subject.session()

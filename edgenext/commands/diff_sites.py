@@ -9,7 +9,7 @@ Where the manifests say so, each channel is first fitted to its counterpart.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet
 from edgenext.errors import DataError
-from edgenext.formats.session import Images, Logits, Session, Traceable, filled, logits
+from edgenext.formats.session import Images, Logits, Session, Traceable, filled, outputs
+from edgenext.graph.tensors import signal_and_noise
 from edgenext.metrics.alignment import Fit, Tally
-from edgenext.metrics.fidelity import MOST_DB, fidelity
-from edgenext.schema import DiffReport, Manifest, SiteDifference
+from edgenext.metrics.fidelity import MOST_DB, fidelity, sqnr_db
+from edgenext.schema import LOGITS, DiffReport, Manifest, SiteDifference
 from edgenext.system.progress import Progress, quiet
 
 Array = NDArray[Any]
@@ -133,10 +134,16 @@ def compare_sites(
         {site: like[site].sqnr_db() for site in a.sites if site in like}, {**b.kinds, **a.kinds}
     )
     first, second = (
-        np.concatenate(list(logits(side.session, part.images)))
+        outputs(side.session, side.manifest, part.images)
         for side, part in zip((a, b), images, strict=True)
     )
-    logits_db, agreement, max_abs = _logits(first, second)
+    maps = {} if LOGITS in first else {n: _features(first[n], second[n]) for n in first}
+    if maps:  # the worst decides
+        logits_db, max_abs = min(db for db, _ in maps.values()), _largest(maps.values())
+        agreement = None
+    else:
+        logits_db, agreement, max_abs = _logits(first[LOGITS], second[LOGITS])
+    what = "feature maps" if maps else LOGITS
     equal = max_abs == 0 and all(row.sqnr_db == MOST_DB for row in rows)
     below = [row for row in rows if row.sqnr_db < threshold_db]
     most = _most(rows)
@@ -157,10 +164,13 @@ def compare_sites(
         untraced=untraced,
         fitted=fit,
         logits_db=logits_db,
+        outputs={name: db for name, (db, _) in maps.items()},
         agreement=agreement,
         max_abs=max_abs,
         images=images[0].info,
-        sentence=_equal(a, b, rows) if equal else _where(a, b, rows, below, threshold_db, most),
+        sentence=_equal(a, b, rows, what)
+        if equal
+        else _where(a, b, rows, below, threshold_db, most, what),
     )
 
 
@@ -170,6 +180,18 @@ def _logits(a: Logits, b: Logits) -> tuple[float, float, float | None]:
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return -MOST_DB, agreement, None
     return round(fidelity(a, b).sqnr_db, 2), agreement, float(np.abs(a - b).max())
+
+
+def _features(a: Array, b: Array) -> tuple[float, float | None]:
+    """SQNR in dB of a feature map, and the largest difference."""
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return -MOST_DB, None
+    return round(sqnr_db(*signal_and_noise(a, b)), 2), float(np.abs(a - b).max())
+
+
+def _largest(maps: Collection[tuple[float, float | None]]) -> float | None:
+    differences = [difference for _, difference in maps if difference is not None]
+    return max(differences) if len(differences) == len(maps) else None
 
 
 def _compare(
@@ -242,8 +264,8 @@ def _ratio(decibels: float) -> float:
     return float(10 ** (-decibels / 10))
 
 
-def _equal(a: Side, b: Side, rows: Sequence[SiteDifference]) -> str:
-    where = f"at all {len(rows)} sites and in their logits" if rows else "in their logits"
+def _equal(a: Side, b: Side, rows: Sequence[SiteDifference], what: str) -> str:
+    where = f"at all {len(rows)} sites and in their {what}" if rows else f"in their {what}"
     return f"{a.name} and {b.name} are equal {where}."
 
 
@@ -254,9 +276,10 @@ def _where(
     below: Sequence[SiteDifference],
     threshold_db: float,
     most: Sequence[SiteDifference],
+    what: str,
 ) -> str:
     if not rows:
-        return f"{a.name} and {b.name} can be compared by their logits alone."
+        return f"{a.name} and {b.name} can be compared by their {what} alone."
     if below:
         first = below[0]
         text = (

@@ -85,13 +85,15 @@ def evaluate_subjects(
 
     Raises:
         UsageError: no such target, or nothing to evaluate.
-        ArtifactError: nothing here runs an artifact as its target would.
+        ArtifactError: nothing here runs an artifact as its target would, or a backbone.
         OverlapError: an artifact was calibrated on some of the images.
     """
     for target in filter(None, targets):
         require_target(target)
     if not subjects:
         raise UsageError("nothing to evaluate", "Name a model or an artifact")
+    for subject in subjects:
+        subject.require_logits()
     with context.progress.steps(*evaluating_steps(subjects)):
         return _evaluated(subjects, data, context, targets or [""] * len(subjects))
 

@@ -12,7 +12,7 @@ import numpy as np
 from edgenext.commands.bench import bench
 from edgenext.commands.context import LOADING, Context
 from edgenext.commands.images import sample_images
-from edgenext.commands.subject import Subject
+from edgenext.commands.subject import Subject, of_kind
 from edgenext.errors import UsageError
 from edgenext.export.artifacts import export_graph, file_steps
 from edgenext.export.settings import ExportSettings, resolve
@@ -69,6 +69,7 @@ def export(
     """
     context = context or Context()
     settings = resolve(export_options)
+    model_options = of_kind(model_options, export_options)
     with context.progress.steps(*LOADING, *file_steps(settings)):
         checkpoint = context.checkpoint(model, model_options)
         return export_checkpoint(checkpoint, settings, out, data, context)

@@ -26,8 +26,13 @@ def labelled_images(
     *,
     exclude: Sequence[str] = (),
 ) -> ImageSet:
-    """The images of a data set as a network or artifact sees them, labelled with its classes."""
+    """The images of a data set as a network or artifact sees them, labelled with its classes.
+
+    A backbone has none: any will do.
+    """
     num_classes, labels = subject.classes
+    if subject.is_backbone:
+        num_classes = context.count_classes(data.data, role)
     return context.images(
         replace(data, division=data.division or recorded_division(subject, data.data)),
         with_exif(subject.transform, data.exif),

@@ -40,6 +40,7 @@ class NetworkFacts(Record):
     published: bool
     class_names: tuple[str, ...] | None
     division: Division | None
+    backbone: bool
 
     @staticmethod
     def of(checkpoint: Checkpoint) -> NetworkFacts:

@@ -59,6 +59,7 @@ def predict(
         require_target(target)
     context = context or Context()
     network = context.subject(subject, model_options)
+    network.require_logits()
     with context.progress.steps("decoding images", "predicting"):
         return _predicted(network, images, top, target, context.progress)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from edgenext.commands.context import LOADING, Context
 from edgenext.commands.images import calibration_images, sample_images
-from edgenext.commands.subject import Subject
+from edgenext.commands.subject import Subject, of_kind
 from edgenext.data import ImageSet
 from edgenext.errors import UsageError
 from edgenext.export.artifacts import Graph, file_steps, read_graph
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact
+from edgenext.formats.format import require_features
 from edgenext.formats.isolated_session import require_no_crash
 from edgenext.options import ENGINE, EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.baselines import form_of, require_engine
@@ -67,6 +68,7 @@ def quantize(
     """
     context = context or Context()
     settings = resolve_quantization(quantize_options, export_options)
+    model_options = of_kind(model_options, export_options)
     with context.progress.steps(*LOADING, *quantizing_steps(settings.export)):
         return quantize_subject(context.subject(subject, model_options), settings, out, context)
 
@@ -129,6 +131,14 @@ def export_settings(subject: Subject, graph: Graph, settings: QuantizeSettings) 
     if subject.artifact is None:
         return export
     batch, name = graph.input.shape[0], subject.artifact.path
+    if export.features_only and not subject.is_backbone:
+        raise UsageError(f"{name} is not a backbone", "Export it with --features")
+    if subject.is_backbone:
+        require_features(export.format)
+        if export.integer_io:
+            raise UsageError("a backbone's feature maps are floats", "Leave out --integer-io")
+        # the artifact's own name says it
+        export = replace(export, features_only=True)
     if export.pixels and not graph.pixels:
         raise UsageError(f"{name} takes no pixels", "Export it with --uint8-input")
     if export.batch != 1 and (export.batch or -1) != batch:

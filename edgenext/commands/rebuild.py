@@ -182,8 +182,10 @@ def _model_options(
 ) -> ModelOptions:
     """Where the weights of a manifest are."""
     m = artifact.manifest
+    backbone = m.is_backbone
     if match := RANDOM.fullmatch(name):
-        return ModelOptions(random_weights=True, seed=int(match[1]), num_classes=m.num_classes)
+        seed, classes = int(match[1]), m.num_classes
+        return ModelOptions(random_weights=True, seed=seed, num_classes=classes, backbone=backbone)
     weights = options.weights
     if weights is None:
         beside, published = artifact.path.with_name(name.split(", ")[0]), find_published(sha256)
@@ -193,7 +195,7 @@ def _model_options(
         raise UsageError(f"{artifact.path.name} was made from {name}", "Give it with --weights")
     if match := FRESH_HEAD.search(name):
         return ModelOptions(weights, reset_head=True, seed=int(match[1]), num_classes=m.num_classes)
-    return ModelOptions(weights)
+    return ModelOptions(weights, backbone=backbone)
 
 
 def _images(manifest: Manifest, calib: str | Path | None, context: Context) -> ImageSet:

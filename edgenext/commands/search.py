@@ -42,7 +42,7 @@ from edgenext.commands.search_choice import (
 )
 from edgenext.commands.sensitivity import sensitivity
 from edgenext.commands.stages import Announce, Stages, numbered, silent
-from edgenext.commands.subject import Subject
+from edgenext.commands.subject import Subject, of_kind
 from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import UsageError, unknown_name
 from edgenext.export.artifacts import Graph, export_graph
@@ -156,7 +156,8 @@ def search(
     settings = resolve_quantization(quantize_options, export_options)
     _require_searchable(settings, objective)
     context = context or Context()
-    network = context.subject(subject, model_options)
+    network = context.subject(subject, of_kind(model_options, export_options))
+    network.require_logits()
     labelled = labelled_images(
         context, network, replace(DataOptions.of(data), seed=quantize_options.seed)
     )

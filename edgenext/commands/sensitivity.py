@@ -71,6 +71,7 @@ def _sensitivity(
     recipe = settings.recipe
     require_sites(recipe)
     network = context.subject(subject, model_options)
+    network.require_logits()
     calibration = scheme_images(context, network, settings)
     seed = quantize_options.seed
     if data is None:

@@ -14,7 +14,7 @@ from edgenext.errors import ArtifactError, EdgenextError, UsageError
 from edgenext.formats.artifact import Artifact, is_artifact, open_artifact
 from edgenext.formats.isolated_session import open_isolated
 from edgenext.formats.session import Session
-from edgenext.options import ModelOptions, with_exif
+from edgenext.options import ExportOptions, ModelOptions, with_exif
 from edgenext.report.load import SUMMARY
 from edgenext.schema import Calibration, Division, EvalTransform, Exif
 from edgenext.system.reading import similar_files
@@ -31,6 +31,24 @@ class Subject:
 
     artifact: Artifact | None = None
     checkpoint: Checkpoint | None = None
+
+    @property
+    def is_backbone(self) -> bool:
+        """Whether it gives feature maps instead of logits."""
+        return self.artifact.manifest.is_backbone if self.artifact else self._network.backbone
+
+    def require_logits(self) -> None:
+        """Refuse a backbone where classes are needed.
+
+        Raises:
+            ArtifactError: it has no logits.
+        """
+        if self.is_backbone:
+            name = self.artifact.path if self.artifact else self.name
+            raise ArtifactError(
+                f"{name} is a backbone: it has no logits to score",
+                "Export the classifier, without --features",
+            )
 
     @property
     def name(self) -> str:
@@ -105,15 +123,13 @@ class Subject:
         unless this process wrote the file.
 
         Raises:
-            ArtifactError: a backbone, which has no logits.
             RuntimeFailedError: the runtime refuses the file, or crashed.
         """
         if self.artifact is None:
             from edgenext.formats.pytorch.session import TorchSession
 
-            return TorchSession(self._network.network(), self._network.eval)
-        if self.artifact.manifest.outputs[0].name != "logits":
-            raise ArtifactError(f"{self.artifact.path} is a backbone: it has no logits to score")
+            network = self._network.network(features_only=self.is_backbone)
+            return TorchSession(network, self._network.eval)
         return open_isolated(self.artifact, threads or os.cpu_count() or 1, target)
 
 
@@ -134,6 +150,11 @@ def open_subject(name: str) -> Subject | None:
     if path.suffix or os.sep in name or path.name in ("", ".."):
         raise ArtifactError(f"no artifact at {name}", similar_files(path))
     return None
+
+
+def of_kind(model_options: ModelOptions, export_options: ExportOptions) -> ModelOptions:
+    """Model options that also take weights without a head, where a backbone is exported."""
+    return replace(model_options, backbone=export_options.features_only)
 
 
 def load(model: str | None, options: ModelOptions) -> Checkpoint:

@@ -69,11 +69,18 @@ def check_request(artifacts: Sequence[Artifact], options: BenchOptions) -> None:
     """Refuse an unsupported request, before the device is reached.
 
     Raises:
-        UsageError: no artifact, an unsupported option, or artifacts with different transforms.
+        UsageError: no artifact, a backbone, an unsupported option, or artifacts with different
+            transforms.
     """
     check_options(artifacts, options)
     if options.unit and options.unit not in UNITS:
         raise unknown_name("compute unit", options.unit, UNITS)
+    for artifact in artifacts:
+        if artifact.manifest.is_backbone:
+            raise UsageError(
+                f"{artifact.name} is a backbone, and devices measure classifiers",
+                "Measure the classifier of the same network, or the backbone on this machine",
+            )
     first = artifacts[0]
     for other in artifacts[1:]:
         if other.manifest.eval != first.manifest.eval:

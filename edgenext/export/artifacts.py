@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import UsageError
+from edgenext.export.content import FLOAT_CONTENT, Content
 from edgenext.export.gate import Gate
 from edgenext.export.onnx import call_size, onnx_graph, tensor_spec
 from edgenext.export.parity import (
@@ -33,15 +33,16 @@ from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import Images, Session, filled, normalise
 from edgenext.graph.load import read_model
 from edgenext.graph.tensors import site_tensors
+from edgenext.models import zoo
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET
 from edgenext.schema import (
+    FEATURES,
     BuildOptions,
-    Calibration,
-    Clipping,
     Conversion,
     Division,
     EvalTransform,
+    Manifest,
     TensorSpec,
 )
 from edgenext.system.durations import timed
@@ -150,26 +151,6 @@ def network_reference(graph: Graph, *, features_only: bool = False) -> Reference
     return onnx_reference(graph.model, graph.source["artifact"])
 
 
-@dataclass(frozen=True)
-class Content:
-    """What a quantizer adds to the manifest of a file, and the graph that it is compared with.
-
-    `reference` is the float graph before quantization, the graph itself unless set. `samples` are
-    calibration images for a converter that needs them, N×H×W×3 uint8. `seed` is of every random
-    choice.
-    """
-
-    reference: onnx.ModelProto | None = None
-    samples: Images | None = None
-    recipe: dict[str, object] | None = None
-    calibration: Calibration | None = None
-    kept_float: Mapping[str, str] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
-    clipping: Mapping[str, Clipping] = field(default_factory=dict)
-    seed: int = 0
-
-
-FLOAT_CONTENT = Content()
 COMPARING = "comparing with PyTorch"
 
 
@@ -276,12 +257,13 @@ class _Writer:
                 "conversion": conversion.model_copy(update=counts),
                 "class_names": result.get("class_names", fields["class_names"]),
             }
-            session = open_session(describe(fields), 1)
+            described = describe(fields)
+            session = open_session(described, 1)
             gate = Gate(self.settings, converter.parity, path.name)
-            artifact = describe(fields | self._compare(session, gate))
+            artifact = describe(fields | self._compare(session, described.manifest, gate))
         return Artifact(path, artifact.manifest, artifact.timed)
 
-    def _compare(self, session: Session, gate: Gate) -> dict[str, Any]:
+    def _compare(self, session: Session, manifest: Manifest, gate: Gate) -> dict[str, Any]:
         """Both parities of a converted file, and its tensors by site.
 
         Raises:
@@ -289,7 +271,8 @@ class _Writer:
         """
         model, images, transform = self.graph.model, self.images, self.graph.transform
         origin = onnx_reference(model, graph_label(model))
-        outputs = run_file(session, self.reference, images, transform, self._float_sites())
+        sites = self._float_sites()
+        outputs = run_file(session, manifest, self.reference, images, transform, sites)
         size = session.batch or 1
         parity = file_parity(outputs, self.reference, images, transform, size)
         conversion_parity = file_parity(outputs, origin, images, transform, size)
@@ -306,6 +289,7 @@ class _Writer:
     def _manifest_fields(self) -> dict[str, Any]:
         """The fields of the manifest that do not depend on the file."""
         graph, settings, content = self.graph, self.settings, self.content
+        backbone = settings.features_only
         return {
             "format": settings.format.name,
             "scheme": settings.scheme,
@@ -313,8 +297,9 @@ class _Writer:
             "target": graph.target,
             "arch": graph.arch,
             "num_classes": graph.num_classes,
-            "labels": graph.labels,
-            "class_names": graph.class_names,
+            "labels": None if backbone else graph.labels,
+            "class_names": None if backbone else graph.class_names,
+            "features": zoo.feature_maps(graph.arch, settings.feature_layout) if backbone else (),
             "division": graph.division,
             "eval": graph.transform,
             "source": graph.source,
@@ -357,13 +342,15 @@ class _Writer:
             "arch": graph.arch,
             "class_names": graph.class_names or graph.labels,
             "num_classes": graph.num_classes,
+            "features": FEATURES if settings.features_only else (),
             "eval": graph.transform.model_dump(),
             **{name: option.default for name, option in settings.format.options.items()},
             **settings.options,
         }
         arrays = None
         if converter.arguments:
-            arguments, arrays = function_of(converter.arguments)(graph.checkpoint, graph.input)
+            describe = function_of(converter.arguments)
+            arguments, arrays = describe(graph.checkpoint, graph.input, settings.features_only)
             options |= arguments
         inputs = None if samples is None else _channels_last(graph.prepare(samples))
         job = ConversionJob(settings.format, converter, options, inputs, arrays)

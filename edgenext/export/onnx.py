@@ -12,7 +12,7 @@ from edgenext.export.settings import require_opset
 from edgenext.export.simplify import simplify
 from edgenext.formats.onnx.session import tensor_spec as tensor_spec
 from edgenext.options import DEFAULT_OPSET
-from edgenext.schema import EvalTransform
+from edgenext.schema import FEATURES, LOGITS, EvalTransform
 
 if TYPE_CHECKING:
     import onnx
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edgenext.models.network import EdgeNeXt
 
-STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
+STAGES = ("stem", *FEATURES)
 """Names of the tensors in every exported graph at which parity is measured."""
 
 MAX_BATCH = 1024
@@ -113,7 +113,7 @@ def call_size(model: onnx.ModelProto) -> int:
 
 def output_names(features_only: bool) -> tuple[str, ...]:
     """Names of a graph's outputs: logits, or the four stages of a backbone."""
-    return STAGES[1:] if features_only else ("logits",)
+    return FEATURES if features_only else (LOGITS,)
 
 
 def with_stage_outputs(model: onnx.ModelProto) -> onnx.ModelProto:

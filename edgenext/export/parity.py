@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from edgenext.errors import ParityError
 from edgenext.export.onnx import STAGES, call_size, tensor_spec, with_stage_outputs
 from edgenext.formats.onnx.session import inference_session
-from edgenext.formats.session import Images, Session, Traceable, filled, logits, normalise
+from edgenext.formats.session import Images, Session, Traceable, filled, normalise, outputs
 from edgenext.graph.tensors import locate_tensors, signal_and_noise
 from edgenext.metrics.fidelity import fidelity, sqnr_db
-from edgenext.schema import PYTORCH, EvalTransform, Parity
+from edgenext.schema import LOGITS, PYTORCH, EvalTransform, Manifest, Parity
 from edgenext.system.threads import torch_threads
 from edgenext.targets.scheme import FLOAT, ROWS
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from edgenext.models.network import EdgeNeXt
 
 Array = NDArray[np.float32]
-
-RESULT = "logits"
-"""What a file's output is called in messages."""
 
 ROUNDING_DB = 3.0
 """How much better than its file a graph may agree with the network.
@@ -55,12 +52,13 @@ class Reference:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a file computes of N images: its result, and its stages where it shows tensors.
+    """What a file computes of N images: its outputs, and its stages where it shows tensors.
 
-    `sites` maps the sites of its float graph to its tensors.
+    `results` are the logits, or the feature maps of a backbone, N×C×H×W. `sites` maps the sites of
+    its float graph to its tensors.
     """
 
-    result: Array
+    results: dict[str, Array]
     stages: dict[str, Array]
     sites: dict[str, str]
 
@@ -74,7 +72,7 @@ def torch_reference(network: EdgeNeXt) -> Reference:
             features = network.features(torch.from_numpy(inputs))
             named = dict(zip(STAGES, features, strict=True))
             if not network.features_only:
-                named["logits"] = network.classify(features[-1])
+                named[LOGITS] = network.classify(features[-1])
         return {name: value.numpy() for name, value in named.items()}
 
     return Reference(PYTORCH, run)
@@ -140,7 +138,7 @@ def in_units_of(
         return {name: value * factors.get(name, 1.0) for name, value in values.items()}
 
     rescaled = {name: value * factors.get(name, 1.0) for name, value in expected.items()}
-    parity = _parity(reference.label, rescaled, actual, reader.outputs[-1])
+    parity = _parity(reference.label, rescaled, actual, reader.outputs)
     require_parity(parity, ROWS[FLOAT].least_db, "the equalised graph")
     return Reference(reference.label, run)
 
@@ -159,8 +157,6 @@ def measure_parity(
 ) -> Parity:
     """Run a graph and a reference on the same images.
 
-    The last output is compared as the result: logits, or the last stage of a backbone.
-
     Args:
         model: an exported graph, float or quantized.
         reference: what it should agree with.
@@ -171,9 +167,7 @@ def measure_parity(
         ParityError: a value of either is NaN or infinite.
     """
     reader = _StageReader(model, optimised=True)
-    return _parity(
-        reference.label, *_both(reader, reference, images, transform), reader.outputs[-1]
-    )
+    return _parity(reference.label, *_both(reader, reference, images, transform), reader.outputs)
 
 
 def _both(
@@ -196,6 +190,7 @@ def _both(
 
 def run_file(
     session: Session,
+    manifest: Manifest,
     reference: Reference,
     images: Images,
     transform: EvalTransform,
@@ -204,34 +199,36 @@ def run_file(
     """Run a file of any format.
 
     Its tensors may have other names and layouts: stages and sites are located by their values, on
-    the first batch. If the runtime gives no access to tensors, there is only the result.
+    the first batch. If the runtime gives no access to tensors, there are only the outputs.
 
     Args:
         session: the file, loaded.
+        manifest: of the file.
         reference: with the stages that are to be located, in the file's units.
         images: N×H×W×3 uint8.
         transform: the normalisation.
         sites: the reference's tensors for the first batch, by site.
     """
     size = session.batch or 1
-    result = np.concatenate(list(logits(session, images, size)))
+    results = outputs(session, manifest, images, size)
     if not isinstance(session, Traceable):
-        return Outputs(result, {}, {})
+        return Outputs(results, {}, {})
     first = filled(images, size)
     expected = reference.run(first, normalise(first, transform))
     traced = session.trace(session.prepare(first))
     names = locate_tensors(expected, traced)
-    stages = {name: traced[names[name]] for name in STAGES if name in names}
-    return Outputs(result, stages, locate_tensors(sites, traced))
+    inner = [name for name in STAGES if name in names and name not in results]
+    stages = {name: traced[names[name]] for name in inner}
+    return Outputs(results, stages, locate_tensors(sites, traced))
 
 
 def file_parity(
-    outputs: Outputs, reference: Reference, images: Images, transform: EvalTransform, size: int
+    file: Outputs, reference: Reference, images: Images, transform: EvalTransform, size: int
 ) -> Parity:
     """The agreement of a file's outputs with a reference; stages are compared on the first batch.
 
     Args:
-        outputs: of the file.
+        file: its outputs.
         reference: what it should agree with.
         images: those that the file was run on, N×H×W×3 uint8.
         transform: the normalisation.
@@ -241,11 +238,12 @@ def file_parity(
         ParityError: a value of either is NaN or infinite.
     """
     expected = [reference.run(b, normalise(b, transform)) for b in _batches(images, size)]
-    base = np.concatenate([values[RESULT] for values in expected])[: len(images)]
-    first = {name: expected[0][name] for name in outputs.stages}
-    return _parity(
-        reference.label, first | {RESULT: base}, outputs.stages | {RESULT: outputs.result}, RESULT
-    )
+    base = {
+        name: np.concatenate([values[name] for values in expected])[: len(images)]
+        for name in file.results
+    }
+    first = {name: expected[0][name] for name in file.stages}
+    return _parity(reference.label, first | base, file.stages | file.results, list(file.results))
 
 
 def _batches(images: Images, size: int) -> Iterator[Images]:
@@ -259,26 +257,35 @@ def _stages(tensors: Mapping[str, Array]) -> Sequence[str]:
 
 
 def _parity(
-    label: str, expected: Mapping[str, Array], actual: Mapping[str, Array], result: str
+    label: str,
+    expected: Mapping[str, Array],
+    actual: Mapping[str, Array],
+    results: Sequence[str],
 ) -> Parity:
-    """Agreement of named tensors, of which one is the result."""
-    stages = _stages(actual)
-    for name in (*stages, result):
+    """Agreement of named tensors, of which some are the file's outputs: the worst decides."""
+    names = _stages(actual)
+    for name in dict.fromkeys((*names, *results)):
         _require_finite(expected[name], f"{name} of {label}")
         _require_finite(actual[name], f"the file's {name}")
-    base, other = (tensors[result].astype(np.float64) for tensors in (expected, actual))
-    comparison = fidelity(
-        expected[result].reshape(len(base), -1), actual[result].reshape(len(other), -1)
-    )
-    pairs = {name: signal_and_noise(expected[name], actual[name]) for name in stages}
+    pairs = {name: signal_and_noise(expected[name], actual[name]) for name in names}
+    stages = {name: round(sqnr_db(*pair), 2) for name, pair in pairs.items()}
+    if LOGITS in results:
+        comparison = fidelity(expected[LOGITS], actual[LOGITS])
+        least, agreement = round(comparison.sqnr_db, 2), comparison.agreement
+    else:
+        least, agreement = min(stages[name] for name in results), None
     return Parity(
         reference=label,
-        n=len(base),
-        max_abs=float(np.abs(base - other).max()),
-        sqnr_db=round(comparison.sqnr_db, 2),
-        agreement=comparison.agreement,
-        stages={name: round(sqnr_db(*pair), 2) for name, pair in pairs.items()},
+        n=len(expected[results[0]]),
+        max_abs=max(_largest_difference(expected[name], actual[name]) for name in results),
+        sqnr_db=least,
+        agreement=agreement,
+        stages=stages,
     )
+
+
+def _largest_difference(one: Array, other: Array) -> float:
+    return float(np.abs(one.astype(np.float64) - other).max())
 
 
 def _require_finite(values: Array, name: str) -> None:
@@ -300,7 +307,7 @@ def require_parity(parity: Parity, least_db: float, name: str, graph: Parity | N
 
     Args:
         parity: as measured.
-        least_db: the least SQNR of any stage and of the logits, in dB.
+        least_db: the least SQNR of any stage and of the logits or any other output, in dB.
         name: of the file.
         graph: where the reference is a graph, its own parity with the network; `ROUNDING_DB` below
             it is enough.
@@ -308,8 +315,8 @@ def require_parity(parity: Parity, least_db: float, name: str, graph: Parity | N
     Raises:
         ParityError: with the name of the first stage that diverges.
     """
-    own = graph.stages | {RESULT: graph.sqnr_db} if graph else {}
-    for stage, value in (parity.stages | {RESULT: parity.sqnr_db}).items():
+    own = graph.tensors if graph else {}
+    for stage, value in parity.tensors.items():
         least = min(least_db, own[stage] - ROUNDING_DB) if own else least_db
         if value < least:
             raise ParityError(

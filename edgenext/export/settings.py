@@ -11,6 +11,7 @@ from edgenext.formats.format import (
     Converter,
     Format,
     function_of,
+    require_features,
     require_format,
     require_scheme,
 )
@@ -22,6 +23,7 @@ from edgenext.options import (
     ExportOptions,
     OptionValues,
 )
+from edgenext.schema import FeatureLayout
 from edgenext.targets.scheme import FLOAT, SCHEMES
 from edgenext.targets.target import form_for, require_target
 
@@ -65,6 +67,11 @@ class ExportSettings:
     engine: str = ""
 
     @property
+    def feature_layout(self) -> FeatureLayout:
+        """The layout of a backbone's outputs."""
+        return self.format.feature_layout
+
+    @property
     def calibrated(self) -> bool:
         """Whether the scheme takes its ranges from images."""
         return self.scheme in SCHEMES and SCHEMES[self.scheme].calibrated
@@ -102,7 +109,6 @@ class ExportSettings:
         ]
         parts = [
             stem,
-            "features" if self.features_only else "",
             self.target if self.target not in (DEFAULT_TARGET, FORMATS[row.name].target) else "",
             row.name if row.name != DEFAULT_FORMAT and row.ending == onnx_ending else "",
             *self.variant,
@@ -129,13 +135,15 @@ def resolve(
     Raises:
         UsageError: unknown format or target; an option that the format does not have, or an
             unsupported value of one; a scheme that the format does not support; a backbone or a
-            free batch in a format without them.
+            free batch in a format without them; integer outputs of a backbone.
     """
     if options.opset is not None:
         require_opset(options.opset)
     row = require_format(options.format, options.target)
     _require_options(row, options)
     converter = row.converter_for(options.format_options)
+    if options.features_only:
+        require_features(row)
     if converter:
         _require_convertible(options)
     target = options.target or row.target
@@ -155,6 +163,8 @@ def resolve(
         choices, default = (function_of(row.resolve)(each) for each in (choices, default))
     if choices.integer_io and scheme == FLOAT:
         raise UsageError("a float file has no integer inputs", "Give --scheme w8a8-static")
+    if choices.integer_io and options.features_only:
+        raise UsageError("a backbone's feature maps are floats", "Leave out --integer-io")
     default = replace(
         default, form=default.form or form_for(target), opset=default.opset or default_opset
     )
@@ -171,12 +181,14 @@ def resolve(
         features_only=options.features_only,
         options=choices.options,
         converter=converter,
-        variant=_variant(options.batch, choices, default, engine),
+        variant=_variant(options, choices, default, engine),
         engine=engine,
     )
 
 
-def _variant(batch: int | None, choices: Choices, default: Choices, engine: str) -> tuple[str, ...]:
+def _variant(
+    options: ExportOptions, choices: Choices, default: Choices, engine: str
+) -> tuple[str, ...]:
     """What file names say of a graph: everything in which it is not the default one.
 
     A float file in the naive form is called plain at the end of its name.
@@ -184,7 +196,9 @@ def _variant(batch: int | None, choices: Choices, default: Choices, engine: str)
     form = choices.form or default.form
     shown = form != default.form and (form != "naive" or engine)
     opset = choices.opset or default.opset
+    batch = options.batch
     parts = [
+        "features" if options.features_only else "",
         "" if batch == 1 else f"batch{batch or '-dynamic'}",
         "uint8" if choices.pixels and not default.pixels else "",
         f"opset{opset}" if opset != default.opset else "",
@@ -217,8 +231,6 @@ def _require_options(row: Format, options: ExportOptions) -> None:
 def _require_convertible(options: ExportOptions) -> None:
     """Refuse options that only ONNX graphs support."""
     name = options.format
-    if options.features_only:
-        raise UsageError(f"{name} does not support backbones", f"Use --format {DEFAULT_FORMAT}")
     if options.batch is None:
         raise UsageError(f"{name} takes a fixed batch", "Give --batch a number")
     if options.opset is not None and options.opset != DEFAULT_OPSET:

@@ -64,6 +64,7 @@ class Artifact:
             engine=m.engine,
             warnings=m.warnings,
             conversion=self.timed or m.conversion,
+            features=m.features,
         )
 
 
@@ -233,7 +234,7 @@ def check_manifest(manifest: Manifest, path: Path) -> None:
     field = next((name for name, valid in _checks(manifest) if not valid), "")
     if field:
         raise ArtifactError(
-            f"{path} is not a manifest: {field} is not that of an image classifier",
+            f"{path} is not a manifest: {field} is not that of an image network",
             "Export the file again",
         )
 
@@ -245,7 +246,9 @@ def _checks(m: Manifest) -> Iterator[tuple[str, bool]]:
     yield "input.shape", channels and all(n == -1 or n > 0 for n in shape)
     yield "input.shape", math.prod(map(abs, shape)) <= MAX_ELEMENTS
     yield "outputs", bool(m.outputs) and all(bool(output.shape) for output in m.outputs)
-    yield "num_classes", 0 < m.num_classes <= MAX_CLASSES
+    least = 0 if m.features else 1
+    yield "num_classes", least <= m.num_classes <= MAX_CLASSES
+    yield "features", len(m.features) in (0, len(m.outputs))
     yield "labels", m.labels is None or len(m.labels) == m.num_classes
     yield "class_names", m.class_names is None or len(m.class_names) == m.num_classes
     yield "eval.size", 0 < t.size <= MAX_SIZE

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from edgenext.errors import UsageError, unknown_name
 from edgenext.options import OptionValues
-from edgenext.schema import Record
+from edgenext.schema import FeatureLayout, Record
 from edgenext.system.packaged import packaged_folders
 
 PACKAGE = "edgenext.formats"
@@ -107,7 +107,9 @@ class Format(Record):
     `session` is the folder whose `session.py` runs the files, this one unless set. With
     `any_target` the graph may be exported for every target. `graph` says that a file is an ONNX
     graph with nothing compiled in it. `companion` is the ending of a second file, `package` a file
-    by which a folder is recognised. `refuses` maps unsupported schemes to the reason.
+    by which a folder is recognised. `refuses` maps unsupported schemes to the reason;
+    `refuses_features` is the reason why there are no backbones, and `feature_layout` the layout of
+    those that there are.
 
     Three entries name functions, as `folder.module:function`: `resolve` completes the options
     (`Choices` in and out), `rewrite` changes the graph of a format without a converter, `finish`
@@ -132,6 +134,8 @@ class Format(Record):
     converter: Converter | None = None
     converters: dict[str, Converter] = Field(default_factory=dict)
     refuses: dict[str, str] = Field(default_factory=dict)
+    refuses_features: str = ""
+    feature_layout: FeatureLayout = "NCHW"
     runs: tuple[Execution, ...] = ()
     check: Compiler | None = None
     resolve: str = ""
@@ -213,6 +217,17 @@ def require_scheme(name: str, scheme: str, target: str = "") -> None:
     if scheme in row.refuses:
         place = f" for {target}" if row.variant_of else ""
         raise UsageError(f"{name}{place} does not support {scheme}: {row.refuses[scheme]}")
+
+
+def require_features(row: Format) -> None:
+    """Refuse a backbone in a format without them.
+
+    Raises:
+        UsageError: with the reason in the format's row.
+    """
+    if row.refuses_features:
+        place = f" for {row.target}" if row.variant_of else ""
+        raise UsageError(f"{row.name}{place} has no backbones: {row.refuses_features}")
 
 
 def function_of(name: str) -> Callable[..., Any]:

@@ -2,7 +2,7 @@
 
 `python -m edgenext.formats.isolated_session` is that process. It reads requests on stdin and
 answers on stdout: a line of JSON, then the bytes of the arrays that it announces. The first request
-opens the file; `infer` and `trace` take a prepared batch. The process ends with its input or its
+opens the file; `run` and `trace` take a prepared batch. The process ends with its input or its
 parent.
 """
 
@@ -28,7 +28,7 @@ from edgenext import errors
 from edgenext.errors import EdgenextError, RuntimeCrashedError, RuntimeFailedError
 from edgenext.formats.artifact import Artifact, is_written_here
 from edgenext.formats.runtimes import open_session, runtime_of
-from edgenext.formats.session import ArtifactSession, Logits, Session, Traceable
+from edgenext.formats.session import ArtifactSession, Session, Tensor, Traceable
 from edgenext.schema import Manifest
 from edgenext.system.processes import Deadline, die_with_parent, end_process, package_path
 
@@ -109,9 +109,9 @@ class IsolatedSession(ArtifactSession):
         if self.fallback:
             _log.warning("%s: %s", manifest.file, self.fallback)
 
-    def infer(self, prepared: NDArray[Any]) -> Logits:
-        """Logits of one prepared batch."""
-        return self._process.request({"infer": True}, prepared)[1]["logits"]
+    def run(self, prepared: NDArray[Any]) -> list[Tensor]:
+        """Every output of one prepared batch."""
+        return list(self._process.request({"run": True}, prepared)[1].values())
 
 
 class TraceableIsolatedSession(IsolatedSession):
@@ -231,7 +231,8 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> int:
             elif "trace" in request:
                 send(answers, {}, cast(Traceable, session).trace(arrays[""]))
             else:
-                send(answers, {}, {"logits": session.infer(arrays[""])})
+                values = session.run(arrays[""])
+                send(answers, {}, {str(i): value for i, value in enumerate(values)})
         except BrokenPipeError:
             return 1
         except Exception as e:  # noqa: BLE001 - the parent reports any error of a runtime

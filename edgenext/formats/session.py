@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from edgenext.data.pixels import Pixels
 from edgenext.errors import MissingDependencyError
-from edgenext.schema import EvalTransform, Evidence, Manifest, TensorSpec
+from edgenext.schema import FEATURES, LOGITS, EvalTransform, Evidence, Manifest, TensorSpec
 
 Images = NDArray[np.uint8]
 """N×H×W×3 uint8, decoded, resized and cropped, not normalised."""
 Logits = NDArray[np.float32]
 """N×K float32."""
+Tensor = NDArray[np.float32]
+"""An output of any shape, float32."""
 
 
 class Session(Protocol):
@@ -41,7 +43,14 @@ class Session(Protocol):
         ...
 
     def infer(self, prepared: NDArray[Any]) -> Logits:
-        """Logits of one prepared batch; this call is what benchmarks time."""
+        """Logits of one prepared batch; this call is what benchmarks time.
+
+        Of a backbone all outputs are computed, and the first is returned.
+        """
+        ...
+
+    def run(self, prepared: NDArray[Any]) -> Sequence[Tensor]:
+        """Every output of one prepared batch, in the manifest's order and the file's layout."""
         ...
 
 
@@ -83,7 +92,10 @@ class Inspection:
 
 
 class ArtifactSession:
-    """The base of sessions of artifacts: inputs are prepared as the manifest says."""
+    """The base of sessions of artifacts: inputs are prepared as the manifest says.
+
+    A session provides `run`.
+    """
 
     fallback = ""
     precision_asked = ""
@@ -93,6 +105,14 @@ class ArtifactSession:
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self.batch = manifest.input.shape[0] if manifest.input.shape[0] > 0 else None
+
+    def run(self, prepared: NDArray[Any]) -> Sequence[Tensor]:
+        """Every output of one prepared batch; see `Session.run`."""
+        raise NotImplementedError
+
+    def infer(self, prepared: NDArray[Any]) -> Logits:
+        """Logits of one prepared batch; see `Session.infer`."""
+        return self.run(prepared)[0]
 
     def prepare(self, images: Images) -> NDArray[Any]:
         """The input tensor of N×H×W×3 uint8 images, in the file's layout and type."""
@@ -143,10 +163,44 @@ def filled(images: Images, size: int) -> Images:
 
 def logits(session: Session, images: Pixels, batch: int = 16) -> Iterator[Logits]:
     """Logits of any number of images, batch by batch; a fixed batch is filled up by repetition."""
+    for n, prepared in _prepared(session, images, batch):
+        yield session.infer(prepared)[:n]
+
+
+def outputs(
+    session: Session, manifest: Manifest | None, images: Pixels, batch: int = 16
+) -> dict[str, Tensor]:
+    """Every output for any number of images, by name; feature maps as N×C×H×W.
+
+    Args:
+        session: a loaded network or artifact.
+        manifest: of the artifact; None for a network, whose feature maps have that layout.
+        images: N×H×W×3 uint8.
+        batch: images at once, where the file takes any number.
+    """
+    parts = [
+        [value[:n] for value in session.run(prepared)]
+        for n, prepared in _prepared(session, images, batch)
+    ]
+    values = [np.concatenate(of_one) for of_one in zip(*parts, strict=True)]
+    maps = manifest.features if manifest else ()
+    for i, feature in enumerate(maps):
+        if feature.layout == "NHWC":
+            values[i] = np.ascontiguousarray(values[i].transpose(0, 3, 1, 2))
+    return dict(zip(output_names(len(values)), values, strict=True))
+
+
+def output_names(count: int) -> tuple[str, ...]:
+    """The names of a file's outputs: the logits', or those of a backbone's feature maps."""
+    return (LOGITS,) if count == 1 else FEATURES[:count]
+
+
+def _prepared(session: Session, images: Pixels, batch: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Batches as a file takes them, with the number of images that count in each."""
     size = session.batch or batch
     for start in range(0, len(images), size):
         chunk = np.asarray(images[start : start + size])
         n = len(chunk)
         if session.batch and n < size:
             chunk = np.concatenate((chunk, np.repeat(chunk[-1:], size - n, axis=0)))
-        yield session.infer(session.prepare(chunk))[:n]
+        yield n, session.prepare(chunk)

@@ -20,6 +20,7 @@ from edgenext.models.sidecar import (
     sidecar_path,
 )
 from edgenext.models.state import (
+    CLASSIFIER,
     HEAD,
     State,
     find_state,
@@ -47,7 +48,7 @@ class Checkpoint:
     arch: str
     """The architecture, such as `edgenext_small`."""
     num_classes: int
-    """Outputs of the head."""
+    """Outputs of the head; 0 of a backbone without one."""
     state: State
     """The weights by their published names, float32 (counters int64)."""
     eval: EvalTransform
@@ -64,6 +65,8 @@ class Checkpoint:
     """What people call the classes; None: as the labels say."""
     division: Division | None = None
     """How data without split folders was divided to train these weights."""
+    backbone: bool = False
+    """Whether it was loaded for a backbone, which has no classes."""
 
     def network(self, drop_path: float = 0.0, features_only: bool = False) -> EdgeNeXt:
         """A new network with a copy of these weights, in evaluation mode."""
@@ -87,6 +90,7 @@ def load_checkpoint(
     seed: int = 0,
     num_classes: int | None = None,
     reset_head: bool = False,
+    backbone: bool = False,
     size: int | None = None,
     crop_pct: float | None = None,
     exif: Exif | None = None,
@@ -104,6 +108,8 @@ def load_checkpoint(
         seed: seed of random weights and of a fresh head.
         num_classes: the required number of classes; with `reset_head`, that of the fresh head.
         reset_head: replace the head by a fresh one.
+        backbone: take weights that have no head and no norm before it, too, such as those of
+            timm's `features_only=True`.
         size: evaluation size in pixels; overrides the sidecar and the published transform.
         crop_pct: likewise.
         exif: likewise: whether images are turned as their EXIF orientation says.
@@ -134,20 +140,25 @@ def load_checkpoint(
         path = weights or _cached_file(model or zoo.DEFAULT_MODEL, cache_dir)
         root = read_weights_file(path)
         sidecar = read_sidecar(path)
-        checkpoint = _from_file(model, path, root, sidecar, cache_dir, reset_head)
+        without = CLASSIFIER if backbone else HEAD if reset_head else ()
+        checkpoint = _from_file(model, path, root, sidecar, cache_dir, without)
         if weights is not None and not checkpoint.published:
             checkpoint = replace(checkpoint, name=weights.stem)
-        if reset_head:
+        if reset_head and not backbone:
             checkpoint = _with_fresh_head(checkpoint, path, num_classes, seed)
-        else:
+        elif not backbone:
             _check_classes(checkpoint, path, sidecar, num_classes)
-    class_labels, class_names = _labels(checkpoint, sidecar, labels, reset_head)
+    if backbone:
+        class_labels, class_names = None, None
+    else:
+        class_labels, class_names = _labels(checkpoint, sidecar, labels, reset_head)
     return replace(
         checkpoint,
         eval=evaluation_transform(checkpoint.eval, sidecar, size, crop_pct, exif),
         labels=class_labels,
         class_names=class_names,
         division=sidecar.division,
+        backbone=backbone,
     )
 
 
@@ -197,7 +208,7 @@ def _from_file(
     root: Any,
     sidecar: Sidecar,
     cache_dir: Path | None,
-    reset_head: bool,
+    without: tuple[str, ...],
 ) -> Checkpoint:
     """The checkpoint in a file's root object, with its architecture and every tensor checked."""
     sha256 = sha256_file(path)
@@ -206,8 +217,8 @@ def _from_file(
     key = zoo.checkpoint_table()[model]["key"] if model in zoo.checkpoint_table() else None
     state = find_state(root, path, key)
     num_classes = head_classes(state) or 0
-    arch = _matching_arch(model, path, sidecar, state, head=not reset_head)
-    if reset_head:
+    arch = _matching_arch(model, path, sidecar, state, without)
+    if without == HEAD:
         state = {k: v for k, v in state.items() if k not in HEAD}
     log.info("%s: %d tensors of %s", path, len(state), arch)
     return Checkpoint(
@@ -224,12 +235,13 @@ def _from_file(
 
 
 def _matching_arch(
-    model: str | None, path: Path, sidecar: Sidecar, state: State, *, head: bool
+    model: str | None, path: Path, sidecar: Sidecar, state: State, without: tuple[str, ...]
 ) -> str:
     """The architecture of `model`, of the sidecar, or the nearest, if the weights fit it."""
     if model is None and sidecar.arch is None:
-        arch = nearest_arch(state, head=head)
-        if difference := mismatch(state, arch, head=head):
+        arch = nearest_arch(state, without=without)
+        if difference := mismatch(state, arch, without=without):
+            _require_head(path, state, arch)
             raise CheckpointError(
                 f"{path} does not fit any EdgeNeXt architecture; the nearest is {arch}: "
                 f"{difference}"
@@ -239,14 +251,30 @@ def _matching_arch(
         error = unknown_name("architecture", str(sidecar.arch), zoo.arch_table())
         raise CheckpointError(f"{sidecar_path(path)} has an {error.message}", error.remedy)
     arch = _arch_name(model or str(sidecar.arch))
-    if difference := mismatch(state, arch, head=head):
-        nearest = nearest_arch(state, head=head)
-        fits = not mismatch(state, nearest, head=head)
+    if difference := mismatch(state, arch, without=without):
+        _require_head(path, state, arch)
+        nearest = nearest_arch(state, without=without)
+        fits = not mismatch(state, nearest, without=without)
         raise CheckpointError(
             f"{path} does not fit {arch}: {difference}",
             f"The weights fit {nearest}" if fits else "They do not fit any EdgeNeXt architecture",
         )
     return arch
+
+
+def _require_head(path: Path, state: State, arch: str) -> None:
+    """Refuse the weights of a backbone where a classifier is needed.
+
+    Raises:
+        CheckpointError: nothing but the head and the norm before it is missing.
+    """
+    if not any(k.startswith(CLASSIFIER) for k in state) and not mismatch(
+        state, arch, without=CLASSIFIER
+    ):
+        raise CheckpointError(
+            f"{path} is a backbone of {arch}: it has no head and no norm before it",
+            "Export it with --features",
+        )
 
 
 def _with_fresh_head(

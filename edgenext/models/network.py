@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgenext.models.zoo import STRIDES
+
 LAYER_SCALE_INIT = 1e-6
 LN_EPS = 1e-6
 
@@ -271,6 +273,16 @@ class EdgeNeXt(nn.Module):
             else:
                 blocks.append(ConvEncoder(dim, arch.kernels[i], bn, rate))
         return blocks
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the four stages' outputs."""
+        return self.arch.dims
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """How many pixels of the image one step in each of the four stages' outputs is."""
+        return STRIDES
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The outputs of the stem and of the four stages, each N×C×H×W."""

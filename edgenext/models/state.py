@@ -22,6 +22,8 @@ Shapes = dict[str, tuple[int, ...]]
 KEYS = ("model_ema", "state_dict_ema", "state_dict", "model")
 """Keys of weights in checkpoints, best first: the published weights are the averaged ones."""
 HEAD = ("head.weight", "head.bias")
+CLASSIFIER = ("norm.", "head.")
+"""Where the names of everything begin that a classifier has behind its backbone."""
 COUNTER = "num_batches_tracked"
 """Last part of the name of a batch norm's counter: int64, not used by inference."""
 MAX_LISTED = 5
@@ -110,16 +112,17 @@ class StateMismatch:
         return "; ".join(f"{len(v)} {k} ({list_names(v)})" for k, v in parts.items() if v)
 
 
-def mismatch(state: State, arch: str, *, head: bool = True) -> StateMismatch:
+def mismatch(state: State, arch: str, *, without: tuple[str, ...] = ()) -> StateMismatch:
     """How a state dict differs from an architecture.
 
     Args:
         state: under the published names.
         arch: the architecture.
-        head: whether the head must be there, too.
+        without: where the names begin of tensors that need not be there: `HEAD` for a network that
+            will get a fresh head, `CLASSIFIER` for a backbone.
     """
     shapes = arch_shapes(arch, head_classes(state) or IMAGENET_CLASSES)
-    names = [k for k in shapes if head or k not in HEAD]
+    names = [k for k in shapes if not k.startswith(without)]
     return StateMismatch(
         missing=tuple(k for k in names if k not in state and not k.endswith(COUNTER)),
         unexpected=tuple(k for k in state if k not in shapes),
@@ -131,9 +134,9 @@ def mismatch(state: State, arch: str, *, head: bool = True) -> StateMismatch:
     )
 
 
-def nearest_arch(state: State, *, head: bool = True) -> str:
+def nearest_arch(state: State, *, without: tuple[str, ...] = ()) -> str:
     """The architecture that a state dict fits, or from which it differs in the fewest tensors."""
-    return min(arch_table(), key=lambda arch: len(mismatch(state, arch, head=head)))
+    return min(arch_table(), key=lambda arch: len(mismatch(state, arch, without=without)))
 
 
 def head_classes(state: State) -> int | None:

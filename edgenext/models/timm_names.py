@@ -1,7 +1,9 @@
 """Published parameter names of EdgeNeXt from those of timm.
 
 timm has the same tensors, of the same shapes, in other modules: the stem and the downsampling
-layers are part of the stages, the norm is part of the head, and some layers have other names.
+layers are part of the stages, the norm is part of the head, and some layers have other names. A
+backbone of timm (`features_only=True`) has neither norm nor head, and `stages_1` is its name of
+`stages.1`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import re
 from collections.abc import Iterable
 
 _RULES = (
+    (r"^(stem|stages)_(\d+)\.", r"\1.\2."),
     (r"^stem\.", "downsample_layers.0."),
     (r"^stages\.(\d+)\.downsample\.", r"downsample_layers.\1."),
     (r"^stages\.(\d+)\.blocks\.", r"stages.\1."),
@@ -18,7 +21,7 @@ _RULES = (
     (r"^head\.norm\.", "norm."),
     (r"^head\.fc\.", "head."),
 )
-_MARKS = re.compile(r"^stem\.|^stages\.\d+\.(blocks|downsample)\.|^head\.(fc|norm)\.")
+_MARKS = re.compile(r"^stem[._]|^stages[._]\d+\.(blocks|downsample)\.|^head\.(fc|norm)\.")
 
 
 def is_timm(names: Iterable[str]) -> bool:

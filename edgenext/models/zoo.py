@@ -7,7 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import UsageError, unknown_name
-from edgenext.schema import EvalTransform, ModelCard
+from edgenext.schema import FEATURES, EvalTransform, FeatureLayout, FeatureMap, ModelCard
 from edgenext.system.packaged import packaged_toml
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "edgenext_small"
 IMAGENET_CLASSES = 1000
+STRIDES = (4, 8, 16, 32)
+"""Pixels of the image for a step along a row or column of each stage's feature map."""
 MIN_SIZE = 32
 """The smallest side in pixels: the network halves it five times."""
 MAX_CLASSES = 1_000_000
@@ -98,7 +100,8 @@ def create_model(
         name: an architecture, or a published checkpoint for its architecture.
         num_classes: outputs of the head.
         drop_path: stochastic depth rate of the last block; the rates rise linearly from 0.
-        features_only: return the four stage outputs instead of logits.
+        features_only: return the four stage outputs instead of logits: see `EdgeNeXt.channels` and
+            `EdgeNeXt.strides`.
 
     Raises:
         UsageError: no such model, a class count below 1, or a rate outside [0, 1).
@@ -109,10 +112,24 @@ def create_model(
     """
     from edgenext.models.network import EdgeNeXt
 
-    check_classes(num_classes)
+    if not features_only:
+        check_classes(num_classes)
     if not 0 <= drop_path < 1:
         raise UsageError(f"drop_path must be at least 0 and below 1, not {drop_path}")
     return EdgeNeXt(arch(name), num_classes, drop_path, features_only)
+
+
+def feature_maps(name: str, layout: FeatureLayout = "NCHW") -> tuple[FeatureMap, ...]:
+    """The outputs of an architecture's backbone, in a layout.
+
+    Raises:
+        UsageError: no such model.
+    """
+    channels = arch(name).dims
+    return tuple(
+        FeatureMap(name=output, stride=stride, channels=width, layout=layout)
+        for output, stride, width in zip(FEATURES, STRIDES, channels, strict=True)
+    )
 
 
 def check_classes(num_classes: int) -> None:

@@ -123,7 +123,7 @@ def _file(file: ExportResult) -> Iterator[Fact]:
             yield Fact(
                 f"Against {p.against}",
                 f"{count(p.n, 'image')}: largest logit difference {p.max_abs:.2g}, SQNR "
-                f"{decibels(p.sqnr_db)} dB, same answer {number(p.agreement, 2)} %",
+                f"{decibels(p.sqnr_db)} dB, same answer {number(p.agreement or 0.0, 2)} %",
             )
 
 

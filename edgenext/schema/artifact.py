@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from edgenext.schema.base import Calibration, Division, EvalTransform, Finite, Record, TensorSpec
 
 PYTORCH = "PyTorch"
 """The label of parities against the PyTorch network."""
+LOGITS = "logits"
+"""The name of a classifier's output."""
+FEATURES = ("stage1", "stage2", "stage3", "stage4")
+"""The names of a backbone's outputs, in order."""
 
 
 class Parity(Record):
@@ -17,21 +23,28 @@ class Parity(Record):
     quantized, or the ONNX graph that was converted (`its float graph`, `its Q/DQ graph`); empty in
     files made before references were recorded. `max_abs` is the largest difference of a logit,
     `sqnr_db` the SQNR of the centred logits in dB, `agreement` the percentage of equal top-1,
-    `stages` the SQNR after the stem and each stage in dB. An SQNR of 200 dB means equal: it is the
-    most that is recorded.
+    `stages` the SQNR after the stem and each stage in dB. Of a backbone, whose outputs are stages,
+    the worst output decides: `sqnr_db` is the least of theirs, `max_abs` the largest difference of
+    any of their values, `agreement` None. An SQNR of 200 dB means equal: it is the most that is
+    recorded.
     """
 
     reference: str = ""
     n: int
     max_abs: float
     sqnr_db: float
-    agreement: float
+    agreement: float | None
     stages: dict[str, float] = Field(default_factory=dict)
 
     @property
     def identical(self) -> bool:
-        """Whether every logit is the reference's."""
+        """Whether every value of every output is the reference's."""
         return self.max_abs == 0
+
+    @property
+    def tensors(self) -> dict[str, float]:
+        """The SQNR in dB of everything that was compared: stages, and logits where there are."""
+        return self.stages | ({} if self.agreement is None else {LOGITS: self.sqnr_db})
 
     @property
     def against(self) -> str:
@@ -83,6 +96,23 @@ class Clipping(Record):
         return outside / (self.most - self.least) if self.most > self.least else 0.0
 
 
+FeatureLayout = Literal["NCHW", "NHWC"]
+"""The order of a feature map's axes."""
+
+
+class FeatureMap(Record):
+    """One output of a backbone: what a stage of the network computes.
+
+    `name` is that of the output in the file, `stride` how many pixels of the image one step along
+    a row or column is, `channels` its number of channels, and `layout` the order of its axes.
+    """
+
+    name: str
+    stride: int
+    channels: int
+    layout: FeatureLayout = "NCHW"
+
+
 class BuildOptions(Record):
     """What decides a file besides its source, recipe and calibration, which its manifest has too.
 
@@ -122,6 +152,8 @@ class Manifest(Record):
     eval: EvalTransform
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
+    features: tuple[FeatureMap, ...] = ()
+    """Of a backbone: its outputs, from the first stage to the last."""
     opset: int | None = None
     """Of an ONNX file."""
     sha256: str
@@ -155,6 +187,11 @@ class Manifest(Record):
     """Of this JSON file with this value empty."""
 
     @property
+    def is_backbone(self) -> bool:
+        """Whether it gives feature maps instead of logits."""
+        return bool(self.features or (self.options and self.options.features_only))
+
+    @property
     def shown_names(self) -> tuple[str, ...] | None:
         """What an app shows of each class: its name, else its label."""
         return self.class_names or self.labels
@@ -176,3 +213,5 @@ class ExportResult(Record):
     engine: str = ""
     warnings: tuple[str, ...] = ()
     conversion: Conversion | None = None
+    features: tuple[FeatureMap, ...] = ()
+    """Of a backbone: its outputs."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from edgenext.schema.base import Record, SubsetInfo
 
 
@@ -66,7 +68,8 @@ class DiffReport(Record):
     `first` is the first site below `threshold_db`, empty if there is none; `most` are the sites
     that add most noise relative to their signal. `logits_db` is the SQNR of the centred logits,
     `agreement` the percentage of equal top-1, `max_abs` the largest difference of a logit, None if
-    one is not a number.
+    one is not a number. Of two backbones `outputs` has the SQNR of each feature map, `logits_db` is
+    the least of them and `agreement` None.
     """
 
     a: str
@@ -88,7 +91,8 @@ class DiffReport(Record):
     fitted: Literal["", "scale", "scale and offset"]
     """What was fitted in every channel: the files differ in it and compute the same."""
     logits_db: float
-    agreement: float
+    agreement: float | None
     max_abs: float | None
     images: SubsetInfo
     sentence: str
+    outputs: dict[str, float] = Field(default_factory=dict)

@@ -79,7 +79,7 @@ def test_a_runtime_that_shows_no_tensors(
         def __init__(self, artifact: Artifact, threads: int) -> None:
             super().__init__(artifact.manifest)
             inside = OnnxSession(str(artifact.path), artifact.manifest, threads)
-            self.runtime, self.evidence, self.infer = inside.runtime, inside.evidence, inside.infer
+            self.runtime, self.evidence, self.run = inside.runtime, inside.evidence, inside.run
 
     monkeypatch.setattr("edgenext.formats.onnx.session.open_session", Closed)
     files = artifacts(FP32, INT8)
@@ -108,7 +108,7 @@ def test_what_cannot_be_compared(cli: Cli, artifacts: Artifacts) -> None:
         ("diff", path, *other, "10", "--size", "64", *DIGITS): (2, "32 px and 64 px"),
         ("diff", path, *other, "7", "--size", "32", *DIGITS): (2, "10 classes and 7 classes"),
         ("diff", path, "edgenext_x_small", *MODEL[1:], *DIGITS): (2, "edgenext_xx_small and"),
-        ("diff", path, features, *DIGITS): (3, "is a backbone"),
+        ("diff", path, features, *DIGITS): (2, "10 classes and feature maps"),
         ("diff", path, "nowhere.onnx", *DIGITS): (3, "no artifact at nowhere.onnx"),
         ("diff", path, f"{path}.json", *DIGITS): (3, "is not an artifact"),
         ("diff", path, path, "--data", "nowhere"): (3, "nowhere"),

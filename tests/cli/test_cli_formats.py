@@ -192,7 +192,9 @@ def test_formats_and_options_that_cannot_be(cli: Cli) -> None:
     assert "Did you mean coreml" in cli.fails(2, *export, "--format", "corelm")
     assert "has no option ios" in cli.fails(2, *export, "--format", "tflite", "--ios", "17")
     assert "fixed batch" in cli.fails(2, *export, "--format", "coreml", "--batch", "dynamic")
-    assert "backbone" in cli.fails(2, *export, "--format", "tflite", "--features")
+    assert "has no backbones" in cli.fails(
+        2, *export, "--format", "tflite", "--target", "ethos-u", "--features"
+    )
     assert "takes opset 13 at most" in cli.fails(
         2, *export, "--format", "tensorrt", "--jetpack", "4", "--opset", "17"
     )

@@ -23,6 +23,7 @@ FUNCTIONS = """\
 export(model, model_options, export_options, *, out, data, context)
 quantize(subject, quantize_options, model_options, export_options, *, out, context)
 tuned(model, model_options, export_options, *, rounds, context)
+backbone(model, model_options, *, context)
 evaluate(subjects, data, model_options, *, target, context)
 compare(base, others, data, model_options, *, target, context)
 diff(a, b, data, model_options, *, threshold_db, context)
@@ -64,8 +65,8 @@ probe_device(name)
 clean_device(name)
 remove_device(name)
 open_artifact(path)
-load_checkpoint(model, weights, *, random_weights, seed, num_classes, reset_head, size, crop_pct, \
-exif, labels, cache_dir)
+load_checkpoint(model, weights, *, random_weights, seed, num_classes, reset_head, backbone, size, \
+crop_pct, exif, labels, cache_dir)
 create_model(name, num_classes, *, drop_path, features_only)
 """.splitlines()
 """In the order in which their examples run: later ones use the files of earlier ones."""

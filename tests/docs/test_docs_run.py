@@ -28,17 +28,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the world to run commands in, and `edgenext` on the path of its shell."""
+    """A copy of the world to run commands in; `edgenext` and `python` are on its shell's path."""
     here = tmp_path / "here"
     shutil.copytree(world, here)
     monkeypatch.chdir(here)
     monkeypatch.setenv("EDGENEXT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("EDGENEXT_DEVICES", str(tmp_path / "devices.json"))
-    tool = tmp_path / "bin" / "edgenext"
-    tool.parent.mkdir()
-    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edgenext "$@"\n')
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, command in (
+        ("edgenext", f'"{sys.executable}" -m edgenext'),
+        ("python", sys.executable),
+    ):
+        (tools / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
     return here
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,26 @@ def test_a_row_without_a_title_is_not_passed_over(checkout: Path) -> None:
     path = checkout / "results" / "avx2.json"
     change(path, ["latency", 0, "rows", 1, "name"], "w2a2")
     assert "names.toml has no title for w2a2" in tables(checkout, "--check").stderr
+
+
+def test_other_networks_stand_beside_ours(checkout: Path) -> None:
+    path = checkout / "results" / "peers" / "table2.json"
+    change(path, ["networks", 0, "files", 0, "p50_ms"], 12.345)
+    change(path, ["networks", 0, "files", 0, "valid"], False)
+    change(path, ["networks", 0, "files", 0, "reasons"], ["it was hot"])
+    assert tables(checkout).returncode == 0
+    text = (checkout / "docs" / "results.md").read_text("utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| EdgeNeXt-XXS |"))
+    assert "~~12.35 (" in row and row.endswith("| 19.3 | 142 |")
+    assert "- EdgeNeXt-XXS, fp32, onnxruntime: it was hot." in text
+
+
+def test_the_other_networks_are_those_of_timm() -> None:
+    timm = pytest.importorskip("timm", reason="no timm (pip install 'edgenext[train]')")
+    table = tomllib.loads((ROOT / "results" / "peers" / "table2.toml").read_text("utf-8"))
+    names = [row["name"] for row in table["network"]]
+    assert [name for name in names if not timm.is_model(name)] == []
+    assert set(table["published"]["rows"]) < set(names)
 
 
 def test_the_readme_has_no_measured_figure_outside_its_markers() -> None:

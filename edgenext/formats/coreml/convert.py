@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import ArtifactError
 from edgenext.formats.artifact import numbered
+from edgenext.schema import LOGITS
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +35,8 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: `graph` and `out` are paths; `scheme`; `ios`, the oldest system; `image`, whether the
-            package takes an image and gives class names; `arch`, `eval`, `class_names` and
+            package takes an image and gives class names; `features`, the names of the outputs
+            of a backbone, which has no classes; `arch`, `eval`, `class_names` and
             `num_classes` of the network.
     """
     for name in UNUSED:
@@ -47,7 +49,11 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     package.save(str(out))
     make_reproducible(out)
     result: dict[str, Any] = {"tool": f"coremltools {version('coremltools')}"}
-    return result | ({"class_names": _class_names(job)} if job["image"] else {})
+    return result | ({"class_names": _class_names(job)} if _is_classifier(job) else {})
+
+
+def _is_classifier(job: dict[str, Any]) -> bool:
+    return bool(job["image"]) and not job.get("features")
 
 
 def _converted(job: dict[str, Any]) -> Any:
@@ -55,15 +61,16 @@ def _converted(job: dict[str, Any]) -> Any:
     import coremltools as ct
 
     program, shape = _torch_program(job)
-    image, half = job["image"], job["scheme"] != "fp32"
+    classifier, half = _is_classifier(job), job["scheme"] != "fp32"
+    outputs = [ct.TensorType(name) for name in (job.get("features") or (LOGITS,))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ct.convert(
             program.run_decompositions({}),
             convert_to="mlprogram",
             inputs=[_input(job, shape)],
-            outputs=None if image else [ct.TensorType("logits")],
-            classifier_config=ct.ClassifierConfig(_class_names(job)) if image else None,
+            outputs=None if classifier else outputs,
+            classifier_config=ct.ClassifierConfig(_class_names(job)) if classifier else None,
             compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
             minimum_deployment_target=getattr(ct.target, f"iOS{_ios(job)}"),
             pass_pipeline=_passes(),
@@ -84,7 +91,7 @@ def _torch_program(job: dict[str, Any]) -> tuple[torch.export.ExportedProgram, l
     network: torch.nn.Module = torch_graph(model, half=job["scheme"] != "fp32")
     shape = list(example_input(model).shape)
     if job["image"]:  # the graph takes pixels, channels last; Core ML's images have them first
-        network = _classifier(network)
+        network = _on_image(network, classifies=_is_classifier(job))
         shape = [shape[0], shape[3], shape[1], shape[2]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -149,8 +156,8 @@ def _class_names(job: dict[str, Any]) -> list[str]:
     return numbered([*(job["class_names"] or map(str, range(job["num_classes"])))])
 
 
-def _classifier(graph: torch.nn.Module) -> torch.nn.Module:
-    """The graph on images with channels first, with probabilities as its output."""
+def _on_image(graph: torch.nn.Module, *, classifies: bool) -> torch.nn.Module:
+    """The graph on images with channels first; of a classifier with probabilities as its output."""
     import torch
 
     class Classifier(torch.nn.Module):
@@ -158,9 +165,9 @@ def _classifier(graph: torch.nn.Module) -> torch.nn.Module:
             super().__init__()
             self.network = graph
 
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.network(image.permute(0, 2, 3, 1))
-            return logits.softmax(-1)
+        def forward(self, image: torch.Tensor) -> Any:
+            result = self.network(image.permute(0, 2, 3, 1))
+            return result.softmax(-1) if classifies else result
 
     return Classifier()
 

@@ -174,6 +174,7 @@ class MilProgram:
         self.inputs = {n: (tuple(v.shape), declared_dtype(v)) for n, v in main.inputs.items()}
         """Name → shape and stored type."""
         self.outputs = tuple(v.name for v in main.outputs)
+        self.output_shapes = [tuple(getattr(v, "shape", ())) for v in main.outputs]
         self.images = {
             i.name: i.type.imageType.ColorSpace.Name(i.type.imageType.colorSpace)
             for i in spec.description.input

@@ -14,8 +14,8 @@ from PIL import Image
 
 from edgenext.errors import ArtifactError, RuntimeFailedError
 from edgenext.formats.coreml.program import MilProgram, preload
-from edgenext.formats.session import ArtifactSession, Inspection, Logits, one_line
-from edgenext.schema import Evidence, Manifest, TensorSpec
+from edgenext.formats.session import ArtifactSession, Inspection, Logits, Tensor, one_line
+from edgenext.schema import LOGITS, Evidence, Manifest, TensorSpec
 from edgenext.system.threads import torch_threads
 
 if TYPE_CHECKING:
@@ -43,17 +43,22 @@ class CoreMLSession(ArtifactSession):
         self.runtime = "coreml" if self._model else "coreml-interpreter"
         self.evidence: Evidence = "device" if self._model else "emulated"
 
-    def infer(self, prepared: NDArray[Any]) -> Logits:
-        """Logits of one prepared batch."""
+    def run(self, prepared: NDArray[Any]) -> list[Tensor]:
+        """Every output of one prepared batch."""
         if self._model:
             return self._predict(self._model, prepared)
-        name, is_probability = self.manifest.outputs[0].name, False
         if self._order is not None:
-            name, is_probability = self._program.classifier_logits()
+            return [self._classified(prepared, self._order)]
+        values = self._run(prepared)
+        results = [values[output.name].astype(np.float32) for output in self.manifest.outputs]
+        return results if self.manifest.features else [results[0].reshape(len(prepared), -1)]
+
+    def _classified(self, prepared: NDArray[Any], order: list[int]) -> Logits:
+        """Logits of a classifier, in the order of the manifest's classes."""
+        name, is_probability = self._program.classifier_logits()
         values = self._run(prepared, also=(name,))[name].astype(np.float32)
         values = values.reshape(len(prepared), -1)
-        values = log(values) if is_probability else values
-        return values if self._order is None else values[:, self._order]
+        return (log(values) if is_probability else values)[:, order]
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Every float tensor that the interpreter computes from one prepared batch, by name."""
@@ -67,8 +72,8 @@ class CoreMLSession(ArtifactSession):
         with torch_threads(self._threads):
             return self._program.run({self.manifest.input.name: prepared}, **options)
 
-    def _predict(self, model: Any, prepared: NDArray[Any]) -> Logits:
-        """Logits by Core ML, which takes image inputs one at a time, as Pillow images."""
+    def _predict(self, model: Any, prepared: NDArray[Any]) -> list[Tensor]:
+        """Every output by Core ML, which takes image inputs one at a time, as Pillow images."""
         name = self.manifest.input.name
         feeds: list[Any] = [prepared]
         if name in self._program.images:
@@ -79,18 +84,20 @@ class CoreMLSession(ArtifactSession):
             raise RuntimeFailedError(
                 f"Core ML cannot run {self.manifest.file}: {one_line(e)}"
             ) from e
+        if self.manifest.features:
+            names = [output.name for output in self.manifest.outputs]
+            return [np.concatenate([np.asarray(r[n], np.float32) for r in results]) for n in names]
         if self._order is None:
             rows = [np.asarray(r[self.manifest.outputs[0].name], np.float32) for r in results]
-            return np.concatenate([row.reshape(-1, row.shape[-1]) for row in rows])
+            return [np.concatenate([row.reshape(-1, row.shape[-1]) for row in rows])]
         labels = [self._program.classes[i] for i in self._order]
         probabilities = [
             {str(label): p for label, p in value.items()}
             for result in results
             for value in [next(v for v in result.values() if isinstance(v, dict))]
         ]
-        return log(
-            np.asarray([[row[label] for label in labels] for row in probabilities], np.float32)
-        )
+        values = np.asarray([[row[label] for label in labels] for row in probabilities], np.float32)
+        return [log(values)]
 
 
 def log(probabilities: Logits) -> Logits:
@@ -143,8 +150,15 @@ def inspect(package: Path) -> Inspection:
     else:
         half = dtype == torch.float16
         source = TensorSpec(name=name, shape=shape, dtype="float16" if half else "float32")
-    logits = TensorSpec(name="logits", shape=(shape[0], -1), dtype="float32")
-    return Inspection(source, (logits,), program.operators())
+    outputs: tuple[TensorSpec, ...]
+    if len(program.outputs) > 1 and not program.classes:
+        outputs = tuple(
+            TensorSpec(name=name, shape=size, dtype="float32")
+            for name, size in zip(program.outputs, program.output_shapes, strict=True)
+        )
+    else:
+        outputs = (TensorSpec(name=LOGITS, shape=(shape[0], -1), dtype="float32"),)
+    return Inspection(source, outputs, program.operators())
 
 
 def open_session(artifact: Artifact, threads: int) -> CoreMLSession:

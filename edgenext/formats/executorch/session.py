@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import RuntimeFailedError
-from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed, one_line
+from edgenext.formats.session import (
+    ArtifactSession,
+    Inspection,
+    Tensor,
+    needed,
+    one_line,
+    output_names,
+)
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.system.native_output import native_output_hidden
 from edgenext.system.reading import open_file
@@ -82,16 +89,16 @@ class ExecutorchSession(ArtifactSession):
         except RuntimeError as e:
             raise RuntimeFailedError(f"ExecuTorch cannot load {path.name}: {one_line(e, 0)}") from e
 
-    def infer(self, prepared: NDArray[Any]) -> Logits:
-        """Logits of one prepared batch."""
+    def run(self, prepared: NDArray[Any]) -> list[Tensor]:
+        """Every output of one prepared batch."""
         import torch
 
         try:
-            (result,) = self._method([torch.from_numpy(prepared)])
+            results = self._method([torch.from_numpy(prepared)])
         except (RuntimeError, ValueError) as e:
             name = self.manifest.file
             raise RuntimeFailedError(f"ExecuTorch cannot run {name}: {one_line(e, 0)}") from e
-        return np.array(result.numpy())
+        return [np.array(result.numpy()) for result in results]
 
 
 def inspect(path: Path) -> Inspection:
@@ -105,7 +112,10 @@ def inspect(path: Path) -> Inspection:
     calls = kernels(path.read_bytes())
     return Inspection(
         input=_spec("image", meta.input_tensor_meta(0)),
-        outputs=(_spec("logits", meta.output_tensor_meta(0)),),
+        outputs=tuple(
+            _spec(name, meta.output_tensor_meta(i))
+            for i, name in enumerate(output_names(meta.num_outputs()))
+        ),
         operators=calls,
         partitions=sum(n for name, n in calls.items() if "::" not in name),
     )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import RuntimeFailedError
-from edgenext.formats.session import ArtifactSession, Logits, one_line
+from edgenext.formats.session import ArtifactSession, Tensor, one_line
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.system.temporary import scratch_folder
 
@@ -88,15 +88,14 @@ class OnnxSession(ArtifactSession):
                 f"onnxruntime cannot load {manifest.file}: {one_line(e)}"
             ) from e
 
-    def infer(self, prepared: NDArray[Any]) -> Logits:
-        """Logits of one prepared batch."""
+    def run(self, prepared: NDArray[Any]) -> list[Tensor]:
+        """Every output of one prepared batch."""
+        names = [output.name for output in self.manifest.outputs]
         try:
-            outputs: list[Logits] = self._session.run(
-                [self.manifest.outputs[0].name], {self.manifest.input.name: prepared}
-            )
+            outputs: list[Tensor] = self._session.run(names, {self.manifest.input.name: prepared})
         except Exception as e:
             raise RuntimeFailedError(f"onnxruntime cannot run {self.manifest.file}: {e}") from e
-        return outputs[0]
+        return outputs
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Every float tensor of one prepared batch, by name."""

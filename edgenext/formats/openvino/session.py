@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.errors import RuntimeFailedError
-from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed, one_line
+from edgenext.formats.session import ArtifactSession, Inspection, Tensor, needed, one_line
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.system.cpu import cpuinfo, multiplies_bf16
 from edgenext.system.native_output import native_output_hidden
@@ -136,21 +136,21 @@ class OpenVinoSession(ArtifactSession):
             self.fallback = precision_fallback(self.precision_asked, self.precision, has_bf16)
             if self.fallback:
                 _log.warning("%s: %s", manifest.file, self.fallback)
-            self._output = compiled.output(manifest.outputs[0].name)
+            self._outputs = [compiled.output(output.name) for output in manifest.outputs]
             self._request = compiled.create_infer_request()
         except RuntimeError as e:
             reason = one_line(e, -1)  # the lines before it are places in OpenVINO's source
             raise RuntimeFailedError(f"OpenVINO cannot load {manifest.file}: {reason}") from e
 
-    def infer(self, prepared: NDArray[Any]) -> Logits:
-        """Logits of one prepared batch."""
+    def run(self, prepared: NDArray[Any]) -> list[Tensor]:
+        """Every output of one prepared batch."""
         try:
             outputs = self._request.infer([prepared], share_inputs=True, share_outputs=True)
         except RuntimeError as e:
             file = self.manifest.file
             raise RuntimeFailedError(f"OpenVINO cannot run {file}: {one_line(e, -1)}") from e
         # a shared output is overwritten by the next inference
-        return np.array(outputs[self._output])
+        return [np.array(outputs[output]) for output in self._outputs]
 
     @cached_property
     def _traced_model(self) -> Any:

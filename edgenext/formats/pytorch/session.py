@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from numpy.typing import NDArray
 
-from edgenext.formats.session import Images, Logits, normalise
+from edgenext.formats.session import Images, Logits, Tensor, normalise
 from edgenext.schema import EvalTransform, Evidence
 
 if TYPE_CHECKING:
@@ -33,5 +33,11 @@ class TorchSession:
 
     def infer(self, prepared: NDArray[Any]) -> Logits:
         """Logits of one prepared batch."""
+        return self.run(prepared)[0]
+
+    def run(self, prepared: NDArray[Any]) -> list[Tensor]:
+        """Logits of one prepared batch, or a backbone's feature maps."""
         with torch.inference_mode():
-            return cast(Logits, self.network(torch.from_numpy(prepared)).numpy())
+            result = self.network(torch.from_numpy(prepared))
+        results = result if isinstance(result, list) else [result]
+        return [cast(Tensor, value.numpy()) for value in results]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgenext.errors import EdgenextError, RuntimeFailedError
 from edgenext.formats.onnx.session import tensor_spec
 from edgenext.formats.qnn.socs import DEFAULT_SOC, require_soc
-from edgenext.formats.session import ArtifactSession, Inspection, Logits, needed, one_line
+from edgenext.formats.session import ArtifactSession, Inspection, Tensor, needed, one_line
 from edgenext.graph.load import read_model
 from edgenext.schema import Evidence, Manifest
 from edgenext.system.native_output import native_output_hidden
@@ -118,17 +118,18 @@ class HtpSession(ArtifactSession):
                 "`edgenext check --target htp` names the operators",
             ) from e
 
-    def infer(self, prepared: NDArray[Any]) -> Logits:
-        """Logits of one prepared batch."""
+    def run(self, prepared: NDArray[Any]) -> list[Tensor]:
+        """Every output of one prepared batch."""
+        names = [output.name for output in self.manifest.outputs]
         feeds = {self.manifest.input.name: prepared}
         try:
-            outputs: list[Logits] = self._session.run([self.manifest.outputs[0].name], feeds)
+            outputs: list[Tensor] = self._session.run(names, feeds)
         except Exception as e:
             file = self.manifest.file
             raise RuntimeFailedError(
                 f"the simulated NPU cannot run {file}: {error_message(e)}"
             ) from e
-        return outputs[0]
+        return outputs
 
 
 def error_message(error: Exception) -> str:

@@ -25,16 +25,24 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: `graph` and `out` are paths, `scheme` is a quantization scheme or `fp32`;
-            `quantized_graph` says whether the graph has Q/DQ; `samples` is the path of calibration
-            inputs, N×H×W×3 float32, for w8a16-static.
+            `quantized_graph` says whether the graph has Q/DQ; `features` are the names of a
+            backbone's outputs, empty for a classifier; `samples` is the path of calibration inputs,
+            N×H×W×3 float32, for w8a16-static.
     """
     import onnx
+    import torch
 
     from edgenext.formats.torch_graph import example_input, torch_graph
 
     model = onnx.load(job["graph"])
     graph = torch_graph(model, written_norms=True, float_weights=True)
-    content = _convert(graph, example_input(model), job["quantized_graph"])
+    example = example_input(model)
+    module: torch.nn.Module = graph
+    if job.get("features"):
+        module = _maps_channels_last(graph)
+    if example.dtype != torch.uint8:  # graphs that take pixels have channels last already
+        module, example = _channels_last(module), example.permute(0, 2, 3, 1).contiguous()
+    content = _convert(module, example, job["quantized_graph"])
     if job["scheme"] == "fp16":
         content = _half_weights(content)
     elif job["scheme"] == "w8a8-dynamic":
@@ -45,18 +53,14 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     return {"tool": f"litert-torch {version('litert-torch')}"}
 
 
-def _convert(graph: fx.GraphModule, example: torch.Tensor, static: bool) -> bytes:
+def _convert(module: torch.nn.Module, example: torch.Tensor, static: bool) -> bytes:
     import litert_torch
-    import torch
     from litert_torch.quantize.pt2e_quantizer import (
         PT2EQuantizer,
         get_symmetric_quantization_config,
     )
     from litert_torch.quantize.quant_config import QuantConfig
 
-    module: torch.nn.Module = graph
-    if example.dtype != torch.uint8:  # graphs that take pixels have channels last already
-        module, example = _channels_last(graph), example.permute(0, 2, 3, 1).contiguous()
     config = None
     if static:  # the quantizer does not run: it makes the converter treat Q/DQ as static
         quantizer = PT2EQuantizer().set_global(get_symmetric_quantization_config())
@@ -66,7 +70,7 @@ def _convert(graph: fx.GraphModule, example: torch.Tensor, static: bool) -> byte
     return content
 
 
-def _channels_last(graph: fx.GraphModule) -> torch.nn.Module:
+def _channels_last(graph: torch.nn.Module) -> torch.nn.Module:
     import torch
 
     class ChannelsLast(torch.nn.Module):
@@ -82,6 +86,23 @@ def _channels_last(graph: fx.GraphModule) -> torch.nn.Module:
     ChannelsLast.__module__ = "edgenext.export.tflite"
     ChannelsLast.__qualname__ = "_channels_last.<locals>.ChannelsLast"
     return ChannelsLast()
+
+
+def _maps_channels_last(graph: fx.GraphModule) -> torch.nn.Module:
+    """A backbone whose feature maps are N×H×W×C."""
+    import torch
+
+    class Backbone(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = graph
+
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(maps.permute(0, 2, 3, 1) for maps in self.network(image))
+
+    Backbone.__module__ = "edgenext.export.tflite"
+    Backbone.__qualname__ = "_maps_channels_last.<locals>.Backbone"
+    return Backbone()
 
 
 def _half_weights(content: bytes) -> bytes:

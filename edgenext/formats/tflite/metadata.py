@@ -15,6 +15,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
+from edgenext.formats.session import output_names
 from edgenext.schema import EvalTransform, Manifest
 
 NAME = "TFLITE_METADATA"
@@ -30,10 +31,11 @@ RGB, AXIS_LABELS = 1, 2
 def add_metadata(
     path: Path, name: str, transform: EvalTransform, labels: Sequence[str] | None, pixels: bool
 ) -> None:
-    """Add metadata to a file, and name its input and output.
+    """Add metadata to a file, and name its input and outputs.
 
     Args:
-        path: of a .tflite file with one input and one output; it is rewritten.
+        path: of a .tflite file with one input, and logits or feature maps as its outputs; it is
+            rewritten.
         name: of the model.
         transform: the preprocessing of images.
         labels: of the classes, if they are known.
@@ -49,9 +51,14 @@ def add_metadata(
             buffer.data = np.frombuffer(content[buffer.offset : end], np.uint8)
             buffer.offset = buffer.size = 0
     signature = model.signatureDefs[0]
-    signature.inputs[0].name, signature.outputs[0].name = "image", "logits"
+    signature.inputs[0].name = "image"
+    results = sorted(signature.outputs, key=lambda output: output.name)
+    for output, result in zip(results, output_names(len(results)), strict=True):
+        output.name = result
+    named = {output.tensorIndex: output.name for output in results}
+    outputs = [named[index] for index in model.subgraphs[0].outputs]
     metadata = schema.BufferT()
-    metadata.data = list(_metadata(name, transform, bool(labels), pixels))
+    metadata.data = list(_metadata(name, transform, outputs, bool(labels), pixels))
     entry = schema.MetadataT()
     entry.name, entry.buffer = NAME, len(model.buffers)
     model.buffers.append(metadata)
@@ -74,7 +81,9 @@ def _zipped(labels: Sequence[str]) -> bytes:
     return buffer.getvalue()
 
 
-def _metadata(name: str, transform: EvalTransform, labels: bool, pixels: bool) -> bytes:
+def _metadata(
+    name: str, transform: EvalTransform, outputs: Sequence[str], labels: bool, pixels: bool
+) -> bytes:
     b = flatbuffers.Builder()
     size = _table(b, 2, [(0, "uint32", transform.size), (1, "uint32", transform.size)])
     image = _table(b, 2, [(0, "int8", RGB), (1, "offset", size)])
@@ -89,9 +98,9 @@ def _metadata(name: str, transform: EvalTransform, labels: bool, pixels: bool) -
         file_name = b.CreateString(LABELS)
         file = _table(b, 5, [(0, "offset", file_name), (2, "int8", AXIS_LABELS)])
         files = [(6, "offset", _offsets(b, [file]))]
-    result = _tensor(b, "logits", files)
-    inputs, outputs = _offsets(b, [source]), _offsets(b, [result])
-    graph = _table(b, 10, [(2, "offset", inputs), (3, "offset", outputs)])
+    results = [_tensor(b, output, files) for output in outputs]
+    sources, written = _offsets(b, [source]), _offsets(b, results)
+    graph = _table(b, 10, [(2, "offset", sources), (3, "offset", written)])
     title, graphs = b.CreateString(name), _offsets(b, [graph])
     model = _table(b, 8, [(0, "offset", title), (3, "offset", graphs)])
     b.Finish(model, IDENTIFIER)

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 def network_arguments(
-    checkpoint: Checkpoint | None, spec: TensorSpec
+    checkpoint: Checkpoint | None, spec: TensorSpec, features_only: bool
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Architecture and sizes, as plain JSON, and the folded network's tensors.
 
     Args:
         checkpoint: the network; None if the graph was read from a file.
         spec: the input of the graph, float or pixels.
+        features_only: a backbone.
 
     Raises:
         UsageError: there is no checkpoint.
@@ -32,7 +33,7 @@ def network_arguments(
             "the TensorFlow converter builds the network itself, from a model's weights",
             "Start from a model, not from an exported file",
         )
-    network, pixels = checkpoint.network(), spec.dtype == "uint8"
+    network, pixels = checkpoint.network(features_only=features_only), spec.dtype == "uint8"
     height, width = spec.shape[1:3] if pixels else spec.shape[2:4]
     arguments = {
         "arch": asdict(network.arch),

@@ -15,12 +15,12 @@ from edgenext.errors import RuntimeFailedError
 from edgenext.formats.session import (
     ArtifactSession,
     Inspection,
-    Logits,
+    Tensor,
     dequantized,
     needed,
     one_line,
 )
-from edgenext.schema import Evidence, Manifest, TensorSpec
+from edgenext.schema import LOGITS, Evidence, Manifest, TensorSpec
 from edgenext.system.native_output import native_output_hidden
 
 if TYPE_CHECKING:
@@ -77,14 +77,17 @@ class TfliteSession(ArtifactSession):
         self._path = path
         self._loaded = _interpreter(path, threads)
         self._input = self._loaded.get_input_details()[0]["index"]
-        self._output = self._loaded.get_output_details()[0]
+        self._outputs = _outputs(self._loaded)
 
-    def infer(self, prepared: Array) -> Logits:
-        """Logits of one prepared batch."""
+    def run(self, prepared: Array) -> list[Tensor]:
+        """Every output of one prepared batch."""
         try:
             self._loaded.set_tensor(self._input, prepared)
             self._loaded.invoke()
-            return _dequantized(self._loaded.get_tensor(self._output["index"]), self._output)
+            return [
+                _dequantized(self._loaded.get_tensor(detail["index"]), detail)
+                for detail in self._outputs.values()
+            ]
         except (ValueError, RuntimeError) as e:
             raise RuntimeFailedError(f"LiteRT cannot run {self._path.name}: {one_line(e)}") from e
 
@@ -108,6 +111,19 @@ class TfliteSession(ArtifactSession):
         }
 
 
+def _outputs(loaded: Any) -> dict[str, dict[str, Any]]:
+    """The outputs of a loaded file by name: of several, those of its signature, sorted.
+
+    The graph has them in an order of its own.
+    """
+    details = loaded.get_output_details()
+    if len(details) == 1:
+        return {LOGITS: details[0]}
+    (signature,) = loaded._get_full_signature_list().values()
+    by_index = {detail["index"]: detail for detail in details}
+    return {name: by_index[index] for name, index in sorted(signature["outputs"].items())}
+
+
 def _dequantized(value: Array, detail: dict[str, Any]) -> NDArray[np.float32]:
     """The real numbers of a tensor, which may have a scale and zero point."""
     scale, zero = detail["quantization"]
@@ -128,7 +144,7 @@ def inspect(path: Path) -> Inspection:
     delegated = _interpreter(path, 1)._get_ops_details()
     return Inspection(
         _spec("image", plain.get_input_details()[0]),
-        (_spec("logits", plain.get_output_details()[0]),),
+        tuple(_spec(name, detail) for name, detail in _outputs(plain).items()),
         dict(counted.most_common()),
         sum(op["op_name"] == DELEGATE for op in delegated),
     )

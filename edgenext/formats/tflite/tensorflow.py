@@ -44,7 +44,8 @@ def convert(job: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         job: `weights`, the .npz of a folded network's arrays; `arch`, its architecture's fields;
-            `num_classes`; `size`, height and width in pixels; `batch`; `scheme`, one of `SCHEMES`;
+            `num_classes`; `features`, the names of a backbone's outputs, empty for a classifier;
+            `size`, height and width in pixels; `batch`; `scheme`, one of `SCHEMES`;
             `calibrated`, whether its ranges come from images; `samples`, for such schemes the .npy
             of N×H×W×3 float32 images as the network takes them (normalised, or 0–255 with
             `pixels`); `integer_io`, integer input and output of a static file; `pixels`, uint8
@@ -96,6 +97,8 @@ def _arrays(job: Mapping[str, Any]) -> dict[str, Array]:
             arrays = dict(file)
     except (OSError, ValueError) as e:
         raise InputError(f"cannot read the weights {job['weights']}: {e}") from e
+    if job.get("features"):
+        return arrays
     shape = (job["num_classes"], job["arch"]["dims"][-1])
     head = arrays.get("head.weight")
     if head is None or head.shape != shape:
@@ -133,9 +136,15 @@ def _converter(arrays: Mapping[str, Array], job: Mapping[str, Any], observe: Obs
     cast = job.get("pixels") and not job["calibrated"]
     shape = (job["batch"], *job["size"], 3)
 
+    def serve(input: Any) -> dict[str, Any]:  # noqa: A002 - its name in the file
+        x = tf.cast(input, tf.float32)
+        if names := job.get("features"):
+            return dict(zip(names, network.features(x), strict=True))
+        return {"logits": network(x)}
+
     module = tf.Module()
     module.serve = tf.function(
-        lambda input: {"logits": network(tf.cast(input, tf.float32))},  # noqa: A006 - its name in the file
+        serve,
         input_signature=[tf.TensorSpec(shape, tf.uint8 if cast else tf.float32, name="input")],
         autograph=False,
     )

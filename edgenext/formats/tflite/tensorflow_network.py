@@ -60,6 +60,13 @@ class Network:
     def __call__(self, x: Tensor) -> Tensor:
         """N×K logits."""
         tf = self._tf
+        x = self.features(x)[-1]
+        x = self._norm("norm", tf.reduce_mean(x, (1, 2), keepdims=True))
+        return tf.reshape(self._conv("head", x), (-1, len(self._arrays["head.bias"])))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The outputs of the four stages, N×H×W×C."""
+        outputs: list[Tensor] = []
         x = self._norm("downsample_layers.0.1", self._conv(STEM, x, 4))
         for i, depth in enumerate(self._arch["depths"]):
             if i:
@@ -69,8 +76,8 @@ class Network:
                 name = f"stages.{i}.{j}"
                 attends = f"{name}.xca.temperature" in self._arrays
                 x = (self._sdta if attends else self._convolution)(name, x)
-        x = self._norm("norm", tf.reduce_mean(x, (1, 2), keepdims=True))
-        return tf.reshape(self._conv("head", x), (-1, len(self._arrays["head.bias"])))
+            outputs.append(x)
+        return outputs
 
     def _convolution(self, name: str, x: Tensor) -> Tensor:
         """A convolution encoder."""
@@ -180,8 +187,9 @@ def value_ranges(
         return value
 
     network = Network(arrays, arch, record)
+    run = network if "head.weight" in arrays else network.features
     for start in range(0, len(images), CHUNK):
-        network(images[start : start + CHUNK])
+        run(images[start : start + CHUNK])
     return {
         name: (_full_range if name.endswith(":in") else _clipped_range)(np.concatenate(parts))
         for name, parts in values.items()

@@ -79,7 +79,7 @@ def stages(study: Study) -> Plot | None:
 
 
 def _steps(parity: Parity) -> dict[str, float]:
-    return {**parity.stages, "logits": parity.sqnr_db}
+    return parity.tensors
 
 
 def _name(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
