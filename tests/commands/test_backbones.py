@@ -210,7 +210,10 @@ def test_what_needs_logits_refuses(backbone: api.Artifact) -> None:
             call()
 
 
-def test_what_knows_one_output_refuses(tmp_path: Path, backbone: api.Artifact) -> None:
+def test_what_knows_one_output_refuses(
+    tmp_path: Path, backbone: api.Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGENEXT_DEVICES", str(tmp_path / "devices.json"))
     api.add_device("box", local=True)
     with pytest.raises(UsageError, match="is a backbone, and devices measure classifiers"):
         api.bench([backbone.path], "box")
