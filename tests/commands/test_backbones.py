@@ -121,7 +121,8 @@ def test_every_format(
         assert parity.sqnr_db > least_db
     for name, ours, theirs in zip(FEATURES, compute(made), reference(), strict=True):
         noise = np.square(ours - theirs).sum() / np.square(theirs).sum()
-        assert -10 * np.log10(noise) > least_db - 3, name  # of other images
+        # of noise, which is not what INT8 was calibrated on: 18 and more measured
+        assert -10 * np.log10(noise) > (12 if m.calibration else least_db - 3), name
 
 
 def make(out: Path, export: ExportOptions, scheme: str) -> api.Artifact:
@@ -209,7 +210,10 @@ def test_what_needs_logits_refuses(backbone: api.Artifact) -> None:
             call()
 
 
-def test_what_knows_one_output_refuses(tmp_path: Path, backbone: api.Artifact) -> None:
+def test_what_knows_one_output_refuses(
+    tmp_path: Path, backbone: api.Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGENEXT_DEVICES", str(tmp_path / "devices.json"))
     api.add_device("box", local=True)
     with pytest.raises(UsageError, match="is a backbone, and devices measure classifiers"):
         api.bench([backbone.path], "box")
