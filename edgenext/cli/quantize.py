@@ -24,13 +24,16 @@ from edgenext.cli.options import (
     one_of,
     takes_model,
 )
+from edgenext.errors import UsageError
 from edgenext.formats.format import FORMATS
 from edgenext.options import (
+    DEFAULT_QAT_LR,
     DEFAULT_SCHEME,
     DEFAULT_TARGET,
     ENGINE,
     ExportOptions,
     ModelOptions,
+    QatOptions,
     QuantizeOptions,
 )
 from edgenext.quantize.baseline_rows import BASELINES
@@ -66,6 +69,19 @@ def quantize(
         str, typer.Option(help=f"`edgenext`, or a baseline: {', '.join(BASELINES)}.")
     ] = ENGINE,
     recipe: Recipe = None,
+    qat: Annotated[
+        int | None,
+        typer.Option(
+            "--qat",
+            metavar="EPOCHS",
+            help="Train the quantized graph, with the float network as its teacher.",
+        ),
+    ] = None,
+    qat_lr: Annotated[float | None, typer.Option(help="Learning rate of --qat.")] = None,
+    qat_data: Annotated[
+        str, typer.Option(help="Images of --qat; default: those of --calib. Labels are unused.")
+    ] = "",
+    qat_n: Annotated[int | None, typer.Option(min=1, help="Images of --qat an epoch.")] = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,
     model_options: ModelOptions,
@@ -81,7 +97,8 @@ def quantize(
     from edgenext.targets.target import require_target
 
     require_network("quantize", subject, model_options, calib=not calib and scheme in CALIBRATED)
-    quantize_options = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed)
+    training = _qat_options(qat, qat_lr, qat_data, qat_n)
+    quantize_options = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed, qat=training)
     export_options = ExportOptions(
         target=target,
         batch=batch_size(batch),
@@ -96,6 +113,23 @@ def quantize(
     console.print_json(result.model_dump(mode="json")) if json else show_export(result)
     if (result.target, result.scheme) == (DEFAULT_TARGET, DEFAULT_SCHEME) and not json:
         show_advice()
+
+
+def _qat_options(
+    epochs: int | None, lr: float | None, data: str, n: int | None
+) -> QatOptions | None:
+    """The options of the training, if there is one.
+
+    Raises:
+        UsageError: options of a training without `--qat`.
+    """
+    if epochs is None:
+        given = {"--qat-lr": lr is not None, "--qat-data": bool(data), "--qat-n": n is not None}
+        if any(given.values()):
+            option = next(name for name, value in given.items() if value)
+            raise UsageError(f"{option} is of a training", "Give --qat EPOCHS, such as --qat 2")
+        return None
+    return QatOptions(epochs, DEFAULT_QAT_LR if lr is None else lr, data, n)
 
 
 def show_advice() -> None:

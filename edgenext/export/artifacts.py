@@ -42,6 +42,7 @@ from edgenext.schema import (
     Conversion,
     Division,
     EvalTransform,
+    QatRecord,
     TensorSpec,
 )
 from edgenext.system.durations import timed
@@ -163,6 +164,7 @@ class Content:
     samples: Images | None = None
     recipe: dict[str, object] | None = None
     calibration: Calibration | None = None
+    qat: QatRecord | None = None
     kept_float: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     clipping: Mapping[str, Clipping] = field(default_factory=dict)
@@ -320,6 +322,7 @@ class _Writer:
             "source": graph.source,
             "recipe": content.recipe,
             "calibration": content.calibration,
+            "qat": content.qat,
             "engine": settings.engine,
             "kept_float": dict(content.kept_float),
             "warnings": tuple(content.warnings),

@@ -30,6 +30,8 @@ from edgenext.quantize.ranges import QParams, snap
 from edgenext.quantize.recipe import Recipe, Weights
 from edgenext.system.progress import Progress, quiet
 
+INT4_LIMIT = 7
+"""The largest level of symmetric int4 weights."""
 INT32_HEADROOM = 2**30
 """Largest quantized bias: half of what int32 holds, which leaves room for the accumulator."""
 

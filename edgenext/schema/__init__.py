@@ -18,6 +18,7 @@ from edgenext.schema.artifact import Conversion as Conversion
 from edgenext.schema.artifact import ExportResult as ExportResult
 from edgenext.schema.artifact import Manifest as Manifest
 from edgenext.schema.artifact import Parity as Parity
+from edgenext.schema.artifact import QatRecord as QatRecord
 from edgenext.schema.base import IMAGENET_MEAN as IMAGENET_MEAN
 from edgenext.schema.base import IMAGENET_STD as IMAGENET_STD
 from edgenext.schema.base import TIMED as TIMED

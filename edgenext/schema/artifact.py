@@ -83,6 +83,20 @@ class Clipping(Record):
         return outside / (self.most - self.least) if self.most > self.least else 0.0
 
 
+class QatRecord(Record):
+    """How a quantized file was trained before it was written; no label was read.
+
+    `lr` is the highest learning rate, `batch` the images a step, `seed` of their order. `images`
+    are those of an epoch.
+    """
+
+    epochs: int
+    lr: float
+    batch: int
+    seed: int
+    images: Calibration
+
+
 class BuildOptions(Record):
     """What decides a file besides its source, recipe and calibration, which its manifest has too.
 
@@ -132,6 +146,8 @@ class Manifest(Record):
     """Name and sha256 of the source: `weights`, `artifact`."""
     recipe: dict[str, Finite] | None = None
     calibration: Calibration | None = None
+    qat: QatRecord | None = None
+    """How it was trained after it was quantized; None: it was not."""
     parity: Parity | None = None
     """Against the network: in PyTorch, or as the float file that was quantized."""
     conversion_parity: Parity | None = None
@@ -153,6 +169,12 @@ class Manifest(Record):
     """None in manifests of earlier versions."""
     manifest_sha256: str = ""
     """Of this JSON file with this value empty."""
+
+    @property
+    def fitted_on(self) -> tuple[Calibration, ...]:
+        """The sets of images that decided its numbers: none of them may be evaluated on."""
+        trained = self.qat.images if self.qat else None
+        return tuple(images for images in (self.calibration, trained) if images)
 
     @property
     def shown_names(self) -> tuple[str, ...] | None:
