@@ -30,7 +30,9 @@ QUANTIZED = {
     np.dtype(np.int8): (-128, 127, torch.int8),
     np.dtype(np.uint8): (0, 255, torch.uint8),
     np.dtype(np.int16): (-32768, 32767, torch.int16),
+    onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.INT4): (-8, 7, torch.int8),
 }
+"""The type of a zero point → first and last level, and torch's type; int4 is stored as int8."""
 
 
 def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, **a: Any) -> Tensor:
@@ -231,7 +233,8 @@ class Translation:
 
     def _buffer(self, name: str, array: NDArray[Any]) -> fx.Node:
         attribute = "".join(c if c.isalnum() else "_" for c in f"c_{name}")
-        self.root.register_buffer(attribute, torch.from_numpy(np.array(array)))
+        array = array.astype(np.int8) if array.dtype.name == "int4" else np.array(array)
+        self.root.register_buffer(attribute, torch.from_numpy(array))
         return self.graph.get_attr(attribute)
 
     def quantize(self, node: onnx.NodeProto) -> None:

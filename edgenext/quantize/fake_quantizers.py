@@ -24,22 +24,20 @@ class FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero: Tensor, first: int, last: int) -> Tensor:
         """Round a tensor of any shape; `scale` and `zero` are 0-d."""
-        low, high = first - zero.item(), last - zero.item()
-        steps = x / scale
-        levels = steps.round().clamp_(low, high)
-        ctx.save_for_backward(steps, levels, scale)
-        ctx.ends = low - 0.5, high + 0.5
-        return levels * scale
+        ctx.save_for_backward(x, scale, zero)
+        ctx.levels = first, last
+        levels = (x / scale).round_().clamp_(first - zero.item(), last - zero.item())
+        return levels.mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of x, scale and zero."""
-        steps, levels, scale = ctx.saved_tensors
-        gradient, (low, high) = gradients[0], ctx.ends
-        inside = gradient * ((steps >= low) & (steps <= high))
-        of_scale = (gradient * levels).sum() - (inside * steps).sum()
-        of_zero = (inside.sum() - gradient.sum()) * scale
-        return inside, of_scale, of_zero, None, None
+        x, scale, zero = ctx.saved_tensors
+        backward = torch.ops.aten._fake_quantize_learnable_per_tensor_affine_backward
+        of_x, of_scale, of_zero = backward(
+            gradients[0], x, scale.reshape(1), zero.reshape(1), *ctx.levels, 1.0
+        )
+        return of_x, of_scale.reshape(()), of_zero.reshape(()), None, None
 
 
 def rounded(x: Tensor) -> Tensor:

@@ -167,13 +167,14 @@ def _insert_plan(
     recipe: Recipe,
 ) -> None:
     """Apply the plan to the graph, in place."""
-    assert recipe.sites and recipe.activations  # noqa: S101 - parse_recipe requires the sections
+    assert recipe.sites and recipe.activations and recipe.weights  # noqa: S101 - required sections
     edit = GraphEditor(graph)
     inputs = {node: params[first_input(node)] for node in (*plan.layers, *plan.gates)}
     sources = {node: first_input(node) for node in plan.gates}
     quantized = {t.value: quantize_activation(edit, t, params[t.value]) for t in plan.tensors}
     for node in plan.layers:
-        store_weights(edit, node, weights[node], inputs[node].scale, recipe.sites.bias)
+        scale, bias = inputs[node].scale, recipe.sites.bias
+        store_weights(edit, node, weights[node], scale, bias, int4_as=recipe.weights.int4_as)
     for node in plan.weight_only:
         store_rounded(edit, node)
     dtype = "int8" if recipe.activations.dtype.startswith("int") else "uint8"

@@ -184,14 +184,9 @@ class TrainableGraph(Translation):
             )
         assert self.recipe.weights is not None  # noqa: S101 - static recipes have them
         limit = self.recipe.weights.limit if self._is_dequantized(layer.input[0]) else INT8_LIMIT
-        limit = INT4_LIMIT if self._is_int4(node.input[0]) else limit
+        if np.abs(levels.astype(np.int16)).max() <= INT4_LIMIT:  # int4, however it is stored
+            limit = INT4_LIMIT
         return WeightQuantizer(levels.astype(np.float32), scale, -limit, limit)
-
-    def _is_int4(self, name: str) -> bool:
-        """Whether weights are stored in 4 bits, also where they are cast to int8."""
-        cast_from = self.producers.get(name)
-        stored = self.constants[cast_from.input[0] if cast_from else name]
-        return bool(stored.dtype.name == "int4")
 
     def _trained(self, node: onnx.NodeProto) -> dict[str, Array]:
         """The initializers of a Q or DQ that training changed, biases excepted."""

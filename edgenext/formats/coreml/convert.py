@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import ArtifactError
 from edgenext.formats.artifact import numbered
+from edgenext.formats.coreml.int4 import register_int4_pass
 
 if TYPE_CHECKING:
     import onnx
@@ -66,7 +67,7 @@ def _converted(job: dict[str, Any]) -> Any:
             classifier_config=ct.ClassifierConfig(_class_names(job)) if image else None,
             compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
             minimum_deployment_target=getattr(ct.target, f"iOS{_ios(job)}"),
-            pass_pipeline=_passes(),
+            pass_pipeline=_passes(job["scheme"]),
             skip_model_load=True,
         )
 
@@ -118,21 +119,23 @@ def _with_float_image(model: onnx.ModelProto) -> None:
             )
 
 
-QUANTIZED_SINCE = 17
-"""The first iOS whose programs can have quantized activations."""
+SINCE = {"w8a8-static": 17, "w4a8-static": 18}
+"""The first iOS whose programs can have quantized activations, and int4 weights."""
 
 
 def _ios(job: dict[str, Any]) -> int:
     ios = int(job["ios"])
-    return max(ios, QUANTIZED_SINCE) if job["scheme"] == "w8a8-static" else ios
+    return max(ios, SINCE.get(job["scheme"], ios))
 
 
-def _passes() -> Any:
+def _passes(scheme: str) -> Any:
     """Coremltools' passes without the one that adds an epsilon of 1e-5 to products with a bias."""
     import coremltools as ct
 
     passes = ct.PassPipeline()
     passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
+    if scheme == "w4a8-static":
+        passes.append_pass(register_int4_pass())
     return passes
 
 
