@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgenext.quantize.ranges import LIMITS, MANTISSA_BITS, QParams
+from edgenext.quantize.weights import INT32_HEADROOM
 
 
 class FakeQuantize(torch.autograd.Function):
@@ -136,18 +137,37 @@ class WeightQuantizer(nn.Module):
 
 
 class Bias(nn.Module):
-    """A layer's bias; int32 is so fine that its rounding needs no simulation."""
+    """A layer's bias; stored as int32 if it has the `quantizers` of the layer's operands."""
 
     start: Tensor
     unit: Tensor
 
     def __init__(self, start: NDArray[np.float32]) -> None:
         super().__init__()
+        self.quantizers: tuple[ActivationQuantizer, WeightQuantizer] | None = None
         values = torch.from_numpy(np.array(start, np.float32))
         self.register_buffer("start", values)
         self.register_buffer("unit", values.square().mean().sqrt().clamp_min(1e-6))
         self.change = nn.Parameter(torch.zeros_like(values))
 
+    @property
+    def scales(self) -> Tensor:
+        """The scales of an int32 bias: products of those of the layer's operands, 0-d or 1-d."""
+        assert self.quantizers is not None  # noqa: S101 - the caller has looked
+        of_input, of_weights = self.quantizers
+        scales = (of_input.scale * of_weights.scales).detach()
+        return scales.reshape(-1) if of_weights.scales.ndim else scales
+
+    @property
+    def levels(self) -> Tensor:
+        """The levels of an int32 bias."""
+        values = self.start + self.change * self.unit
+        levels = (values.detach().double() / self.scales.double()).round()
+        return levels.clamp(-INT32_HEADROOM, INT32_HEADROOM)
+
     def forward(self) -> Tensor:
         """The bias, one value an output channel."""
-        return self.start + self.change * self.unit
+        values = self.start + self.change * self.unit
+        if self.quantizers is None:
+            return values
+        return values + ((self.levels * self.scales.double()).float() - values).detach()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ BATCH = 32
 """Images a step."""
 WARMUP = 0.05
 """Share of the steps in which the learning rate rises."""
+WEIGHT_RATE = 0.1
+"""The learning rate of weights as a share of that of ranges and biases."""
 TRAINING = "training"
 """What progress calls it."""
 
@@ -134,8 +137,7 @@ def _train(
 ) -> None:
     options, network = training.options, trainable.network
     weights = [m for m in network.modules() if isinstance(m, WeightQuantizer)]
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=options.lr)
+    optimizer = torch.optim.Adam(_groups(network))
     rng = np.random.default_rng(training.seed)
     per_epoch = max(1, math.ceil(len(training.images) / BATCH))
     total = options.epochs * per_epoch
@@ -145,7 +147,7 @@ def _train(
         if step % per_epoch == 0:
             batches = _batches(training.images, rng)
         for group in optimizer.param_groups:
-            group["lr"] = options.lr * _rate((step + 0.5) / total)
+            group["lr"] = options.lr * group["share"] * _rate((step + 0.5) / total)
         x = torch.from_numpy(np.ascontiguousarray(graph.prepare(next(batches))))
         x = x.contiguous(memory_format=torch.channels_last)  # a third faster on CPUs
         with torch.no_grad():
@@ -163,6 +165,17 @@ def _train(
         for module in weights:
             module.clip()
         progress(task, step + 1, total)
+
+
+def _groups(network: torch.nn.Module) -> list[dict[str, Any]]:
+    """The parameters with their shares of the learning rate."""
+    weights = [m for m in network.modules() if isinstance(m, WeightQuantizer)]
+    slow = {id(p) for m in weights for p in m.parameters()}
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if id(p) not in slow], "share": 1.0},
+        {"params": [p for p in trained if id(p) in slow], "share": WEIGHT_RATE},
+    ]
 
 
 def distillation_loss(logits: Tensor, expected: Tensor) -> Tensor:

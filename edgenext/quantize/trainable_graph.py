@@ -23,7 +23,7 @@ from edgenext.quantize.plan import MOVES
 from edgenext.quantize.ranges import QParams
 from edgenext.quantize.recipe import Recipe
 from edgenext.quantize.weight_only import INT8_LIMIT
-from edgenext.quantize.weights import INT4_LIMIT, INT32_HEADROOM
+from edgenext.quantize.weights import INT4_LIMIT
 
 Array = NDArray[Any]
 
@@ -64,6 +64,8 @@ class TrainableGraph(Translation):
         self.quantizers: dict[str, str] = {}
         """Outputs of QuantizeLinear and DequantizeLinear → the quantizer's name."""
         self.network = self.module()
+        for layer in self.layers:
+            self._complete_bias(layer)
 
     def quantize(self, node: onnx.NodeProto) -> None:
         """An activation's QuantizeLinear, as a quantizer that also dequantizes."""
@@ -118,7 +120,7 @@ class TrainableGraph(Translation):
             if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
                 arrays |= self._trained(node)
         for layer in self.layers:
-            arrays |= self._trained_bias(layer, arrays)
+            arrays |= self._trained_bias(layer)
         result = onnx.ModelProto()
         result.CopyFrom(self.model)
         for tensor in result.graph.initializer:
@@ -208,18 +210,21 @@ class TrainableGraph(Translation):
         attribute = "".join(c if c.isalnum() else "_" for c in name)
         return getattr(self.network, attribute, None)
 
-    def _trained_bias(self, layer: onnx.NodeProto, arrays: dict[str, Array]) -> dict[str, Array]:
+    def _complete_bias(self, layer: onnx.NodeProto) -> None:
+        """Let an int32 bias follow the scales of its layer's operands."""
+        source, weights, bias = layer.input
+        module, of_weights = self._submodule(f"b_{bias}"), self._submodule(f"w_{weights}")
+        if bias in self.float_biases or not isinstance(module, Bias):
+            return
+        if isinstance(of_weights, WeightQuantizer):
+            module.quantizers = self._quantizer(source), of_weights
+
+    def _trained_bias(self, layer: onnx.NodeProto) -> dict[str, Array]:
         name = layer.input[2]
         module = self._submodule(f"b_{name}")
         if not isinstance(module, Bias):
             return {}
-        values = module().detach().numpy()
-        if name in self.float_biases:
-            return {name: values}
-        node = self.producers[name]
-        names = [self.producers[value].input[1] for value in layer.input[:2]]
-        of_input, of_weights = (arrays.get(n, self.constants[n]) for n in names)
-        scales = (of_input * of_weights).astype(np.float32)
-        levels = np.round(values / scales.astype(np.float64))
-        levels = np.clip(levels, -INT32_HEADROOM, INT32_HEADROOM)
-        return {node.input[0]: levels, node.input[1]: scales}
+        if module.quantizers is None:
+            return {name: module().detach().numpy()}
+        levels, scales = self.producers[name].input[:2]
+        return {levels: module.levels.numpy(), scales: module.scales.numpy()}
