@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import ArtifactError
 from edgenext.formats.artifact import numbered
-from edgenext.formats.coreml.int4 import register_int4_pass
 
 if TYPE_CHECKING:
     import onnx
@@ -67,7 +66,7 @@ def _converted(job: dict[str, Any]) -> Any:
             classifier_config=ct.ClassifierConfig(_class_names(job)) if image else None,
             compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
             minimum_deployment_target=getattr(ct.target, f"iOS{_ios(job)}"),
-            pass_pipeline=_passes(job["scheme"]),
+            pass_pipeline=_passes(),
             skip_model_load=True,
         )
 
@@ -120,7 +119,8 @@ def _with_float_image(model: onnx.ModelProto) -> None:
 
 
 SINCE = {"w8a8-static": 17, "w4a8-static": 18}
-"""The first iOS whose programs can have quantized activations, and int4 weights."""
+"""The first iOS whose programs can have quantized activations, and int4 weights, which coremltools
+makes of int8 ones that fit."""
 
 
 def _ios(job: dict[str, Any]) -> int:
@@ -128,14 +128,12 @@ def _ios(job: dict[str, Any]) -> int:
     return max(ios, SINCE.get(job["scheme"], ios))
 
 
-def _passes(scheme: str) -> Any:
+def _passes() -> Any:
     """Coremltools' passes without the one that adds an epsilon of 1e-5 to products with a bias."""
     import coremltools as ct
 
     passes = ct.PassPipeline()
     passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
-    if scheme == "w4a8-static":
-        passes.append_pass(register_int4_pass())
     return passes
 
 
