@@ -18,7 +18,7 @@ DEFAULT_OPSET = 20
 """The first opset with Gelu; LayerNormalization came with 17."""
 DEFAULT_CALIBRATION = 128
 """Calibration images, where there are so many."""
-DEFAULT_QAT_LR = 1e-3
+DEFAULT_QAT_LR = 1e-2
 """Learning rate of quantization-aware training."""
 DEFAULT_MAX_DROP = 1.0
 """Points of top-1 that INT8 may cost."""

@@ -39,6 +39,8 @@ from edgenext.options import (
 from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.targets.scheme import CALIBRATED, SCHEMES
 
+TRAINING_PANEL = "Quantization-aware training"
+
 
 @app.command()
 @takes_model
@@ -75,13 +77,26 @@ def quantize(
             "--qat",
             metavar="EPOCHS",
             help="Train the quantized graph, with the float network as its teacher.",
+            rich_help_panel=TRAINING_PANEL,
         ),
     ] = None,
-    qat_lr: Annotated[float | None, typer.Option(help="Learning rate of --qat.")] = None,
+    qat_lr: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Learning rate; default {DEFAULT_QAT_LR:g}.", rich_help_panel=TRAINING_PANEL
+        ),
+    ] = None,
     qat_data: Annotated[
-        str, typer.Option(help="Images of --qat; default: those of --calib. Labels are unused.")
+        str,
+        typer.Option(
+            help="Images, default those of --calib. No label is read.",
+            rich_help_panel=TRAINING_PANEL,
+        ),
     ] = "",
-    qat_n: Annotated[int | None, typer.Option(min=1, help="Images of --qat an epoch.")] = None,
+    qat_n: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images an epoch; default all.", rich_help_panel=TRAINING_PANEL),
+    ] = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,
     model_options: ModelOptions,

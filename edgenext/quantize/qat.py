@@ -36,7 +36,7 @@ BATCH = 32
 """Images a step."""
 WARMUP = 0.05
 """Share of the steps in which the learning rate rises."""
-WEIGHT_RATE = 0.1
+WEIGHT_RATE = 0.03
 """The learning rate of weights as a share of that of ranges and biases."""
 TRAINING = "training"
 """What progress calls it."""
@@ -76,7 +76,7 @@ def require_trainable(options: QatOptions, scheme: str, engine: str, *, converte
     if options.epochs < 1:
         raise UsageError(f"--qat {options.epochs} trains nothing", "Give at least 1 epoch")
     if not (math.isfinite(options.lr) and 0 < options.lr <= 1):
-        raise UsageError(f"--qat-lr {options.lr:g} is not in 0 to 1", "Leave it out, or give 0.001")
+        raise UsageError(f"--qat-lr {options.lr:g} is not in 0 to 1", "Leave it out, or give 0.01")
     if engine != ENGINE:
         raise UsageError(
             f"--qat trains edgenext's own quantized graph, not that of {engine}",
