@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from torch import Tensor, fx, nn
 
 from edgenext.formats.torch_graph import OPERATORS, Translation
+from edgenext.graph.forms import NORMALIZE_EPS
 from edgenext.graph.sites import LAYERS
 from edgenext.quantize.fake_quantizers import ActivationQuantizer, Bias, WeightQuantizer
 from edgenext.quantize.gated_activation import GATE_OUTPUT
@@ -27,13 +28,19 @@ from edgenext.quantize.weights import INT4_LIMIT
 
 Array = NDArray[Any]
 
-TINY = 1e-12
-"""Divisor in place of zero, and the least length of a vector: gradients stay finite."""
+TINY = NORMALIZE_EPS
+"""The least length of a vector in attention, which is divided by."""
 
 
 def _divide(x: Tensor, y: Tensor) -> Tensor:
-    # x / 0 is infinite in the file; here it is so large that every quantizer clips it alike
-    return x / torch.where(y == 0, TINY, y)
+    """The quotient, without the infinite gradients at zero.
+
+    A vector that was rounded to zero has the least length; its products are 0, whatever they are
+    scaled by: here by 0, whose gradient is 0 too. Where bytes of lengths are 0 themselves, the
+    file divides by zero and a quantizer clips the result, as it clips what is so large.
+    """
+    divisor = torch.where(y.abs() <= 2 * TINY, torch.inf, y)
+    return torch.where(y == 0, (x / TINY).detach(), x / divisor)
 
 
 def _length(x: Tensor, axes: list[int], keepdims: int = 1, **_: Any) -> Tensor:
