@@ -130,7 +130,7 @@ class QuantizeInputs(Inputs):
     settings: QuantizeSettings
     calibration: ImageFacts
     recipe: Recipe | None
-    training: ImageFacts | None = None
+    training: ImageFacts | None
 
     @staticmethod
     def of(

@@ -105,6 +105,8 @@ def write_quantized(
     needs_samples = settings.converter_quantizes or (
         settings.converter is not None and settings.converter.samples
     )
+    # training clips where that helps
+    shares = {} if qat else {name: c.share for name, c in quantized.clipped.items()}
     content = Content(
         reference=quantized.reference,
         kept_float=quantized.float_sites,
@@ -125,7 +127,7 @@ def write_quantized(
             warnings=[
                 *quantized.doubts,
                 *calibration_warnings(images),
-                *clipping_warnings({name: c.share for name, c in quantized.clipped.items()}),
+                *clipping_warnings(shares),
             ],
         )
     sample = images.images[:PARITY_IMAGES]

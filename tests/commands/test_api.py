@@ -70,7 +70,7 @@ create_model(name, num_classes, *, drop_path, features_only)
 CLASSES = {
     *("Artifact", "BenchOptions", "Checkpoint", "CiOptions", "Context", "DataOptions"),
     "ExportOptions",
-    *("ModelOptions", "QuantizeOptions", "RunConfig", "Training"),
+    *("ModelOptions", "QatOptions", "QuantizeOptions", "RunConfig", "Training"),
 }
 COMMANDS = {"eval": "evaluate", "devices": "list_devices", "env": "make_environment"}
 """Commands whose function has another name."""
