@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from edgenext.options import DataOptions as DataOptions
     from edgenext.options import ExportOptions as ExportOptions
     from edgenext.options import ModelOptions as ModelOptions
+    from edgenext.options import QatOptions as QatOptions
     from edgenext.options import QuantizeOptions as QuantizeOptions
     from edgenext.train.accelerator import TrainSettings as TrainSettings
     from edgenext.train.distillation import Distillation as Distillation

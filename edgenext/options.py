@@ -18,6 +18,8 @@ DEFAULT_OPSET = 20
 """The first opset with Gelu; LayerNormalization came with 17."""
 DEFAULT_CALIBRATION = 128
 """Calibration images, where there are so many."""
+DEFAULT_QAT_LR = 1e-2
+"""Learning rate of quantization-aware training."""
 DEFAULT_MAX_DROP = 1.0
 """Points of top-1 that INT8 may cost."""
 ENGINE = "edgenext"
@@ -102,6 +104,20 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
+class QatOptions:
+    """How a quantized graph is trained (quantization-aware training); no label is read."""
+
+    epochs: int
+    """Passes over the images."""
+    lr: float = DEFAULT_QAT_LR
+    """The highest learning rate, as a share of each parameter's range a step."""
+    data: str | Path = ""
+    """Images to train on: a folder, a zip or `digits`. Empty: those that are calibrated on."""
+    n: int | None = None
+    """How many of them an epoch has. None: all."""
+
+
+@dataclass(frozen=True)
 class QuantizeOptions:
     """How a model is quantized."""
 
@@ -123,6 +139,8 @@ class QuantizeOptions:
     """Content hashes of images that must not be used: those of the evaluation set."""
     division: Division | None = None
     """As in `DataOptions`."""
+    qat: QatOptions | None = None
+    """Train the quantized graph before it is written. None: do not."""
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,22 @@ from edgenext.cli.options import (
     one_of,
     takes_model,
 )
+from edgenext.errors import UsageError
 from edgenext.formats.format import FORMATS
 from edgenext.options import (
+    DEFAULT_QAT_LR,
     DEFAULT_SCHEME,
     DEFAULT_TARGET,
     ENGINE,
     ExportOptions,
     ModelOptions,
+    QatOptions,
     QuantizeOptions,
 )
 from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.targets.scheme import CALIBRATED, SCHEMES
+
+TRAINING_PANEL = "Quantization-aware training"
 
 
 @app.command()
@@ -67,6 +72,32 @@ def quantize(
         str, typer.Option(help=f"`edgenext`, or a baseline: {', '.join(BASELINES)}.")
     ] = ENGINE,
     recipe: Recipe = None,
+    qat: Annotated[
+        int | None,
+        typer.Option(
+            "--qat",
+            metavar="EPOCHS",
+            help="Train the quantized graph, with the float network as its teacher.",
+            rich_help_panel=TRAINING_PANEL,
+        ),
+    ] = None,
+    qat_lr: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Learning rate; default {DEFAULT_QAT_LR:g}.", rich_help_panel=TRAINING_PANEL
+        ),
+    ] = None,
+    qat_data: Annotated[
+        str,
+        typer.Option(
+            help="Images, default those of --calib. No label is read.",
+            rich_help_panel=TRAINING_PANEL,
+        ),
+    ] = "",
+    qat_n: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images an epoch; default all.", rich_help_panel=TRAINING_PANEL),
+    ] = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,
     features: Features = False,
@@ -83,7 +114,8 @@ def quantize(
     from edgenext.targets.target import require_target
 
     require_network("quantize", subject, model_options, calib=not calib and scheme in CALIBRATED)
-    quantize_options = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed)
+    training = _qat_options(qat, qat_lr, qat_data, qat_n)
+    quantize_options = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed, qat=training)
     export_options = ExportOptions(
         target=target,
         batch=batch_size(batch),
@@ -99,6 +131,23 @@ def quantize(
     console.print_json(result.model_dump(mode="json")) if json else show_export(result)
     if (result.target, result.scheme) == (DEFAULT_TARGET, DEFAULT_SCHEME) and not json:
         show_advice()
+
+
+def _qat_options(
+    epochs: int | None, lr: float | None, data: str, n: int | None
+) -> QatOptions | None:
+    """The options of the training, if there is one.
+
+    Raises:
+        UsageError: options of a training without `--qat`.
+    """
+    if epochs is None:
+        given = {"--qat-lr": lr is not None, "--qat-data": bool(data), "--qat-n": n is not None}
+        if any(given.values()):
+            option = next(name for name, value in given.items() if value)
+            raise UsageError(f"{option} is of a training", "Give --qat EPOCHS, such as --qat 2")
+        return None
+    return QatOptions(epochs, DEFAULT_QAT_LR if lr is None else lr, data, n)
 
 
 def show_advice() -> None:

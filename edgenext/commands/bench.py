@@ -161,7 +161,7 @@ def _images(
     subjects = [Subject(artifact=artifact) for artifact in artifacts]
     images = labelled_images(context, subjects[0], DataOptions.of(data))
     for subject in subjects:
-        require_disjoint(images, subject.calibration)
+        require_disjoint(images, *subject.fitted_on)
     return images
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from edgenext.options import DEFAULT_MAX_DROP, ModelOptions
+from edgenext.options import DEFAULT_MAX_DROP, DEFAULT_QAT_LR, ModelOptions, QatOptions
 from edgenext.quantize.baseline_rows import default_baselines
 from edgenext.schema import Exif, Record
 from edgenext.schema.validation import validated
@@ -26,6 +26,20 @@ class QuantizeStage(Record):
     """Calibration images; without it 128, or all there are."""
     seed: int = Field(0, ge=0)
     recipe: Path | None = None
+    qat: int | None = Field(None, ge=1)
+    """Epochs of quantization-aware training; without it the file stays as it was quantized."""
+    qat_lr: float = Field(DEFAULT_QAT_LR, gt=0, le=1)
+    qat_data: str = ""
+    """Images to train on; without them those that are calibrated on."""
+    qat_n: int | None = Field(None, ge=1)
+    """How many of them an epoch has; without it all."""
+
+    @property
+    def qat_options(self) -> QatOptions | None:
+        """How the quantized graph is trained."""
+        if self.qat is None:
+            return None
+        return QatOptions(self.qat, self.qat_lr, self.qat_data, self.qat_n)
 
 
 class BenchStage(Record):

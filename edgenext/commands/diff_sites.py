@@ -77,7 +77,7 @@ def differing_units(a: Side, b: Side) -> Fit:
     if _one_is_plain(a, b):
         return "scale and offset"
     manifests = [side.manifest for side in (a, b) if side.manifest]
-    origins = [(m.source, m.recipe, m.engine, m.calibration) for m in manifests]
+    origins = [(m.source, m.recipe, m.engine, m.calibration, m.qat) for m in manifests]
     if len(origins) == 2 and origins[0] == origins[1]:
         return ""
     return "scale" if any(map(_equalised, manifests)) else ""

@@ -122,7 +122,7 @@ def _evaluated(
             if others.hashes != images.hashes:
                 raise DataError(f"{name} does not see the same images of {data.data} as {names[0]}")
             images = others
-        require_disjoint(images, subject.calibration)
+        require_disjoint(images, *subject.fitted_on)
         context.progress(f"evaluating {name}", 0, len(images))
         session = subject.session(target=target)
         values = logits_of(session, images, context.progress, name)

@@ -62,6 +62,24 @@ def calibration_images(context: Context, subject: Subject, options: QuantizeOpti
     return images
 
 
+def training_images(context: Context, subject: Subject, options: QuantizeOptions) -> ImageSet:
+    """The images that a quantized graph is trained on. Any classes will do: no label is read."""
+    assert options.qat is not None  # noqa: S101 - the caller trains
+    data = options.qat.data or options.calib
+    return context.images(
+        DataOptions(
+            data,
+            options.qat.n,
+            options.seed,
+            division=options.division or recorded_division(subject, data),
+        ),
+        subject.transform,
+        "train",
+        num_classes=context.count_classes(data, "train"),
+        exclude=options.exclude,
+    )
+
+
 def recorded_division(subject: Subject, data: str | Path) -> Division | None:
     """How a data set was divided when a network was trained or calibrated on it, if it was."""
     division = subject.division

@@ -17,6 +17,7 @@ from edgenext.export.settings import ExportSettings
 from edgenext.formats.artifact import Artifact
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import ENGINE, BenchOptions
+from edgenext.quantize.qat import QatTraining
 from edgenext.quantize.recipe import Recipe
 from edgenext.schema import Division, Environment, EvalTransform, Manifest, Record, SubsetInfo
 from edgenext.schema.key import Inputs
@@ -122,17 +123,23 @@ class ExportInputs(Inputs):
 class QuantizeInputs(Inputs):
     """What decides a quantized file and its manifest.
 
-    `recipe` is the one that is applied, None for the float file of a search.
+    `recipe` is the one that is applied, None for the float file of a search; `training` the images
+    that its graph is trained on, None where it is not trained.
     """
 
     subject: NetworkFacts | Manifest
     settings: QuantizeSettings
     calibration: ImageFacts
     recipe: Recipe | None
+    training: ImageFacts | None
 
     @staticmethod
     def of(
-        subject: Subject, settings: QuantizeSettings, calibration: ImageSet, recipe: Recipe | None
+        subject: Subject,
+        settings: QuantizeSettings,
+        calibration: ImageSet,
+        recipe: Recipe | None,
+        training: QatTraining | None = None,
     ) -> QuantizeInputs:
         """The record of a quantization; paths of the settings do not count, their content does."""
         return QuantizeInputs(
@@ -141,6 +148,7 @@ class QuantizeInputs(Inputs):
             settings=_without_paths(settings),
             calibration=ImageFacts.of(calibration),
             recipe=recipe,
+            training=ImageFacts.of(training.images) if training else None,
         )
 
 
@@ -234,6 +242,8 @@ class BenchmarkInputs(Inputs):
 def _without_paths(settings: QuantizeSettings) -> QuantizeSettings:
     """The settings without where the recipe and the images are: a record has their content."""
     options = replace(settings.options, calib="", recipe=None, exclude=())
+    if options.qat:
+        options = replace(options, qat=replace(options.qat, data=""))
     return replace(settings, options=options)
 
 

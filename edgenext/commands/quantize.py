@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgenext.commands.context import LOADING, Context
-from edgenext.commands.images import calibration_images, sample_images
+from edgenext.commands.images import calibration_images, sample_images, training_images
 from edgenext.commands.subject import Subject, of_kind
 from edgenext.data import ImageSet
 from edgenext.errors import UsageError
@@ -18,6 +18,7 @@ from edgenext.formats.format import require_features
 from edgenext.formats.isolated_session import require_no_crash
 from edgenext.options import ENGINE, EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.baselines import form_of, require_engine
+from edgenext.quantize.qat import TRAINING, QatTraining, require_trainable
 from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe, load_recipe, with_integer_io
 
@@ -77,7 +78,8 @@ def quantizing_steps(settings: ExportSettings) -> tuple[str, ...]:
     """The tasks of making a file from a float graph, in order."""
     own = settings.engine == ENGINE and not settings.converter_quantizes
     static = ("calibrating", "rounding weights") if own and settings.calibrated else ()
-    return (*static, *file_steps(settings))
+    training = (f"{TRAINING}*",) if settings.qat else ()
+    return (*static, *training, *file_steps(settings))
 
 
 def resolve_quantization(
@@ -94,6 +96,10 @@ def resolve_quantization(
     require_engine(options.engine, recipe.scheme)
     export_options = replace(export_options, target=recipe.target)
     settings = resolve(export_options, recipe.scheme, options.engine, default_opset=recipe.opset)
+    if options.qat:
+        converted = settings.converter_quantizes
+        require_trainable(options.qat, recipe.scheme, options.engine, converted=converted)
+        settings = replace(settings, qat=True)
     if settings.integer_io:
         recipe = with_integer_io(recipe)
     if settings.opset_limit and settings.opset:
@@ -108,6 +114,7 @@ def quantize_subject(
 ) -> Artifact:
     """Quantize a model or artifact into a folder; see `quantize`."""
     images = scheme_images(context, subject, settings)
+    training = qat_training(context, subject, settings)
     graph, stem = float_graph(context, subject, settings)
     export = export_settings(subject, graph, settings)
     return quantize_graph(
@@ -116,6 +123,7 @@ def quantize_subject(
         images,
         out / export.file_name(stem),
         settings.recipe,
+        training=training,
         seed=settings.options.seed,
         progress=context.progress,
     )
@@ -165,6 +173,16 @@ def scheme_images(context: Context, subject: Subject, settings: QuantizeSettings
             "Give --calib a folder or zip of images like those the model will see",
         )
     return settings_images(context, subject, settings)
+
+
+def qat_training(
+    context: Context, subject: Subject, settings: QuantizeSettings
+) -> QatTraining | None:
+    """What the quantized graph is trained on, and how; None where it is not trained."""
+    options = settings.options
+    if options.qat is None:
+        return None
+    return QatTraining(options.qat, training_images(context, subject, options), options.seed)
 
 
 def settings_images(context: Context, subject: Subject, settings: QuantizeSettings) -> ImageSet:

@@ -65,6 +65,12 @@ def rebuild_artifact(
             f"the manifest of {artifact.path.name} does not say with which options it was made",
             "An earlier version wrote it: make the file again with this one",
         )
+    if manifest.qat:
+        raise UsageError(
+            f"{artifact.path.name} was trained with --qat {manifest.qat.epochs}: training is not "
+            "repeated, since its sums depend on the machine",
+            "Leave --rebuild out; the file's hash is checked without it",
+        )
     tools = {
         name: (then, now)
         for name, then in manifest.tools.items()

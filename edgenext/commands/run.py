@@ -21,7 +21,12 @@ from edgenext.commands.inputs import (
     ExportInputs,
     QuantizeInputs,
 )
-from edgenext.commands.quantize import QuantizeSettings, quantize_subject, settings_images
+from edgenext.commands.quantize import (
+    QuantizeSettings,
+    qat_training,
+    quantize_subject,
+    settings_images,
+)
 from edgenext.commands.report import report
 from edgenext.commands.run_plan import RunPlan, planned_run
 from edgenext.commands.run_predictions import keep_images, keep_logits, keep_predictions
@@ -148,7 +153,8 @@ def _quantize(plan: RunPlan) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     for engine, settings in plan.settings.items():
         images = settings_images(plan.context, subject, settings)
-        inputs = QuantizeInputs.of(subject, settings, images, settings.recipe)
+        training = qat_training(plan.context, subject, settings)
+        inputs = QuantizeInputs.of(subject, settings, images, settings.recipe, training)
 
         def produce(settings: QuantizeSettings = settings) -> list[Path]:
             return quantize_subject(subject, settings, folder, plan.context).files

@@ -187,11 +187,13 @@ def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
         calib=config.calib or config.data,
         n=stage.n,
         seed=stage.seed,
+        qat=stage.qat_options,
     )
     own = ExportOptions(format=require_target(target).format)
     settings = {ENGINE: resolve_quantization(options, own)}
     for baseline in config.baselines:
-        other = replace(options, engine=baseline, target=BASELINES[baseline].target, recipe=None)
+        target = BASELINES[baseline].target
+        other = replace(options, engine=baseline, target=target, recipe=None, qat=None)
         settings[baseline] = resolve_quantization(other)
     return settings
 

@@ -9,7 +9,12 @@ from pathlib import Path
 from edgenext.commands.compare import compared
 from edgenext.commands.evaluate import evaluate_subjects
 from edgenext.commands.inputs import EvaluateInputs, QuantizeInputs, TwinInputs
-from edgenext.commands.quantize import QuantizeSettings, quantize_subject, settings_images
+from edgenext.commands.quantize import (
+    QuantizeSettings,
+    qat_training,
+    quantize_subject,
+    settings_images,
+)
 from edgenext.commands.run_plan import RunPlan
 from edgenext.commands.stress import stress
 from edgenext.commands.subject import Subject
@@ -79,7 +84,8 @@ def _quantize(plan: RunPlan, twin: Path) -> dict[str, Path]:
             return quantize_subject(subject, settings, twin.parent, plan.context).files
 
         images = settings_images(plan.context, subject, settings)
-        inputs = QuantizeInputs.of(subject, settings, images, settings.recipe)
+        training = qat_training(plan.context, subject, settings)
+        inputs = QuantizeInputs.of(subject, settings, images, settings.recipe, training)
         paths[engine] = plan.stages.stage(f"quantize twin, {engine}", inputs, produce)[0]
     return paths
 

@@ -154,6 +154,8 @@ def search(
     _require_possible(quantize_options, max_drop, export_options, objective)
     check_numbers(bench_options)
     settings = resolve_quantization(quantize_options, export_options)
+    if quantize_options.qat:
+        raise UsageError("a search trains nothing", "Train the file it chooses: quantize --qat")
     _require_searchable(settings, objective)
     context = context or Context()
     network = context.subject(subject, of_kind(model_options, export_options))

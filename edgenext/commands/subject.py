@@ -94,9 +94,9 @@ class Subject:
         return manifest.calibration.subset.division
 
     @property
-    def calibration(self) -> Calibration | None:
-        """The images its INT8 ranges were measured on."""
-        return self.artifact.manifest.calibration if self.artifact else None
+    def fitted_on(self) -> tuple[Calibration, ...]:
+        """The sets of images that its ranges were measured or trained on."""
+        return self.artifact.manifest.fitted_on if self.artifact else ()
 
     def with_exif(self, exif: Exif | None) -> Subject:
         """An artifact whose images are turned as their EXIF orientation says, or not.

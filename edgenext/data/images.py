@@ -66,17 +66,17 @@ class ImageSet:
         return Calibration(subset=self.info, images=self.hashes)
 
 
-def require_disjoint(evaluation: ImageSet, calibration: Calibration | None) -> None:
-    """Check by content that no image is in both sets.
+def require_disjoint(evaluation: ImageSet, *calibration: Calibration) -> None:
+    """Check by content that no image to evaluate on is in another set.
 
-    Without a calibration set nothing is shared.
+    Args:
+        evaluation: the images to evaluate on.
+        calibration: the sets that a file was calibrated and trained on, if it was.
 
     Raises:
         OverlapError: images are shared; says how many and names two.
     """
-    if calibration is None:
-        return
-    used = set(calibration.images)
+    used = {image for images in calibration for image in images.images}
     shared = [
         name for h, name in zip(evaluation.hashes, evaluation.names, strict=True) if h in used
     ]

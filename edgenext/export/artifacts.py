@@ -305,6 +305,7 @@ class _Writer:
             "source": graph.source,
             "recipe": content.recipe,
             "calibration": content.calibration,
+            "qat": content.qat,
             "engine": settings.engine,
             "kept_float": dict(content.kept_float),
             "warnings": tuple(content.warnings),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgenext.formats.session import Images
-from edgenext.schema import Calibration, Clipping
+from edgenext.schema import Calibration, Clipping, QatRecord
 
 if TYPE_CHECKING:
     import onnx
@@ -26,6 +26,7 @@ class Content:
     samples: Images | None = None
     recipe: dict[str, object] | None = None
     calibration: Calibration | None = None
+    qat: QatRecord | None = None
     kept_float: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     clipping: Mapping[str, Clipping] = field(default_factory=dict)

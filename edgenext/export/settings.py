@@ -48,7 +48,7 @@ class ExportSettings:
     An `opset` of None is left to the recipe or the default. `options` are those of the format that
     were set, `converter` is the one they select, None if the ONNX graph itself is the file.
     `variant` has what file names say of a graph that is not the default one. `engine` is the
-    quantizer, empty for a float file.
+    quantizer, empty for a float file; with `qat` its graph is trained before it is written.
     """
 
     format: Format
@@ -65,6 +65,7 @@ class ExportSettings:
     converter: Converter | None
     variant: tuple[str, ...] = ()
     engine: str = ""
+    qat: bool = False
 
     @property
     def feature_layout(self) -> FeatureLayout:
@@ -96,6 +97,7 @@ class ExportSettings:
             self.scheme,
             "plain" if self.form == "naive" and not self.engine else "",
             "" if self.engine == ENGINE else self.engine,
+            "qat" if self.qat else "",
         ]
         return "-".join(part for part in parts if part) + self.format.ending
 

@@ -30,7 +30,9 @@ QUANTIZED = {
     np.dtype(np.int8): (-128, 127, torch.int8),
     np.dtype(np.uint8): (0, 255, torch.uint8),
     np.dtype(np.int16): (-32768, 32767, torch.int16),
+    onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.INT4): (-8, 7, torch.int8),
 }
+"""The type of a zero point → first and last level, and torch's type; int4 is stored as int8."""
 
 
 def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, **a: Any) -> Tensor:
@@ -72,6 +74,7 @@ OPERATORS: dict[str, Operator] = {
     "Concat": lambda *parts, axis: torch.cat(parts, axis),
     "Conv": _conv,
     "Div": torch.div,
+    "Erf": torch.erf,
     "Gelu": lambda x, **_: F.gelu(x),
     "Gemm": _gemm,
     "HardSwish": F.hardswish,
@@ -80,6 +83,7 @@ OPERATORS: dict[str, Operator] = {
     "Mul": torch.mul,
     "ReduceL2": _length,
     "ReduceMean": _mean,
+    "Sigmoid": torch.sigmoid,
     "Reshape": lambda x, shape, **_: torch.reshape(x, shape),
     "Softmax": lambda x, axis: torch.softmax(x, axis),
     "Split": lambda x, sizes, axis: torch.split(x, sizes, axis),
@@ -128,7 +132,7 @@ def torch_graph(
     Raises:
         ArtifactError: an operator that deployment graphs do not have.
     """
-    return _Translation(model, written_norms, float_weights, half).module()
+    return Translation(model, written_norms, float_weights, half).module()
 
 
 def example_input(model: onnx.ModelProto) -> Tensor:
@@ -139,11 +143,20 @@ def example_input(model: onnx.ModelProto) -> Tensor:
     return torch.zeros(shape, dtype=torch.uint8 if pixels else torch.float32)
 
 
-class _Translation:
-    """The fx graph while it is built, node by node of the ONNX graph."""
+class Translation:
+    """The fx graph while it is built, node by node of the ONNX graph.
+
+    A subclass may translate Q/DQ otherwise (`quantize`, `dequantize`), or other operators.
+    """
+
+    operators = OPERATORS
 
     def __init__(
-        self, model: onnx.ModelProto, written_norms: bool, float_weights: bool, half: bool
+        self,
+        model: onnx.ModelProto,
+        written_norms: bool = False,
+        float_weights: bool = False,
+        half: bool = False,
     ) -> None:
         self.source = model.graph
         self.written_norms, self.float_weights = written_norms, float_weights
@@ -154,24 +167,28 @@ class _Translation:
         self.values: dict[str, fx.Node] = {}
 
     def module(self) -> fx.GraphModule:
+        """The module of the whole graph; see `torch_graph`."""
         name = self.source.input[0].name
         self.values[name] = self.graph.placeholder(name)
         for node in self.source.node:
             self._translate(node)
         values = tuple(self.values[o.name] for o in self.source.output)
         self.graph.output(values if len(values) > 1 else values[0])
-        return fx.GraphModule(self.root, self.graph, "EdgeNeXt").eval().requires_grad_(False)
+        return fx.GraphModule(self.root, self.graph, "EdgeNeXt").eval()
 
     def _translate(self, node: onnx.NodeProto) -> None:
         if node.op_type == "Constant":
             self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type == "Cast" and node.input[0] in self.constants:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
+            self.constants[node.output[0]] = self.constants[node.input[0]].astype(dtype)
         elif node.op_type == "QuantizeLinear":
-            self._quantize(node)
+            self.quantize(node)
         elif node.op_type == "DequantizeLinear":
-            self._dequantize(node)
+            self.dequantize(node)
         elif node.op_type == "LayerNormalization" and self.written_norms:
             self._written_norm(node)
-        elif node.op_type in OPERATORS:
+        elif node.op_type in self.operators:
             self._call(node)
         else:
             raise ArtifactError(f"the operator {node.op_type} ({node.name}) is not supported")
@@ -182,12 +199,12 @@ class _Translation:
             attributes = {k: v for k, v in attributes.items() if k == "axis"}
         plain = PLAIN.get(node.op_type, ())
         inputs = [
-            self._plain(name) if i in plain else self._tensor(name)
+            self._plain(name) if i in plain else self.tensor(name)
             for i, name in enumerate(node.input)
         ]
         if node.op_type == "Clip" and inputs[1] is not None:
             inputs[1] = max(inputs[1], self.least)
-        result = self.graph.call_function(OPERATORS[node.op_type], tuple(inputs), attributes)
+        result = self.graph.call_function(self.operators[node.op_type], tuple(inputs), attributes)
         if len(node.output) == 1:
             self.values[node.output[0]] = result
             return
@@ -196,17 +213,18 @@ class _Translation:
 
     def _written_norm(self, node: onnx.NodeProto) -> None:
         epsilon = next(a.f for a in node.attribute if a.name == "epsilon")
-        value = self.graph.call_function(_normalised, (self._tensor(node.input[0]), epsilon))
+        value = self.graph.call_function(_normalised, (self.tensor(node.input[0]), epsilon))
         affine: tuple[tuple[Operator, int], ...] = ((torch.mul, 1), (torch.add, 0))
         for name, (op, neutral) in zip(node.input[1:], affine, strict=False):
             if (self.constants[name] != neutral).any():
-                value = self.graph.call_function(op, (value, self._tensor(name)))
+                value = self.graph.call_function(op, (value, self.tensor(name)))
         self.values[node.output[0]] = value
 
     def _plain(self, name: str) -> Any:
         return self.constants[name].tolist() if name else None
 
-    def _tensor(self, name: str) -> fx.Node | None:
+    def tensor(self, name: str) -> fx.Node | None:
+        """The value of a name; None for an empty one."""
         if not name:
             return None
         if name not in self.values:
@@ -215,17 +233,20 @@ class _Translation:
 
     def _buffer(self, name: str, array: NDArray[Any]) -> fx.Node:
         attribute = "".join(c if c.isalnum() else "_" for c in f"c_{name}")
-        self.root.register_buffer(attribute, torch.from_numpy(np.array(array)))
+        array = array.astype(np.int8) if array.dtype.name == "int4" else np.array(array)
+        self.root.register_buffer(attribute, torch.from_numpy(array))
         return self.graph.get_attr(attribute)
 
-    def _quantize(self, node: onnx.NodeProto) -> None:
+    def quantize(self, node: onnx.NodeProto) -> None:
+        """Translate a QuantizeLinear."""
         scale, zero = (self.constants[name] for name in node.input[1:])
         low, high, dtype = QUANTIZED[zero.dtype]
-        arguments = (self._tensor(node.input[0]), float(scale), int(zero), low, high, dtype)
+        arguments = (self.tensor(node.input[0]), float(scale), int(zero), low, high, dtype)
         op = torch.ops.quantized_decomposed.quantize_per_tensor.default
         self.values[node.output[0]] = self.graph.call_function(op, arguments)
 
-    def _dequantize(self, node: onnx.NodeProto) -> None:
+    def dequantize(self, node: onnx.NodeProto) -> None:
+        """Translate a DequantizeLinear."""
         name, output = node.input[0], node.output[0]
         scale, zero = (self.constants[name] for name in node.input[1:])
         if name in self.constants and self.constants[name].dtype == np.int32:
@@ -248,6 +269,6 @@ class _Translation:
                 (self._buffer(f"{name}_float", weights), *parameters),
             )
         else:
-            value = self._tensor(name)
+            value = self.tensor(name)
         op = getattr(operators, f"dequantize_{kind}").default
         self.values[output] = self.graph.call_function(op, (value, *parameters))

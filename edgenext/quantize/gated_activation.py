@@ -24,6 +24,8 @@ HALF = QParams(0.5 / 255, 0)
 """One half, as the byte 255."""
 WIDTH = 6.0
 """HardSwish's gate goes from 0 to 1 over this width."""
+GATE_OUTPUT = "_gate_quantized"
+"""The end of the name of a gate's QuantizeLinear, whose scale is part of the arithmetic."""
 
 
 def float_function(node: ir.Node, gate: Gate | None) -> Elementwise:
@@ -69,7 +71,7 @@ def replace_activation(
     else:
         level = edit.node("Sigmoid", (inner,), f"{name}_gate", before=node)
         unit = edit.params(f"{name}_gate", SIGMOID)
-    stored = edit.node("QuantizeLinear", (level, *unit), f"{name}_gate_quantized", before=node)
+    stored = edit.node("QuantizeLinear", (level, *unit), f"{name}{GATE_OUTPUT}", before=node)
     gate_output = edit.node(
         "DequantizeLinear", (stored, *unit), f"{name}_gate_dequantized", before=node
     )

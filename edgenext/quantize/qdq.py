@@ -14,6 +14,8 @@ from edgenext.quantize.plan import PlannedTensor
 from edgenext.quantize.ranges import QParams, affine
 from edgenext.quantize.weights import LayerWeights
 
+INT4 = ir.DataType.INT4.numpy()
+
 
 def quantize_activation(edit: GraphEditor, tensor: PlannedTensor, q: QParams) -> ir.Value:
     """Put QuantizeLinear and DequantizeLinear between a tensor and its readers.
@@ -80,12 +82,30 @@ def quantize_constant(
 
 
 def store_weights(
-    edit: GraphEditor, node: ir.Node, layer: LayerWeights, input_scale: float, bias: str
+    edit: GraphEditor,
+    node: ir.Node,
+    layer: LayerWeights,
+    input_scale: float,
+    bias: str,
+    *,
+    int4_as: str = "int4",
 ) -> None:
-    """Store a layer's weights as int8 behind a DequantizeLinear, its bias as int32 or float."""
+    """Store a layer's weights behind a DequantizeLinear, its bias as int32 or float.
+
+    Args:
+        edit: of the graph.
+        node: the layer.
+        layer: its weights.
+        input_scale: the scale of its input.
+        bias: the type of its bias.
+        int4_as: how int4 weights are stored; see the recipe's `Weights`.
+    """
     name = str(node.inputs[1].name if node.inputs[1] else node.name)
     per_channel = len(np.unique(layer.scales)) > 1
-    _store_constant(edit, node, 1, name, layer.levels, layer.scales, per_channel)
+    narrow = layer.int4 and int4_as != "int8"
+    levels = layer.levels.astype(INT4) if narrow else layer.levels
+    widened = narrow and int4_as == "cast"
+    _store_constant(edit, node, 1, name, levels, layer.scales, per_channel, widened=widened)
     if bias == "float32":
         edit.replace_constant(node, 2, layer.bias)
         return
@@ -103,10 +123,17 @@ def _store_constant(
     levels: Array,
     scales: NDArray[np.float32],
     per_channel: bool,
+    *,
+    widened: bool = False,
 ) -> None:
-    zeros = np.zeros(len(scales), levels.dtype)
+    zeros = np.zeros(len(scales), np.int8 if widened else levels.dtype)
+    stored = edit.constant(f"{name}_quantized", levels)
+    if widened:
+        stored = edit.node(
+            "Cast", (stored,), f"{name}_widened", before=node, to=ir.DataType.INT8.value
+        )
     parts = (
-        edit.constant(f"{name}_quantized", levels),
+        stored,
         edit.constant(f"{name}_scale", scales if per_channel else scales[0]),
         edit.constant(f"{name}_zero_point", zeros if per_channel else zeros[0]),
     )

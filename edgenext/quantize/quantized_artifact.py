@@ -20,8 +20,10 @@ from edgenext.options import ENGINE
 from edgenext.quantize.batches import ImageBatches
 from edgenext.quantize.calibration_checks import calibration_warnings, clipping_warnings
 from edgenext.quantize.methods import quantize_model
+from edgenext.quantize.qat import QatTraining, train_quantized
 from edgenext.quantize.recipe import Recipe
 from edgenext.quantize.static import QuantizedGraph
+from edgenext.schema import QatRecord
 from edgenext.system.progress import Progress, quiet
 
 PARITY_IMAGES = 32
@@ -37,6 +39,7 @@ def quantize_graph(
     path: Path,
     recipe: Recipe,
     *,
+    training: QatTraining | None = None,
     seed: int = 0,
     progress: Progress = quiet,
 ) -> Artifact:
@@ -51,12 +54,14 @@ def quantize_graph(
             file is always compared with its reference on them.
         path: of the file to write.
         recipe: what is quantized, and how; a baseline ignores it.
+        training: of the quantized graph; None: it stays as it was quantized.
         seed: of the values sampled for the range search.
         progress: called during calibration, rounding, conversion and comparison.
 
     Raises:
         ArtifactError: a graph that cannot be quantized, or weights that are not finite.
         DataError: a tensor takes values that are not finite on the calibration images.
+        EdgenextError: the training fails: its loss is not finite.
         ParityError: the file does not agree with the network or with the graph that it was
             converted from; it is not written.
         OutputError: the folder cannot be written.
@@ -75,7 +80,13 @@ def quantize_graph(
         quantized = quantize_model(
             graph.model, batches, recipe, settings.engine, inputs, seed, progress
         )
-    return write_quantized(graph, settings, quantized, images, path, recipe, seed, progress)
+    record = None
+    if training:
+        quantized = train_quantized(quantized, graph, training, recipe, progress)
+        record = training.record()
+    return write_quantized(
+        graph, settings, quantized, images, path, recipe, seed, progress, qat=record
+    )
 
 
 def write_quantized(
@@ -87,17 +98,22 @@ def write_quantized(
     recipe: Recipe,
     seed: int = 0,
     progress: Progress = quiet,
+    *,
+    qat: QatRecord | None = None,
 ) -> Artifact:
     """Check a quantized graph, run it and write it with its manifest; see `quantize_graph`."""
     onnx.checker.check_model(quantized.model, full_check=True)
     needs_samples = settings.converter_quantizes or (
         settings.converter is not None and settings.converter.samples
     )
+    # training clips where that helps
+    shares = {} if qat else {name: c.share for name, c in quantized.clipped.items()}
     content = Content(
         reference=quantized.reference,
         kept_float=quantized.float_sites,
         warnings=quantized.doubts,
         seed=seed,
+        qat=qat,
     )
     if settings.engine == ENGINE:
         content = replace(content, recipe=recipe.model_dump(mode="json"))
@@ -112,7 +128,7 @@ def write_quantized(
             warnings=[
                 *quantized.doubts,
                 *calibration_warnings(images),
-                *clipping_warnings({name: c.share for name, c in quantized.clipped.items()}),
+                *clipping_warnings(shares),
             ],
         )
     sample = images.images[:PARITY_IMAGES]

@@ -23,8 +23,11 @@ Reason = Annotated[str, Field(min_length=1)]
 
 
 class Weights(Record):
-    """Symmetric int8 weights in ±limit.
+    """Symmetric weights: int8 ones in ±limit, int4 ones in ±7.
 
+    Layers of the kinds `int4` have int4 ones. `int4_as` says how the graph stores them: as `int4`;
+    as int4 that it casts to int8 (`cast`), for a runtime whose kernels read int8 and which casts
+    constants when it loads a file; or as `int8`, for a converter that packs them.
     `rounding` is `nearest`, or `gptq` (Frantar et al. 2022), in which later weights compensate the
     rounding of earlier ones. `fit` is the strength of the prior that keeps weights near the
     network's while they are fitted to the layer's quantized input (see `weights.py`); 0 does not
@@ -32,6 +35,8 @@ class Weights(Record):
     """
 
     limit: int = Field(127, ge=1, le=127)
+    int4: tuple[Kind, ...] = ()
+    int4_as: Literal["int4", "cast", "int8"] = "int4"
     per_channel: bool = True
     rounding: Literal["nearest", "gptq"] = "nearest"
     fit: float = Field(0.0, ge=0, allow_inf_nan=False)

@@ -35,7 +35,7 @@ class QuantizedGraph:
 
     `reference` is the float graph that it approximates: the original one, equalised. `float_sites`
     maps the sites that stay float to the reason, `clipped` each tensor to how its range cuts its
-    calibration values. `doubts` are for the manifest's warnings.
+    calibration values, whose statistics are `stats`. `doubts` are for the manifest's warnings.
     """
 
     model: onnx.ModelProto
@@ -43,6 +43,7 @@ class QuantizedGraph:
     float_sites: dict[str, str] = field(default_factory=dict)
     clipped: dict[str, Clipping] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    stats: dict[str, TensorStats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,22 +120,26 @@ def quantize_prepared(
     gated = {first_input(node) for node in plan.gates}  # clipped on purpose, where the gate is flat
     sites = {node: site.name for site in plan.sites for node in site.nodes}
     clipped = {
-        t.name: _clipping(t, sites, prepared.stats[t.name], params[t.value])
+        t.name: clipping(_site_of(t, sites), prepared.stats[t.name], params[t.value])
         for t in plan.tensors
         if t.name in prepared.stats and t.value not in gated
     }
     _insert_plan(result.graph, plan, params, weights, recipe)
-    return QuantizedGraph(ir.to_proto(result), prepared.model, plan.float_sites, clipped)
+    return QuantizedGraph(
+        ir.to_proto(result), prepared.model, plan.float_sites, clipped, stats=prepared.stats
+    )
 
 
-def _clipping(
-    tensor: PlannedTensor, sites: Mapping[ir.Node, str], stats: TensorStats, q: QParams
-) -> Clipping:
-    """How the range of a tensor cuts its calibration values; `sites` are those of nodes."""
+def _site_of(tensor: PlannedTensor, sites: Mapping[ir.Node, str]) -> str:
+    """The first quantized site that reads a tensor, else the one that gives it."""
     nodes = [node for node, _ in tensor.readers]
     if producer := tensor.value.producer():
         nodes.append(producer)
-    site = next((sites[node] for node in nodes if node in sites), "")
+    return next((sites[node] for node in nodes if node in sites), "")
+
+
+def clipping(site: str, stats: TensorStats, q: QParams) -> Clipping:
+    """How the range of a tensor at a site cuts its calibration values."""
     low, high = q.range
     values = {"low": low, "high": high, "least": stats.low.min(), "most": stats.high.max()}
     values["share"] = clipped_share(stats, q)
@@ -162,13 +167,14 @@ def _insert_plan(
     recipe: Recipe,
 ) -> None:
     """Apply the plan to the graph, in place."""
-    assert recipe.sites and recipe.activations  # noqa: S101 - parse_recipe requires the sections
+    assert recipe.sites and recipe.activations and recipe.weights  # noqa: S101 - required sections
     edit = GraphEditor(graph)
     inputs = {node: params[first_input(node)] for node in (*plan.layers, *plan.gates)}
     sources = {node: first_input(node) for node in plan.gates}
     quantized = {t.value: quantize_activation(edit, t, params[t.value]) for t in plan.tensors}
     for node in plan.layers:
-        store_weights(edit, node, weights[node], inputs[node].scale, recipe.sites.bias)
+        scale, bias = inputs[node].scale, recipe.sites.bias
+        store_weights(edit, node, weights[node], scale, bias, int4_as=recipe.weights.int4_as)
     for node in plan.weight_only:
         store_rounded(edit, node)
     dtype = "int8" if recipe.activations.dtype.startswith("int") else "uint8"

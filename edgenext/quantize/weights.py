@@ -13,7 +13,7 @@ few images change the weights little. The weights are then rounded to the neares
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -30,17 +30,25 @@ from edgenext.quantize.ranges import QParams, snap
 from edgenext.quantize.recipe import Recipe, Weights
 from edgenext.system.progress import Progress, quiet
 
+CLIPPED = np.linspace(1.0, 0.5, 26)
+"""Shares of the largest int4 weight that are tried as the range."""
+INT4_LIMIT = 7
+"""The largest level of symmetric int4 weights."""
 INT32_HEADROOM = 2**30
 """Largest quantized bias: half of what int32 holds, which leaves room for the accumulator."""
 
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """A layer's int8 weights, their scale for each output channel, and its float bias."""
+    """A layer's weights, their scale for each output channel, and its float bias.
+
+    With `int4` the levels are within ±7 and stored in 4 bits.
+    """
 
     levels: NDArray[np.int8]
     scales: NDArray[np.float32]
     bias: NDArray[np.float64]
+    int4: bool = False
 
 
 def layer_weights(
@@ -71,7 +79,14 @@ def layer_weights(
     ]
     if options.correct_bias or options.fit or options.rounding == "gptq":
         gather_moments(model, plan, layers, params, batches, recipe, progress)
-    return {layer.node: round_layer(layer, options) for layer in layers}
+    int4 = {node for site in plan.sites if site.kind in options.int4 for node in site.nodes}
+    narrow = options.model_copy(update={"limit": INT4_LIMIT})
+    return {
+        layer.node: replace(round_layer(layer, narrow), int4=True)
+        if layer.node in int4
+        else round_layer(layer, options)
+        for layer in layers
+    }
 
 
 def round_layer(layer: QuantizedLayer, options: Weights) -> LayerWeights:
@@ -85,7 +100,7 @@ def round_layer(layer: QuantizedLayer, options: Weights) -> LayerWeights:
         return _round_depthwise(layer, rows, options)
     mean, quantized_mean, cross, square = moments.centred()
     target = _fit(rows, cross, square, moments.count, options.fit) if options.fit else rows
-    scales = _scales(target, layer, options)
+    scales = _scales(target, layer, options, np.diag(square))
     if options.rounding == "gptq":
         levels = gptq(target, scales, square, options.limit).reshape(layer.weight.shape)
     else:
@@ -118,9 +133,31 @@ def weight_scales(
     return snap(np.maximum.reduce([largest / limit, for_bias, np.full(len(weight), 1e-12)]))
 
 
-def _scales(rows: Floats, layer: QuantizedLayer, options: Weights) -> NDArray[np.float32]:
-    scales = weight_scales(rows, layer.bias, layer.input_scale, options.limit)
+def _scales(
+    rows: Floats, layer: QuantizedLayer, options: Weights, variances: Floats | None = None
+) -> NDArray[np.float32]:
+    """Scales of weights; few levels clip the largest where that makes the error smaller."""
+    limit = options.limit
+    scales = weight_scales(rows, layer.bias, layer.input_scale, limit)
+    if limit <= INT4_LIMIT:
+        scales = np.maximum(scales * _least_error(rows, scales, limit, variances), 1e-12)
+        scales = snap(scales)
     return scales if options.per_channel else np.full_like(scales, scales.max())
+
+
+def _least_error(
+    rows: Floats, scales: NDArray[np.float32], limit: int, variances: Floats | None
+) -> NDArray[np.float32]:
+    """The share of each row's scale with the least squared error of the layer's output."""
+    importance = np.ones(rows.shape[1]) if variances is None else variances
+
+    def error(share: float) -> Floats:
+        step = (share * scales.astype(np.float64))[:, None]
+        difference = np.clip(np.round(rows / step), -limit, limit) * step - rows
+        return np.asarray(np.square(difference) @ importance)
+
+    errors = np.stack([error(share) for share in CLIPPED])
+    return np.asarray(CLIPPED[errors.argmin(0)], np.float32)
 
 
 def _nearest(

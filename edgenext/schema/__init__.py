@@ -22,6 +22,7 @@ from edgenext.schema.artifact import FeatureLayout as FeatureLayout
 from edgenext.schema.artifact import FeatureMap as FeatureMap
 from edgenext.schema.artifact import Manifest as Manifest
 from edgenext.schema.artifact import Parity as Parity
+from edgenext.schema.artifact import QatRecord as QatRecord
 from edgenext.schema.base import IMAGENET_MEAN as IMAGENET_MEAN
 from edgenext.schema.base import IMAGENET_STD as IMAGENET_STD
 from edgenext.schema.base import TIMED as TIMED

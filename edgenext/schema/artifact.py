@@ -113,6 +113,20 @@ class FeatureMap(Record):
     layout: FeatureLayout = "NCHW"
 
 
+class QatRecord(Record):
+    """How a quantized file was trained before it was written; no label was read.
+
+    `lr` is the highest learning rate, `batch` the images a step, `seed` of their order. `images`
+    are those of an epoch.
+    """
+
+    epochs: int
+    lr: float
+    batch: int
+    seed: int
+    images: Calibration
+
+
 class BuildOptions(Record):
     """What decides a file besides its source, recipe and calibration, which its manifest has too.
 
@@ -164,6 +178,8 @@ class Manifest(Record):
     """Name and sha256 of the source: `weights`, `artifact`."""
     recipe: dict[str, Finite] | None = None
     calibration: Calibration | None = None
+    qat: QatRecord | None = None
+    """How it was trained after it was quantized; None: it was not."""
     parity: Parity | None = None
     """Against the network: in PyTorch, or as the float file that was quantized."""
     conversion_parity: Parity | None = None
@@ -190,6 +206,12 @@ class Manifest(Record):
     def is_backbone(self) -> bool:
         """Whether it gives feature maps instead of logits."""
         return bool(self.features or (self.options and self.options.features_only))
+
+    @property
+    def fitted_on(self) -> tuple[Calibration, ...]:
+        """The sets of images that decided its numbers: none of them may be evaluated on."""
+        trained = self.qat.images if self.qat else None
+        return tuple(images for images in (self.calibration, trained) if images)
 
     @property
     def shown_names(self) -> tuple[str, ...] | None:

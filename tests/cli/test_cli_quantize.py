@@ -24,6 +24,7 @@ CALIB = ("--calib", "digits", "-n", "8")
         (("--target", "htp", "--scheme", "w8a16-static", *CALIB), "htp-w8a16-static"),
         (("--target", "jetson", "--scheme", "fp16"), "jetson-fp16"),
         (("--engine", "onnxruntime", *CALIB), "w8a8-static-onnxruntime"),
+        (("--scheme", "w4a8-static", *CALIB, "--qat", "1", "--qat-n", "32"), "w4a8-static-qat"),
     ],
 )
 def test_what_can_be_made(cli: Cli, options: tuple[str, ...], name: str) -> None:
@@ -56,6 +57,19 @@ def test_schemes_that_a_target_cannot_run(cli: Cli) -> None:
     assert "jetson" in cli.fails(2, "quantize", *MODEL, *CALIB, "--target", "jetsen")
     said = cli.fails(2, "quantize", *MODEL, "--engine", "onnxruntime", "--scheme", "w8-weight-only")
     assert "makes w8a8-static only" in said
+
+
+def test_what_cannot_be_trained(cli: Cli) -> None:
+    said = cli.fails(2, "quantize", *MODEL, "--scheme", "w8-weight-only", "--qat", "1")
+    assert "w8-weight-only cannot be trained with --qat" in said
+    assert "needs calibration images" in cli.fails(2, "quantize", *MODEL, "--qat", "1")
+    assert "Give --qat EPOCHS" in cli.fails(2, "quantize", *MODEL, *CALIB, "--qat-lr", "0.01")
+    said = cli.fails(2, "quantize", *MODEL, *CALIB, "--qat", "1", "--engine", "onnxruntime")
+    assert "not that of onnxruntime" in said
+    said = cli.fails(3, "quantize", *MODEL, *CALIB, "--qat", "1", "--qat-data", "no/such/folder")
+    assert "no/such/folder" in said
+    said = cli.fails(2, "quantize", *MODEL, *CALIB, "--target", "jetson", "--scheme", "w4a8-static")
+    assert "TensorRT has int4 weights for matrix products alone" in said
 
 
 def test_static_needs_images_and_others_say_that_they_do_not(cli: Cli) -> None:

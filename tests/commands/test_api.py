@@ -73,8 +73,8 @@ create_model(name, num_classes, *, drop_path, features_only)
 
 CLASSES = {
     *("Artifact", "BenchOptions", "Checkpoint", "CiOptions", "Context", "DataOptions"),
-    *("Distillation", "ExportOptions", "Hooks", "ModelOptions", "QuantizeOptions", "RunConfig"),
-    *("TrainRecipe", "TrainSettings", "Training"),
+    *("Distillation", "ExportOptions", "Hooks", "ModelOptions", "QatOptions", "QuantizeOptions"),
+    *("RunConfig", "TrainRecipe", "TrainSettings", "Training"),
 }
 COMMANDS = {"eval": "evaluate", "devices": "list_devices", "env": "make_environment"}
 """Commands whose function has another name."""

@@ -282,7 +282,7 @@ def test_excluded_images_are_never_picked(make_folder):
     rest = load(folder, exclude=first.hashes)
     assert not set(rest.hashes) & set(first.hashes)
     require_disjoint(rest, first.calibration())
-    require_disjoint(rest, None)
+    require_disjoint(rest)
     second = load(folder, limit=5, exclude=first.hashes, seed=3)
     require_disjoint(second, first.calibration())
     with pytest.raises(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -17,8 +20,9 @@ from edgenext.schema import EvalTransform
 from edgenext.targets.scheme import CALIBRATED, SCHEMES
 from edgenext.targets.target import TARGETS, form_for, schemes
 
-LEAST_DB = {  # measured: 22.4 and more, 23.6, 29.0, 35.4, 63.1, 48.9
+LEAST_DB = {  # measured: 22.4 and more, 12 and more, 23.6, 29.0, 35.4, 63.1, 48.9
     "w8a8-static": 20,
+    "w4a8-static": 10,
     "w8a16-static": 20,
     "w8a8-dynamic": 25,
     "w8-weight-only": 30,
@@ -48,6 +52,7 @@ def as_written(model: onnx.ModelProto) -> np.ndarray:
 
 IN_SUITE = [
     *(("cpu-onnxruntime", "w8a8-static"), ("cpu-onnxruntime", "w8a8-dynamic")),
+    ("cpu-onnxruntime", "w4a8-static"),
     *(("htp", "w8a8-static"), ("htp", "w8a16-static"), ("tflite", "w8a8-static")),
     *(("tflite", "w8-weight-only"), ("jetson", "fp16"), ("cpu-openvino", "bf16")),
 ]
@@ -107,6 +112,30 @@ def test_every_float_of_an_npu_graph_is_quantized() -> None:
         inputs = [i for i in node.input if i and i not in dequantized]
         assert not [i for i in inputs if i in floats], node.name
     assert model.graph.output[0].name in dequantized
+
+
+def test_int4_weights_become_integer_convolutions_when_onnxruntime_loads_them(
+    tmp_path: Path,
+) -> None:
+    """An int4 DequantizeLinear would leave the convolutions in float."""
+    import onnxruntime as ort
+
+    narrow = recipe("w4a8-static", weights=NEAREST)
+    graph = onnx_graph(network(), "convT", SIZE, opset=narrow.opset)
+    model = quantize_static(graph, batches(4), narrow).model
+    stored = {t.name: t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT4}
+    assert len(stored) == 33
+    levels = [onnx.numpy_helper.to_array(t).astype(int) for t in stored.values()]
+    assert max(int(np.abs(level).max()) for level in levels) == 7
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    run = Counter(n.op_type for n in onnx.load(options.optimized_model_filepath).graph.node)
+    assert run["QLinearConv"] == 48 and run["QGemm"] == 1 and run["Conv"] == 1  # as w8a8-static
+    assert not run["Cast"]
+    wide = quantize_static(graph, batches(4), recipe(weights=NEAREST)).model
+    assert len(model.SerializeToString()) < 0.75 * len(wide.SerializeToString())
 
 
 def test_the_weight_only_scheme_quantizes_the_weights_of_every_layer() -> None:

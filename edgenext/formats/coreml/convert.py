@@ -125,13 +125,14 @@ def _with_float_image(model: onnx.ModelProto) -> None:
             )
 
 
-QUANTIZED_SINCE = 17
-"""The first iOS whose programs can have quantized activations."""
+SINCE = {"w8a8-static": 17, "w4a8-static": 18}
+"""The first iOS whose programs can have quantized activations, and int4 weights, which coremltools
+makes of int8 ones that fit."""
 
 
 def _ios(job: dict[str, Any]) -> int:
     ios = int(job["ios"])
-    return max(ios, QUANTIZED_SINCE) if job["scheme"] == "w8a8-static" else ios
+    return max(ios, SINCE.get(job["scheme"], ios))
 
 
 def _passes() -> Any:

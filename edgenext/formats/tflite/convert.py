@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenext.formats.tflite.int4 import pack_int4
+
 if TYPE_CHECKING:
     import torch
     from torch import fx
@@ -45,6 +47,8 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     content = _convert(module, example, job["quantized_graph"])
     if job["scheme"] == "fp16":
         content = _half_weights(content)
+    elif job["scheme"] == "w4a8-static":
+        content = pack_int4(content)
     elif job["scheme"] == "w8a8-dynamic":
         content = _dynamic(content)
     elif job["scheme"] == "w8a16-static":

@@ -22,10 +22,12 @@ WEIGHTS = np.random.default_rng(0).integers(-127, 128, (5, 3, 8, 8)).astype(np.i
 SCALES = np.linspace(1e-5, 3e-5, 5, dtype=np.float32)
 
 
-def quantized(path: Path, scale: float = 1.0, first: bool = True) -> Path:
+def quantized(
+    path: Path, scale: float = 1.0, first: bool = True, levels: np.ndarray = WEIGHTS
+) -> Path:
     """Bytes of an image, transposed first or dequantized, and a convolution of int8 weights."""
     constants = {
-        "one": np.float32(scale), "none": np.uint8(0), "levels": WEIGHTS, "scales": SCALES,
+        "one": np.float32(scale), "none": np.uint8(0), "levels": levels, "scales": SCALES,
         "zeros": np.zeros(5, np.int8), "axes": np.array([2, 3], np.int64),
     }  # fmt: skip
     transpose = helper.make_node(
@@ -78,6 +80,24 @@ def test_a_quantized_graph_takes_an_image(tmp_path: Path, first: bool) -> None:
     expected = np.einsum("hwc,ochw->o", PIXELS[0].astype(np.float64), weights)
     np.testing.assert_allclose(logits, expected, rtol=5e-3, atol=5e-3)
     assert "quantize" not in program.operators()
+
+
+def test_int4_weights_take_half_the_bytes_and_compute_the_same(tmp_path: Path) -> None:
+    levels = (WEIGHTS // 18).astype(np.int8)  # −8 to 7 would fit too; the quantizer keeps to ±7
+    levels = np.clip(levels, -7, 7)
+    sizes, results = [], []
+    for scheme in ("w8a8-static", "w4a8-static"):
+        graph = quantized(tmp_path / f"{scheme}.onnx", levels=levels)
+        told = job(graph, scheme=scheme)  # for iOS 17 and 18
+        convert(told)
+        out = Path(told["out"])
+        (blob,) = out.rglob("weight.bin")
+        sizes.append(blob.stat().st_size)
+        program = MilProgram(out)
+        name, _ = program.classifier_logits()
+        results.append(program.run({"image": PIXELS}, also=(name,))[name])
+    assert sizes[0] - sizes[1] == levels.size // 2
+    np.testing.assert_array_equal(*results)
 
 
 def test_scaled_pixels_are_no_image(tmp_path: Path) -> None:

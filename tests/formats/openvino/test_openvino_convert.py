@@ -106,6 +106,24 @@ def test_int8(engine: str, least: float, tmp_path: Path) -> None:
     assert len(both_files(artifact)[1]) < 1_900_000
 
 
+def test_int4_weights_become_integer_convolutions(tmp_path: Path) -> None:
+    ov = openvino.preload()
+    types, sizes = {}, {}
+    for scheme in ("w8a8-static", "w4a8-static"):
+        options = QuantizeOptions(scheme, "cpu-openvino", calib="digits", n=16)
+        artifact = api.quantize(XXS, options, RANDOM, IR, out=tmp_path)
+        assert artifact.manifest.conversion_parity
+        assert artifact.manifest.conversion_parity.sqnr_db > 24
+        sizes[scheme] = artifact.manifest.size_bytes
+        compiled = ov.Core().compile_model(str(artifact.path), "CPU")
+        details = [op.get_rt_info() for op in compiled.get_runtime_model().get_ops()]
+        layers = [d for d in details if "Convolution" in str(d["layerType"].astype(str))]
+        types[scheme] = sorted(str(d["runtimePrecision"].astype(str)) for d in layers)
+    assert types["w4a8-static"] == types["w8a8-static"]
+    assert types["w4a8-static"].count("u8") == 34
+    assert sizes["w4a8-static"] < 0.75 * sizes["w8a8-static"]
+
+
 def test_pixels_and_batches(tmp_path: Path) -> None:
     options = ExportOptions(format="openvino", batch=2, uint8_input=True)
     artifact = api.export(XXS, RANDOM, options, out=tmp_path)
