@@ -19,7 +19,7 @@ from edgenext.commands.config import RunConfig
 from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.targets.scheme import SCHEMES
 from edgenext.targets.target import TARGETS
-from edgenext.train.recipe import BOUNDS, SMALL, TrainRecipe, recipe_names
+from edgenext.train.recipe import BOUNDS, TrainRecipe
 
 ROOT = Path(__file__).parents[2]
 PATH = ROOT / "docs" / "reference" / "run.schema.json"
@@ -39,7 +39,7 @@ CHOICES = {("QuantizeStage", "scheme"): SCHEMES, ("QuantizeStage", "target"): TA
 
 
 def run_schema() -> dict[str, Any]:
-    """The schema, in which `train` has the name of a recipe and the fields of `TrainRecipe`."""
+    """The schema, in which `train` has the fields of `TrainRecipe`."""
     schema = RunConfig.model_json_schema()
     sections = schema.pop("$defs")
     training = TrainRecipe.model_json_schema()
@@ -58,16 +58,7 @@ def run_schema() -> dict[str, Any]:
         section["description"] = " ".join(
             section.get("description", "").split("\n\nRaises")[0].split()
         )
-    training["properties"] = {"recipe": _recipe()} | training["properties"]
     return {"$schema": DIALECT} | schema | {"title": "A run of edgenext", "$defs": sections}
-
-
-def _recipe() -> dict[str, Any]:
-    """The key of `[train]` that names where its other values come from."""
-    about = (
-        f"The recipe whose values the others change: {', '.join(recipe_names())}, or a TOML file."
-    )
-    return {"type": "string", "default": SMALL, "description": about}
 
 
 def _without_null(value: dict[str, Any]) -> None:

@@ -212,7 +212,7 @@ def _training(config: RunConfig, context: Context) -> Training | None:
     if config.epochs is not None:
         values["epochs"] = config.epochs
     options = config.model_options
-    name = values.pop("recipe", None)
+    name = values.get("recipe")
     if name is None:
         start = choose_recipe(config.model, config.data, options, context=context)
     else:

@@ -62,7 +62,8 @@ class Training:
         return (
             f"training {self.checkpoint.arch} {start} on {n:,} images of "
             f"{len(self.images.classes)} classes, {epochs} of {steps:,} "
-            f"step{'s' if steps != 1 else ''}; top-1 is measured on {len(self.val):,} others"
+            f"step{'s' if steps != 1 else ''}; top-1 is measured on {len(self.val):,} others; "
+            f"recipe {recipe.recipe}"
         )
 
 
@@ -75,8 +76,6 @@ def choose_recipe(
     **changes: Any,
 ) -> TrainRecipe:
     """The recipe for a data set: that of the architecture, or for few images `small`.
-
-    Which one it is, and why, is said.
 
     Args:
         model: an architecture; None: the one that the weights fit, else the default.
@@ -92,12 +91,10 @@ def choose_recipe(
     True
     """
     context = context or Context()
-    n = context.count_images(data, "train")
     name = SMALL
-    if n >= LARGE:
+    if context.count_images(data, "train") >= LARGE:
         drawn = replace(model_options, random_weights=model_options.weights is None)
         name = model or context.checkpoint(None, drawn).arch
-    context.note(f"{data} has {n:,} training images: the recipe is {name}")
     return load_recipe(name, **changes)
 
 

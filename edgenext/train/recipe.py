@@ -61,6 +61,8 @@ class TrainRecipe(Record):
         UsageError: a value out of range, or values that exclude each other.
     """
 
+    recipe: str = SMALL
+    """The recipe whose values the others change: one of the package's, or a TOML file."""
     epochs: int = 20
     """Passes over the training images."""
     batch_size: int = 64
@@ -199,7 +201,7 @@ def load_recipe(name: str, **changes: Any) -> TrainRecipe:
         values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as e:
         raise InputError(f"{name} is not TOML: {reason(e)}") from e
-    return validated(TrainRecipe, values | changes, f"the recipe {name}")
+    return validated(TrainRecipe, values | {"recipe": name} | changes, f"the recipe {name}")
 
 
 @dataclass(frozen=True)

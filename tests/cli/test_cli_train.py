@@ -55,7 +55,7 @@ def test_a_recipe_is_chosen_and_said(train: Train, tmp_path: Path) -> None:
     photo_folder(tmp_path / "data" / "val", 1, first=9)
     done = train(tmp_path / "data", tmp_path / "out")
     assert done.code == 0
-    assert "has 6 training images: the recipe is small" in " ".join(done.err.split())
+    assert "is measured on 3 others; recipe small" in " ".join(done.err.split())
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,9 @@ def test_frozen_parts_are_in_no_group() -> None:
 def test_recipes_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("epochs = 3\nflip = true\n")
-    assert load_recipe(str(file), lr=0.5) == TrainRecipe(epochs=3, flip=0.5, lr=0.5)
+    assert load_recipe(str(file), lr=0.5) == TrainRecipe(
+        recipe=str(file), epochs=3, flip=0.5, lr=0.5
+    )
     file.write_text("label_smothing = 0.1\n")
     with pytest.raises(UsageError, match=r"label_smothing.*Did you mean label_smoothing"):
         load_recipe(str(file))
