@@ -112,7 +112,11 @@ def code_of(manifest: Manifest, path: str) -> str:
         f"from PIL import Image{', ImageOps' if manifest.eval.exif == 'apply' else ''}",
         "",
         *_preprocessing(manifest.eval, manifest.input),
-        snippet.run.format(file=_literal(path), input=_literal(manifest.input.name)).strip(),
+        snippet.run.format(
+            file=_literal(path),
+            input=_literal(manifest.input.name),
+            precision="bf16" if manifest.scheme == "bf16" else "f32",
+        ).strip(),
         "p = np.exp(logits - logits.max())",
         "p /= p.sum()",
     ]

@@ -66,7 +66,7 @@ def test_classes_and_sides_follow_from_the_folders() -> None:
     assert training.images.info.division == training.val.info.division
     assert training.summary == (
         f"training {XXS} from scratch on 24 images of 3 classes, 1 epoch of 2 steps; "
-        "top-1 is measured on 6 others"
+        "top-1 is measured on 6 others; recipe small"
     )
 
 

@@ -120,7 +120,9 @@ def _macs(arguments: dict[str, Any], weight: tuple[int, ...] | None) -> int | No
         for key in ("input_type_shape", "output_type_shape")
     )
     if "Conv" in operator and weight:
-        return math.prod(outputs[0]) * math.prod(weight[1:])
+        padded = weight[0] not in outputs[0]  # to blocks of channels, as wide as the CPU's vectors
+        values = math.prod(outputs[0]) * (weight[0] if padded else 1)
+        return values // (outputs[0][1] if padded else 1) * math.prod(weight[1:])
     if "Gemm" in operator and weight:
         return math.prod(outputs[0]) * math.prod(weight) // outputs[0][-1]
     if operator in ("MatMul", "FusedMatMul") and len(inputs[0]) == len(inputs[1]) > 1:
