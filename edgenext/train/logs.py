@@ -69,6 +69,12 @@ class TrainingLog:
             path.unlink()
 
 
+def written_files(folder: Path) -> list[Path]:
+    """What a training has written into its folder beside the weights at its end."""
+    patterns = ("checkpoint*.pth", LOG, CURVES, BEST, BEST_EMA, "tensorboard/*")
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+
 def is_best(values: Sequence[float | None]) -> bool:
     """Whether the last value is there, and greater than all before it."""
     *before, last = values

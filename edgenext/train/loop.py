@@ -37,7 +37,7 @@ from edgenext.train.checkpoint import (
 from edgenext.train.ema import Ema
 from edgenext.train.evaluation import evaluate_network
 from edgenext.train.hooks import Hooks, TrainingImages
-from edgenext.train.logs import BEST_EMA, TrainingLog, save_weights
+from edgenext.train.logs import BEST_EMA, TrainingLog, save_weights, written_files
 from edgenext.train.mixing import mixing
 from edgenext.train.optimizer import (
     freeze,
@@ -327,7 +327,7 @@ class _Training:
             # the sidecar first: weights never exist without the transform that they need
             write_text(sidecar, record.model_dump_json(indent=1, exclude_none=True) + "\n")
             save_weights(network, path)
-            write_sums(self.out, [path, sidecar, self.out / FILE], keep=True)
+            write_sums(self.out, [path, sidecar, *written_files(self.out)], keep=True)
         return TrainResult(
             name=name,
             weights=path,
