@@ -252,6 +252,7 @@ def test_training_is_verified(weights: Path) -> None:
     result = api.train(training, out=Path("trained"))
     assert set(read_sums(Path("trained"))) == {
         result.weights.name, result.sidecar.name, result.checkpoint.name, "network.json",
+        "best.safetensors", "best-ema.safetensors", "curves.png", "log.jsonl",
     }  # fmt: skip
     for path in Path("trained").iterdir():
         require_named(Path("trained"), path, 2)
