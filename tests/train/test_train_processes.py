@@ -55,7 +55,11 @@ def start(out: Path, data: Path, *options: str) -> subprocess.Popen[bytes]:
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,  # whatever torchrun signals stays among its own
     )
 
 
