@@ -25,6 +25,9 @@ DEFAULT_MAX_DROP = 1.0
 ENGINE = "edgenext"
 """This package's own quantizer, beside the baselines it is compared with."""
 
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+"""Where a training may compute."""
+
 OptionValues = Mapping[str, str | bool]
 """Options of a format by name; see its `format.toml`."""
 

@@ -16,13 +16,12 @@ from edgenext.cli.options import (
     one_of,
     takes_model,
 )
-from edgenext.options import ModelOptions
+from edgenext.options import ACCELERATORS, ModelOptions
 
 if TYPE_CHECKING:
     from edgenext.train import EpochReport, TrainResult
 
 RECIPE, WEIGHTS, PLACE = "Recipe", "Distillation and hooks", "Machine"
-ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 
 @app.command()

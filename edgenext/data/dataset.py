@@ -70,6 +70,20 @@ class Decoder:
             self.progress(f"decoding {data}", done, total)
 
 
+def class_images(source: IndexedSource, root: str) -> tuple[dict[str, list[str]], int]:
+    """The paths of images by class folder of `root`, and how many images are in none."""
+    prefix = f"{root}/" if root else ""
+    by_class: dict[str, list[str]] = {name: [] for name in source.folders(root)}
+    stray = 0
+    for path in source.images(root):
+        name, below, _ = path.removeprefix(prefix).partition("/")
+        if below:
+            by_class[name].append(path)
+        else:
+            stray += 1
+    return by_class, stray
+
+
 class Dataset:
     """The files of a data set by class, and the broken ones among them."""
 
@@ -129,15 +143,7 @@ class Dataset:
 
     def _list(self, root: str) -> dict[str, list[str]]:
         """Image paths by class folder."""
-        prefix = f"{root}/" if root else ""
-        by_class: dict[str, list[str]] = {name: [] for name in self.source.folders(root)}
-        stray = 0
-        for path in self.source.images(root):
-            name, below, _ = path.removeprefix(prefix).partition("/")
-            if below:
-                by_class[name].append(path)
-            else:
-                stray += 1
+        by_class, stray = class_images(self.source, root)
         if stray:
             _log.warning("%d images in %s are in no class folder: ignored", stray, self.data)
         return by_class

@@ -73,7 +73,7 @@ def decode_whole(data: bytes, exif: Exif) -> Image.Image:
 
 @contextlib.contextmanager
 def _opened(data: bytes, exif: Exif) -> Iterator[tuple[Image.Image, int]]:
-    """An image in RGB, and its kinds; whatever is raised in the block is told as damage."""
+    """An image in RGB, and its kinds; errors in the block are those of a damaged image."""
     if not data:
         raise UnreadableError("0 bytes")
     formats = (heif.FORMAT,) if heif.is_readable(data) else FORMATS

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.data import digits, kinds
-from edgenext.data.dataset import Dataset, Decoder
+from edgenext.data.dataset import Dataset, Decoder, class_images
 from edgenext.data.division import content_digest
 from edgenext.data.files import UnreadableError
 from edgenext.data.images import ImageSet, subset_digest
@@ -229,13 +229,8 @@ def images_by_folder(
     if str(data) == digits.NAME:
         return {"": source.images("")}
     root = _layout(source, data, role).path
-    prefix = f"{root}/" if root else ""
-    by_folder: dict[str, list[str]] = {readable(f): [] for f in source.folders(root)}
-    for path in source.images(root):
-        folder, below, _ = path.removeprefix(prefix).partition("/")
-        if below:
-            by_folder[readable(folder)].append(path)
-    return by_folder
+    by_class, _ = class_images(source, root)
+    return {readable(folder): images for folder, images in by_class.items()}
 
 
 def divide(

@@ -38,10 +38,10 @@ class Item:
     hash: str
 
 
-def default_workers() -> int:
-    """The number of processors this process may use, at most 4."""
+def default_workers(most: int = 4) -> int:
+    """The number of processors this process may use, at most `most`."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, 4)
+    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, most)
 
 
 def decode_all(

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgenext.data.files import UnreadableError, ending, is_visible
+from edgenext.data.files import UnreadableError, ending, folders_in, is_visible
 from edgenext.errors import DataError
 from edgenext.system.reading import open_file, reason
 
@@ -67,9 +67,7 @@ class TarSource:
 
     def folders(self, path: str) -> list[str]:
         """Names of the classes, or of the shards with images of a class."""
-        prefix = f"{path}/" if path else ""
-        inside = (m.removeprefix(prefix) for m in self._members if m.startswith(prefix))
-        return sorted({m.split("/", 1)[0] for m in inside if "/" in m})
+        return folders_in(self._members, path)
 
     def files(self, path: str) -> list[str]:
         """Paths of all images below `path`."""

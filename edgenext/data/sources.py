@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgenext.data import heif
-from edgenext.data.files import UnreadableError, ending, is_visible
+from edgenext.data.files import UnreadableError, ending, folders_in, is_visible
 from edgenext.data.shards import SHARD, TarSource, shards_in
 from edgenext.errors import DataError, InputError
 from edgenext.system.reading import (
@@ -141,9 +141,7 @@ class ZipSource:
 
     def folders(self, path: str) -> list[str]:
         """Names of the folders directly in `path`."""
-        prefix = f"{path}/" if path else ""
-        inside = (m.removeprefix(prefix) for m in self.members if m.startswith(prefix))
-        return sorted({m.split("/", 1)[0] for m in inside if "/" in m})
+        return folders_in(self.members, path)
 
     def files(self, path: str) -> list[str]:
         """Paths of all files below `path`."""

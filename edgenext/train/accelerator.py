@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from edgenext.errors import EdgenextError, UsageError, unknown_name
+from edgenext.options import ACCELERATORS
 from edgenext.train.recipe import TrainRecipe
 
-ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 

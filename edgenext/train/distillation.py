@@ -15,7 +15,7 @@ from edgenext.errors import DataError, RuntimeFailedError, UsageError
 from edgenext.models.network import EdgeNeXt
 from edgenext.schema import EvalTransform
 from edgenext.system.files import sha256_file
-from edgenext.train.hooks import Hooks
+from edgenext.train.hooks import Hooks, cross_entropy
 from edgenext.train.recipe import TrainRecipe
 from edgenext.train.timm_parts import timm_module
 
@@ -110,8 +110,6 @@ class Distillation(Hooks):
         """As `Hooks.loss`."""
         answers = self.teacher.answers(x, self._transform)
         logits = model(x)
-        smoothing = recipe.label_smoothing if target.ndim == 1 else 0.0
-        entropy = F.cross_entropy(logits, target, label_smoothing=smoothing)
         t = recipe.distill_temperature
         divergence = F.kl_div(
             F.log_softmax(logits.float() / t, 1),
@@ -119,6 +117,7 @@ class Distillation(Hooks):
             reduction="batchmean",
             log_target=True,
         )
+        entropy = cross_entropy(logits, target, recipe)
         return entropy + recipe.distill_weight * t * t * divergence
 
 

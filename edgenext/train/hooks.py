@@ -20,6 +20,12 @@ TrainingImages = ImageSet | PhotoSet
 """What a network trains on: decoded beforehand, or on the fly."""
 
 
+def cross_entropy(logits: Tensor, target: Tensor, recipe: TrainRecipe) -> Tensor:
+    """The mean cross-entropy; mixed targets, N×K, are smoothed already."""
+    smoothing = recipe.label_smoothing if target.ndim == 1 else 0.0
+    return F.cross_entropy(logits, target, label_smoothing=smoothing)
+
+
 class Hooks:
     """The steps of a training that a subclass may replace; each does what the recipe says.
 
@@ -63,8 +69,7 @@ class Hooks:
             target: N labels, or N×K probabilities where images are mixed.
             recipe: the label smoothing, where labels are not mixed.
         """
-        smoothing = recipe.label_smoothing if target.ndim == 1 else 0.0
-        return F.cross_entropy(model(x), target, label_smoothing=smoothing)
+        return cross_entropy(model(x), target, recipe)
 
     def step(self, state: TrainingState, report: StepReport) -> None:
         """Called after each step of the optimizer, in every process."""

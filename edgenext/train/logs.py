@@ -52,7 +52,7 @@ class TrainingLog:
                 if value is not None and name not in ("epoch", "epochs", "seconds"):
                     self._board.add_scalar(name, value, report.epoch)
             self._board.flush()
-        if report.epoch == report.epochs or time.monotonic() - self._plotted > PLOT_EVERY_S:
+        if time.monotonic() - self._plotted > PLOT_EVERY_S:
             self.plot(history)
 
     def plot(self, history: Sequence[EpochReport]) -> None:

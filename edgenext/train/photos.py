@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from edgenext.data import PhotoSet
 from edgenext.data.decode import decode_whole
 from edgenext.data.files import UnreadableError
+from edgenext.data.pool import default_workers
 from edgenext.data.sources import Source, open_source
 from edgenext.errors import DataError, UsageError
 from edgenext.train.batches import seed_of
@@ -181,8 +181,7 @@ def decoding_processes(workers: int | None) -> int:
         UsageError: a negative number.
     """
     if workers is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        return min(len(affinity(0)) if affinity else os.cpu_count() or 1, MOST_WORKERS)
+        return default_workers(MOST_WORKERS)
     if workers < 0:
         raise UsageError(f"the number of workers must be at least 0, not {workers}")
     return workers

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -38,14 +37,6 @@ class Processes:
         if self.world > 1:
             distributed.all_reduce(values)
         return values
-
-    def from_first(self, value: Any) -> Any:
-        """A value of the first process, in all of them."""
-        if self.world == 1:
-            return value
-        values = [value]
-        distributed.broadcast_object_list(values, src=0)
-        return values[0]
 
     def share_buffers(self, *networks: nn.Module) -> None:
         """Give all processes the first one's statistics of batch norms."""
