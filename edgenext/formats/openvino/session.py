@@ -166,7 +166,8 @@ class OpenVinoSession(ArtifactSession):
         ]
         output_names = {name for out in model.outputs for name in out.get_names()}
         model.add_outputs([o for o in outputs if not (o.get_names() & output_names)])
-        return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        config = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+        return core.compile_model(model, "CPU", config)
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Every float tensor of one prepared batch, by name."""
