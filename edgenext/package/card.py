@@ -190,7 +190,7 @@ class Card:
             yield f"- {code_of(artifact.path.name)}: {enumerated(facts)}."
         yield ""
         yield (
-            "Made with `edgenext package`; `edgenext verify` compares every file with its hash, and "
+            "Made with `edgenext package`. `edgenext verify` compares every file with its hash; "
             "`sha256sum --check SHA256SUMS` does so without it."
         )
         yield from ("", "## License", "")

@@ -90,28 +90,31 @@ private fun byte(sum: Int) = (sum shr BITS).coerceIn(0, 255)
 
 private fun halfEven(value: Int) = value / 2 + if (value % 2 == 1) (value / 2) % 2 else 0
 
+/** One pass over outer × length × inner values: the middle axis becomes that of the weights. */
+private fun pass(source: IntArray, outer: Int, length: Int, inner: Int, taps: List<Weights>) =
+    IntArray(outer * taps.size * inner).also { result ->
+        var to = 0
+        for (o in 0 until outer) for (tap in taps) for (i in 0 until inner) {
+            var sum = 1 shl (BITS - 1)
+            var at = (o * length + tap.first) * inner + i
+            for (weight in tap.values) {
+                sum += source[at] * weight
+                at += inner
+            }
+            result[to++] = byte(sum)
+        }
+    }
+
 /** An image as the network sees it: size × size × 3 bytes, RGB; `argb` is height × width. */
 internal fun fit(argb: IntArray, width: Int, height: Int): IntArray {
     val longer = (SHORT.toLong() * max(width, height) / min(width, height).toDouble()).toInt()
     val (wide, high) = if (width <= height) SHORT to longer else longer to SHORT
     val columns = weights(width, wide, halfEven(wide - SIZE))
     val rows = weights(height, high, halfEven(high - SIZE))
-    val begin = rows.first().first
-    val end = rows.last().first + rows.last().values.size
-    val narrow = IntArray((end - begin) * SIZE * 3)
-    for (y in begin until end) for (x in 0 until SIZE) for (c in 0 until 3) {
-        var sum = 1 shl (BITS - 1)
-        columns[x].values.forEachIndexed { i, weight ->
-            sum += (argb[y * width + columns[x].first + i] shr (16 - 8 * c) and 255) * weight
-        }
-        narrow[((y - begin) * SIZE + x) * 3 + c] = byte(sum)
+    val pixels = IntArray(argb.size * 3) { argb[it / 3] shr (16 - 8 * (it % 3)) and 255 }
+    if (height > high && height - high > 2 * (width - wide)) { // Pillow 13; others: rows never first
+        return pass(pass(pixels, 1, height, width * 3, rows), SIZE, width, 3, columns)
     }
-    return IntArray(SIZE * SIZE * 3) { at ->
-        val row = rows[at / (SIZE * 3)]
-        var sum = 1 shl (BITS - 1)
-        row.values.forEachIndexed { i, weight ->
-            sum += narrow[(row.first - begin + i) * SIZE * 3 + at % (SIZE * 3)] * weight
-        }
-        byte(sum)
-    }
+    val narrow = pass(pixels, height, width, 3, columns)
+    return pass(narrow, 1, height, SIZE * 3, rows)
 }

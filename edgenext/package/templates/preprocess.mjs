@@ -38,6 +38,21 @@ function halfEven(value) {
   return half ? below + (below % 2) : Math.round(value);
 }
 
+/** One pass over bytes of outer × length × inner: the middle axis becomes that of the weights. */
+function pass(source, outer, length, inner, taps) {
+  const result = new Uint8Array(outer * taps.length * inner);
+  for (let o = 0, to = 0; o < outer; o++) {
+    for (const { first, values } of taps) {
+      for (let i = 0; i < inner; i++, to++) {
+        let sum = 1 << (BITS - 1), at = (o * length + first) * inner + i;
+        for (const weight of values) (sum += source[at] * weight), (at += inner);
+        result[to] = byte(sum);
+      }
+    }
+  }
+  return result;
+}
+
 /**
  * An image as the network sees it: size × size × 3 bytes, RGB.
  *
@@ -50,26 +65,18 @@ export function fit(pixels, width, height, channels, { size, short, interpolatio
   const filter = FILTERS[interpolation];
   const columns = weights(filter, width, wide, left, size);
   const rows = weights(filter, height, high, top, size);
-  const begin = rows[0].first, end = rows[size - 1].first + rows[size - 1].values.length;
-  const narrow = new Uint8Array((end - begin) * size * 3);
-  for (let y = begin; y < end; y++) {
-    columns.forEach(({ first, values }, x) => {
-      for (let c = 0; c < 3; c++) {
-        let sum = 1 << (BITS - 1), at = (y * width + first) * channels + c;
-        for (const weight of values) (sum += pixels[at] * weight), (at += channels);
-        narrow[((y - begin) * size + x) * 3 + c] = byte(sum);
-      }
-    });
+  let result;
+  if (height > high && height - high > 2 * (width - wide)) { // Pillow 13; others: rows never first
+    result = pass(pixels, 1, height, width * channels, rows);
+    result = pass(result, size, width, channels, columns);
+  } else {
+    const begin = rows[0].first, end = rows[size - 1].first + rows[size - 1].values.length;
+    const used = pixels.subarray(begin * width * channels, end * width * channels);
+    const moved = rows.map(({ first, values }) => ({ first: first - begin, values }));
+    result = pass(used, end - begin, width, channels, columns);
+    result = pass(result, 1, end - begin, size * channels, moved);
   }
-  const result = new Uint8Array(size * size * 3);
-  rows.forEach(({ first, values }, y) => {
-    for (let i = 0; i < size * 3; i++) {
-      let sum = 1 << (BITS - 1), at = (first - begin) * size * 3 + i;
-      for (const weight of values) (sum += narrow[at] * weight), (at += size * 3);
-      result[y * size * 3 + i] = byte(sum);
-    }
-  });
-  return result;
+  return channels === 3 ? result : result.filter((_, i) => i % channels < 3);
 }
 
 /** Bytes as 1 × 3 × size × size floats, (x / 255 − mean) / std. */

@@ -131,34 +131,40 @@ int half_even(int value) {  // half of it, rounded to even
   return value / 2 + (value % 2 ? (value / 2) % 2 : 0);
 }
 
+// One pass over bytes of outer × length × inner: the middle axis becomes that of the weights.
+std::vector<uint8_t> pass(const uint8_t* source, size_t outer, size_t length, size_t inner,
+                          const std::vector<Weights>& taps) {
+  std::vector<uint8_t> result(outer * taps.size() * inner);
+  auto to = result.begin();
+  for (size_t o = 0; o < outer; o++) {
+    for (const Weights& tap : taps) {
+      for (size_t i = 0; i < inner; i++) {
+        int sum = 1 << (BITS - 1);
+        const uint8_t* at = source + (o * length + tap.first) * inner + i;
+        for (int weight : tap.values) sum += *at * weight, at += inner;
+        *to++ = byte(sum);
+      }
+    }
+  }
+  return result;
+}
+
 // An image as the network sees it: SIZE × SIZE × 3 bytes.
 std::vector<uint8_t> fit(const Image& image) {
   const int width = image.width, height = image.height;
   const int longer = int(double(int64_t(SHORT) * std::max(width, height)) / std::min(width, height));
   const int wide = width <= height ? SHORT : longer, high = width <= height ? longer : SHORT;
   const auto columns = weights(width, wide, half_even(wide - SIZE), SIZE);
-  const auto rows = weights(height, high, half_even(high - SIZE), SIZE);
+  auto rows = weights(height, high, half_even(high - SIZE), SIZE);
+  const uint8_t* pixels = image.pixels.data();
+  if (height > high && height - high > 2 * (width - wide)) {  // Pillow 13; others: rows never first
+    const auto low = pass(pixels, 1, height, size_t(width) * 3, rows);
+    return pass(low.data(), SIZE, width, 3, columns);
+  }
   const int begin = rows[0].first, end = rows[SIZE - 1].first + int(rows[SIZE - 1].values.size());
-  std::vector<uint8_t> narrow(size_t(end - begin) * SIZE * 3), result(size_t(SIZE) * SIZE * 3);
-  for (int y = begin; y < end; y++) {
-    for (int x = 0; x < SIZE; x++) {
-      for (int c = 0; c < 3; c++) {
-        int sum = 1 << (BITS - 1);
-        const uint8_t* at = &image.pixels[(size_t(y) * width + columns[x].first) * 3 + c];
-        for (int w : columns[x].values) sum += *at * w, at += 3;
-        narrow[(size_t(y - begin) * SIZE + x) * 3 + c] = byte(sum);
-      }
-    }
-  }
-  for (int y = 0; y < SIZE; y++) {
-    for (int i = 0; i < SIZE * 3; i++) {
-      int sum = 1 << (BITS - 1);
-      const uint8_t* at = &narrow[size_t(rows[y].first - begin) * SIZE * 3 + i];
-      for (int w : rows[y].values) sum += *at * w, at += SIZE * 3;
-      result[size_t(y) * SIZE * 3 + i] = byte(sum);
-    }
-  }
-  return result;
+  for (Weights& row : rows) row.first -= begin;
+  const auto narrow = pass(pixels + size_t(begin) * width * 3, end - begin, width, 3, columns);
+  return pass(narrow.data(), 1, end - begin, size_t(SIZE) * 3, rows);
 }
 
 // Bytes as 3 × SIZE × SIZE floats, (x / 255 − mean) / std.

@@ -57,32 +57,35 @@ func byte(_ sum: Int) -> UInt8 { UInt8(min(max(sum >> bits, 0), 255)) }
 
 func halfEven(_ value: Int) -> Int { value / 2 + (value % 2 == 1 ? (value / 2) % 2 : 0) }
 
-/// An image as the network sees it, size × size × 3 bytes; `rgba` is height × width × 4 bytes.
+/// One pass over outer × length × inner bytes: the middle axis becomes that of the weights.
+func pass(
+    _ source: [UInt8], _ outer: Int, _ length: Int, _ inner: Int,
+    _ taps: [(first: Int, values: [Int])]
+) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(outer * taps.count * inner)
+    for o in 0..<outer {
+        for tap in taps {
+            for i in 0..<inner {
+                var sum = 1 << (bits - 1), at = (o * length + tap.first) * inner + i
+                for weight in tap.values { sum += Int(source[at]) * weight; at += inner }
+                result.append(byte(sum))
+            }
+        }
+    }
+    return result
+}
+
+/// An image as the network sees it, size × size × 4 bytes; `rgba` is height × width × 4 bytes.
 func fit(_ rgba: [UInt8], width: Int, height: Int) -> [UInt8] {
     let longer = Int(Double(short * max(width, height)) / Double(min(width, height)))
     let (wide, high) = width <= height ? (short, longer) : (longer, short)
     let columns = weights(from: width, to: wide, start: halfEven(wide - size))
     let rows = weights(from: height, to: high, start: halfEven(high - size))
-    let begin = rows[0].first, end = rows[size - 1].first + rows[size - 1].values.count
-    var narrow = [UInt8](repeating: 0, count: (end - begin) * size * 3)
-    var result = [UInt8](repeating: 0, count: size * size * 3)
-    for y in begin..<end {
-        for x in 0..<size {
-            for c in 0..<3 {
-                var sum = 1 << (bits - 1), at = (y * width + columns[x].first) * 4 + c
-                for weight in columns[x].values { sum += Int(rgba[at]) * weight; at += 4 }
-                narrow[((y - begin) * size + x) * 3 + c] = byte(sum)
-            }
-        }
+    if height > high && height - high > 2 * (width - wide) { // Pillow 13; others: rows never first
+        return pass(pass(rgba, 1, height, width * 4, rows), size, width, 4, columns)
     }
-    for y in 0..<size {
-        for i in 0..<size * 3 {
-            var sum = 1 << (bits - 1), at = (rows[y].first - begin) * size * 3 + i
-            for weight in rows[y].values { sum += Int(narrow[at]) * weight; at += size * 3 }
-            result[y * size * 3 + i] = byte(sum)
-        }
-    }
-    return result
+    return pass(pass(rgba, height, width, 4, columns), 1, height, size * 4, rows)
 }
 
 // MARK: the network
@@ -110,7 +113,7 @@ func feature(of bytes: [UInt8]) throws -> MLFeatureValue {
         let values = array.dataPointer.assumingMemoryBound(to: Float32.self)
         for c in 0..<3 {
             for i in 0..<size * size {
-                let value = (Double(bytes[i * 3 + c]) - mean[c] * 255) / (deviation[c] * 255)
+                let value = (Double(bytes[i * 4 + c]) - mean[c] * 255) / (deviation[c] * 255)
                 values[c * size * size + i] = Float32(value)
             }
         }
@@ -124,7 +127,7 @@ func feature(of bytes: [UInt8]) throws -> MLFeatureValue {
     let target = CVPixelBufferGetBaseAddress(buffer)!.assumingMemoryBound(to: UInt8.self)
     for y in 0..<size {
         for x in 0..<size {
-            for c in 0..<3 { target[y * stride + x * 4 + c] = bytes[(y * size + x) * 3 + 2 - c] }
+            for c in 0..<3 { target[y * stride + x * 4 + c] = bytes[(y * size + x) * 4 + 2 - c] }
             target[y * stride + x * 4 + 3] = 255
         }
     }
