@@ -108,7 +108,7 @@ def code_of(manifest: Manifest, path: str, photo: str = "") -> str:
         return snippets["edgenext"].run.format(file=_literal(path), photo=photo).strip()
     labels = "class_names" if manifest.class_names else "labels" if manifest.labels else ""
     lines = [
-        *(["import json"] if labels else []),
+        *(["import json", "from pathlib import Path"] if labels else []),
         "import numpy as np",
         snippet.imports,
         f"from PIL import Image{', ImageOps' if manifest.eval.exif == 'apply' else ''}",
@@ -126,7 +126,7 @@ def code_of(manifest: Manifest, path: str, photo: str = "") -> str:
     if labels:
         manifest_file = _literal(f"{path}.json")
         lines.append(
-            f'names = json.load(open({manifest_file}, encoding="utf-8"))[{_literal(labels)}]'
+            f'names = json.loads(Path({manifest_file}).read_text("utf-8"))[{_literal(labels)}]'
         )
         name = "names[i]"
     lines += ["for i in p.argsort()[::-1][:5]:", f'    print(f"{{p[i]:.2%}} {{{name}}}")']
