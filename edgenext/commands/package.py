@@ -102,6 +102,9 @@ def _accuracies(results: Path | None, hashes: set[str]) -> dict[str, Accuracy]:
 
 def _example(image: str | Path | None, data: str | Path | None, transform: EvalTransform) -> Image:
     """The example image, at its own size."""
+    import PIL.Image
+
+    from edgenext.data import digits
     from edgenext.data.decode import decode_whole
     from edgenext.data.files import UnreadableError
     from edgenext.data.loading import open_indexed
@@ -119,6 +122,9 @@ def _example(image: str | Path | None, data: str | Path | None, transform: EvalT
     source = open_indexed(data, "val")
     for path in source.images(""):
         try:
+            if str(data) == digits.NAME:
+                size = (transform.size, transform.size)
+                return PIL.Image.frombytes("RGB", size, digits.render(source.read(path), transform))
             return decode_whole(source.read(path), transform.exif)
         except UnreadableError:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from edgenext.report.use import preprocessing_words
 from edgenext.schema import ExpectedAnswers, Preprocessing
 from edgenext.system.environments import interpreter
 from edgenext.system.files import write_text
+from edgenext.system.reading import readable
 
 EXAMPLE, EXAMPLE_PPM = "example.png", "example.ppm"
 LABELS = "labels.txt"
@@ -54,6 +56,11 @@ def require_alike(artifacts: Sequence[Artifact]) -> None:
             raise UsageError(
                 f"{name} takes {m.input.shape[0]} images a call, samples give it one",
                 "Export it with --batch 1 or --batch dynamic",
+            )
+        if re.search(r"[\\:\x00-\x1f]", name):
+            raise UsageError(
+                f"{readable(name)!r} cannot be the name of a file on every system",
+                "Rename the file, and its manifest with it",
             )
         for what in ("arch", "eval", "num_classes", "labels", "class_names"):
             if getattr(m, what) != getattr(first.manifest, what):

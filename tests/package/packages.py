@@ -24,7 +24,7 @@ HOSTILE_NAMES = (
     "größer 大 \\n \\u0041 ${1+1} @@file",
     *(f"class {i}" for i in range(4, 10)),
 )
-HOSTILE_FILE = "a \"b\" <i> $x \\ 'ü' @@size.onnx"
+HOSTILE_FILE = "a \"b\" <i> $x 'ü' @@size.onnx"
 
 
 @dataclass(frozen=True)

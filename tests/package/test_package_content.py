@@ -69,7 +69,7 @@ def test_timm_takes_the_preprocessing(packaged: Packaged) -> None:
     cfg = json.loads((packaged.folder / "preprocessing.json").read_text())["pretrained_cfg"]
     resolved = data.resolve_data_config({}, pretrained_cfg=cfg)
     transform = packaged.artifact.manifest.eval
-    assert (resolved["input_size"], resolved["crop_pct"]) == ((3, 64, 64), transform.crop_pct)
+    assert resolved["input_size"] == [3, 64, 64] and resolved["crop_pct"] == transform.crop_pct
     assert resolved["interpolation"] == transform.interpolation
     assert (resolved["mean"], resolved["std"]) == (list(transform.mean), list(transform.std))
 
@@ -190,6 +190,11 @@ def test_what_cannot_be_packaged(make_artifact: Make, red: Path, tmp_path: Path)
         with pytest.raises(error, match=message):
             api.package(files, out, **options)  # type: ignore[arg-type]
         assert not out.exists()
+    for name in ("a\\b.onnx", "C:x.onnx", "line\nbreak.onnx"):
+        shutil.copy(path, tmp_path / name)
+        shutil.copy(manifest_path(path), tmp_path / f"{name}.json")
+        with pytest.raises(UsageError, match="on every system"):
+            api.package([tmp_path / name], out, image=red)
     for text, message in (("{}", "has no accuracies"), ('{"results": []}', "of these files")):
         (tmp_path / "results.json").write_text(text)
         with pytest.raises(EdgenextError, match=message):
@@ -199,7 +204,7 @@ def test_what_cannot_be_packaged(make_artifact: Make, red: Path, tmp_path: Path)
 def test_an_example_of_a_data_set(make_artifact: Make, tmp_path: Path) -> None:
     api.package([make_artifact().path], tmp_path / "out", data="digits")
     with Image.open(tmp_path / "out" / "example.png") as example:
-        assert example.size == (8, 8) and example.mode == "RGB"
+        assert example.size == (32, 32) and example.mode == "RGB"
 
 
 def test_every_sample_has_a_template() -> None:
