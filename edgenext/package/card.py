@@ -27,6 +27,21 @@ LIBRARIES = {
 """Format → what Hugging Face calls the library that runs it."""
 
 
+def pretrained_cfg(manifest: Manifest) -> dict[str, Any]:
+    """A network's preprocessing under timm's keys."""
+    t = manifest.eval
+    return {
+        "architecture": manifest.arch,
+        "num_classes": manifest.num_classes,
+        "input_size": [3, t.size, t.size],
+        "crop_pct": t.crop_pct,
+        "crop_mode": "center",
+        "interpolation": t.interpolation,
+        "mean": list(t.mean),
+        "std": list(t.std),
+    }
+
+
 @dataclass(frozen=True)
 class Card:
     """What a card says; `results` is by the sha256 of a file."""
@@ -61,6 +76,7 @@ class Card:
         yield f"tags: {yaml(self._tags())}"
         if datasets := self._datasets():
             yield f"datasets: {yaml(datasets)}"
+        yield f"pretrained_cfg: {yaml(pretrained_cfg(m))}"
         if self.results:
             yield f"metrics: {yaml(['accuracy'])}"
             yield f"model-index: {yaml(list(self._index()))}"

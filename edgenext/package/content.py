@@ -13,7 +13,7 @@ from PIL import Image
 from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, companion_path, manifest_path, write_manifest
 from edgenext.package.archive import EXPECTED
-from edgenext.package.card import Card
+from edgenext.package.card import Card, pretrained_cfg
 from edgenext.package.results import Accuracy
 from edgenext.package.samples import (
     WEB_RUNTIME,
@@ -143,23 +143,14 @@ def write_content(
 
 
 def _preprocessing(artifacts: Sequence[Artifact]) -> Preprocessing:
-    m, t = artifacts[0].manifest, artifacts[0].manifest.eval
+    m = artifacts[0].manifest
     inputs = {artifact.path.name: artifact.manifest.input for artifact in artifacts}
     return Preprocessing(
-        words={name: preprocessing_words(t, tensor) for name, tensor in inputs.items()},
-        short=int(t.size / t.crop_pct),
-        eval=t,
+        words={name: preprocessing_words(m.eval, tensor) for name, tensor in inputs.items()},
+        short=int(m.eval.size / m.eval.crop_pct),
+        eval=m.eval,
         inputs=inputs,
-        pretrained_cfg={
-            "architecture": m.arch,
-            "num_classes": m.num_classes,
-            "input_size": [3, t.size, t.size],
-            "crop_pct": t.crop_pct,
-            "crop_mode": "center",
-            "interpolation": t.interpolation,
-            "mean": list(t.mean),
-            "std": list(t.std),
-        },
+        pretrained_cfg=pretrained_cfg(m),
     )
 
 

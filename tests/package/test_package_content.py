@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from edgenext import api
 from edgenext.errors import ArtifactError, DataError, EdgenextError, InputError, UsageError
 from edgenext.formats.artifact import Artifact, manifest_path, open_artifact
 from edgenext.package import literals
-from edgenext.package.samples import sample_rows
+from edgenext.package.samples import rendered, sample_rows
 from edgenext.schema import ExpectedAnswers, Preprocessing
 from edgenext.system.sums import read_sums
 
@@ -89,7 +90,7 @@ def test_hostile_names_are_escaped(packaged: Packaged) -> None:
 
 def test_hugging_face_reads_the_card(tmp_path: Path, make_artifact: Make) -> None:
     hub = pytest.importorskip("huggingface_hub")
-    artifact = make_artifact('a: "b" # --- [c]')
+    artifact = make_artifact('a "b" # --- [c]')
     image = tmp_path / "image.png"
     Image.new("RGB", (50, 40), "red").save(image)
     report = api.evaluate([artifact.path], "digits")
@@ -106,6 +107,7 @@ def test_hugging_face_reads_the_card(tmp_path: Path, make_artifact: Make) -> Non
     assert low < row.top1 < high and top1.metric_args["n"] == row.n
     assert top5.metric_value == pytest.approx(row.top5, abs=1e-3)
     assert card.model_name == artifact.name
+    assert card.to_dict()["pretrained_cfg"]["input_size"] == [3, 32, 32]
 
 
 def test_a_zip_is_the_same_package(packaged: Packaged, images: list[Path], tmp_path: Path) -> None:
@@ -216,3 +218,20 @@ def test_every_sample_has_a_template() -> None:
     root = Path(__file__).parents[2]
     own = resources.files("edgenext.package").joinpath("templates", "LICENSE").read_text()
     assert own == (root / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize("client", ["kotlin", "swift"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_kotlin_and_swift_have_the_values_of_the_file(
+    make_artifact: Make, client: str, dtype: str
+) -> None:
+    artifact = make_artifact('a "b" $x')
+    spec = artifact.manifest.input.model_copy(update={"dtype": dtype})
+    manifest = artifact.manifest.model_copy(update={"input": spec})
+    row = sample_rows()[client]
+    text = rendered(row, replace(artifact, manifest=manifest))
+    assert "@@" not in text and "0.485, 0.456, 0.406" in text
+    assert all(text.count(a) == text.count(b) for a, b in ("{}", "()", "[]"))
+    name = {"kotlin": "a \\u0022b\\u0022 \\u0024x.onnx", "swift": "a \\u{22}b\\u{22} \\u{24}x.onnx"}
+    assert f'"{name[client]}"' in text
+    assert {"kotlin": "SHORT = 36", "swift": "short = 36"}[client] in text

@@ -204,3 +204,27 @@ def test_a_web_page_without_its_runtime_says_what_is_missing(
             "/onnxruntime-web/.test(document.getElementById('status').textContent)"
         )
     context.close()
+
+
+@pytest.mark.campaign
+def test_cpp_on_arm64(packaged: Packaged, images: list[Path], tmp_path: Path) -> None:
+    """Compiled for arm64, and run by QEMU with onnxruntime-node's library."""
+    compiler, emulator = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
+    if compiler is None or emulator is None:
+        pytest.skip("needs g++-aarch64-linux-gnu and qemu-user")
+    folders = (modules("node") / "onnxruntime-node" / "bin").glob("napi-v*/linux/arm64")
+    (library,) = (folder / "libonnxruntime.so.1" for folder in folders)
+    copy = tmp_path / "package"
+    shutil.copytree(packaged.folder, copy)
+    command = [
+        *(compiler, "-O2", "-std=c++17", "-DEDGENEXT_MINIMAL_API", "sample.cpp", library),
+        *(f"-Wl,-rpath,{library.parent}", "-Wl,--unresolved-symbols=ignore-in-shared-libs"),
+        *("-o", "sample"),
+    ]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = [emulator, "-L", "/usr/aarch64-linux-gnu", copy / "sample", "--logits"]
+    ran = subprocess.run([*run, *ppm(images, tmp_path)], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    rows = [[float(value) for value in line.split()] for line in ran.stdout.splitlines()]
+    require_same(rows, packaged, 100)
