@@ -41,7 +41,7 @@ def package(
 
     with console.working() as context:
         result = api.package(
-            artifacts, out, image=image, data=data, results=results, context=context
+            artifacts, image=image, data=data, results=results, out=out, context=context
         )
     console.print_json(result.model_dump(mode="json")) if json else show(result)
 

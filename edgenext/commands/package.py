@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 def package(
     artifacts: Sequence[str | Path],
-    out: Path,
     *,
     image: str | Path | None = None,
     data: str | Path | None = None,
     results: Path | None = None,
+    out: Path = Path("package"),
     context: Context | None = None,
 ) -> PackageResult:
     """Put files and all that an app needs beside them into a folder or zip.
@@ -33,10 +33,10 @@ def package(
 
     Args:
         artifacts: files of one network with one preprocessing; the first is the main one.
-        out: the folder, or a zip if its name ends so; an earlier package is replaced.
         image: the example.
         data: images of which the first that can be read is the example, where no image is given.
         results: what `eval --json` or `compare --json` printed, or a run's `run.json`.
+        out: the folder, or a zip if its name ends so; an earlier package is replaced.
         context: what was loaded before.
 
     Raises:
@@ -46,6 +46,10 @@ def package(
         DataError: an example that is not an image.
         InputError: results without an accuracy of one of the files.
         OutputError: the package cannot be written; nothing is left behind.
+
+    >>> result = package(["edgenext_xx_small-32-fp32.onnx"], data="digits")
+    >>> result.package, result.samples[:2]
+    ('package', ('sample.py', 'sample.mjs'))
     """
     from edgenext.formats.artifact import open_artifact
     from edgenext.package.archive import new_package

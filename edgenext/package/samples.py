@@ -112,6 +112,7 @@ def rendered(row: Sample, artifact: Artifact) -> str:
         "interpolation": text(t.interpolation),
         "bicubic": _boolean(t.interpolation == "bicubic"),
         "orientation": text("from-image" if t.exif == "apply" else "none"),
+        "upright": _boolean(t.exif == "apply"),
         "missing": text(WEB_MISSING),
         "mean": _numbers(t.mean),
         "std": _numbers(t.std),

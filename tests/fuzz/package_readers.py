@@ -74,7 +74,7 @@ def write_package(folder: Path) -> None:
     made.mkdir()
     Image.new("RGB", (20, 30), "red").save(made / "red.png")
     artifact = tiny_artifact(made, "it")
-    api.package([artifact.path], folder / "it.zip", image=made / "red.png")
+    api.package([artifact.path], out=folder / "it.zip", image=made / "red.png")
     report = {"results": [{"artifact": "it", "top1": 50.0, "top5": 90.0, "loss": 1.0, "n": 10}]}
     report["results"][0]["sha256"] = artifact.manifest.sha256
     (folder / "results.json").write_text(json.dumps(report))

@@ -61,7 +61,7 @@ def packaged_network(
     path = artifact.path.with_name(HOSTILE_FILE)
     shutil.move(manifest_path(artifact.path), manifest_path(path))
     shutil.move(artifact.path, path)
-    api.package([path], folder / "package", image=images[0])
+    api.package([path], out=folder / "package", image=images[0])
     artifact = open_artifact(folder / "package" / path.name)
     return Packaged(folder / "package", artifact, logits(artifact, images))
 

@@ -21,7 +21,7 @@ Make = Callable[..., Artifact]
 @pytest.fixture
 def package(make_artifact: Make, tmp_path: Path) -> Path:
     Image.new("RGB", (50, 40), "red").save(tmp_path / "red.png")
-    api.package([make_artifact().path], tmp_path / "it.zip", image=tmp_path / "red.png")
+    api.package([make_artifact().path], out=tmp_path / "it.zip", image=tmp_path / "red.png")
     return tmp_path / "it.zip"
 
 

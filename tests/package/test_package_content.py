@@ -95,7 +95,7 @@ def test_hugging_face_reads_the_card(tmp_path: Path, make_artifact: Make) -> Non
     Image.new("RGB", (50, 40), "red").save(image)
     report = api.evaluate([artifact.path], "digits")
     (tmp_path / "eval.json").write_text(report.model_dump_json())
-    api.package([artifact.path], tmp_path / "out", image=image, results=tmp_path / "eval.json")
+    api.package([artifact.path], out=tmp_path / "out", image=image, results=tmp_path / "eval.json")
     card = hub.ModelCard.load(tmp_path / "out" / "README.md").data
     assert (card.pipeline_tag, card.library_name) == ("image-classification", "onnxruntime")
     assert card.datasets == ["digits"] and card.license == "other"
@@ -113,7 +113,7 @@ def test_hugging_face_reads_the_card(tmp_path: Path, make_artifact: Make) -> Non
 def test_a_zip_is_the_same_package(packaged: Packaged, images: list[Path], tmp_path: Path) -> None:
     path = packaged.artifact.path
     for name in ("one.zip", "two.zip"):
-        result = api.package([path], tmp_path / name, image=images[0])
+        result = api.package([path], out=tmp_path / name, image=images[0])
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     assert set(result.files) == {*read_sums(packaged.folder), "SHA256SUMS"}
     report = api.verify(tmp_path / "one.zip")
@@ -130,7 +130,7 @@ def red(tmp_path: Path) -> Path:
 
 def test_a_changed_file_is_found(make_artifact: Make, red: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    api.package([make_artifact().path], out, image=red)
+    api.package([make_artifact().path], out=out, image=red)
     (out / "labels.txt").write_text("other\n")
     (problem,) = api.verify(out).problems
     assert (problem.file, problem.by, problem.problem) == (
@@ -153,21 +153,21 @@ def test_a_package_replaces_a_package_and_nothing_else(
     (tmp_path / "full" / "mine.txt").write_text("mine")
     for taken in (tmp_path / "full", red):
         with pytest.raises(UsageError, match="is not a package"):
-            api.package([path], taken, image=red)
+            api.package([path], out=taken, image=red)
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
-    api.package([path], out, image=red)
+    api.package([path], out=out, image=red)
     (out / "left.txt").write_text("")
-    api.package([path], out, image=red)
+    api.package([path], out=out, image=red)
     assert not (out / "left.txt").exists()
     with pytest.raises(EdgenextError):
-        api.package([path], out, image=tmp_path / "none.png")
+        api.package([path], out=out, image=tmp_path / "none.png")
     assert api.verify(out).sound and not list(tmp_path.glob(".*"))
 
 
 def test_a_file_without_a_manifest_gets_one(packaged: Packaged, red: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.onnx"
     shutil.copy(packaged.artifact.path, alone)
-    api.package([alone], tmp_path / "out", image=red)
+    api.package([alone], out=tmp_path / "out", image=red)
     assert manifest_path(tmp_path / "out" / "alone.onnx").is_file()
     inside = open_artifact(tmp_path / "out" / "alone.onnx").manifest
     assert inside.class_names == HOSTILE_NAMES and api.verify(tmp_path / "out").sound
@@ -190,21 +190,21 @@ def test_what_cannot_be_packaged(make_artifact: Make, red: Path, tmp_path: Path)
     (tmp_path / "empty").mkdir()
     for error, message, files, options in cases:
         with pytest.raises(error, match=message):
-            api.package(files, out, **options)  # type: ignore[arg-type]
+            api.package(files, out=out, **options)  # type: ignore[arg-type]
         assert not out.exists()
     for name in ("a\\b.onnx", "C:x.onnx", "line\nbreak.onnx"):
         shutil.copy(path, tmp_path / name)
         shutil.copy(manifest_path(path), tmp_path / f"{name}.json")
         with pytest.raises(UsageError, match="on every system"):
-            api.package([tmp_path / name], out, image=red)
+            api.package([tmp_path / name], out=out, image=red)
     for text, message in (("{}", "has no accuracies"), ('{"results": []}', "of these files")):
         (tmp_path / "results.json").write_text(text)
         with pytest.raises(EdgenextError, match=message):
-            api.package([path], out, image=red, results=tmp_path / "results.json")
+            api.package([path], out=out, image=red, results=tmp_path / "results.json")
 
 
 def test_an_example_of_a_data_set(make_artifact: Make, tmp_path: Path) -> None:
-    api.package([make_artifact().path], tmp_path / "out", data="digits")
+    api.package([make_artifact().path], out=tmp_path / "out", data="digits")
     with Image.open(tmp_path / "out" / "example.png") as example:
         assert example.size == (32, 32) and example.mode == "RGB"
 

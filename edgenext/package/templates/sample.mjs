@@ -13,6 +13,7 @@ import { best, fit, normalise } from "./preprocess.mjs";
 const FILE = new URL(encodeURIComponent(@@file), import.meta.url);
 const INPUT = @@input, OUTPUT = @@output;
 const PIXELS = @@pixels; // whether the file normalises inside, and takes 1 × size × size × 3 bytes
+const UPRIGHT = @@upright; // whether photographs are turned as their EXIF orientation says
 const TRANSFORM = {
   size: @@size,
   short: @@short, // of the shorter side before the crop
@@ -24,7 +25,8 @@ const TRANSFORM = {
 async function decoded(path) {
   const sharp = await import("sharp").then((module) => module.default, () => null);
   if (!sharp) return png(await readFile(path));
-  const image = sharp(path).toColourspace("srgb").removeAlpha().raw();
+  const turned = UPRIGHT ? sharp(path).rotate() : sharp(path);
+  const image = turned.toColourspace("srgb").removeAlpha().raw();
   const { data, info } = await image.toBuffer({ resolveWithObject: true });
   return { pixels: data, width: info.width, height: info.height, channels: info.channels };
 }

@@ -108,7 +108,7 @@ func pixels(of path: String) throws -> (rgba: [UInt8], width: Int, height: Int) 
 
 func feature(of bytes: [UInt8]) throws -> MLFeatureValue {
     if !takesImage {
-        let shape = [1, 3, NSNumber(value: size), NSNumber(value: size)]
+        let shape: [NSNumber] = [1, 3, NSNumber(value: size), NSNumber(value: size)]
         let array = try MLMultiArray(shape: shape, dataType: .float32)
         let values = array.dataPointer.assumingMemoryBound(to: Float32.self)
         for c in 0..<3 {
