@@ -28,3 +28,9 @@ def packaged_pixels(tmp_path_factory: pytest.TempPathFactory, images: list[Path]
     """One that takes bytes and normalises inside."""
     folder = tmp_path_factory.mktemp("packaged-pixels")
     return packaged_network(folder, images, HOSTILE_NAMES, ExportOptions(uint8_input=True))
+
+
+@pytest.fixture
+def without_web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages of this test are without the 14 MB of onnxruntime-web."""
+    monkeypatch.setenv("EDGENEXT_ENVIRONMENTS", str(tmp_path / "environments"))

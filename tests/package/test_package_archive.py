@@ -17,6 +17,8 @@ from edgenext.package import archive
 
 Make = Callable[..., Artifact]
 
+pytestmark = pytest.mark.usefixtures("without_web")
+
 
 @pytest.fixture
 def package(make_artifact: Make, tmp_path: Path) -> Path:
