@@ -25,11 +25,11 @@ MAX_BYTES = 1 << 32
 
 def is_package(path: Path) -> bool:
     """Whether a folder or zip is a package."""
-    if path.is_dir():
-        return all((path / name).is_file() for name in (SUMS, EXPECTED))
-    if path.suffix.lower() != ZIP or not path.is_file():
-        return False
     try:
+        if path.is_dir():
+            return all((path / name).is_file() for name in (SUMS, EXPECTED))
+        if path.suffix.lower() != ZIP or not path.is_file():
+            return False
         with open_zip(path) as archive:
             return {SUMS, EXPECTED} <= set(archive.namelist())
     except (ValueError, OSError):
