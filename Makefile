@@ -78,6 +78,8 @@ $(VENV)/testing: $(VENV)/installed locks/test.lock locks/metadata.lock ## every 
 	$(INSTALL) locks/metadata.lock # its schema, to read our TFLite metadata with
 	$(BIN)/edgenext env tflite
 	$(BIN)/edgenext env tensorflow
+	$(BIN)/edgenext env web || test $$? = 8 # with npm
+	$(BIN)/edgenext env node || test $$? = 8
 	PYTHONPATH=tests $(BIN)/python -m peers.install || test $$? = 77 # emulated devices, with root on Debian
 	touch $@
 

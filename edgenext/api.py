@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from edgenext.commands.gate import read_gate as read_gate
     from edgenext.commands.gate import require_passed as require_passed
     from edgenext.commands.models import models as models
+    from edgenext.commands.package import package as package
     from edgenext.commands.predict import predict as predict
     from edgenext.commands.profile import profile as profile
     from edgenext.commands.quantize import quantize as quantize

@@ -13,9 +13,9 @@ from edgenext.system.environments import NAMES
 
 @app.command()
 def env(
-    name: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{' or '.join(NAMES)}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{' or '.join(NAMES)}.")],
 ) -> None:
-    """Make the private environment of a converter that cannot share one.
+    """Make the private environment of a converter that cannot share one, or of JavaScript.
 
     It is found again by every command that needs it; one that exists is left as it is.
     """

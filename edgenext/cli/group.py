@@ -22,7 +22,7 @@ import typer.main
 PACKAGE = "edgenext.cli"
 
 PANELS = {
-    "Start": ("demo", "run", "predict"),
+    "Start": ("demo", "run", "predict", "package"),
     "Make": ("train", "export", "quantize", "search", "stress"),
     "Judge": ("eval", "compare", "bench", "report"),
     "Understand": ("diff", "sensitivity", "profile", "check", "verify"),

@@ -18,7 +18,7 @@ from edgenext.schema import PredictReport
 def predict(
     *,
     subject: Annotated[
-        str, typer.Argument(metavar="MODEL|ARTIFACT", help="A model or an artifact.")
+        str, typer.Argument(metavar="MODEL|ARTIFACT", help="A model, an artifact or a package.")
     ],
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")

@@ -22,7 +22,8 @@ def verify(
     subject: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FILE|FOLDER", help="An artifact or a run's folder; default: the newest run."
+            metavar="FILE|FOLDER",
+            help="An artifact, a package, or a run's folder; default: the newest run.",
         ),
     ] = None,
     calib: Annotated[

@@ -1,4 +1,4 @@
-"""Make the private environment of a converter."""
+"""Make a private environment: of a converter, or of JavaScript."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from edgenext.system import environments
 
 
 def make_environment(name: str) -> Path:
-    """Make the environment of a converter that cannot share one, unless it is there; its Python.
+    """Make a private environment unless it is there; its Python, or its `node_modules`.
 
     Args:
-        name: of the environment, such as `tflite`.
+        name: of the environment, such as `tflite` or `web`.
 
     Raises:
         UsageError: no such environment; for a format that needs none, what it takes.
+        MissingDependencyError: npm is needed and not installed.
         OutputError: it cannot be installed; nothing is left behind.
 
     >>> make_environment("openvino")

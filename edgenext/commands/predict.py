@@ -17,6 +17,7 @@ from edgenext.errors import DataError, InputError, UsageError
 from edgenext.formats.session import Logits, logits
 from edgenext.options import MODEL
 from edgenext.options import ModelOptions as ModelOptions
+from edgenext.package.archive import first_file, is_package, opened_package
 from edgenext.schema import ClassScore, EvalTransform, ImagePrediction, PredictReport, UnreadImage
 from edgenext.system.progress import Progress
 from edgenext.system.reading import read_file, readable
@@ -35,7 +36,7 @@ def predict(
     """The most probable classes of images: see `edgenext predict`.
 
     Args:
-        subject: the name of a model, or an artifact.
+        subject: the name of a model, an artifact, or a package, of which the first file is taken.
         images: files, and folders whose images are all taken.
         model_options: where the model's weights come from.
         top: classes to return of each image.
@@ -58,6 +59,10 @@ def predict(
     if target:
         require_target(target)
     context = context or Context()
+    if is_package(Path(subject)):
+        with opened_package(Path(subject)) as folder:
+            main = first_file(folder)
+            return predict(main, images, top=top, target=target, context=context)
     network = context.subject(subject, model_options)
     network.require_logits()
     with context.progress.steps("decoding images", "predicting"):

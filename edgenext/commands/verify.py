@@ -10,6 +10,7 @@ from edgenext.commands.verify_folder import check_folder, uncovered
 from edgenext.errors import DataError, InputError, UsageError
 from edgenext.formats.artifact import Artifact, is_artifact, manifest_path
 from edgenext.options import MODEL, ModelOptions
+from edgenext.package.archive import is_package, opened_package
 from edgenext.schema import Manifest, Rebuild, VerifyReport
 from edgenext.system.sums import SUMS, read_sums
 
@@ -46,6 +47,11 @@ def verify(
         raise InputError(f"nothing at {subject}")
     context = context or Context()
     subject = _of_manifest(subject)
+    if is_package(subject) and not rebuild:
+        with opened_package(subject) as folder:
+            checks = Checks(folder)
+            check_folder(folder, checks)
+            return _report(subject, "package", checks, tuple(uncovered(folder, checks)))
     if is_artifact(subject) and manifest_path(subject).is_file():
         return _verify_artifact(subject, model_options, calib, source, rebuild, context)
     if rebuild:

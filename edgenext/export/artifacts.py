@@ -25,9 +25,11 @@ from edgenext.export.parity import (
     torch_reference,
 )
 from edgenext.export.settings import ExportSettings
-from edgenext.formats.artifact import Artifact, new_artifact, save_artifact
+from edgenext.formats.artifact import Artifact, new_artifact
 from edgenext.formats.conversion import ConversionJob, convert
+from edgenext.formats.embedded import write_metadata
 from edgenext.formats.format import PACKAGE, Converter, function_of
+from edgenext.formats.onnx.metadata import clear
 from edgenext.formats.onnx.session import tracer
 from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import Images, Session, filled, normalise
@@ -130,6 +132,7 @@ def read_graph(artifact: Artifact) -> Graph:
     m = artifact.manifest
     source = {"artifact": artifact.path.name, "sha256": m.sha256}
     model = read_model(artifact.path)
+    clear(model)
     return Graph(
         model,
         m.arch,
@@ -233,7 +236,11 @@ class _Writer:
             "sites": {site: name for site, name in sites.items() if name in tensors},
             "warnings": (*self.content.warnings, *warnings),
         }
-        return save_artifact(path, model.SerializeToString(deterministic=True), fields)
+        with new_artifact(path) as (staged, describe):
+            staged.write_bytes(model.SerializeToString(deterministic=True))
+            write_metadata(settings.format, staged, describe(fields).manifest)
+            artifact = describe(fields)
+        return Artifact(path, artifact.manifest)
 
     def write_converted(self, path: Path, converter: Converter) -> Artifact:
         """Convert the graph, then read the file back, run and compare it."""
@@ -257,6 +264,7 @@ class _Writer:
                 "conversion": conversion.model_copy(update=counts),
                 "class_names": result.get("class_names", fields["class_names"]),
             }
+            write_metadata(row, staged, describe(fields).manifest)
             described = describe(fields)
             session = open_session(described, 1)
             gate = Gate(self.settings, converter.parity, path.name)

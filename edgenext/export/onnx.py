@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgenext.errors import UsageError
 from edgenext.export.settings import require_opset
 from edgenext.export.simplify import simplify
+from edgenext.formats.onnx.metadata import clear
 from edgenext.formats.onnx.session import tensor_spec as tensor_spec
 from edgenext.options import DEFAULT_OPSET
 from edgenext.schema import FEATURES, LOGITS, EvalTransform
@@ -68,7 +69,8 @@ def onnx_graph(
     content = _traced(module, size, batch, opset, names, pixels is not None)
     model = simplify(onnx.load_from_string(content))
     del model.graph.output[len(outputs) :]
-    model.producer_name, model.producer_version = "edgenext", ""
+    model.producer_name = "edgenext"
+    clear(model)
     onnx.checker.check_model(model, full_check=True)
     return model
 

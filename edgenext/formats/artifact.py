@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgenext.errors import ArtifactError
-from edgenext.formats.format import FORMATS
+from edgenext.formats.embedded import described_by
+from edgenext.formats.format import FORMATS, Format
 from edgenext.models.zoo import MAX_CLASSES, MAX_SIZE
 from edgenext.schema import Conversion, ExportResult, Manifest
 from edgenext.schema.seal import sealed
 from edgenext.system.files import publish, sha256_file, sha256_tree, staging, tree_size
-from edgenext.system.parsing import read_record
-from edgenext.system.reading import open_file, similar_files
+from edgenext.system.parsing import parse_record, read_record
+from edgenext.system.reading import open_file, readable, similar_files
 from edgenext.system.sums import own_hash
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -271,25 +277,34 @@ def is_artifact(path: Path) -> bool:
     """
     if path.exists() and manifest_path(path).is_file():
         return True
+    return _format_of(path) is not None
+
+
+def _format_of(path: Path) -> Format | None:
+    """The row of the format that a file's or package's content shows; None if none does."""
+    rows = FORMATS.values()
     if path.is_dir():
-        return any(row.package and (path / row.package).is_file() for row in FORMATS.values())
+        return next((row for row in rows if row.package and (path / row.package).is_file()), None)
     if not path.is_file():
-        return False
+        return None
     with open_file(path, ArtifactError) as f:
         head = f.read(HEAD_BYTES)
-    return any(
-        head[m.offset :].startswith(m.content) for row in FORMATS.values() for m in row.magic
+    return next(
+        (row for row in rows for m in row.magic if head[m.offset :].startswith(m.content)), None
     )
 
 
 def open_artifact(path: str | Path) -> Artifact:
     """Open an artifact and check its content against its manifest.
 
+    Without a manifest beside it, a file is what it says of itself: its parity is then unknown.
+
     Args:
         path: of the file or folder.
 
     Raises:
-        ArtifactError: no file, no manifest, an unreadable manifest, or another sha256.
+        ArtifactError: no file, no manifest beside or inside it, an unreadable manifest, or another
+            sha256.
 
     >>> artifact = open_artifact(Path("edgenext_xx_small-32-fp32.onnx"))
     >>> artifact.manifest.format, artifact.manifest.target
@@ -305,10 +320,7 @@ def open_artifact(path: str | Path) -> Artifact:
             "Name a file that `edgenext export`, `edgenext quantize` or `edgenext run` made",
         )
     if not manifest_file.is_file():
-        raise ArtifactError(
-            f"{path} has no manifest {manifest_file.name} beside it",
-            "Make the file with `edgenext export` or `edgenext quantize`",
-        )
+        return Artifact(path, _manifest_inside(path))
     manifest = read_record(
         manifest_file, Manifest, "a manifest", error=ArtifactError, version=MANIFEST_VERSION
     )
@@ -321,3 +333,34 @@ def open_artifact(path: str | Path) -> Artifact:
             "It was changed or truncated after the export: export it again",
         )
     return Artifact(path, manifest)
+
+
+@cache  # a file that is opened again says nothing new
+def _say_inside(path: Path) -> None:
+    _log.warning("%s has no manifest beside it: read from the file", path.name)
+
+
+def _manifest_inside(path: Path) -> Manifest:
+    """The manifest of a file that has none beside it, from the file itself.
+
+    Raises:
+        ArtifactError: it says nothing of itself, or nothing that can be used.
+    """
+    row = _format_of(path)
+    values = described_by(row, path) if row else None
+    if values is None:
+        raise ArtifactError(
+            f"{path} has no manifest {manifest_path(path).name} beside it, and none inside",
+            "Make the file with `edgenext export` or `edgenext quantize`",
+        )
+    own = {
+        "file": path.name,
+        "sha256": content_sha256(path),
+        "size_bytes": content_size(path),
+        "files": content_files(path),
+    }
+    source = f"the manifest inside {readable(path)} cannot be used"
+    manifest = parse_record(json.dumps({**values, **own}), Manifest, source, error=ArtifactError)
+    check_manifest(manifest, path)
+    _say_inside(path.absolute())
+    return manifest

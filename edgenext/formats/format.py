@@ -113,7 +113,9 @@ class Format(Record):
 
     Three entries name functions, as `folder.module:function`: `resolve` completes the options
     (`Choices` in and out), `rewrite` changes the graph of a format without a converter, `finish`
-    changes a converted file before it is read back. `parity` is that of a converter, for files that
+    changes a converted file before it is read back. `metadata` names a module, as `folder.module`:
+    its `write(path, manifest)` lets a file say what it is, its `read(path)` gives the manifest's
+    JSON back, or None. `parity` is that of a converter, for files that
     `rewrite` makes.
     """
 
@@ -141,6 +143,7 @@ class Format(Record):
     resolve: str = ""
     rewrite: str = ""
     finish: str = ""
+    metadata: str = ""
     parity: dict[str, ParityBound] = Field(default_factory=dict)
 
     def converter_for(self, options: OptionValues) -> Converter | None:
@@ -202,7 +205,11 @@ def require_format(name: str, target: str = "") -> Format:
     base = FORMATS[name]
     for row in ROWS:
         if row.variant_of == name and row.target == target:
-            inherited = {"ending": base.ending, "session": base.session or base.folder}
+            inherited = {
+                "ending": base.ending,
+                "session": base.session or base.folder,
+                "metadata": base.metadata,
+            }
             return row.model_copy(update=inherited)
     return base
 

@@ -93,25 +93,27 @@ def use_box(study: Study, verdict: Verdict, run_dir: Path, report_dir: Path) -> 
     )
 
 
-def code_of(manifest: Manifest, path: str) -> str:
+def code_of(manifest: Manifest, path: str, photo: str = "") -> str:
     """Python that prints the five most probable classes of an image.
 
     Args:
         manifest: of the file.
         path: of the file, from where the code runs.
+        photo: the expression of the image's path; a literal unless given.
     """
+    photo = photo or _literal(PHOTO)
     snippets = packaged_rows(__package__, "use.toml", Snippet)
     snippet = snippets.get(manifest.format)
     if snippet is None or manifest.input.scale is not None or manifest.outputs[0].scale is not None:
-        return snippets["edgenext"].run.format(file=_literal(path), photo=_literal(PHOTO)).strip()
+        return snippets["edgenext"].run.format(file=_literal(path), photo=photo).strip()
     labels = "class_names" if manifest.class_names else "labels" if manifest.labels else ""
     lines = [
-        *(["import json"] if labels else []),
+        *(["import json", "from pathlib import Path"] if labels else []),
         "import numpy as np",
         snippet.imports,
         f"from PIL import Image{', ImageOps' if manifest.eval.exif == 'apply' else ''}",
         "",
-        *_preprocessing(manifest.eval, manifest.input),
+        *_preprocessing(manifest.eval, manifest.input, photo),
         snippet.run.format(
             file=_literal(path),
             input=_literal(manifest.input.name),
@@ -124,7 +126,7 @@ def code_of(manifest: Manifest, path: str) -> str:
     if labels:
         manifest_file = _literal(f"{path}.json")
         lines.append(
-            f'names = json.load(open({manifest_file}, encoding="utf-8"))[{_literal(labels)}]'
+            f'names = json.loads(Path({manifest_file}).read_text("utf-8"))[{_literal(labels)}]'
         )
         name = "names[i]"
     lines += ["for i in p.argsort()[::-1][:5]:", f'    print(f"{{p[i]:.2%}} {{{name}}}")']
@@ -137,10 +139,10 @@ def _literal(value: str) -> str:
     return f'"{literal[1:-1]}"' if literal[0] == "'" and '"' not in value else literal
 
 
-def _preprocessing(transform: EvalTransform, tensor: TensorSpec) -> list[str]:
+def _preprocessing(transform: EvalTransform, tensor: TensorSpec, photo: str) -> list[str]:
     """Lines from the image's file to the input `x`."""
     t, short = transform, int(transform.size / transform.crop_pct)
-    image = f"Image.open({_literal(PHOTO)})"
+    image = f"Image.open({photo})"
     if t.exif == "apply":
         image = f"ImageOps.exif_transpose({image})"
     lines = [

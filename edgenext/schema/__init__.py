@@ -62,6 +62,9 @@ from edgenext.schema.latency import NoiseFloor as NoiseFloor
 from edgenext.schema.latency import Published as Published
 from edgenext.schema.latency import Ratio as Ratio
 from edgenext.schema.latency import Sustained as Sustained
+from edgenext.schema.package import ExpectedAnswers as ExpectedAnswers
+from edgenext.schema.package import PackageResult as PackageResult
+from edgenext.schema.package import Preprocessing as Preprocessing
 from edgenext.schema.predict import ClassScore as ClassScore
 from edgenext.schema.predict import ImagePrediction as ImagePrediction
 from edgenext.schema.predict import PredictReport as PredictReport

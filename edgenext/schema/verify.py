@@ -44,7 +44,7 @@ class VerifyReport(Record):
 
     subject: str
     kind: str
-    """`artifact`, `folder`, `results` or `file`."""
+    """`artifact`, `package`, `folder`, `results` or `file`."""
     hashes: int
     files: int
     problems: tuple[HashProblem, ...] = ()

@@ -1,10 +1,10 @@
-"""Private environments for converters that cannot share this one.
+"""Private environments: of converters that cannot share this one, and of JavaScript.
 
-Each has a lock file, `<name>.lock` in its format's folder, that pins every package, with the sha256
-of each of its files: pip installs nothing else. Beside it, `<name>.cuda` has what torch needs too
-where its only build is that for CUDA. An environment is created once, in the cache, under
-a hash of its pins. This package is not installed there but put
-on the interpreter's path, so that both always run the same version of it.
+A converter's has a lock file, `<name>.lock` in its format's folder, that pins every package, with
+the sha256 of each of its files: pip installs nothing else. Beside it, `<name>.cuda` has what torch
+needs too where its only build is that for CUDA. This package is not installed there but put on the
+interpreter's path, so that both always run the same version of it. What browsers and Node run has
+a folder with npm's lock. An environment is created once, in the cache, under a hash of its pins.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from importlib import resources
 from pathlib import Path
 
 from edgenext.errors import MissingDependencyError, OutputError, unknown_name
+from edgenext.system import npm
 from edgenext.system.files import cache_folder
 from edgenext.system.locks import hold_file
 from edgenext.system.temporary import scratch_folder
@@ -32,9 +33,15 @@ LOCKS = {
     for lock in folder.iterdir()
     if lock.name.endswith(".lock")
 }
-"""Lock files by environment name."""
+"""Lock files of Python environments by name."""
 
-NAMES = tuple(sorted(LOCKS))
+NPM_LOCKS = {
+    folder.name: folder
+    for folder in resources.files("edgenext.devices").joinpath("javascript", "packages").iterdir()
+}
+"""Folders with the locks of JavaScript environments, by name."""
+
+NAMES = tuple(sorted((*LOCKS, *NPM_LOCKS)))
 
 COMPLETE = ".complete"
 """Name of the file that marks an environment as completely installed."""
@@ -48,8 +55,11 @@ def folder(name: str) -> Path:
     """
     if name not in NAMES:
         raise unknown_name("environment", name, NAMES)
-    pins = pinned(LOCKS[name].read_text("utf-8"))
-    digest = hashlib.sha256((pins + sys.version).encode()).hexdigest()[:12]
+    if name in LOCKS:
+        pins = pinned(LOCKS[name].read_text("utf-8")) + sys.version
+    else:
+        pins = (NPM_LOCKS[name] / "package-lock.json").read_text("utf-8")
+    digest = hashlib.sha256(pins.encode()).hexdigest()[:12]
     root = os.environ.get("EDGENEXT_ENVIRONMENTS") or cache_folder("environments")
     return Path(root) / f"{name}-{digest}"
 
@@ -64,29 +74,47 @@ def pinned(lock: str) -> str:
 
 
 def interpreter(name: str) -> Path | None:
-    """The Python of an environment; None if the environment does not exist yet.
+    """What an environment is used by; None if the environment does not exist yet.
+
+    It is the environment's Python, or the folder `node_modules` of a JavaScript one.
 
     Raises:
         UsageError: no such environment.
     """
     environment = folder(name)
-    return _python(environment) if (environment / COMPLETE).is_file() else None
+    return _entry(name, environment) if (environment / COMPLETE).is_file() else None
+
+
+def require_modules(name: str) -> Path:
+    """The folder `node_modules` of a JavaScript environment.
+
+    Raises:
+        MissingDependencyError: the environment does not exist yet.
+    """
+    modules = interpreter(name)
+    if modules is None:
+        raise MissingDependencyError(
+            f"the JavaScript packages of {name} are not installed",
+            f"Install them: edgenext env {name}",
+        )
+    return modules
 
 
 def make(name: str) -> Path:
     """Create an environment unless it exists.
 
     Returns:
-        Its Python.
+        What it is used by: see `interpreter`.
 
     Raises:
         UsageError: no such environment.
+        MissingDependencyError: npm is needed and not installed.
         OutputError: it cannot be installed, and nothing is left behind; or another process is
             installing it.
     """
     environment = folder(name)
     if (environment / COMPLETE).is_file():
-        return _python(environment)
+        return _entry(name, environment)
     try:
         environment.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -95,25 +123,33 @@ def make(name: str) -> Path:
     with hold_file(lock, f"the environment {name} is being created"):
         if not (environment / COMPLETE).is_file():  # nor by another process meanwhile
             _make(name, environment)
-    return _python(environment)
+    return _entry(name, environment)
 
 
 def _make(name: str, environment: Path) -> None:
     """Create an environment that this process holds."""
     shutil.rmtree(environment, ignore_errors=True)
     try:
-        _run(sys.executable, "-m", "venv", str(environment))
-        with resources.as_file(LOCKS[name]) as lock:
-            _install(_python(environment), lock)
-            cuda = lock.with_suffix(".cuda")
-            if cuda.is_file() and _needs_cuda(_python(environment)):
-                _install(_python(environment), cuda)
+        if name in NPM_LOCKS:
+            npm.install(NPM_LOCKS[name], environment)
+        else:
+            _make_python(name, environment)
         (environment / COMPLETE).touch()
     except OSError as e:
         raise OutputError(f"cannot create the environment {environment}: {e.strerror or e}") from e
     finally:
         if not (environment / COMPLETE).is_file():
             shutil.rmtree(environment, ignore_errors=True)
+
+
+def _make_python(name: str, environment: Path) -> None:
+    """Create a Python environment and install its lock."""
+    _run(sys.executable, "-m", "venv", str(environment))
+    with resources.as_file(LOCKS[name]) as lock:
+        _install(_python(environment), lock)
+        cuda = lock.with_suffix(".cuda")
+        if cuda.is_file() and _needs_cuda(_python(environment)):
+            _install(_python(environment), cuda)
 
 
 def python_for(package: str, name: str) -> str:
@@ -128,12 +164,12 @@ def python_for(package: str, name: str) -> str:
     """
     if not package or importlib.util.find_spec(package) is not None:
         return sys.executable
-    private = interpreter(name) if name in NAMES else None
+    private = interpreter(name) if name in LOCKS else None
     if private is not None:
         return str(private)
     remedy = (
         f"Create its private environment: edgenext env {name}"
-        if name in NAMES
+        if name in LOCKS
         else f"Install it: pip install 'edgenext[{name}]'"
     )
     raise MissingDependencyError(f"{name} needs the package {package}", remedy)
@@ -146,6 +182,10 @@ def importable_package() -> Iterator[dict[str, str]]:
     with scratch_folder() as path:
         (path / "edgenext").symlink_to(package, target_is_directory=True)
         yield os.environ | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _entry(name: str, environment: Path) -> Path:
+    return environment / npm.MODULES if name in NPM_LOCKS else _python(environment)
 
 
 def _python(environment: Path) -> Path:

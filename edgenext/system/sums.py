@@ -63,10 +63,15 @@ def read_sums(folder: Path) -> dict[str, str]:
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
         name = match and os.fsdecode(_unescaped(match[3]) if match[1] else match[3])
-        if match is None or not name or name in sums:
+        if match is None or not name or name in sums or not _is_inside(name):
             raise InputError(f"line {number} of {path} is not a hash and the name of a file")
         sums[name] = match[2].decode()
     return sums
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name is of a file in the folder or below."""
+    return not Path(name).is_absolute() and ".." not in name.split("/")
 
 
 def _line(name: str, digest: str) -> bytes:

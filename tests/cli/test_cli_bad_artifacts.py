@@ -11,6 +11,7 @@ import onnx
 import pytest
 from cli_calls import FEATURES, FP32, INT8, MODEL, PLAIN, Cli
 from onnx import TensorProto, helper
+from PIL import Image
 
 from edgenext.system.files import sha256_file
 
@@ -50,11 +51,14 @@ def test_a_cut_file_with_a_manifest_that_fits(cli: Cli, artifacts: Artifacts) ->
     assert str(path) in cli.fails(3, *every_use(path)[3])
 
 
-def test_a_file_without_its_manifest(cli: Cli, artifacts: Artifacts) -> None:
+def test_a_file_without_its_manifest_is_what_it_says_itself(cli: Cli, artifacts: Artifacts) -> None:
     (path,) = artifacts(FP32)
     Path(f"{path}.json").unlink()
-    for command in every_use(path):
-        assert "has no manifest" in cli.fails(3, *command)
+    first = cli.ok("check", path, "--json")
+    assert f"{path} has no manifest beside it: read from the file" in first.err
+    Image.new("RGB", (40, 40), "red").save("red.png")
+    for command in (*every_use(path), ("predict", path, "red.png")):
+        assert cli.ok(*command, "--json").json
 
 
 def test_an_onnx_file_from_elsewhere(cli: Cli) -> None:

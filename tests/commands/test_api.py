@@ -31,6 +31,7 @@ sensitivity(subject, quantize_options, model_options, *, data, limit, site, cont
 search(subject, data, quantize_options, model_options, export_options, *, max_drop, objective, \
 bench_options, out, announce, context)
 predict(subject, images, model_options, *, top, target, context)
+package(artifacts, *, image, data, results, out, context)
 bench(artifacts, device, data, bench_options, *, context)
 is_bundled(device)
 bundle(artifacts, device, data, bench_options, *, context)

@@ -70,6 +70,13 @@ from fuzz.mutations import (
     toml_mutation,
     zip_mutation,
 )
+from fuzz.package_readers import (
+    entry_mutation,
+    open_inside,
+    read_package,
+    write_inside,
+)
+from fuzz.package_readers import write_package as write_app_package
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,19 @@ _npz = zip_mutation(header_mutation)
 
 READERS: tuple[Reader, ...] = (
     Reader("manifest", write_tiny, {"it.onnx.json": json_mutation}, open_it),
+    Reader(
+        "manifest inside a file",
+        write_inside,
+        {"it.onnx": entry_mutation, "it.tflite": bytes_mutation, "it.xml": text_mutation},
+        open_inside,
+    ),
+    Reader(
+        "package",
+        write_app_package,
+        {"it.zip": zip_mutation(bytes_mutation), "results.json": json_mutation},
+        read_package,
+        share=0.3,
+    ),
     Reader("ONNX graph", write_tiny, {"it.onnx": onnx_mutation}, read_graph, seal_artifact),
     Reader(
         "safetensors",

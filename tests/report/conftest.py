@@ -1,17 +1,13 @@
-"""A browser to read reports in: Chromium, started once a session."""
+"""A page of the browser to read reports in."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass
@@ -28,21 +24,6 @@ class Reader:
         self.page.emulate_media(media="screen", color_scheme="dark" if dark else "light")
         self.page.goto(path.resolve().as_uri(), wait_until="load")
         return self.page
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    chosen = os.environ.get("EDGENEXT_CHROMIUM")
-    path = shutil.which(chosen) if chosen else next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.skip(f"needs a browser: {chosen or ', '.join(NAMES)} is not installed")
-    with sync_api.sync_playwright() as playwright:
-        # without a sandbox of its own, as root in a container has none
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def set_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None
 
 
 def test_environments_are_named_by_their_locks(folder: Path) -> None:
-    assert environments.NAMES == ("tensorflow", "tflite")
+    assert environments.NAMES == ("node", "tensorflow", "tflite", "web")
     assert environments.interpreter("tflite") is None
     with pytest.raises(UsageError, match="Did you mean tflite"):
         environments.folder("tflit")
@@ -41,7 +41,7 @@ six==1.16.0 \\
 
 
 def test_locks_pin_everything_with_hashes() -> None:
-    assert tuple(sorted(environments.LOCKS)) == environments.NAMES
+    assert tuple(sorted((*environments.LOCKS, *environments.NPM_LOCKS))) == environments.NAMES
     for lock in environments.LOCKS.values():
         text = lock.read_text()
         entries = re.sub(r"\s*\\\n\s+", " ", re.sub(r"^\s*#.*\n", "", text, flags=re.M))

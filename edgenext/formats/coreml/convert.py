@@ -207,14 +207,11 @@ COMPRESSIONS: dict[str, Callable[[Any], Any]] = {
 
 
 def _describe(package: Any, job: dict[str, Any]) -> None:
-    package.short_description = f"{job['arch']}, {job['scheme']}"
-    package.version = version("coremltools")
     transform = job["eval"]
     package.input_description["image"] = (
         f"{transform['size']} px: short side to {int(transform['size'] / transform['crop_pct'])}, "
         f"centre crop, {'RGB' if job['image'] else 'normalised'}"
     )
-    package.user_defined_metadata["edgenext.eval"] = json.dumps(transform, sort_keys=True)
 
 
 def make_reproducible(package: Path) -> None:

@@ -84,6 +84,23 @@ def _read_manifest(package: Path) -> Any:
         raise ArtifactError(f"{package} is not a Core ML package: {e.message}") from e
 
 
+def root_path(package: Path) -> str:
+    """The path of a Core ML package's specification below its folder `Data`.
+
+    Raises:
+        ArtifactError: it is not a package, or incomplete.
+    """
+    try:
+        manifest = _read_manifest(package)
+        root = str(manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"])
+    except (KeyError, TypeError) as e:
+        raise ArtifactError(f"{package} is not a Core ML package: Manifest.json is broken") from e
+    folder = (package / "Data").resolve()
+    if not (folder / root).resolve().is_relative_to(folder) or not (folder / root).is_file():
+        raise ArtifactError(f"{package} is not a Core ML package: Data/{root} is missing")
+    return root
+
+
 def read_program(package: Path) -> tuple[Any, Any]:
     """The specification and the main function of a Core ML package.
 
@@ -92,13 +109,7 @@ def read_program(package: Path) -> tuple[Any, Any]:
         MissingDependencyError: coremltools is not installed.
     """
     ct = preload()
-    try:
-        manifest = _read_manifest(package)
-        root = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
-        if not (package / "Data" / root).is_file():
-            raise ArtifactError(f"{package} is not a Core ML package: Data/{root} is missing")
-    except (KeyError, TypeError) as e:
-        raise ArtifactError(f"{package} is not a Core ML package: Manifest.json is broken") from e
+    root_path(package)
     load = ct.converters.mil.frontend.milproto.load.load
     weights = package / "Data" / "com.apple.CoreML" / "weights"
     try:

@@ -1,46 +1,102 @@
-"""TFLite metadata: the normalisation of images and the names of classes, for apps.
+"""TFLite metadata: the normalisation of images, the names of classes and the manifest, for apps.
 
 The layout is that of TensorFlow's metadata schema (tflite-support, `metadata_schema.fbs`), which
-Android's and MediaPipe's readers use: a flatbuffer in the file, and the labels as a zip behind it.
+Android's and MediaPipe's readers use: a flatbuffer in the file, and a zip of files behind it.
 """
 
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import flatbuffers
 import numpy as np
 
+from edgenext.errors import ArtifactError
+from edgenext.formats.embedded import AUTHOR, KEY, LICENSE, embedded_manifest
 from edgenext.formats.session import output_names
-from edgenext.schema import EvalTransform, Manifest
+from edgenext.schema import Manifest
+from edgenext.system.reading import (
+    TEXT_BYTES,
+    open_file,
+    open_zip,
+    read_member,
+    readable,
+    reason,
+)
 
 NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
 LABELS = "labels.txt"
+MANIFEST = f"{KEY}.json"
 
 NORMALISATION, IMAGE = 1, 2
 """Members of the unions of process units' options and of tensors' contents."""
-RGB, AXIS_LABELS = 1, 2
+RGB, DESCRIPTIONS, AXIS_LABELS = 1, 1, 2
 """Members of the enumerations of colour spaces and of associated files."""
 
 
-def add_metadata(
-    path: Path, name: str, transform: EvalTransform, labels: Sequence[str] | None, pixels: bool
-) -> None:
-    """Add metadata to a file, and name its input and outputs.
+def finish(path: Path, manifest: Manifest) -> None:  # noqa: ARG001 - as every `finish`
+    """Name the input and outputs of a converted file, which has one input.
 
-    Args:
-        path: of a .tflite file with one input, and logits or feature maps as its outputs; it is
-            rewritten.
-        name: of the model.
-        transform: the preprocessing of images.
-        labels: of the classes, if they are known.
-        pixels: the file takes pixels of 0–255, without normalisation.
+    The outputs are logits or feature maps.
     """
+    model = _model(path)
+    signature = model.signatureDefs[0]
+    signature.inputs[0].name = "image"
+    results = sorted(signature.outputs, key=lambda output: output.name)
+    for output, name in zip(results, output_names(len(results)), strict=True):
+        output.name = name
+    path.write_bytes(_packed(model))
+
+
+def write(path: Path, manifest: Manifest) -> None:
+    """Add metadata to a file whose input and outputs are named, and the files that it names.
+
+    They are the class names, if they are known, and the manifest.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = _model(path)
+    named = {output.tensorIndex: output.name for output in model.signatureDefs[0].outputs}
+    outputs = [named[index].decode() for index in model.subgraphs[0].outputs]
+    labels = manifest.shown_names
+    metadata = schema.BufferT()
+    metadata.data = np.frombuffer(_metadata(manifest, outputs, bool(labels)), np.uint8)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = NAME, len(model.buffers)
+    model.buffers.append(metadata)
+    model.metadata = [*(model.metadata or []), entry]
+    files = {LABELS: "".join(f"{_line(label)}\n" for label in labels)} if labels else {}
+    files[MANIFEST] = embedded_manifest(manifest)
+    path.write_bytes(_packed(model) + _zipped(files))
+
+
+def read(path: Path) -> str | None:
+    """The manifest's JSON in a file; None if there is none.
+
+    Raises:
+        ArtifactError: the file cannot be read, or is damaged.
+    """
+    with open_file(path, ArtifactError) as file:
+        try:
+            archive = open_zip(file)
+        except ValueError:  # a file without any associated files
+            return None
+        try:
+            if MANIFEST not in archive.namelist():
+                return None
+            return read_member(archive, archive.getinfo(MANIFEST), TEXT_BYTES).decode()
+        except ValueError as e:  # a UnicodeDecodeError is one
+            raise ArtifactError(f"{readable(path)} is damaged: {reason(e)}") from e
+
+
+def _model(path: Path) -> Any:
+    """The content of a file, as objects."""
     from ai_edge_litert import schema_py_generated as schema
 
     content = path.read_bytes()
@@ -50,41 +106,32 @@ def add_metadata(
             end = buffer.offset + buffer.size
             buffer.data = np.frombuffer(content[buffer.offset : end], np.uint8)
             buffer.offset = buffer.size = 0
-    signature = model.signatureDefs[0]
-    signature.inputs[0].name = "image"
-    results = sorted(signature.outputs, key=lambda output: output.name)
-    for output, result in zip(results, output_names(len(results)), strict=True):
-        output.name = result
-    named = {output.tensorIndex: output.name for output in results}
-    outputs = [named[index] for index in model.subgraphs[0].outputs]
-    metadata = schema.BufferT()
-    metadata.data = list(_metadata(name, transform, outputs, bool(labels), pixels))
-    entry = schema.MetadataT()
-    entry.name, entry.buffer = NAME, len(model.buffers)
-    model.buffers.append(metadata)
-    model.metadata = [*(model.metadata or []), entry]
+    return model
+
+
+def _packed(model: Any) -> bytes:
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
-    path.write_bytes(bytes(builder.Output()) + (_zipped(labels) if labels else b""))
+    return bytes(builder.Output())
 
 
-def finish(path: Path, manifest: Manifest) -> None:
-    """Add metadata to a converted file, from its manifest."""
-    pixels = manifest.input.dtype == "uint8"
-    add_metadata(path, manifest.arch, manifest.eval, manifest.shown_names, pixels)
+def _line(label: str) -> str:
+    """A label on one line: readers divide the file at line breaks."""
+    return " ".join(label.splitlines())
 
 
-def _zipped(labels: Sequence[str]) -> bytes:
+def _zipped(files: Mapping[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(LABELS), "".join(f"{label}\n" for label in labels))
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(name), text)
     return buffer.getvalue()
 
 
-def _metadata(
-    name: str, transform: EvalTransform, outputs: Sequence[str], labels: bool, pixels: bool
-) -> bytes:
+def _metadata(manifest: Manifest, outputs: Sequence[str], labels: bool) -> bytes:
+    """The flatbuffer of a file's metadata; a file that takes pixels normalises them itself."""
     b = flatbuffers.Builder()
+    transform, pixels = manifest.eval, manifest.input.dtype == "uint8"
     size = _table(b, 2, [(0, "uint32", transform.size), (1, "uint32", transform.size)])
     image = _table(b, 2, [(0, "int8", RGB), (1, "offset", size)])
     content = _table(b, 3, [(0, "uint8", IMAGE), (1, "offset", image)])
@@ -93,18 +140,23 @@ def _metadata(
     options = _table(b, 2, [(0, "offset", mean), (1, "offset", std)])
     unit = _table(b, 2, [(0, "uint8", NORMALISATION), (1, "offset", options)])
     source = _tensor(b, "image", [(3, "offset", content), (4, "offset", _offsets(b, [unit]))])
-    files = []
-    if labels:
-        file_name = b.CreateString(LABELS)
-        file = _table(b, 5, [(0, "offset", file_name), (2, "int8", AXIS_LABELS)])
-        files = [(6, "offset", _offsets(b, [file]))]
+    files = [(6, "offset", _offsets(b, [_file(b, LABELS, AXIS_LABELS)]))] if labels else []
     results = [_tensor(b, output, files) for output in outputs]
     sources, written = _offsets(b, [source]), _offsets(b, results)
     graph = _table(b, 10, [(2, "offset", sources), (3, "offset", written)])
-    title, graphs = b.CreateString(name), _offsets(b, [graph])
-    model = _table(b, 8, [(0, "offset", title), (3, "offset", graphs)])
+    about = (manifest.arch, f"{manifest.arch}, {manifest.scheme}", version("edgenext"))
+    texts = [*about, AUTHOR, LICENSE]
+    slots = [
+        (i, "offset", b.CreateString(text)) for i, text in zip((0, 1, 2, 4, 5), texts, strict=True)
+    ]
+    graphs, described = _offsets(b, [graph]), _offsets(b, [_file(b, MANIFEST, DESCRIPTIONS)])
+    model = _table(b, 8, [*slots, (3, "offset", graphs), (6, "offset", described)])
     b.Finish(model, IDENTIFIER)
     return bytes(b.Output())
+
+
+def _file(b: Any, name: str, kind: int) -> int:
+    return _table(b, 5, [(0, "offset", b.CreateString(name)), (2, "int8", kind)])
 
 
 def _tensor(b: Any, name: str, slots: list[tuple[int, str, int]]) -> int:

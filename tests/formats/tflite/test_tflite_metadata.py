@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ def test_an_app_finds_labels_and_normalisation(tmp_path: Path, target: str, pixe
     about = metadata(artifact.path)
     (graph,) = about.subgraphMetadata
     (source,), (result,) = graph.inputTensorMetadata, graph.outputTensorMetadata
-    assert about.name == XXS.encode()
+    assert (about.name, about.author) == (XXS.encode(), b"edgenext")
+    assert about.version == version("edgenext").encode() and b"MIT" in about.license
+    assert [file.name for file in about.associatedFiles] == [b"edgenext.json"]
     assert (source.name, result.name) == (b"image", b"logits")
     picture = source.content.contentProperties
     assert (picture.colorSpace, picture.defaultSize.width, picture.defaultSize.height) == (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from private import private_python
 
 from edgenext import api
 from edgenext.errors import RuntimeFailedError
-from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.formats.artifact import Artifact
 from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import quantized
 from edgenext.formats.tflite.session import inspect
@@ -66,14 +65,6 @@ def test_truncated_files(artifact: Artifact, tmp_path: Path, keep: int) -> None:
     path.write_bytes(artifact.path.read_bytes()[:keep])
     with pytest.raises(RuntimeFailedError, match="LiteRT cannot load"):
         open_session(Artifact(path, artifact.manifest))
-
-
-@pytest.mark.slow
-def test_a_file_without_a_manifest_is_refused(artifact: Artifact, tmp_path: Path) -> None:
-    path = tmp_path / "other.tflite"
-    shutil.copy(artifact.path, path)
-    with pytest.raises(Exception, match="has no manifest"):
-        open_artifact(path)
 
 
 def test_inputs_are_quantized() -> None:

@@ -1,0 +1,1 @@
+"""Devices that run JavaScript: a browser, or Node."""
