@@ -28,8 +28,11 @@ def takes_transport_options(command: Command) -> Command:
         kind: Any = str if transport.example else bool
         option = typer.Option(f"--{transport.name}", help=transport.help)
         added[transport.name] = (Annotated[kind, option], kind())
+        default: object
         for extra in transport.options:
             kind, default = (Path | None, None) if extra.is_path else (str, "")
+            if extra.is_switch:
+                kind, default = bool, False
             option = typer.Option(extra.spelling, help=extra.help)
             added[extra.name] = (Annotated[kind, option], default)
 
