@@ -147,6 +147,7 @@ def show_device(device: Device, facts: DeviceFacts | None) -> None:
         "soc": facts.soc,
         "system": f"{facts.os}, {facts.machine}, {facts.cores} cores, {facts.memory_mb:.0f} MiB",
         "isa": ", ".join(facts.isa),
+        "adapter": facts.adapter,
         "software": software,
         "tools": ", ".join(facts.tools.values()),
         "power mode": facts.power_mode,

@@ -100,7 +100,7 @@ def find_device(name: str) -> Device:
     if name in devices:
         return devices[name]
     if name not in DEVICE_KINDS:
-        raise unknown_name("device", name, (*devices, *RESERVED))
+        raise unknown_name("device", name, {*devices, *RESERVED})
     of_kind = [device for device in devices.values() if device.kind == name]
     if not of_kind:
         added = ", ".join(f"{device.name} is {device.kind}" for device in devices.values())

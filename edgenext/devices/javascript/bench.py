@@ -59,6 +59,7 @@ def bench_javascript(
         if images is not None:
             np.ascontiguousarray(images.images).tofile(pixels)
         job = job_of(request, pixels)
+        progress(f"benchmarking on {device.name}", 0, options.rounds)
         if device.kind == "node":
             record = node.measure(request, job, folder, progress)
         else:

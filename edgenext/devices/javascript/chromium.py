@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import psutil
 
 from edgenext.devices.event_loop import EventLoop
-from edgenext.devices.transports.browser import find_browser, library
+from edgenext.devices.transports.browser import find_browser, playwright
 from edgenext.errors import DeviceError
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def open_page(address: str, url: str, fail: Callable[[DeviceError], None]) -> It
         MissingDependencyError: Playwright is not installed.
         DeviceError: there is no such browser, or it does not start.
     """
-    api, program = library(), find_browser(address)
+    api, program = playwright(), find_browser(address)
     others = frozenset(_children())
     loop = EventLoop()
     driver = browser = None
@@ -117,9 +117,9 @@ def _call(loop: EventLoop, coroutine: Coroutine[Any, Any, T], program: Path) -> 
 
 def _name(program: Path) -> str:
     """The browser's name, from its program's."""
-    name = program.stem.lower()
-    known = {"chrome": "Chrome", "edge": "Edge", "chromium": "Chromium"}
-    return next((title for part, title in known.items() if part in name), program.stem)
+    known = {"chrome": "Chrome", "edge": "Edge", "brave": "Brave"}
+    name = program.name.lower()
+    return next((title for part, title in known.items() if part in name), "Chromium")
 
 
 def _children() -> list[int]:

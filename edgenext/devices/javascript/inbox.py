@@ -66,9 +66,11 @@ class Inbox:
         self._session = ""
         self._is_done = False
         self._digests: dict[str, str] = {}
+        self._lines = hashlib.sha256()
         self._lock = threading.Lock()
-        self.refused: list[str] = []
-        """The reasons of refused posts."""
+        self.refused = 0
+        """How many posts were refused."""
+        self.first_refusal = ""
 
     def claim(self) -> str:
         """The name by which a page posts from now on; the page before it is refused.
@@ -80,7 +82,8 @@ class Inbox:
             if self._is_done or self._claims < 1:
                 raise self._refusal(409, "the job is done, or belongs to another page")
             self._claims -= 1
-            self._builder, self._digests = RecordBuilder(), {}  # all is measured again
+            # all is measured again
+            self._builder, self._digests, self._lines = RecordBuilder(), {}, hashlib.sha256()
             self._session = secrets.token_urlsafe(16)
             return self._session
 
@@ -92,13 +95,14 @@ class Inbox:
         """
         with self._lock:
             self._check_session(session)
-            for line in body.decode(errors="replace").splitlines():
+            for line in body.splitlines():
                 try:
-                    event = parse_line(line)
+                    event = parse_line(line.decode(errors="replace"))
                     self._check(event)
                     self._builder.add(event)
                 except DeviceError as e:
                     raise self._refusal(422, e.message) from e
+                self._lines.update(line + b"\n")
                 self._is_done = self._is_done or isinstance(event, DoneEvent)
                 self._events.put(event)
 
@@ -192,8 +196,15 @@ class Inbox:
             raise DeviceError("logits were not sent before their event")
         if isinstance(event, DoneEvent):
             self._check_complete()
+            if event.sha256 != self._lines.hexdigest():
+                raise DeviceError("events are not all those that the page sent")
 
     def _check_complete(self) -> None:
+        """Refuse the end of a job that is not done.
+
+        Raises:
+            DeviceError: as above.
+        """
         measured = self._builder.record().artifacts
         for artifact in self._job.artifacts:
             rounds = len(measured[artifact.sha256].rounds) if artifact.sha256 in measured else 0
@@ -203,5 +214,6 @@ class Inbox:
                 raise DeviceError(f"no logits of {artifact.name}")
 
     def _refusal(self, status: int, reason: str) -> RefusedPostError:
-        self.refused.append(reason)
+        self.refused += 1
+        self.first_refusal = self.first_refusal or reason
         return RefusedPostError(status, reason)

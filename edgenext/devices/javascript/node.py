@@ -34,7 +34,7 @@ from edgenext.schema import Device, DeviceFacts
 from edgenext.system.environments import require_modules
 from edgenext.system.files import sha256_file
 from edgenext.system.parsing import parse_record
-from edgenext.system.processes import Deadline, end_process
+from edgenext.system.processes import EXIT_S, Deadline, end_process
 from edgenext.system.progress import Progress
 from edgenext.system.temporary import scratch_folder
 
@@ -131,8 +131,7 @@ def _lines(process: subprocess.Popen[str], deadline: Deadline, log: IO[bytes]) -
         DeviceError: it ended.
     """
     with deadline.waiting():
-        for line in process.stdout or ():
-            yield line
+        yield from process.stdout or ()
         death = deadline.death(log)
     raise DeviceError(f"Node {death.cause}", MEASURE_AGAIN)
 
@@ -157,7 +156,9 @@ def _descendants() -> list[int]:
 def _end(process: subprocess.Popen[str]) -> None:
     """Kill the runner and its processes, which may be stopped."""
     with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children(recursive=True):
+        children = psutil.Process(process.pid).children(recursive=True)
+        for child in children:
             with contextlib.suppress(psutil.Error):
                 child.kill()
+        psutil.wait_procs(children, EXIT_S)  # the runner takes note of their end
     end_process(process)

@@ -85,7 +85,7 @@ def measure(
         record = _measure_served(request, served, inbox, progress, show_page)
     if not (inbox.refused and record.facts):
         return record
-    note = f"{len(inbox.refused)} posts were refused, such as {inbox.refused[0]}"
+    note = f"posts that were refused: {inbox.refused}, the first {inbox.first_refusal}"
     facts = record.facts.model_copy(update={"notes": (*record.facts.notes, note)})
     return replace(record, facts=facts)
 

@@ -23,20 +23,29 @@ OTHERS = ("firefox", "safari", "webkit", "epiphany")
 """Browsers whose page a person has to open: there is no way to start them for one page only."""
 
 
+def playwright() -> Any:
+    """The `playwright.async_api` module, imported.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    from edgenext.formats.session import needed
+
+    with needed("playwright", "web"):
+        from playwright import async_api
+    return async_api
+
+
 def library() -> Any:
-    """The `playwright.async_api` module, imported, where a browser and its packages are there too.
+    """Playwright, where a browser and its packages are there too.
 
     Raises:
         MissingDependencyError: Playwright or the JavaScript packages are not installed.
         DeviceError: there is no browser.
     """
-    from edgenext.formats.session import needed
-
     find_browser(DEFAULT)
     require_modules("web")
-    with needed("playwright", "web"):
-        from playwright import async_api
-    return async_api
+    return playwright()
 
 
 def find_browser(address: str) -> Path:
@@ -58,7 +67,7 @@ def find_browser(address: str) -> Path:
             "no Chromium is installed" if len(names) > 1 else f"there is no browser {names[0]}",
             "Install one: apt install chromium",
         )
-    return Path(program)
+    return Path(program).absolute()
 
 
 def device_fields(address: str, _options: Mapping[str, str]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def find_node(address: str) -> Path:
     program = shutil.which(address)
     if program is None:
         raise DeviceError(f"there is no {address}", "Install Node.js: apt install nodejs")
-    return Path(program)
+    return Path(program).absolute()
 
 
 def device_fields(address: str, _options: Mapping[str, str]) -> dict[str, Any]:

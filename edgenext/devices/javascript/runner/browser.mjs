@@ -40,7 +40,8 @@ export async function browserFacts(packages, adapter) {
   const cores = navigator.hardwareConcurrency || 1;
   const memoryGb = navigator.deviceMemory ?? 0; // at most 8, whatever there is
   const isa = features();
-  const notes = isa.includes("threads") ? [] : [`${NOT_ISOLATED}: one thread`];
+  const notes = isa.includes("threads") ? [] : [`${NOT_ISOLATED}: one thread, and a coarse timer`];
+  if (adapter?.isSoftware) notes.push("WebGPU is emulated on the CPU here");
   const facts = {
     kind: "web", model, os, cores, isa, adapter: adapter?.name ?? "", notes,
     software: { ...versions, "user agent": navigator.userAgent },
@@ -63,6 +64,8 @@ export async function browserPlatform(job, base, onEvent) {
   const address = (name, query) => new URL(`${name}?${new URLSearchParams({ session, ...query })}`, base);
   const threads = isa.includes("threads") ? job.threads : 1;
   const fallbacks = threads < job.threads ? [`it ran on one thread, because ${NOT_ISOLATED}`] : [];
+  const encode = (text) => new TextEncoder().encode(text);
+  let lines = ""; // all that were sent: the last one has their sha256
   const place = { base, packages, threads, fallbacks, unit: job.artifacts[0].unit, adapter };
   return {
     facts: () => browserFacts(packages, adapter),
@@ -77,8 +80,11 @@ export async function browserPlatform(job, base, onEvent) {
       return new Uint8Array(await response.arrayBuffer());
     },
     async emit(event) {
+      const whole = event.event === "done" ? { ...event, sha256: await sha256(encode(lines), packages) } : event;
+      const line = `${JSON.stringify(whole)}\n`;
+      await post(address("events"), line);
+      lines += line;
       onEvent(event);
-      await post(address("events"), `${JSON.stringify(event)}\n`);
     },
     async logits(artifact, blob) {
       const bytes = new Uint8Array(await blob.arrayBuffer());

@@ -19,11 +19,9 @@ export class LiteRt {
       "@litertjs/wasm-utils",
       `${packages}/@litertjs/wasm-utils/dist/index.js`,
     );
-    if (threads > 1) {
-      // its threads would be started from this worker's own script
-      const script = `${folder}litert_wasm_threaded_internal.js`;
-      self.Module = { locateFile: (name) => folder + name, mainScriptUrlOrBlob: script };
-    }
+    // without these it looks for its parts beside this worker's own script
+    const mainScriptUrlOrBlob = `${folder}litert_wasm_threaded_internal.js`;
+    self.Module = { locateFile: (name) => folder + name, mainScriptUrlOrBlob };
     await this.litert.loadLiteRt(folder, { threads: threads > 1 });
   }
 
