@@ -58,7 +58,8 @@ def bench(
     limit: Limit = None,
     exif: Exif = None,
     unit: Annotated[
-        str, typer.Option(help="On a device: cpu, gpu, tensorrt, npu or nnapi; default: its own.")
+        str,
+        typer.Option(help="On a device: cpu, gpu, tensorrt, npu, nnapi or wasm; default: its own."),
     ] = "",
     delegate: Annotated[
         str, typer.Option(help="Android: path there of the NPU's LiteRT delegate.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +9,8 @@ from typing import Any
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+from edgenext.devices.transports.browser import DEFAULT, find_browser
+from edgenext.errors import DeviceError
 
 
 @dataclass
@@ -34,10 +33,10 @@ class Reader:
 def browser() -> Iterator[Any]:
     """Chromium without a window."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    chosen = os.environ.get("EDGENEXT_CHROMIUM")
-    path = shutil.which(chosen) if chosen else next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.skip(f"needs a browser: {chosen or ', '.join(NAMES)} is not installed")
+    try:
+        path = find_browser(DEFAULT)
+    except DeviceError as e:
+        pytest.skip(f"needs a browser: {e.message}")
     with sync_api.sync_playwright() as playwright:
         # without a sandbox of its own, as root in a container has none
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])

@@ -14,7 +14,7 @@ ENGINES = {
     "node": {"onnx": "onnxruntime-node"},
 }
 """The engine of each format, by the kind of the device."""
-UNITS = {"web": ("cpu", "gpu"), "node": ("cpu",)}
+UNITS = {"web": ("wasm", "gpu"), "node": ("cpu",)}
 PLACES = {"web": "a browser", "node": "Node"}
 
 
@@ -66,4 +66,4 @@ def _check_tflite(artifact: Artifact, options: BenchOptions) -> None:
             "Export it without --integer-io and --uint8-input",
         )
     if options.unit == "gpu":
-        raise UsageError("TFLite files are measured on a browser's CPU", "Leave out --unit gpu")
+        raise UsageError("TFLite files are measured in WebAssembly", "Leave out --unit gpu")

@@ -84,6 +84,7 @@ def test_latency_and_accuracy_are_of_the_same_files(
         assert facts["isa"] == ["wasm", "simd128", "relaxed_simd", "threads"]
         assert facts["model"].startswith("Chrom") and packages["onnxruntime-web"] == "1.30.0"
         assert {row["runtime"] for row in report["results"]} == {"onnxruntime-web"}
+        assert {row["unit"] for row in report["results"]} == {"wasm"}
     else:
         assert facts["model"].startswith("Node ") and packages["onnxruntime-node"] == "1.30.0"
         assert {row["runtime"] for row in report["results"]} == {"onnxruntime-node"}

@@ -7,7 +7,7 @@ export class LiteRt {
     this.place = place;
     this.runtime = "litert.js";
     this.fallbacks = place.fallbacks;
-    this.unit = "cpu";
+    this.unit = place.unit;
   }
 
   // Load the engine, which is no part of the time to load an artifact.

@@ -7,7 +7,7 @@ export class OnnxruntimeWeb {
     this.place = place;
     this.runtime = "onnxruntime-web";
     this.fallbacks = place.fallbacks;
-    this.unit = place.unit === "gpu" && !place.adapter.isSoftware ? "gpu" : "cpu";
+    this.unit = place.unit === "gpu" && place.adapter.isSoftware ? "cpu" : place.unit;
   }
 
   // Load the engine, which is no part of the time to load an artifact.
