@@ -59,7 +59,7 @@ def bench(
     exif: Exif = None,
     unit: Annotated[
         str,
-        typer.Option(help="On a device: cpu, gpu, tensorrt, npu, nnapi or wasm; default: its own."),
+        typer.Option(help="On a device: cpu, gpu, tensorrt, npu, nnapi, wasm; default: its own."),
     ] = "",
     delegate: Annotated[
         str, typer.Option(help="Android: path there of the NPU's LiteRT delegate.")
