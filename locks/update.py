@@ -15,7 +15,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "locks"
-TEST_EXTRAS = ("dev", "vendors", "coreml", "devices", "executorch", "parquet", "tflite", "train")
+TEST_EXTRAS = (
+    "dev",
+    "vendors",
+    "coreml",
+    "devices",
+    "executorch",
+    "parquet",
+    "tflite",
+    "train",
+    "web",
+)
 CUDA = re.compile(r"(cuda|nvidia)-|triton==")
 TORCH_CPU = "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"
 """torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl, which is on no index that uv asks."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
-import shutil
 import sys
 from pathlib import Path
 
 from PIL import Image
 
+from edgenext.devices.transports.browser import DEFAULT, find_browser
+from edgenext.errors import DeviceError
+
 WIDTH, HEIGHT = 1100, 960
 COLOURS = 128
 """Of the palette: the page has few, and the file stays small."""
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def main() -> None:
@@ -28,17 +28,16 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("picture", type=Path)
     options = parser.parse_args()
-    names = (os.environ.get("EDGENEXT_CHROMIUM"), *BROWSERS)
-    browser = next(filter(None, (shutil.which(name) for name in names if name)), None)
-    if browser is None:
-        sys.exit("no Chromium: install it, or set EDGENEXT_CHROMIUM to one")
-    pixels = drawn(options.report, browser).convert("RGB")
+    try:
+        pixels = drawn(options.report, find_browser(DEFAULT)).convert("RGB")
+    except DeviceError as e:
+        sys.exit(str(e))
     options.picture.parent.mkdir(parents=True, exist_ok=True)
     pixels.quantize(COLOURS, dither=Image.Dither.NONE).save(options.picture, optimize=True)
     print(f"{options.picture}: {options.picture.stat().st_size / 1000:.0f} kB")
 
 
-def drawn(report: Path, browser: str) -> Image.Image:
+def drawn(report: Path, browser: Path) -> Image.Image:
     """The top of a page as a light screen shows it."""
     from playwright.sync_api import sync_playwright
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -47,7 +48,7 @@ def bench(
     device: Annotated[
         str,
         typer.Option(
-            help="cpu, a device's name, or jetson, android, iphone, linux for the only one.",
+            help=f"cpu, a device's name, or {', '.join(DEVICE_KINDS)} for the only one.",
             autocompletion=_devices,
         ),
     ] = "cpu",
@@ -57,7 +58,8 @@ def bench(
     limit: Limit = None,
     exif: Exif = None,
     unit: Annotated[
-        str, typer.Option(help="On a device: cpu, gpu, tensorrt, npu or nnapi; default: its own.")
+        str,
+        typer.Option(help="On a device: cpu, gpu, tensorrt, npu, nnapi, wasm; default: its own."),
     ] = "",
     delegate: Annotated[
         str, typer.Option(help="Android: path there of the NPU's LiteRT delegate.")
@@ -135,7 +137,9 @@ def bench(
                 )
             result = api.bundle(artifact, device, images, options, context=context)
         else:
-            result = api.bench(artifact, device, images, options, context=context)
+            result = api.bench(
+                artifact, device, images, options, show_page=show_page, context=context
+            )
     if isinstance(result, Path):
         show_bundle(result, artifact)
         return
@@ -159,6 +163,17 @@ def show_bench(report: BenchReport) -> None:
         show_compare(report.compare)
     elif report.eval:
         show_eval(report.eval)
+
+
+def show_page(url: str) -> None:
+    """A page that has to be opened in the browser to measure in, also as a QR code."""
+    console.err.print(f"Open in the browser to measure in: {url}", soft_wrap=True, markup=False)
+    try:
+        import segno
+    except ImportError:
+        return  # the address alone will do
+    if console.err.is_terminal:
+        segno.make(url, micro=False).terminal(sys.stderr, compact=True)
 
 
 def show_bundle(folder: Path, artifacts: Sequence[Path]) -> None:

@@ -28,8 +28,11 @@ def takes_transport_options(command: Command) -> Command:
         kind: Any = str if transport.example else bool
         option = typer.Option(f"--{transport.name}", help=transport.help)
         added[transport.name] = (Annotated[kind, option], kind())
+        default: object
         for extra in transport.options:
             kind, default = (Path | None, None) if extra.is_path else (str, "")
+            if extra.is_switch:
+                kind, default = bool, False
             option = typer.Option(extra.spelling, help=extra.help)
             added[extra.name] = (Annotated[kind, option], default)
 
@@ -144,6 +147,7 @@ def show_device(device: Device, facts: DeviceFacts | None) -> None:
         "soc": facts.soc,
         "system": f"{facts.os}, {facts.machine}, {facts.cores} cores, {facts.memory_mb:.0f} MiB",
         "isa": ", ".join(facts.isa),
+        "adapter": facts.adapter,
         "software": software,
         "tools": ", ".join(facts.tools.values()),
         "power mode": facts.power_mode,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from edgenext.benchmark.latency import bench_artifacts
@@ -15,13 +16,15 @@ from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet, require_disjoint
 from edgenext.devices.bench import bench_device
 from edgenext.devices.bundles.bench import bench_mac, make_bundle, results_report
+from edgenext.devices.javascript.bench import ShowPage, bench_javascript
+from edgenext.devices.javascript.web import log_page
 from edgenext.devices.registry import find_device, known_devices
 from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.metrics.accuracy import eval_report
 from edgenext.options import BENCH, BenchOptions, DataOptions
 from edgenext.report.load import load_summary, newest_run
-from edgenext.schema import BenchReport, Device
+from edgenext.schema import SCRIPTED, BenchReport, Device
 
 THIS_CPU = "cpu"
 """The device that is this machine's own CPU, each file in its own runtime."""
@@ -33,6 +36,7 @@ def bench(
     data: DataOptions | str | Path | None = None,
     bench_options: BenchOptions = BENCH,
     *,
+    show_page: ShowPage = log_page,
     context: Context | None = None,
 ) -> BenchReport:
     """Latency of artifacts, interleaved, and their accuracy on `data` if there is any.
@@ -42,6 +46,7 @@ def bench(
         device: `cpu` for this machine, else a device's name or the kind of the only one.
         data: images to score the same files on.
         bench_options: threads, batch, rounds, compute unit.
+        show_page: told the address of a page that somebody has to open to measure there.
         context: what was loaded before.
 
     Raises:
@@ -60,7 +65,9 @@ def bench(
         return _bench_here(files, data, bench_options, context)
 
     known = find_device(device)
-    measure = bench_mac if known.bundle else bench_device
+    measure: Callable[..., BenchReport] = bench_mac if known.bundle else bench_device
+    if known.kind in SCRIPTED:
+        measure = partial(bench_javascript, show_page=show_page)
     before, after = (("decoding *",), ("evaluating *",)) if data is not None else ((), ())
     with context.progress.steps(*before, "sending to *", "benchmarking *", *after):
         images = _images(files, data, context)

@@ -58,8 +58,7 @@ def probe_device(name: str) -> tuple[Device, DeviceFacts]:
     (True, 'linux')
     """
     device = find_device(name)
-    with link_to(device) as link:
-        return device, link.probe(device.python)
+    return device, add.device_facts(device) or DeviceFacts(kind=device.kind)
 
 
 def clean_device(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from edgenext.devices import registry
 from edgenext.devices.transport import transports
 from edgenext.errors import UsageError, unknown_name
-from edgenext.schema import DEVICE_KINDS, Device, DeviceFacts
+from edgenext.schema import DEVICE_KINDS, SCRIPTED, Device, DeviceFacts
 
 
 def add_device(
@@ -47,21 +47,54 @@ def add_device(
         )
     if root and not root.startswith("/"):
         raise UsageError(f"--root {root} is not absolute", "Give a path that begins with /")
-    registry.check_name(name)
+    own_kind = _scripted_kind(next(iter(addresses), ""), kind, python, root)
+    registry.check_name(name, own_kind)
     fields: dict[str, Any] = {"name": name, "root": root, "bundle": bundle}
     for transport, address in addresses.items():
         fields |= transports()[transport].new_device_fields(address, options)
     fields |= {"python": python} if python else {}
-    device = Device(kind=kind or ("iphone" if bundle else "linux"), **fields)
-    if bundle:
-        registry.store_device(device)
-        return device, None
-    with registry.link_to(device) as link:
-        facts = link.probe(device.python)
-    if not kind:
+    device = Device(kind=own_kind or kind or ("iphone" if bundle else "linux"), **fields)
+    facts = None if bundle else device_facts(device)
+    if facts and not kind:
         device = device.model_copy(update={"kind": facts.kind})
     registry.store_device(device)
     return device, facts
+
+
+def device_facts(device: Device) -> DeviceFacts | None:
+    """The present facts of a device; None of a page that a person has to open first.
+
+    Raises:
+        MissingDependencyError: a package that is needed to reach it is not installed.
+        DeviceError: it does not answer.
+    """
+    if device.kind in SCRIPTED:
+        from edgenext.devices.javascript.bench import probe
+
+        return probe(device)
+    with registry.link_to(device) as link:
+        return link.probe(device.python)
+
+
+def _scripted_kind(transport: str, kind: str, python: str, root: str) -> str:
+    """The kind of a device that runs JavaScript, by its transport; empty for others.
+
+    Raises:
+        UsageError: another kind is given, or an option of devices with a shell.
+    """
+    row = transports().get(transport)
+    if row is None or row.open_channel:
+        if kind in SCRIPTED:
+            flags = " or ".join(f"--{t.name}" for t in transports().values() if kind in t.kinds)
+            raise UsageError(f"a device of kind {kind} is reached in another way", f"Use {flags}")
+        return ""
+    (own,) = row.kinds
+    for flag, value in {"--python": python, "--root": root}.items():
+        if value:
+            raise UsageError(f"a device of kind {own} takes no {flag}", "Leave it out")
+    if kind not in ("", own):
+        raise UsageError(f"--{transport} adds a device of kind {own}", f"Leave out --kind {kind}")
+    return own
 
 
 def _split(

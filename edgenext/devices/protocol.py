@@ -67,6 +67,7 @@ class ReadyFacts(Message):
     first_ms: Milliseconds
     warmup: Count
     settled: bool
+    fallback: str = ""
 
     def as_loaded(self, evidence: Evidence = "device") -> LoadedArtifact:
         """The same as a value of the benchmark."""
@@ -281,7 +282,7 @@ def record_events(events: Iterable[Event]) -> RunnerRecord:
         DeviceError: the events are out of order: no `start`, another job, machine or protocol after
             a restart, a missing round, or anything after `done`.
     """
-    builder = _RecordBuilder()
+    builder = RecordBuilder()
     for event in events:
         builder.add(event)
     return builder.record()
@@ -319,7 +320,7 @@ class _ArtifactBuilder:
         return ArtifactMeasurements(rounds=tuple(self.rounds), at_s=tuple(self.at_s), **self.fields)
 
 
-class _RecordBuilder:
+class RecordBuilder:
     """The record while events are read, in time proportional to their number."""
 
     def __init__(self) -> None:
@@ -333,6 +334,11 @@ class _RecordBuilder:
         self._errors: list[ErrorEvent] = []
 
     def add(self, event: Event) -> None:
+        """Take the next event.
+
+        Raises:
+            DeviceError: it is out of order: see `record_events`.
+        """
         if isinstance(event, StartEvent):
             self._add_start(event)
         elif isinstance(event, UnknownEvent):
@@ -373,6 +379,11 @@ class _RecordBuilder:
         self._facts = start.facts or self._facts
 
     def record(self) -> RunnerRecord:
+        """The record of the events so far.
+
+        Raises:
+            DeviceError: there is none.
+        """
         if self._start is None:
             raise DeviceError("the runner reported no event", "Measure again")
         return RunnerRecord(

@@ -11,7 +11,7 @@ from pydantic import Field
 from edgenext.devices.link import DeviceLink
 from edgenext.devices.transport import transports
 from edgenext.errors import DeviceError, UsageError, unknown_name
-from edgenext.schema import DEVICE_KINDS, Device, Record
+from edgenext.schema import DEVICE_KINDS, SCRIPTED, Device, Record
 from edgenext.system.files import user_folder, write_text
 from edgenext.system.parsing import read_record
 
@@ -47,13 +47,14 @@ def known_devices() -> dict[str, Device]:
     return read_record(path, DeviceFile, "a file of devices", remedy=remedy, version=1).devices
 
 
-def check_name(name: str) -> None:
-    """Refuse an invalid name for a new device.
+def check_name(name: str, kind: str = "") -> None:
+    """Refuse an invalid name for a new device. One that runs JavaScript may have its kind's name.
 
     Raises:
         UsageError: it is not allowed, or is taken.
     """
-    if not NAME.fullmatch(name) or name in RESERVED:
+    own = kind if kind in SCRIPTED else ""
+    if not NAME.fullmatch(name) or (name in RESERVED and name != own):
         raise UsageError(
             f"{name!r} is not allowed as a device's name",
             f"Use letters, digits, dots and dashes; not {', '.join(RESERVED)}",
@@ -70,7 +71,7 @@ def store_device(device: Device) -> None:
     Raises:
         UsageError: its name is not allowed, or is taken.
     """
-    check_name(device.name)
+    check_name(device.name, device.kind)
     _write(known_devices() | {device.name: device})
 
 
@@ -99,7 +100,7 @@ def find_device(name: str) -> Device:
     if name in devices:
         return devices[name]
     if name not in DEVICE_KINDS:
-        raise unknown_name("device", name, (*devices, *RESERVED))
+        raise unknown_name("device", name, {*devices, *RESERVED})
     of_kind = [device for device in devices.values() if device.kind == name]
     if not of_kind:
         added = ", ".join(f"{device.name} is {device.kind}" for device in devices.values())
@@ -122,8 +123,13 @@ def link_to(device: Device) -> DeviceLink:
         DeviceError: it is measured by bundles, or by a transport that this version does not have.
     """
     for name in device.addresses:
-        if transport := transports().get(name):
+        transport = transports().get(name)
+        if transport and transport.open_channel:
             return DeviceLink(transport.open_channel(device))
+        if transport:
+            raise DeviceError(
+                f"{device.name} has no shell: it runs JavaScript", "Use `edgenext bench`"
+            )
     if device.bundle:
         raise DeviceError(
             f"{device.name} has no link",

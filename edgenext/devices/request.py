@@ -17,9 +17,10 @@ from edgenext.targets import scheme
 if TYPE_CHECKING:
     from edgenext.data import ImageSet
 
-UNITS = ("cpu", "gpu", "tensorrt", "npu", "nnapi", "ane", "all")
-"""Compute units by the names of `--unit`; tensorrt is the GPU through TensorRT, ane Apple's NPU."""
-DEFAULT_UNIT = {"jetson": "tensorrt", "iphone": "ane"}
+UNITS = ("cpu", "gpu", "tensorrt", "npu", "nnapi", "ane", "wasm", "all")
+"""Compute units by the names of `--unit`; tensorrt is the GPU through TensorRT, ane Apple's NPU,
+wasm the CPU through WebAssembly."""
+DEFAULT_UNIT = {"jetson": "tensorrt", "iphone": "ane", "web": "wasm"}
 """The default unit of a kind of device; for the other kinds it is the CPU."""
 
 

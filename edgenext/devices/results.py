@@ -40,7 +40,7 @@ from edgenext.schema import (
 from edgenext.system.parsing import parse_json
 from edgenext.system.reading import read_file, reason
 
-HARDWARE = {"tensorrt": "gpu", "ane": "npu"}
+HARDWARE = {"tensorrt": "gpu", "ane": "npu", "wasm": "cpu"}
 """Compute units that run on the hardware of another."""
 THROTTLING = 3
 """The thermal status of Android from which on a device is throttled severely."""

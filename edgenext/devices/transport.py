@@ -64,13 +64,14 @@ class TransportOption:
     """An option that a transport adds to `edgenext devices add` besides its address.
 
     `name` is the keyword of `add_device`, `flag` the spelling on the command line where that is
-    not `--<name>`. The command line makes a path absolute.
+    not `--<name>`. The command line makes a path absolute. A switch takes no value.
     """
 
     name: str
     help: str
     flag: str = ""
     is_path: bool = False
+    is_switch: bool = False
 
     @property
     def spelling(self) -> str:
@@ -85,7 +86,8 @@ class Transport:
     Attributes:
         name: of the option that takes the address, and of the address in `Device.addresses`.
         help: of that option.
-        open_channel: makes the channel to a device; it may connect with the first call only.
+        open_channel: makes the channel to a device; it may connect with the first call only. None
+            where devices have no shell: they run JavaScript.
         example: an address, for messages; empty where the option is a flag without an address.
         kinds: the kinds of device that are usually reached by this transport.
         options: the other options.
@@ -97,7 +99,7 @@ class Transport:
 
     name: str
     help: str
-    open_channel: Callable[[Device], Channel]
+    open_channel: Callable[[Device], Channel] | None
     example: str = ""
     kinds: tuple[DeviceKind, ...] = ()
     options: tuple[TransportOption, ...] = ()

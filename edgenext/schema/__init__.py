@@ -43,6 +43,7 @@ from edgenext.schema.check import CheckReport as CheckReport
 from edgenext.schema.check import Placement as Placement
 from edgenext.schema.check import Refusal as Refusal
 from edgenext.schema.device import DEVICE_KINDS as DEVICE_KINDS
+from edgenext.schema.device import SCRIPTED as SCRIPTED
 from edgenext.schema.device import Device as Device
 from edgenext.schema.device import DeviceFacts as DeviceFacts
 from edgenext.schema.device import DeviceKind as DeviceKind

@@ -8,8 +8,10 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from edgenext.schema.base import Record
 
-DeviceKind = Literal["jetson", "android", "iphone", "linux"]
+DeviceKind = Literal["jetson", "android", "iphone", "linux", "web", "node"]
 DEVICE_KINDS: tuple[DeviceKind, ...] = get_args(DeviceKind)
+SCRIPTED: tuple[DeviceKind, ...] = ("web", "node")
+"""Kinds of devices that run JavaScript, and have no shell."""
 
 
 class Device(Record):
@@ -72,6 +74,8 @@ class DeviceFacts(Record):
     tools: dict[str, str] = Field(default_factory=dict)
     power_mode: str = ""
     power_modes: tuple[str, ...] = ()
+    adapter: str = ""
+    """Of a browser: the GPU behind WebGPU; empty if it has none."""
     clocks_locked: bool | None = None
     governors: tuple[str, ...] = ()
     temperatures_c: dict[str, float] = Field(default_factory=dict)

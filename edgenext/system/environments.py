@@ -93,9 +93,10 @@ def require_modules(name: str) -> Path:
     """
     modules = interpreter(name)
     if modules is None:
+        install = "Install them" if npm.is_installed() else "Install npm, then"
         raise MissingDependencyError(
             f"the JavaScript packages of {name} are not installed",
-            f"Install them: edgenext env {name}",
+            f"{install}: edgenext env {name}",
         )
     return modules
 

@@ -24,6 +24,11 @@ OPTIONS = (
 """Nothing of a package is run, and nothing is asked of the registry but the packages."""
 
 
+def is_installed() -> bool:
+    """Whether there is an npm on the path."""
+    return shutil.which("npm") is not None
+
+
 def require_npm() -> str:
     """The path of npm.
 

@@ -19,10 +19,12 @@ NEUTRAL = frozenset(
         "asyncssh",
         "filelock",
         "matplotlib",
+        "playwright",
         "psutil",
         "pydantic",
         "rich",
         "safetensors",
+        "segno",
         "typer",
     }
 )

@@ -19,6 +19,7 @@ from fuzz.device_readers import (
     device_report,
     device_results,
     import_bundle,
+    post_results,
     read_probe,
     read_tools,
     seal_bundle,
@@ -193,6 +194,12 @@ READERS: tuple[Reader, ...] = (
             f"logits-{SHA}.f32": bytes_mutation,
         },
         device_report,
+    ),
+    Reader(
+        "posts of a page",
+        device_results,
+        {"results.jsonl": json_mutation, f"logits-{SHA}.f32": bytes_mutation},
+        post_results,
     ),
     Reader(
         "bundle",
