@@ -10,17 +10,27 @@ from edgenext.commands.context import LOADING, Context
 from edgenext.commands.images import calibration_images, sample_images, training_images
 from edgenext.commands.subject import Subject, of_kind
 from edgenext.data import ImageSet
-from edgenext.errors import UsageError
+from edgenext.errors import ArtifactError, UsageError
 from edgenext.export.artifacts import Graph, file_steps, read_graph
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.format import require_features
 from edgenext.formats.isolated_session import require_no_crash
-from edgenext.options import ENGINE, EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import (
+    DEFAULT_FORMAT,
+    ENGINE,
+    EXPORT,
+    MODEL,
+    ExportOptions,
+    ModelOptions,
+    QuantizeOptions,
+)
+from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.quantize.baselines import form_of, require_engine
 from edgenext.quantize.qat import TRAINING, QatTraining, require_trainable
 from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe, load_recipe, with_integer_io
+from edgenext.targets.scheme import FLOAT
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +123,7 @@ def quantize_subject(
     subject: Subject, settings: QuantizeSettings, out: Path, context: Context
 ) -> Artifact:
     """Quantize a model or artifact into a folder; see `quantize`."""
+    _require_quantizable(subject, settings.export)
     images = scheme_images(context, subject, settings)
     training = qat_training(context, subject, settings)
     graph, stem = float_graph(context, subject, settings)
@@ -127,6 +138,30 @@ def quantize_subject(
         seed=settings.options.seed,
         progress=context.progress,
     )
+
+
+def _require_quantizable(subject: Subject, settings: ExportSettings) -> None:
+    """Refuse an adopted file that no quantizer here can start from.
+
+    Raises:
+        ArtifactError: it is no float ONNX graph.
+        UsageError: an engine that needs this package's own graph.
+    """
+    if subject.artifact is None or subject.artifact.manifest.adopted is None:
+        return
+    name, manifest = subject.artifact.path, subject.artifact.manifest
+    engines = [engine for engine, row in BASELINES.items() if row.foreign]
+    if settings.engine not in engines:
+        raise UsageError(
+            f"{name} is not of this package: --engine {settings.engine} needs its folded graph and "
+            "sites",
+            f"Use --engine {' or '.join(engines)}",
+        )
+    if (manifest.format, manifest.scheme) != (DEFAULT_FORMAT, FLOAT):
+        raise ArtifactError(
+            f"{name} is {manifest.format} in {manifest.scheme}: quantizers start from ONNX in fp32",
+            "Adopt that file",
+        )
 
 
 def export_settings(subject: Subject, graph: Graph, settings: QuantizeSettings) -> ExportSettings:
