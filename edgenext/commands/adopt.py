@@ -288,8 +288,8 @@ class _Reading:
         given = {"mean": self.options.mean, "std": self.options.std}
         said = {"mean": self.file.about.mean, "std": self.file.about.std}
         if pixels:
-            for name in (name for name, value in given.items() if value is not None):
-                self.problems.append(f"it takes bytes and normalises them itself: no --{name}")
+            if options := [f"--{name}" for name, value in given.items() if value is not None]:
+                self.problems.append(f"it takes bytes, without {' and '.join(options)}")
             self.facts |= {"mean": "file", "std": "file"}
             return (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)
         return self._colours("mean", given, said), self._colours("std", given, said)

@@ -32,6 +32,9 @@ from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe, load_recipe, with_integer_io
 from edgenext.targets.scheme import FLOAT
 
+LEAST_OPSET = 13
+"""The first with a scale for each channel in Q/DQ."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -161,6 +164,11 @@ def _require_quantizable(subject: Subject, settings: ExportSettings) -> None:
         raise ArtifactError(
             f"{name} is {manifest.format} in {manifest.scheme}: quantizers start from ONNX in fp32",
             "Adopt that file",
+        )
+    if (manifest.opset or 0) < LEAST_OPSET:
+        raise ArtifactError(
+            f"{name} has opset {manifest.opset}, and quantizers need {LEAST_OPSET}",
+            "Export it again, or use onnx.version_converter, and adopt that file",
         )
 
 

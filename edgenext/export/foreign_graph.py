@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 INPUT = "input"
 """The name of the input of this package's graphs."""
-LEAST_OPSET = 13
-"""The first with scales for each channel in Q/DQ."""
 LEAST_IR = 8
 """The first for opsets from 15; from 4 on constants need not be inputs."""
 
@@ -23,24 +21,20 @@ def own_graph(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
     """The same network from N×3×H×W or pixels to logits, under this package's names.
 
     Other outputs are left out, and so is a softmax before the output: its rounding would be
-    measured instead of the network's. Channels last become channels first by a transpose.
+    measured instead of the network's. Channels last become channels first by a transpose, and
+    scores of one pixel become rows.
 
     Args:
         model: the graph of the file.
         manifest: of the file.
 
     Raises:
-        ArtifactError: an opset without Q/DQ for each channel, or probabilities that are computed
-            otherwise than by a softmax at the end.
+        ArtifactError: bytes with channels first, or probabilities that are computed otherwise than
+            by a softmax at the end.
     """
     import onnx_ir as ir
 
-    name, opset = manifest.file, manifest.opset or 0
-    if opset < LEAST_OPSET:
-        raise ArtifactError(
-            f"{name} has opset {opset}, and quantizers need {LEAST_OPSET}",
-            "Export it again, or use onnx.version_converter, and adopt that file",
-        )
+    name = manifest.file
     spec = manifest.input
     own = ir.from_proto(model)
     graph = own.graph
@@ -54,6 +48,8 @@ def own_graph(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
         )
     if spec.channels_last and spec.dtype != "uint8":
         source = _channels_first(graph, source)
+    if len(manifest.outputs[0].shape) > 2:
+        result = _flat(graph, result)
     graph.inputs[:] = [source]
     graph.outputs[:] = [result]
     _rename(graph, source, INPUT)
@@ -71,6 +67,20 @@ def _before_softmax(result: ir.Value, name: str) -> ir.Value:
             "Export it without what follows its last layer, and adopt that file",
         )
     return node.inputs[0]
+
+
+def _flat(graph: ir.Graph, result: ir.Value) -> ir.Value:
+    """Scores N×K of scores with further axes of one."""
+    import onnx_ir as ir
+
+    node = ir.Node("", "Flatten", [result], [ir.AttrInt64("axis", 1)])
+    node.name = "rows"
+    flat = node.outputs[0]
+    flat.name, flat.type = "rows", result.type
+    if result.shape is not None:
+        flat.shape = ir.Shape([result.shape[0], max(map(int, result.shape[1:]))])
+    graph.append(node)
+    return flat
 
 
 def _channels_first(graph: ir.Graph, source: ir.Value) -> ir.Value:

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from edgenext.errors import ArtifactError
-from edgenext.formats.coreml.program import MilProgram, read_program
-from edgenext.formats.foreign import ForeignFile, ImageFacts, Port, image_facts
+from edgenext.formats.coreml.program import MilProgram
+from edgenext.formats.foreign import ForeignFile, Port, image_facts
+from edgenext.schema import LOGITS
 
-WEIGHTS = {
-    "constexpr_affine_dequantize": "w8-weight-only",
-    "constexpr_blockwise_shift_scale": "w8-weight-only",
-}
-"""Operators that decompress weights → the scheme."""
 VERSION = "com.github.apple.coremltools.version"
 """Where coremltools writes its version."""
+PALETTES = "constexpr_lut_to_dense"
+"""The operator that reads weights from a palette."""
 
 
 def describe(package: Path) -> ForeignFile:
@@ -25,20 +23,20 @@ def describe(package: Path) -> ForeignFile:
         ArtifactError: it is not a complete package of an ML program.
         MissingDependencyError: coremltools is not installed.
     """
-    spec, main = read_program(package)
     program = MilProgram(package)
+    about = image_facts(program.metadata)
     return ForeignFile(
         inputs=tuple(_input(program, name) for name in program.inputs),
-        outputs=_outputs(program, main),
-        scheme=_scheme(main),
-        producer=f"coremltools {spec.description.metadata.userDefined.get(VERSION, '')}".strip(),
-        about=_about(program, spec),
+        outputs=_outputs(program),
+        scheme=_scheme(program),
+        producer=f"coremltools {program.metadata.get(VERSION, '')}".strip(),
+        about=about.model_copy(update={"labels": program.classes or about.labels}),
     )
 
 
 def _input(program: MilProgram, name: str) -> Port:
     shape, dtype = program.inputs[name]
-    sides = tuple(side if isinstance(side, int) else -1 for side in map(_side, shape))
+    sides = _sides(shape)
     if name not in program.images:
         return Port(name=name, shape=sides, dtype=str(dtype).removeprefix("torch."))
     if program.images[name] not in ("RGB", "BGR"):
@@ -47,40 +45,27 @@ def _input(program: MilProgram, name: str) -> Port:
     return Port(name=name, shape=(rows, height, width, colours), dtype="uint8")
 
 
-def _side(side: Any) -> int | None:
-    """The size of an axis; None where it is free, a symbol."""
-    return int(side) if isinstance(side, int) or hasattr(side, "item") else None
+def _sides(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """The axes of a tensor; free ones are symbols."""
+    return tuple(int(side) if isinstance(side, int) else -1 for side in shape)
 
 
-def _outputs(program: MilProgram, main: Any) -> tuple[Port, ...]:
-    """The outputs of a program; of a classifier its probabilities."""
+def _outputs(program: MilProgram) -> tuple[Port, ...]:
+    """The outputs of a program; of a classifier its logits."""
     if program.classes:
-        return (Port(name="logits", shape=(1, len(program.classes)), dtype="float32"),)
+        return (Port(name=LOGITS, shape=(1, len(program.classes)), dtype="float32"),)
     return tuple(
-        Port(
-            name=output.name,
-            shape=tuple(-1 if (n := _side(side)) is None else n for side in output.shape),
-            dtype="float32",
-        )
-        for output in main.outputs
+        Port(name=name, shape=_sides(shape), dtype="float32")
+        for name, shape in zip(program.outputs, program.output_shapes, strict=True)
     )
 
 
-def _about(program: MilProgram, spec: Any) -> ImageFacts:
-    """What the package's own metadata says; a classifier's labels are its classes."""
-    about = image_facts(dict(spec.description.metadata.userDefined))
-    return about.model_copy(update={"labels": program.classes or about.labels})
-
-
-def _scheme(main: Any) -> str:
-    """What is quantized, by operators and the types of constants."""
-    operators = {op.op_type for op in main.operations}
-    if "quantize" in operators:
+def _scheme(program: MilProgram) -> str:
+    """What is quantized, by operators and the types of the input."""
+    if "quantize" in program.operators():
         return "w8a8-static"
-    if operators & {"constexpr_lut_to_dense"}:
+    if PALETTES in program.decompresses:
         return "w6-palettized"
-    for operator, scheme in WEIGHTS.items():
-        if operator in operators:
-            return scheme
-    types = {op.outputs[0].dtype.__name__ for op in main.operations if op.op_type == "conv"}
-    return "fp16" if "fp16" in types else "fp32"
+    if program.decompresses:
+        return "w8-weight-only"
+    return "fp16" if program.computes_half else "fp32"

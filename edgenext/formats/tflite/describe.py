@@ -19,6 +19,8 @@ from edgenext.system.reading import open_zip, read_file, read_member
 
 MAX_BYTES = 1 << 31
 """The largest flatbuffer."""
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""Operators whose results say in what a network computes."""
 LABEL_BYTES = 1 << 24
 """The largest file of labels."""
 
@@ -35,7 +37,7 @@ def describe(path: Path) -> ForeignFile:
         inputs=tuple(map(_port, plain.get_input_details())),
         outputs=tuple(map(_port, plain.get_output_details())),
         scheme=_scheme(plain),
-        about=_about(path),
+        about=image_facts_of(path),
     )
 
 
@@ -55,12 +57,14 @@ def _port(detail: dict[str, Any]) -> Port:
 def _scheme(plain: Any) -> str:
     """What is quantized, by the types of results and of constants."""
     details = plain.get_tensor_details()
-    computed = {int(i) for op in plain._get_ops_details() for i in op["outputs"]}
-    results = {np.dtype(d["dtype"]).name for d in details if d["index"] in computed}
-    if "int16" in results:
-        return "w8a16-static"
+    operators = plain._get_ops_details()
+    computed = {int(i) for op in operators for i in op["outputs"]}
+    layers = {int(i) for op in operators if op["op_name"] in LAYERS for i in op["outputs"]}
+    results = {np.dtype(d["dtype"]).name for d in details if d["index"] in layers}
     if results & {"int8", "uint8"}:
         return "w8a8-static"
+    if "int16" in results:
+        return "w8a16-static"
     constants = [d for d in details if d["index"] not in computed and len(d["shape"]) > 1]
     sizes: dict[str, int] = {}
     for detail in constants:
@@ -70,7 +74,7 @@ def _scheme(plain: Any) -> str:
     return {"int8": "w8a8-dynamic", "uint8": "w8a8-dynamic", "float16": "fp16"}.get(kind, "fp32")
 
 
-def _about(path: Path) -> ImageFacts:
+def image_facts_of(path: Path) -> ImageFacts:
     """What the metadata says; a file without it, or with damaged metadata, says nothing."""
     content = read_file(path, limit=MAX_BYTES)
     try:
