@@ -49,15 +49,18 @@ class PhotoBatches:
         training_transform(photos, recipe, photos.transform.size)  # refused here, if at all
         self._dataset = _Photos(photos, recipe)
         self._batches = _Keys()
-        self._loader = DataLoader(
-            self._dataset,
-            batch_sampler=self._batches,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            collate_fn=_collate,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # not to draw from the training's
-        )
+        with warnings.catch_warnings():
+            # more workers than processors: the user's choice, and the same images
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
+            self._loader = DataLoader(
+                self._dataset,
+                batch_sampler=self._batches,
+                num_workers=workers,
+                persistent_workers=workers > 0,
+                collate_fn=_collate,
+                pin_memory=torch.cuda.is_available(),
+                generator=torch.Generator(),  # not to draw from the training's
+            )
 
     def load(self, batches: Sequence[Batch], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """As `TrainingBatches.load`: each image is a function of seed, epoch and position.

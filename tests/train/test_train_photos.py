@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def test_workers_and_resuming_change_nothing(photos: PhotoSet) -> None:
     assert not same(alone, epoch_of(photos, epoch=1))
     other = PHOTOS.model_copy(update={"seed": 1})
     assert not same(alone, epoch_of(photos, recipe=other))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_more_workers_than_processors_are_taken_without_a_warning(photos: PhotoSet) -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        batches = epoch_of(photos, workers=2)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert same(batches, epoch_of(photos))
 
 
 def test_the_callers_generators_stay_as_they_are(photos: PhotoSet) -> None:

@@ -6,7 +6,7 @@ import re
 from importlib.metadata import version
 from typing import Any
 
-from edgenext.formats.openvino.session import preload
+from edgenext.formats.openvino.session import core, preload
 
 
 def convert(job: dict[str, Any]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
 
     source = onnx.load(job["graph"])
     del source.metadata_props[:]  # OpenVINO would copy it into the file
-    model = ov.Core().read_model(source.SerializeToString())
+    model = core().read_model(source.SerializeToString())
     # as in `convert_model`, but without folding constants: that of OpenVINO 2026.4 breaks the norms
     # of attention, and a plain folding pass would turn int8 weights into floats
     apply_moc_transformations(model, cf=True, smart_reshape=False)

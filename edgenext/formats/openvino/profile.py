@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenext.errors import RuntimeFailedError
-from edgenext.formats.openvino.session import COMPILED_PLUMBING, compiled_model, precision, preload
+from edgenext.formats.openvino.session import COMPILED_PLUMBING, compiled_model, core, precision
 from edgenext.formats.profile import NodeTime, RuntimeProfile, median_ms, peak_matrices, peak_rate
 from edgenext.formats.session import one_line
 from edgenext.graph.sites import module_path
@@ -37,7 +37,7 @@ def profile(artifact: Artifact, inputs: NDArray[Any], threads: int, n: int) -> R
     try:
         with native_output_hidden():
             profiled = compiled_model(file, threads, kind, profiled=True)
-            products = _products(preload().Core().read_model(file), len(inputs))
+            products = _products(core().read_model(file), len(inputs))
             sites = {tensor: site for site, tensor in artifact.manifest.sites.items()}
             nodes = _nodes(profiled, inputs, n, products, sites)
             request = compiled_model(file, threads, kind).create_infer_request()

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,24 @@ def preload() -> Any:
     with needed("OpenVINO", "openvino"), telemetry_hidden():
         import openvino
     return openvino
+
+
+def core() -> Any:
+    """OpenVINO's `Core`, one in a process, which lives until its end.
+
+    On CPUs with AMX each `Core` gives its thread another stack for signals, and its end brings back
+    the stack before. Of two that overlap, the second brings back the first's, which is freed: the
+    next signal (Ctrl-C, the end of a child) would be a segmentation fault.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+    """
+    return _core(preload())
+
+
+@cache
+def _core(openvino: Any) -> Any:
+    return openvino.Core()
 
 
 def precision(manifest: Manifest) -> str:
@@ -103,7 +121,6 @@ def compiled_model(
         MissingDependencyError: OpenVINO is not installed.
         OpenVINO's own exceptions if the model does not load.
     """
-    core = preload().Core()
     config = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -113,7 +130,7 @@ def compiled_model(
         "INFERENCE_PRECISION_HINT": precision,
         "PERF_COUNT": profiled,
     }
-    return core.compile_model(core.read_model(model), "CPU", config)
+    return core().compile_model(core().read_model(model), "CPU", config)
 
 
 class OpenVinoSession(ArtifactSession):
@@ -155,8 +172,7 @@ class OpenVinoSession(ArtifactSession):
     @cached_property
     def _traced_model(self) -> Any:
         """The model, compiled with every float tensor as an output."""
-        core = preload().Core()
-        model = core.read_model(self._model)
+        model = core().read_model(self._model)
         outputs = [
             out
             for op in model.get_ordered_ops()
@@ -166,7 +182,8 @@ class OpenVinoSession(ArtifactSession):
         ]
         output_names = {name for out in model.outputs for name in out.get_names()}
         model.add_outputs([o for o in outputs if not (o.get_names() & output_names)])
-        return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        config = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+        return core().compile_model(model, "CPU", config)
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Every float tensor of one prepared batch, by name."""
@@ -181,10 +198,9 @@ def inspect(path: Path) -> Inspection:
         MissingDependencyError: OpenVINO is not installed.
         RuntimeFailedError: OpenVINO cannot load the file.
     """
-    core = preload().Core()
     try:
         with native_output_hidden():
-            model = core.read_model(str(path))
+            model = core().read_model(str(path))
     except RuntimeError as e:
         raise RuntimeFailedError(f"OpenVINO cannot load {path.name}: {one_line(e, -1)}") from e
     counted = Counter(op.get_type_name() for op in model.get_ordered_ops())

@@ -224,3 +224,29 @@ def test_a_worker_passes_on_errors(tmp_path: Path) -> None:
         pytest.raises(RuntimeFailedError, match="OpenVINO cannot"),
     ):
         worker.start()
+
+
+SIGNALLED = """
+import gc, os, signal, sys
+from edgenext.formats.openvino.session import compiled_model
+
+signal.signal(signal.SIGUSR1, lambda *_: print("signalled"))
+models = [compiled_model(sys.argv[1], threads=1) for _ in range(2)]
+for _ in range(2):
+    del models[0]
+    gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@installed
+def test_a_signal_after_two_sessions_is_handled(tmp_path: Path) -> None:
+    """A CPU with AMX ends the process otherwise: see `core`."""
+    path = artifact(tmp_path).path
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", SIGNALLED, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "signalled\n"), done.stderr
