@@ -8,7 +8,7 @@ from typing import Any
 
 from edgenext.errors import RuntimeFailedError
 from edgenext.formats.foreign import ForeignFile, Port, image_facts
-from edgenext.formats.openvino.session import preload
+from edgenext.formats.openvino.session import core
 from edgenext.formats.session import one_line
 
 DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8"}
@@ -24,9 +24,8 @@ def describe(path: Path) -> ForeignFile:
         MissingDependencyError: OpenVINO is not installed.
         RuntimeFailedError: OpenVINO cannot load the file.
     """
-    core = preload().Core()
     try:
-        model = core.read_model(str(path))
+        model = core().read_model(str(path))
     except RuntimeError as e:
         raise RuntimeFailedError(f"OpenVINO cannot load {path.name}: {one_line(e, -1)}") from e
     return ForeignFile(
