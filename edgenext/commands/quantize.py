@@ -27,6 +27,7 @@ from edgenext.options import (
 )
 from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.quantize.baselines import form_of, require_engine
+from edgenext.quantize.opset import graph_opset
 from edgenext.quantize.qat import TRAINING, QatTraining, require_trainable
 from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe, load_recipe, with_integer_io
@@ -115,7 +116,7 @@ def resolve_quantization(
         settings = replace(settings, qat=True)
     if settings.integer_io:
         recipe = with_integer_io(recipe)
-    if settings.opset_limit and settings.opset:
+    if settings.opset and (settings.opset_limit or export_options.opset):
         recipe = recipe.model_copy(update={"opset": min(recipe.opset, settings.opset)})
     form = form_of(options.engine, settings.form)
     settings = replace(settings, form=form, opset=settings.opset or recipe.opset)
@@ -244,5 +245,8 @@ def float_graph(
         graph = read_graph(subject.artifact)
         return replace(graph, target=settings.export.target), subject.name.replace("-fp32", "")
     assert subject.checkpoint  # noqa: S101 - a subject is one or the other
-    graph = context.graph(subject.checkpoint, settings.export)
+    export = settings.export
+    if export.engine == ENGINE and export.opset and not export.converter_quantizes:
+        export = replace(export, opset=graph_opset(settings.recipe, export.opset))
+    graph = context.graph(subject.checkpoint, export)
     return graph, f"{subject.name}-{subject.transform.size}"

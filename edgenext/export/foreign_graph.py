@@ -78,7 +78,8 @@ def _flat(graph: ir.Graph, result: ir.Value) -> ir.Value:
     flat = node.outputs[0]
     flat.name, flat.type = "rows", result.type
     if result.shape is not None:
-        flat.shape = ir.Shape([result.shape[0], max(map(int, result.shape[1:]))])
+        sides = [side for side in result.shape[1:] if isinstance(side, int)]
+        flat.shape = ir.Shape([result.shape[0], max(sides, default=None)])
     graph.append(node)
     return flat
 
