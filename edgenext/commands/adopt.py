@@ -36,6 +36,8 @@ from edgenext.system.versions import versions_of
 if TYPE_CHECKING:
     from edgenext.formats.format import Format
 
+READING, RUNNING = "reading the file", "running it once"
+"""The tasks of adopting a file, in order."""
 TRIED = 4
 """Images that a file is run on before its manifest is written."""
 SUM = 0.01
@@ -78,13 +80,13 @@ def adopt(
     path, context = Path(file), context or Context()
     row = foreign_format(path)
     _require_foreign(path)
-    context.progress("reading the file", 0, 0)
-    reading = _Reading(path, row, describe_isolated(path, row.folder), adopt_options)
-    manifest = reading.manifest()
-    check_manifest(manifest, path)
-    context.progress("running it once", 0, 0)
-    session = open_isolated(Artifact(path, manifest), 1)
-    values = _tried(path, session, manifest)
+    with context.progress.steps(READING, RUNNING):
+        context.progress(READING, 0, 0)
+        reading = _Reading(path, row, describe_isolated(path, row.folder), adopt_options)
+        manifest = reading.manifest()
+        check_manifest(manifest, path)
+        context.progress(RUNNING, 0, 0)
+        values = _tried(path, open_isolated(Artifact(path, manifest), 1), manifest)
     manifest = reading.completed(manifest, values)
     check_manifest(manifest, path)
     return Artifact(path, write_manifest(path, manifest))
