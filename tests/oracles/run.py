@@ -35,16 +35,17 @@ def iree(file: Path) -> Run:
         graph = Path(folder, "graph.mlir")
         importer = [sys.executable, "-m", "iree.compiler.tools.import_onnx"]
         subprocess.run([*importer, str(file), "-o", str(graph)], check=True)
-        host = ["--iree-llvmcpu-target-cpu=host"]
+        generic = ["--iree-llvmcpu-target-cpu=generic"]
         program = compile_file(
-            str(graph), input_type="onnx", target_backends=["llvm-cpu"], extra_args=host
+            str(graph), input_type="onnx", target_backends=["llvm-cpu"], extra_args=generic
         )
     context = runtime.SystemContext(config=runtime.Config("local-task"))
     context.add_vm_module(runtime.VmModule.copy_buffer(context.instance, program))
     names = context.modules.module.vm_module.function_names
     (name,) = (n for n in names if "$" not in n and not n.startswith("__"))
     function = context.modules.module[name]
-    return lambda x: np.asarray(function(x))
+    # a copy: the array is a view of memory that IREE takes back
+    return lambda x: np.array(function(x).to_host())
 
 
 def tvm(file: Path) -> Run:
