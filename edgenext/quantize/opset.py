@@ -11,6 +11,11 @@ from edgenext.system.reading import reason
 GELU_OPSET = 20
 """The first opset in which GELU is one operator."""
 
+AXES_OPSET = 18
+"""The first opset in which the axes of a reduction are an input; before, they were an attribute."""
+REDUCTIONS = ("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin")
+"""The reductions for which that holds."""
+
 
 def graph_opset(recipe: Recipe, opset: int) -> int:
     """The opset of the float graph from which a file of an opset is quantized.
@@ -35,6 +40,8 @@ def in_opset(model: onnx.ModelProto, opset: int | None) -> onnx.ModelProto:
         return model
     older = onnx.ModelProto()
     older.CopyFrom(model)
+    if opset < AXES_OPSET:
+        _axes_as_attributes(older.graph)
     for entry in older.opset_import:
         if entry.domain in ("", "ai.onnx"):
             entry.version = opset
@@ -46,3 +53,16 @@ def in_opset(model: onnx.ModelProto, opset: int | None) -> onnx.ModelProto:
             f"Use --opset {own.version}, or leave it out",
         ) from e
     return older
+
+
+def _axes_as_attributes(graph: onnx.GraphProto) -> None:
+    """Write the constant axes of reductions as older opsets have them."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type in REDUCTIONS and len(node.input) > 1 and node.input[1] in constants:
+            axes = onnx.numpy_helper.to_array(constants[node.input.pop()]).tolist()
+            node.attribute.append(onnx.helper.make_attribute("axes", axes))
+    read = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
