@@ -13,7 +13,7 @@ kills: N ?= 200
 # What needs no converter, no emulated device and no minutes.
 QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/results tests/system
 
-.PHONY: demo test quick campaign fuzz kills lint format bench docs sbom locks clean
+.PHONY: demo test quick campaign fuzz kills lint format bench docs sbom locks oracles clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
 	$(BIN)/edgenext demo
@@ -58,6 +58,13 @@ sbom: $(VENV)/installed $(VENV)/tools ## the wheel, and a CycloneDX bill of what
 
 locks: $(VENV)/tools ## the locks, after a change of pyproject.toml or constraints.txt
 	$(VENV)/tools/bin/python locks/update.py
+
+oracles: $(VENV)/oracles ## tract, IREE and TVM, in which `make campaign` then runs ONNX files
+
+$(VENV)/oracles: locks/oracles.lock $(VENV)/installed
+	$(BIN)/python -m venv $(VENV)/oracles
+	$(VENV)/oracles/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/oracles.lock
+	touch $@
 
 $(VENV)/tools: locks/tools.lock $(VENV)/installed
 	$(BIN)/python -m venv $(VENV)/tools

@@ -19,6 +19,7 @@ from importlib import resources as _resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgenext.commands.adopt import adopt as adopt
     from edgenext.commands.backbone import backbone as backbone
     from edgenext.commands.bench import bench as bench
     from edgenext.commands.bench import bundle as bundle
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from edgenext.models.checkpoint import Checkpoint as Checkpoint
     from edgenext.models.checkpoint import load_checkpoint as load_checkpoint
     from edgenext.models.zoo import create_model as create_model
+    from edgenext.options import AdoptOptions as AdoptOptions
     from edgenext.options import BenchOptions as BenchOptions
     from edgenext.options import CiOptions as CiOptions
     from edgenext.options import DataOptions as DataOptions

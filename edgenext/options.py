@@ -107,6 +107,28 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
+class AdoptOptions:
+    """What a file that others made does not say of itself. None and empty: what the file says."""
+
+    size: int | None = None
+    """Side of the input in pixels, where the file takes any."""
+    mean: tuple[float, ...] | None = None
+    """Mean of red, green and blue in 0 to 1, or one of all three."""
+    std: tuple[float, ...] | None = None
+    """Deviation of red, green and blue in 0 to 1, or one of all three."""
+    crop_pct: float | None = None
+    """Share of the resized image that is kept, in 0 to 1. None: 0.875."""
+    interpolation: str | None = None
+    """`bicubic` or `bilinear`. None: `bicubic`."""
+    exif: Exif | None = None
+    """EXIF orientations: `ignore` or `apply`. None: `ignore`."""
+    labels: Path | None = None
+    """A file of class names in the order of the outputs, one a line, or `synset_words.txt`."""
+    output: str = ""
+    """The name of the output with the classes, where the file has several."""
+
+
+@dataclass(frozen=True)
 class QatOptions:
     """How a quantized graph is trained (quantization-aware training); no label is read."""
 
@@ -199,5 +221,5 @@ def with_exif(transform: EvalTransform, exif: Exif | None) -> EvalTransform:
     return transform.model_copy(update={"exif": exif})
 
 
-MODEL, EXPORT, BENCH = ModelOptions(), ExportOptions(), BenchOptions()
+MODEL, EXPORT, BENCH, ADOPT = ModelOptions(), ExportOptions(), BenchOptions(), AdoptOptions()
 """Defaults."""

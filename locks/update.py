@@ -88,6 +88,7 @@ def main() -> None:
     write_installation("test", *TEST_EXTRAS)
     write(LOCKS / "cuda.lock", cuda)
     write(LOCKS / "tools.lock", compiled("--universal", "locks/tools.in"))
+    write(LOCKS / "oracles.lock", compiled("--universal", "locks/oracles.in"))
     write(LOCKS / "metadata.lock", compiled("--no-deps", "locks/metadata.in"))
     for path in sorted((ROOT / "edgenext" / "formats").glob("*/*.lock")):
         write_private(path)

@@ -15,6 +15,7 @@ from edgenext.cli.options import (
     CalibCount,
     Features,
     Json,
+    Opset,
     Out,
     Uint8,
     batch_size,
@@ -59,7 +60,7 @@ def export(
     ] = FLOAT,
     calib: Calib = "",
     n: CalibCount = None,
-    opset: Annotated[int | None, typer.Option(help="ONNX opset, 13 to 23.")] = None,
+    opset: Opset = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,
     no_fold: Annotated[

@@ -23,7 +23,7 @@ PACKAGE = "edgenext.cli"
 
 PANELS = {
     "Start": ("demo", "run", "predict", "package"),
-    "Make": ("train", "export", "quantize", "search", "stress"),
+    "Make": ("train", "export", "quantize", "search", "stress", "adopt"),
     "Judge": ("eval", "compare", "bench", "report"),
     "Understand": ("diff", "sensitivity", "profile", "check", "verify"),
     "Set up": ("doctor", "models", "fetch", "devices", "env"),

@@ -75,6 +75,7 @@ Uint8 = Annotated[
 Features = Annotated[
     bool, typer.Option("--features", help="A backbone: the four stage outputs instead of logits.")
 ]
+Opset = Annotated[int | None, typer.Option(help="ONNX opset, 13 to 23.")]
 Batch = Annotated[str, typer.Option(help="Images a call: a number, or `dynamic`.")]
 
 FailIf = Annotated[

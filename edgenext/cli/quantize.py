@@ -16,6 +16,7 @@ from edgenext.cli.options import (
     CalibCount,
     Features,
     Json,
+    Opset,
     Out,
     Recipe,
     Seed,
@@ -98,6 +99,7 @@ def quantize(
         int | None,
         typer.Option(min=1, help="Images an epoch; default all.", rich_help_panel=TRAINING_PANEL),
     ] = None,
+    opset: Opset = None,
     batch: Batch = "1",
     uint8_input: Uint8 = False,
     features: Features = False,
@@ -119,6 +121,7 @@ def quantize(
     export_options = ExportOptions(
         target=target,
         batch=batch_size(batch),
+        opset=opset,
         uint8_input=uint8_input,
         features_only=features,
         format=format or require_target(target).format,
@@ -129,7 +132,8 @@ def quantize(
         )
     result = artifact.result()
     console.print_json(result.model_dump(mode="json")) if json else show_export(result)
-    if (result.target, result.scheme) == (DEFAULT_TARGET, DEFAULT_SCHEME) and not json:
+    ours = artifact.manifest.adopted is None
+    if ours and (result.target, result.scheme) == (DEFAULT_TARGET, DEFAULT_SCHEME) and not json:
         show_advice()
 
 

@@ -68,6 +68,8 @@ def diff(
     if options.limit is None:
         options = replace(options, limit=SAMPLE_IMAGES)
     subjects = _of_one_kind(context.subject(a, model_options), context.subject(b, model_options))
+    for subject in subjects:
+        subject.require_sites("diff")
     with context.progress.steps("opening *", "decoding *", SITE_BY_SITE):
         context.progress("opening both files", 0, 0)
         sides = open_sides(*subjects, context)

@@ -15,10 +15,12 @@ from edgenext.errors import DataError, UsageError
 from edgenext.formats.artifact import distinct_names
 from edgenext.formats.session import Logits, Session, logits
 from edgenext.metrics.accuracy import Predictions, eval_report
+from edgenext.models.labels import class_key
 from edgenext.options import MODEL, DataOptions, with_exif
 from edgenext.options import ModelOptions as ModelOptions
 from edgenext.schema import EvalReport
 from edgenext.system.progress import Progress, quiet
+from edgenext.system.reading import readable
 from edgenext.system.scratch import stack_rows
 from edgenext.targets.target import require_target
 
@@ -117,8 +119,9 @@ def _evaluated(
     names, predictions = _names(subjects), list[Predictions]()
     images = labelled_images(context, subjects[0], data)
     for name, subject, target in zip(names, subjects, targets, strict=True):
+        order = class_order((names[0], subjects[0]), (name, subject))
         if images.transform != with_exif(subject.transform, data.exif):
-            others = labelled_images(context, subject, data)
+            others = labelled_images(context, subjects[0], data, transform=subject.transform)
             if others.hashes != images.hashes:
                 raise DataError(f"{name} does not see the same images of {data.data} as {names[0]}")
             images = others
@@ -126,6 +129,7 @@ def _evaluated(
         context.progress(f"evaluating {name}", 0, len(images))
         session = subject.session(target=target)
         values = logits_of(session, images, context.progress, name)
+        values = values if order is None else values[:, order]
         predictions.append(
             Predictions(
                 name,
@@ -138,6 +142,30 @@ def _evaluated(
             )
         )
     return Evaluation(tuple(predictions), images)
+
+
+def class_order(base: tuple[str, Subject], other: tuple[str, Subject]) -> list[int] | None:
+    """The outputs of a network that are the classes of a base, in its order; None for all of them.
+
+    Args:
+        base: a name, and what has the classes that images are labelled with.
+        other: the same of what is scored on these images.
+
+    Raises:
+        DataError: it lacks a class of the base.
+    """
+    (_, labels), (_, own) = base[1].classes, other[1].classes
+    if labels is None or own is None or labels == own:
+        return None
+    positions = {class_key(label): i for i, label in enumerate(own)}
+    keys = [class_key(label) for label in labels]
+    lacking = [label for label, key in zip(labels, keys, strict=True) if key not in positions]
+    if lacking:
+        raise DataError(
+            f"{other[0]} has no class {readable(lacking[0])!r}, which {base[0]} has",
+            "Compare networks of the same classes; edgenext adopt FILE --labels names them",
+        )
+    return [positions[key] for key in keys]
 
 
 def logits_of(

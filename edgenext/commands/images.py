@@ -10,7 +10,7 @@ from edgenext.commands.context import Context, Role
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet, digits
 from edgenext.options import DEFAULT_CALIBRATION, DataOptions, QuantizeOptions, with_exif
-from edgenext.schema import Division
+from edgenext.schema import Division, EvalTransform
 from edgenext.system.names import data_name
 from edgenext.system.reading import readable
 
@@ -24,18 +24,19 @@ def labelled_images(
     data: DataOptions,
     role: Role = "val",
     *,
+    transform: EvalTransform | None = None,
     exclude: Sequence[str] = (),
 ) -> ImageSet:
     """The images of a data set as a network or artifact sees them, labelled with its classes.
 
-    A backbone has none: any will do.
+    A backbone has none: any will do. With a `transform` they are prepared as another one sees them.
     """
     num_classes, labels = subject.classes
     if subject.is_backbone:
         num_classes = context.count_classes(data.data, role)
     return context.images(
         replace(data, division=data.division or recorded_division(subject, data.data)),
-        with_exif(subject.transform, data.exif),
+        with_exif(transform or subject.transform, data.exif),
         role,
         num_classes=num_classes,
         labels=labels,

@@ -10,17 +10,31 @@ from edgenext.commands.context import LOADING, Context
 from edgenext.commands.images import calibration_images, sample_images, training_images
 from edgenext.commands.subject import Subject, of_kind
 from edgenext.data import ImageSet
-from edgenext.errors import UsageError
+from edgenext.errors import ArtifactError, UsageError
 from edgenext.export.artifacts import Graph, file_steps, read_graph
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.format import require_features
 from edgenext.formats.isolated_session import require_no_crash
-from edgenext.options import ENGINE, EXPORT, MODEL, ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import (
+    DEFAULT_FORMAT,
+    ENGINE,
+    EXPORT,
+    MODEL,
+    ExportOptions,
+    ModelOptions,
+    QuantizeOptions,
+)
+from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.quantize.baselines import form_of, require_engine
+from edgenext.quantize.opset import graph_opset
 from edgenext.quantize.qat import TRAINING, QatTraining, require_trainable
 from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe, load_recipe, with_integer_io
+from edgenext.targets.scheme import FLOAT
+
+LEAST_OPSET = 13
+"""The first with a scale for each channel in Q/DQ."""
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +116,7 @@ def resolve_quantization(
         settings = replace(settings, qat=True)
     if settings.integer_io:
         recipe = with_integer_io(recipe)
-    if settings.opset_limit and settings.opset:
+    if settings.opset and (settings.opset_limit or export_options.opset):
         recipe = recipe.model_copy(update={"opset": min(recipe.opset, settings.opset)})
     form = form_of(options.engine, settings.form)
     settings = replace(settings, form=form, opset=settings.opset or recipe.opset)
@@ -113,6 +127,7 @@ def quantize_subject(
     subject: Subject, settings: QuantizeSettings, out: Path, context: Context
 ) -> Artifact:
     """Quantize a model or artifact into a folder; see `quantize`."""
+    _require_quantizable(subject, settings.export)
     images = scheme_images(context, subject, settings)
     training = qat_training(context, subject, settings)
     graph, stem = float_graph(context, subject, settings)
@@ -127,6 +142,35 @@ def quantize_subject(
         seed=settings.options.seed,
         progress=context.progress,
     )
+
+
+def _require_quantizable(subject: Subject, settings: ExportSettings) -> None:
+    """Refuse an adopted file that no quantizer here can start from.
+
+    Raises:
+        ArtifactError: it is no float ONNX graph.
+        UsageError: an engine that needs this package's own graph.
+    """
+    if subject.artifact is None or subject.artifact.manifest.adopted is None:
+        return
+    name, manifest = subject.artifact.path, subject.artifact.manifest
+    engines = [engine for engine, row in BASELINES.items() if row.foreign]
+    if settings.engine not in engines:
+        raise UsageError(
+            f"{name} is not of this package: --engine {settings.engine} needs its folded graph and "
+            "sites",
+            f"Use --engine {' or '.join(engines)}",
+        )
+    if (manifest.format, manifest.scheme) != (DEFAULT_FORMAT, FLOAT):
+        raise ArtifactError(
+            f"{name} is {manifest.format} in {manifest.scheme}: quantizers start from ONNX in fp32",
+            "Adopt that file",
+        )
+    if (manifest.opset or 0) < LEAST_OPSET:
+        raise ArtifactError(
+            f"{name} has opset {manifest.opset}, and quantizers need {LEAST_OPSET}",
+            "Export it again, or use onnx.version_converter, and adopt that file",
+        )
 
 
 def export_settings(subject: Subject, graph: Graph, settings: QuantizeSettings) -> ExportSettings:
@@ -201,5 +245,8 @@ def float_graph(
         graph = read_graph(subject.artifact)
         return replace(graph, target=settings.export.target), subject.name.replace("-fp32", "")
     assert subject.checkpoint  # noqa: S101 - a subject is one or the other
-    graph = context.graph(subject.checkpoint, settings.export)
+    export = settings.export
+    if export.engine == ENGINE and export.opset and not export.converter_quantizes:
+        export = replace(export, opset=graph_opset(settings.recipe, export.opset))
+    graph = context.graph(subject.checkpoint, export)
     return graph, f"{subject.name}-{subject.transform.size}"

@@ -22,6 +22,7 @@ from edgenext.formats.artifact import Artifact, content_files, content_sha256, o
 from edgenext.models.cache import cached_path, find_published
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import ENGINE, DataOptions, ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.quantize.opset import graph_opset
 from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe, load_recipe
 from edgenext.schema import Calibration, Manifest, Rebuild
@@ -60,6 +61,11 @@ def rebuild_artifact(
         EdgenextError: whatever making the file raises.
     """
     start, manifest = time.perf_counter(), artifact.manifest
+    if manifest.adopted:
+        raise ArtifactError(
+            f"{artifact.path.name} was not made by this package from weights",
+            "Leave --rebuild out; the file's hash is checked without it",
+        )
     if manifest.options is None:
         raise ArtifactError(
             f"the manifest of {artifact.path.name} does not say with which options it was made",
@@ -137,6 +143,9 @@ def _graph(
     """The float graph that the file was made from."""
     m = artifact.manifest
     if "artifact" not in m.source:
+        if m.engine == ENGINE and settings.opset and not settings.converter_quantizes:
+            opset = graph_opset(_recipe(m), settings.opset)
+            settings = replace(settings, opset=opset)
         return context.graph(source_checkpoint(artifact, model_options, context), settings)
     path = source or artifact.path.with_name(m.source["artifact"])
     if not path.exists():
@@ -286,10 +295,7 @@ def _make(
     if manifest.scheme == FLOAT:
         sample = images.images[:SAMPLE_IMAGES]
         return export_graph(graph, settings, path, sample, context.progress)
-    if manifest.engine == ENGINE:
-        recipe = validated(Recipe, manifest.recipe or {}, f"the recipe of {manifest.file}")
-    else:  # a baseline has none of its own
-        recipe = load_recipe(manifest.target, manifest.scheme)
+    recipe = _recipe(manifest)
     assert manifest.options is not None  # noqa: S101 - the caller has looked
     return quantize_graph(
         graph,
@@ -300,6 +306,13 @@ def _make(
         seed=manifest.options.seed,
         progress=context.progress,
     )
+
+
+def _recipe(manifest: Manifest) -> Recipe:
+    """The recipe that a file was quantized by; a baseline has none of its own."""
+    if manifest.engine != ENGINE:
+        return load_recipe(manifest.target, manifest.scheme)
+    return validated(Recipe, manifest.recipe or {}, f"the recipe of {manifest.file}")
 
 
 def _differences(artifact: Artifact, rebuilt: Artifact) -> list[str]:

@@ -160,6 +160,7 @@ def search(
     context = context or Context()
     network = context.subject(subject, of_kind(model_options, export_options))
     network.require_logits()
+    network.require_sites("search")
     labelled = labelled_images(
         context, network, replace(DataOptions.of(data), seed=quantize_options.seed)
     )

@@ -72,6 +72,7 @@ def _sensitivity(
     require_sites(recipe)
     network = context.subject(subject, model_options)
     network.require_logits()
+    network.require_sites("sensitivity")
     calibration = scheme_images(context, network, settings)
     seed = quantize_options.seed
     if data is None:

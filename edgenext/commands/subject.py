@@ -50,6 +50,19 @@ class Subject:
                 "Export the classifier, without --features",
             )
 
+    def require_sites(self, command: str) -> None:
+        """Refuse a file that others made where the sites of a network are needed.
+
+        Raises:
+            ArtifactError: it was adopted, or quantized from such a file.
+        """
+        if self.artifact and self.artifact.manifest.adopted:
+            raise ArtifactError(
+                f"{self.artifact.path} is not of this package: {command} needs the sites of an "
+                "EdgeNeXt, which it does not have",
+                "Use eval, compare, bench, profile or predict",
+            )
+
     @property
     def name(self) -> str:
         """How results call it."""

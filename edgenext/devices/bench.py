@@ -48,7 +48,7 @@ def bench_device(
         ArtifactError: the device has no runtime for a file.
         DeviceError: the device cannot be reached, refuses, fails or gives invalid answers.
     """
-    check_request(artifacts, options)
+    check_request(artifacts, options, scored=images is not None)
     with link_to(device) as link, scratch_folder() as folder:
         facts = link.probe(device.python)
         request = without_slow_int8(DeviceRequest(device, facts, tuple(artifacts), images, options))

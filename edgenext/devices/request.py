@@ -62,16 +62,23 @@ class DeviceRequest:
 
     @property
     def transform(self) -> EvalTransform:
-        """How images become inputs: the same for all artifacts."""
+        """How images become inputs: the same for all artifacts where images are scored."""
         return self.artifacts[0].manifest.eval
 
 
-def check_request(artifacts: Sequence[Artifact], options: BenchOptions) -> None:
+def check_request(
+    artifacts: Sequence[Artifact], options: BenchOptions, *, scored: bool = False
+) -> None:
     """Refuse an unsupported request, before the device is reached.
+
+    Args:
+        artifacts: the files.
+        options: how they are measured.
+        scored: whether images are scored, which are sent once for all files.
 
     Raises:
         UsageError: no artifact, a backbone, an unsupported option, or artifacts with different
-            transforms.
+            transforms or classes that are to be scored.
     """
     check_options(artifacts, options)
     if options.unit and options.unit not in UNITS:
@@ -83,11 +90,16 @@ def check_request(artifacts: Sequence[Artifact], options: BenchOptions) -> None:
                 "Measure the classifier of the same network, or the backbone on this machine",
             )
     first = artifacts[0]
-    for other in artifacts[1:]:
+    for other in artifacts[1:] if scored else ():
+        if other.manifest.labels != first.manifest.labels:
+            raise UsageError(
+                f"{first.name} and {other.name} do not have the same classes in the same order",
+                "Measure them one at a time, or leave --data out",
+            )
         if other.manifest.eval != first.manifest.eval:
             raise UsageError(
                 f"{first.name} and {other.name} prepare images in different ways",
-                "Measure them one at a time",
+                "Measure them one at a time, or leave --data out",
             )
 
 

@@ -24,7 +24,7 @@ from edgenext.devices.request import DeviceRequest
 from edgenext.devices.runners.python_runner import SENSORS
 from edgenext.errors import DeviceError
 from edgenext.formats.artifact import Artifact
-from edgenext.formats.session import Logits
+from edgenext.formats.session import Logits, log
 from edgenext.metrics import accuracy
 from edgenext.schema import (
     TIMED,
@@ -264,12 +264,7 @@ def _accuracy(
     predictions = [
         accuracy.Predictions(
             result.artifact,
-            read_logits(
-                folder / f"logits-{result.sha256}.f32",
-                len(request.images),
-                artifact.manifest.num_classes,
-                f"{result.artifact} on {request.device.name}",
-            ),
+            _logits(request, result, artifact, folder, len(request.images)),
             result.sha256,
             result.scheme,
             result.runtime,
@@ -282,6 +277,15 @@ def _accuracy(
         return {"eval": scores}
     comparison = accuracy.compare_report(predictions[0], predictions[1:], request.images)
     return {"eval": scores, "compare": comparison}
+
+
+def _logits(
+    request: DeviceRequest, result: BenchResult, artifact: Artifact, folder: Path, n: int
+) -> Logits:
+    """The logits that a device computed of n images."""
+    path, classes = folder / f"logits-{result.sha256}.f32", artifact.manifest.num_classes
+    values = read_logits(path, n, classes, f"{result.artifact} on {request.device.name}")
+    return log(values) if artifact.manifest.gives_probabilities else values
 
 
 def read_logits(path: Path, n: int, classes: int, name: str) -> Logits:

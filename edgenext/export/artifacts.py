@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgenext.errors import UsageError
 from edgenext.export.content import FLOAT_CONTENT, Content
+from edgenext.export.foreign_graph import own_graph
 from edgenext.export.gate import Gate
 from edgenext.export.onnx import call_size, onnx_graph, tensor_spec
 from edgenext.export.parity import (
@@ -40,6 +41,7 @@ from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import DEFAULT_OPSET
 from edgenext.schema import (
     FEATURES,
+    Adoption,
     BuildOptions,
     Conversion,
     Division,
@@ -73,6 +75,8 @@ class Graph:
     source: dict[str, str]
     class_names: tuple[str, ...] | None = None
     division: Division | None = None
+    adopted: Adoption | None = None
+    """Of a graph that others made."""
     checkpoint: Checkpoint | None = None
     """Its network; None if the graph was read from a file."""
 
@@ -119,19 +123,22 @@ def graph_of(checkpoint: Checkpoint, settings: ExportSettings) -> Graph:
         {"weights": Path(checkpoint.source).name, "sha256": checkpoint.sha256},
         checkpoint.class_names,
         checkpoint.division,
-        checkpoint,
+        checkpoint=checkpoint,
     )
 
 
 def read_graph(artifact: Artifact) -> Graph:
-    """The graph inside an ONNX artifact.
+    """The graph inside an ONNX artifact; of an adopted file see `own_graph`.
 
     Raises:
         ArtifactError: the file is not a valid ONNX graph.
     """
     m = artifact.manifest
     source = {"artifact": artifact.path.name, "sha256": m.sha256}
-    model = read_model(artifact.path)
+    model, adopted = read_model(artifact.path), m.adopted
+    if adopted:
+        model = own_graph(model, m)
+        adopted = adopted.model_copy(update={"probabilities": False})
     clear(model)
     return Graph(
         model,
@@ -144,6 +151,7 @@ def read_graph(artifact: Artifact) -> Graph:
         source,
         m.class_names,
         m.division,
+        adopted,
     )
 
 
@@ -226,7 +234,7 @@ class _Writer:
         if conversion_parity:
             gate.require_conversion(conversion_parity, parity)
         tensors = {name for node in model.graph.node for name in node.output}
-        sites = site_tensors(self.content.reference or model)
+        sites = self._sites(self.content.reference or model)
         fields = self._manifest_fields() | {
             "input": tensor_spec(model.graph.input[0]),
             "outputs": tuple(tensor_spec(o) for o in model.graph.output),
@@ -311,6 +319,7 @@ class _Writer:
             "division": graph.division,
             "eval": graph.transform,
             "source": graph.source,
+            "adopted": graph.adopted,
             "recipe": content.recipe,
             "calibration": content.calibration,
             "qat": content.qat,
@@ -334,11 +343,15 @@ class _Writer:
             seed=self.content.seed,
         )
 
+    def _sites(self, model: onnx.ModelProto) -> dict[str, str]:
+        """The tensors of a float graph by site; a graph that others made has no sites."""
+        return {} if self.graph.adopted else site_tensors(model)
+
     def _float_sites(self) -> dict[str, NDArray[Any]]:
         """The float graph's tensors for the first images, by site."""
         images = filled(self.images, call_size(self.graph.model))
         tensors = tracer(self.float_model, 1)(self.graph.prepare(images))
-        names = site_tensors(self.float_model)
+        names = self._sites(self.float_model)
         return {site: tensors[name] for site, name in names.items() if name in tensors}
 
     def _convert(self, converter: Converter, out: Path) -> tuple[Conversion, dict[str, Any]]:

@@ -119,14 +119,15 @@ def output_names(features_only: bool) -> tuple[str, ...]:
 
 
 def with_stage_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a graph with the tensors of `STAGES` as further outputs, behind its own."""
+    """A copy of a graph with those tensors of `STAGES` that it has as further outputs."""
     import onnx
 
     copy = onnx.shape_inference.infer_shapes(model)
     present = {o.name for o in copy.graph.output}
     types = {v.name: v.type.tensor_type.elem_type for v in copy.graph.value_info}
+    computed = {name for node in copy.graph.node for name in node.output}
     for name in STAGES:
-        if name not in present:
+        if name in computed - present:
             kind = types.get(name, onnx.TensorProto.FLOAT)
             copy.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
     return copy

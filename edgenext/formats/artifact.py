@@ -22,7 +22,14 @@ from edgenext.formats.format import FORMATS, Format
 from edgenext.models.zoo import MAX_CLASSES, MAX_SIZE
 from edgenext.schema import Conversion, ExportResult, Manifest
 from edgenext.schema.seal import sealed
-from edgenext.system.files import publish, sha256_file, sha256_tree, staging, tree_size
+from edgenext.system.files import (
+    publish,
+    sha256_file,
+    sha256_tree,
+    staging,
+    tree_size,
+    write_bytes,
+)
 from edgenext.system.parsing import parse_record, read_record
 from edgenext.system.reading import open_file, readable, similar_files
 from edgenext.system.sums import own_hash
@@ -173,7 +180,7 @@ def write_manifest(path: Path, manifest: Manifest) -> Manifest:
         untimed = manifest.conversion.model_copy(update={"seconds": None, "peak_mb": None})
         manifest = manifest.model_copy(update={"conversion": untimed})
     content = sealed(manifest, "manifest_sha256")
-    manifest_path(path).write_bytes(content)
+    write_bytes(manifest_path(path), content)
     digest, _ = own_hash(content, "manifest_sha256")
     return manifest.model_copy(update={"manifest_sha256": digest})
 
@@ -351,7 +358,7 @@ def _manifest_inside(path: Path) -> Manifest:
     if values is None:
         raise ArtifactError(
             f"{path} has no manifest {manifest_path(path).name} beside it, and none inside",
-            "Make the file with `edgenext export` or `edgenext quantize`",
+            f"Make the file with `edgenext export`, or take it as it is: edgenext adopt {path}",
         )
     own = {
         "file": path.name,

@@ -2,8 +2,8 @@
 
 `python -m edgenext.formats.isolated_session` is that process. It reads requests on stdin and
 answers on stdout: a line of JSON, then the bytes of the arrays that it announces. The first request
-opens the file; `run` and `trace` take a prepared batch. The process ends with its input or its
-parent.
+opens the file, or asks what it says of itself (`describe`); `run` and `trace` take a prepared
+batch. The process ends with its input or its parent.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from edgenext import errors
 from edgenext.errors import EdgenextError, RuntimeCrashedError, RuntimeFailedError
 from edgenext.formats.artifact import Artifact, is_written_here
+from edgenext.formats.foreign import ForeignFile, describer_of
 from edgenext.formats.runtimes import open_session, runtime_of
 from edgenext.formats.session import ArtifactSession, Session, Tensor, Traceable
 from edgenext.schema import Manifest
@@ -122,13 +123,27 @@ class TraceableIsolatedSession(IsolatedSession):
         return self._process.request({"trace": True}, prepared)[1]
 
 
-class SessionProcess:
-    """The process of one session; it ends when this object is no longer used."""
+def describe_isolated(path: Path, folder: str) -> ForeignFile:
+    """What a file says of itself, read in a process of its own.
 
-    def __init__(
-        self, artifact: Artifact, threads: int, target: str, timeout_s: float = ANSWER_S
-    ) -> None:
-        self._name = artifact.path.name
+    Args:
+        path: of the file or package.
+        folder: of its format, which has a module `describe`.
+
+    Raises:
+        RuntimeCrashedError: the process died or hangs.
+        EdgenextError: the file cannot be read.
+    """
+    process = RuntimeProcess(path.name)
+    facts, _ = process.request({"describe": folder, "path": str(path.absolute())})
+    return ForeignFile.model_validate(facts)
+
+
+class RuntimeProcess:
+    """A process that reads or runs one file; it ends when this object is no longer used."""
+
+    def __init__(self, name: str, timeout_s: float = ANSWER_S) -> None:
+        self._name = name
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `_end`
         self._process = subprocess.Popen(
             COMMAND,
@@ -139,14 +154,6 @@ class SessionProcess:
         )
         self._deadline = Deadline(self._process, timeout_s)
         self._finalizer = weakref.finalize(self, _end, self._process, self._log)
-        job = {
-            "path": str(artifact.path.absolute()),
-            "manifest": artifact.manifest.model_dump(mode="json"),
-            "threads": threads,
-            "target": target,
-        }
-        self.opened, _ = self.request(job)
-        """Facts of the session: runtime, evidence, batch, fallback, traceable."""
 
     def request(
         self, message: Mapping[str, Any], array: NDArray[Any] | None = None
@@ -177,6 +184,23 @@ class SessionProcess:
         if death.out_of_memory:
             remedy = "It may have run out of memory: free some, or export with a smaller batch"
         return RuntimeCrashedError(f"the process that runs {self._name} {death.cause}", remedy)
+
+
+class SessionProcess(RuntimeProcess):
+    """The process of one session."""
+
+    def __init__(
+        self, artifact: Artifact, threads: int, target: str, timeout_s: float = ANSWER_S
+    ) -> None:
+        super().__init__(artifact.path.name, timeout_s)
+        job = {
+            "path": str(artifact.path.absolute()),
+            "manifest": artifact.manifest.model_dump(mode="json"),
+            "threads": threads,
+            "target": target,
+        }
+        self.opened, _ = self.request(job)
+        """Facts of the session: runtime, evidence, batch, fallback, traceable."""
 
 
 def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
@@ -225,7 +249,10 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> int:
     while message := receive(requests):
         request, arrays = message
         try:
-            if session is None:
+            if "describe" in request:
+                file = describer_of(request["describe"]).describe(Path(request["path"]))
+                send(answers, file.model_dump(mode="json"), {})
+            elif session is None:
                 session = _open(request)
                 send(answers, _facts(session), {})
             elif "trace" in request:

@@ -29,6 +29,8 @@ class Session(Protocol):
     evidence: Evidence
     batch: int | None
     """The only batch size that it takes; None for any."""
+    gives_probabilities: bool
+    """Whether the logarithms of its output are its logits."""
     fallback: str
     """Where it deviates from the file, for example in another precision; usually empty."""
     precision_asked: str
@@ -105,6 +107,7 @@ class ArtifactSession:
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self.batch = manifest.input.shape[0] if manifest.input.shape[0] > 0 else None
+        self.gives_probabilities = manifest.gives_probabilities
 
     def run(self, prepared: NDArray[Any]) -> Sequence[Tensor]:
         """Every output of one prepared batch; see `Session.run`."""
@@ -117,12 +120,13 @@ class ArtifactSession:
     def prepare(self, images: Images) -> NDArray[Any]:
         """The input tensor of N×H×W×3 uint8 images, in the file's layout and type."""
         spec = self.manifest.input
-        if spec.dtype == "uint8":
-            return np.ascontiguousarray(images)
+        if spec.dtype == "uint8" and spec.scale is None:
+            pixels = images if spec.channels_last else images.transpose(0, 3, 1, 2)
+            return np.ascontiguousarray(pixels)
         x = normalise(images, self.manifest.eval)
         if spec.channels_last:
             x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-        return x if spec.scale is None else quantized(x, spec)
+        return x.astype(spec.dtype, copy=False) if spec.scale is None else quantized(x, spec)
 
 
 def quantized(x: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
@@ -164,7 +168,17 @@ def filled(images: Images, size: int) -> Images:
 def logits(session: Session, images: Pixels, batch: int = 16) -> Iterator[Logits]:
     """Logits of any number of images, batch by batch; a fixed batch is filled up by repetition."""
     for n, prepared in _prepared(session, images, batch):
-        yield session.infer(prepared)[:n]
+        values = session.infer(prepared)[:n]
+        values = values.reshape(len(values), -1)  # N×K×1×1 of some networks
+        yield log(values) if session.gives_probabilities else values
+
+
+def log(probabilities: Logits) -> Logits:
+    """Logarithms, finite where a probability was rounded to zero.
+
+    They are the logits that the softmax read, up to a constant for each image.
+    """
+    return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
 
 def outputs(

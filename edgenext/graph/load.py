@@ -16,6 +16,7 @@ MAX_BYTES = 1 << 31
 """Protobuf's own limit."""
 FIRST_IR_VERSION = 3
 """The first that says which operators a graph uses."""
+EXTERNAL = "its weights are in other files"
 
 
 def read_model(path: Path, error: type[EdgenextError] = ArtifactError) -> onnx.ModelProto:
@@ -38,7 +39,10 @@ def read_model(path: Path, error: type[EdgenextError] = ArtifactError) -> onnx.M
     except Exception as e:  # protobuf's implementations differ in their exceptions
         raise error(f"{readable(path)} is not an ONNX graph: {reason(e)}") from e
     if problem := _problem(model):
-        raise error(f"{readable(path)} cannot be used: {problem}", "Export it again")
+        remedy = "Export it again"
+        if problem == EXTERNAL:
+            remedy = "Save it as one file: onnx.save(onnx.load(FILE), NEW_FILE)"
+        raise error(f"{readable(path)} cannot be used: {problem}", remedy)
     return model
 
 
@@ -57,7 +61,7 @@ def _problem(model: onnx.ModelProto) -> str:
         return "its graph has no output"
     external = onnx.TensorProto.EXTERNAL
     if any(tensor.data_location == external for tensor in _tensors(model.graph)):
-        return "its weights are in other files"
+        return EXTERNAL
     try:
         onnx.checker.check_model(model)
         onnx.shape_inference.infer_shapes(model, strict_mode=True)

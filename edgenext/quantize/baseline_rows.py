@@ -21,6 +21,7 @@ class Baseline:
     target: str
     schemes: tuple[str, ...]
     form: str = ""
+    foreign: bool = False
 
     @property
     def is_folded(self) -> bool:

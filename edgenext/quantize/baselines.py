@@ -13,8 +13,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgenext.errors import MissingDependencyError, UsageError, unknown_name
+from edgenext.errors import (
+    ArtifactError,
+    EdgenextError,
+    MissingDependencyError,
+    UsageError,
+    unknown_name,
+)
 from edgenext.formats.openvino.session import telemetry_hidden
+from edgenext.formats.session import one_line
 from edgenext.quantize.baseline_rows import BASELINES, ENGINES
 from edgenext.system.temporary import scratch_folder
 
@@ -161,9 +168,18 @@ def quantize_with(name: str, model: onnx.ModelProto, batches: Batches) -> onnx.M
     """Quantize a float graph with a baseline.
 
     Raises:
+        ArtifactError: the baseline fails on the graph, which others may have made.
         MissingDependencyError: the baseline's package is not installed.
     """
-    return METHODS[BASELINES[name].method](model, batches)
+    try:
+        return METHODS[BASELINES[name].method](model, batches)
+    except EdgenextError:
+        raise
+    except Exception as e:  # neither onnxruntime's nor NNCF's exceptions have a base class
+        raise ArtifactError(
+            f"{BASELINES[name].title} cannot quantize the graph: {one_line(e)}",
+            "Use another --engine",
+        ) from e
 
 
 def require_engine(name: str, scheme: str) -> None:

@@ -20,6 +20,7 @@ from edgenext.options import ENGINE
 from edgenext.quantize.batches import ImageBatches
 from edgenext.quantize.calibration_checks import calibration_warnings, clipping_warnings
 from edgenext.quantize.methods import quantize_model
+from edgenext.quantize.opset import in_opset
 from edgenext.quantize.qat import QatTraining, train_quantized
 from edgenext.quantize.recipe import Recipe
 from edgenext.quantize.static import QuantizedGraph
@@ -135,7 +136,7 @@ def write_quantized(
     reference = network_reference(graph, features_only=settings.features_only)
     if quantized.reference is not graph.model:
         reference = in_units_of(quantized.reference, reference, sample, graph.transform)
-    graph = replace(graph, model=quantized.model)
+    graph = replace(graph, model=in_opset(quantized.model, settings.opset))
     return write_artifact(graph, settings, path, sample, reference, content, progress)
 
 

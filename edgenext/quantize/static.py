@@ -16,6 +16,7 @@ from edgenext.quantize.calibrate import TensorStats, calibrate
 from edgenext.quantize.equalise import equalise, equalised_tensors
 from edgenext.quantize.gated_activation import replace_activation
 from edgenext.quantize.graph_editor import GraphEditor, drop_unused_constants
+from edgenext.quantize.opset import GELU_OPSET
 from edgenext.quantize.plan import Plan, PlannedTensor, choose_ranges, make_plan
 from edgenext.quantize.qdq import quantize_activation, quantize_constant, store_weights
 from edgenext.quantize.ranges import QParams, clipped_share
@@ -24,9 +25,6 @@ from edgenext.quantize.weight_only import store_rounded
 from edgenext.quantize.weights import LayerWeights, layer_weights
 from edgenext.schema import Clipping
 from edgenext.system.progress import Progress, quiet
-
-GELU_OPSET = 20
-"""The first opset in which GELU is one operator."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ from edgenext.schema.accuracy import EvalResult as EvalResult
 from edgenext.schema.artifact import FEATURES as FEATURES
 from edgenext.schema.artifact import LOGITS as LOGITS
 from edgenext.schema.artifact import PYTORCH as PYTORCH
+from edgenext.schema.artifact import Adoption as Adoption
 from edgenext.schema.artifact import BuildOptions as BuildOptions
 from edgenext.schema.artifact import Clipping as Clipping
 from edgenext.schema.artifact import Conversion as Conversion
 from edgenext.schema.artifact import ExportResult as ExportResult
+from edgenext.schema.artifact import FactSource as FactSource
 from edgenext.schema.artifact import FeatureLayout as FeatureLayout
 from edgenext.schema.artifact import FeatureMap as FeatureMap
 from edgenext.schema.artifact import Manifest as Manifest

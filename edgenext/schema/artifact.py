@@ -144,18 +144,38 @@ class BuildOptions(Record):
     seed: int = 0
 
 
+FactSource = Literal["file", "option", "default"]
+"""Where a fact of an adopted file is from."""
+
+
+class Adoption(Record):
+    """What is known of a file that others made.
+
+    `producer` is what the file says of its maker. `facts` are the parts of its manifest that
+    somebody must know, by the option that sets them, and where each is from. `probabilities` says
+    that its output is those of a softmax: its logits are their logarithms.
+    """
+
+    producer: str = ""
+    facts: dict[str, FactSource] = Field(default_factory=dict)
+    probabilities: bool = False
+
+
 class Manifest(Record):
-    """The record beside every artifact: how it was made and what input it takes."""
+    """The record beside every artifact: how it was made and what input it takes.
+
+    An adopted file has no architecture, form, source or sites, and no parity.
+    """
 
     schema_version: int = 1
     file: str
     format: str
     scheme: str
     """`fp32` or a quantization scheme such as `w8a8-static`."""
-    form: str
+    form: str = ""
     """The layout of the graph: `naive` for the plain export, else a deployment form."""
     target: str
-    arch: str
+    arch: str = ""
     num_classes: int
     labels: tuple[str, ...] | None = None
     """The id of each class, by which class folders are matched."""
@@ -174,8 +194,10 @@ class Manifest(Record):
     size_bytes: int
     files: dict[str, str] = Field(default_factory=dict)
     """Of an artifact of several files: name → sha256. In a folder names are relative to it."""
-    source: dict[str, str]
+    source: dict[str, str] = Field(default_factory=dict)
     """Name and sha256 of the source: `weights`, `artifact`."""
+    adopted: Adoption | None = None
+    """Of a file that others made, or that was quantized from one; None: this package made it."""
     recipe: dict[str, Finite] | None = None
     calibration: Calibration | None = None
     qat: QatRecord | None = None
@@ -201,6 +223,11 @@ class Manifest(Record):
     """None in manifests of earlier versions."""
     manifest_sha256: str = ""
     """Of this JSON file with this value empty."""
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the logarithms of its output are its logits."""
+        return self.adopted is not None and self.adopted.probabilities
 
     @property
     def is_backbone(self) -> bool:

@@ -145,6 +145,14 @@ def test_names_are_plain_and_each_stands_once(pair: Pair) -> None:
     assert names_of("a", "a.json") == ["a", "a-2.json"]
 
 
+def test_files_that_only_are_timed_prepare_images_as_they_like(pair: Pair, tmp_path: Path) -> None:
+    a, b = pair
+    other = b.manifest.eval.model_copy(update={"mean": (0.0, 0.0, 0.0)})
+    odd = replace(b, manifest=b.manifest.model_copy(update={"eval": other}))
+    job = json.loads((bundled(tmp_path / "bundle", [a, odd], None) / "job.json").read_text())
+    assert len(job["artifacts"]) == 2 and job["mean"] == list(a.manifest.eval.mean)
+
+
 def test_what_cannot_be_bundled(pair: Pair, images: Images, tmp_path: Path) -> None:
     a, b = pair
     onnx = replace(b, manifest=b.manifest.model_copy(update={"format": "onnx"}))
@@ -154,7 +162,7 @@ def test_what_cannot_be_bundled(pair: Pair, images: Images, tmp_path: Path) -> N
         ([], None, {}, "nothing to measure"),
         ([a, a], None, {}, "given twice"),
         ([a, onnx], None, {}, "--format coreml"),
-        ([a, odd], None, {}, "in different ways"),
+        ([a, odd], images, {}, "in different ways"),
         ([a], None, {"rounds": 0}, "rounds"),
         ([a], None, {"burst_ms": "long"}, "burst_ms"),
         ([a], images.astype(np.float32), {}, "uint8"),

@@ -67,6 +67,46 @@ def run_file(folder: Path) -> None:
     list(logits(subject.session(threads=1), np.zeros((2, size, size, 3), np.uint8)))
 
 
+def write_foreign(folder: Path) -> None:
+    """A file without a manifest, whose metadata says all that is needed."""
+    from foreign_files import LABELS, write_classifier
+
+    about = {"labels": json.dumps(LABELS), "mean_values": "128", "scale_values": "64 64 64"}
+    write_classifier(folder / "it.onnx", None, **about)
+    names = {"names": str(dict(enumerate(LABELS))), "imgsz": "[32, 32]", "std": "0.5"}
+    (folder / "metadata.json").write_text(json.dumps([about, names]))
+
+
+def adopt_file(folder: Path) -> None:
+    """What `edgenext adopt` does."""
+    from edgenext import api
+
+    api.adopt(folder / "it.onnx")
+
+
+def read_metadata(folder: Path) -> None:
+    """What others' files say of images and classes, whatever their texts are."""
+    from edgenext.errors import InputError
+    from edgenext.formats.foreign import image_facts
+    from edgenext.system.parsing import read_json
+
+    sections = read_json(folder / "metadata.json")
+    if not isinstance(sections, list) or not all(isinstance(s, dict) for s in sections):
+        raise InputError("no metadata")
+    facts = [image_facts({k: str(v) for k, v in section.items()}) for section in sections]
+    if not all(fact.std for fact in facts):
+        raise InputError("the metadata has no deviation")
+
+
+def tflite_metadata(folder: Path) -> None:
+    from edgenext.errors import InputError
+    from edgenext.formats.tflite.describe import image_facts_of
+
+    (path,) = folder.glob("*.tflite")
+    if image_facts_of(path).mean is None:
+        raise InputError("the metadata has no mean")
+
+
 def use_graph(folder: Path) -> None:
     """What `edgenext quantize` does with a graph before it is calibrated."""
     import onnx_ir as ir

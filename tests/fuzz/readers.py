@@ -31,6 +31,7 @@ from fuzz.device_readers import (
 )
 from fuzz.file_readers import (
     ENDINGS,
+    adopt_file,
     exported,
     image_shard,
     image_zip,
@@ -42,6 +43,7 @@ from fuzz.file_readers import (
     read_caches,
     read_config,
     read_graph,
+    read_metadata,
     read_recipe,
     read_registry,
     report_on,
@@ -51,10 +53,12 @@ from fuzz.file_readers import (
     safetensors,
     safetensors_header,
     seal_artifact,
+    tflite_metadata,
     torch_file,
     use_graph,
     write_caches,
     write_config,
+    write_foreign,
     write_package,
     write_pictures,
     write_recipe,
@@ -249,6 +253,19 @@ READERS: tuple[Reader, ...] = (
         60,
     ),
     Reader(
+        "metadata of others' files", write_foreign, {"metadata.json": json_mutation}, read_metadata
+    ),
+    Reader(
+        "ONNX to adopt",
+        write_foreign,
+        {"it.onnx": onnx_mutation},
+        adopt_file,
+        None,
+        0.01,
+        "process",
+        60,
+    ),
+    Reader(
         "ONNX to quantize",
         write_tiny,
         {"it.onnx": onnx_mutation},
@@ -280,6 +297,14 @@ READERS: tuple[Reader, ...] = (
         0.01,
         "converter",
         60,
+    ),
+    Reader(
+        "TFLite metadata",
+        exported("tflite"),
+        {"edgenext_xx_small-32-fp32.tflite": bytes_mutation},
+        tflite_metadata,
+        share=0.1,
+        tier="converter",
     ),
     Reader(
         "OpenVINO IR",

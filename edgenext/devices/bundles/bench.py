@@ -96,7 +96,7 @@ def _request(
     images: ImageSet | None,
     options: BenchOptions,
 ) -> DeviceRequest:
-    check_request(artifacts, options)
+    check_request(artifacts, options, scored=images is not None)
     facts = DeviceFacts(kind=device.kind)
     return DeviceRequest(device, facts, tuple(artifacts), images, options)
 

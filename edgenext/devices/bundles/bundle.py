@@ -90,7 +90,7 @@ def bundle_job(
     """The job of a bundle; its name is a hash of its content.
 
     Args:
-        artifacts: Core ML packages with the same transform.
+        artifacts: Core ML packages; with images of the same transform.
         images: N×H×W×3 uint8 whose logits are computed; None for latency alone.
         unit: the compute unit of all artifacts.
         settings: the other fields of `DeviceJob`, such as rounds and seed.
@@ -100,12 +100,12 @@ def bundle_job(
             invalid setting.
     """
     names = file_names(artifacts)
-    transforms = {(a.manifest.eval.mean, a.manifest.eval.std) for a in artifacts}
-    if len(transforms) != 1:
+    transforms = dict.fromkeys((a.manifest.eval.mean, a.manifest.eval.std) for a in artifacts)
+    if len(transforms) != 1 and images is not None:
         raise UsageError(
             "the artifacts normalise images in different ways", "Write a bundle for each"
         )
-    ((mean, std),) = transforms
+    mean, std = next(iter(transforms))
     try:
         job = DeviceJob(
             job="",

@@ -40,6 +40,9 @@ DTYPES = {
 }
 """MIL's names of the types to which results are converted; others stay as they are."""
 
+DECOMPRESSION = "constexpr_"
+"""How the names of operators begin that decompress weights."""
+
 TRANSPARENT = ("cast", "expand_dims", "identity", "reshape", "squeeze")
 """Operators between a softmax and the classifier that do not change a value."""
 
@@ -167,7 +170,7 @@ class Step:
     @property
     def is_constant(self) -> bool:
         """Whether it decompresses weights, which is done once."""
-        return self.kind.startswith("constexpr_")
+        return self.kind.startswith(DECOMPRESSION)
 
 
 class MilProgram:
@@ -184,6 +187,8 @@ class MilProgram:
         spec, main = read_program(package)
         self.inputs = {n: (tuple(v.shape), declared_dtype(v)) for n, v in main.inputs.items()}
         """Name → shape and stored type."""
+        self.metadata = dict(spec.description.metadata.userDefined)
+        """What the writer of the package says of it."""
         self.outputs = tuple(v.name for v in main.outputs)
         self.output_shapes = [tuple(getattr(v, "shape", ())) for v in main.outputs]
         self.images = {
@@ -194,6 +199,9 @@ class MilProgram:
         """Inputs that are images → RGB, BGR or GRAYSCALE."""
         self.weights: dict[str, Value] = {}
         """Constants by name, unpacked: floats in float32, integers in int64."""
+        kinds = {op.op_type for op in main.operations}
+        self.decompresses = {kind for kind in kinds if kind.startswith(DECOMPRESSION)}
+        """The operators that decompress its weights."""
         make_names_unique(main)
         steps = self._read_steps(main)
         self._steps = [step for step in steps if not step.is_constant]
@@ -325,6 +333,12 @@ class MilProgram:
         if name in producers and producers[name].kind == "softmax":
             return str(producers[name].inputs["x"]), False
         return probabilities, True
+
+    @property
+    def computes_half(self) -> bool:
+        """Whether most of its results are float16."""
+        types = [dtype for step in self._steps for _, dtype in step.outputs]
+        return types.count(torch.float16) > types.count(torch.float32)
 
     def operators(self) -> dict[str, int]:
         """Operators by type, the most frequent first, without constants."""

@@ -14,7 +14,7 @@ from PIL import Image
 
 from edgenext.errors import ArtifactError, RuntimeFailedError
 from edgenext.formats.coreml.program import MilProgram, preload
-from edgenext.formats.session import ArtifactSession, Inspection, Logits, Tensor, one_line
+from edgenext.formats.session import ArtifactSession, Inspection, Logits, Tensor, log, one_line
 from edgenext.schema import LOGITS, Evidence, Manifest, TensorSpec
 from edgenext.system.threads import torch_threads
 
@@ -98,11 +98,6 @@ class CoreMLSession(ArtifactSession):
         ]
         values = np.asarray([[row[label] for label in labels] for row in probabilities], np.float32)
         return [log(values)]
-
-
-def log(probabilities: Logits) -> Logits:
-    """Logarithms, finite where a probability was rounded to zero."""
-    return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
 
 def class_order(program: MilProgram, manifest: Manifest) -> list[int] | None:

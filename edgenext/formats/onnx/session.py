@@ -95,7 +95,7 @@ class OnnxSession(ArtifactSession):
             outputs: list[Tensor] = self._session.run(names, {self.manifest.input.name: prepared})
         except Exception as e:
             raise RuntimeFailedError(f"onnxruntime cannot run {self.manifest.file}: {e}") from e
-        return outputs
+        return [np.asarray(output, np.float32) for output in outputs]
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Every float tensor of one prepared batch, by name."""

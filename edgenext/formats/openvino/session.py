@@ -167,7 +167,7 @@ class OpenVinoSession(ArtifactSession):
             file = self.manifest.file
             raise RuntimeFailedError(f"OpenVINO cannot run {file}: {one_line(e, -1)}") from e
         # a shared output is overwritten by the next inference
-        return [np.array(outputs[output]) for output in self._outputs]
+        return [np.array(outputs[output], np.float32) for output in self._outputs]
 
     @cached_property
     def _traced_model(self) -> Any:

@@ -20,6 +20,7 @@ class TorchSession:
     runtime = "torch"
     evidence: Evidence = "host"
     batch: int | None = None
+    gives_probabilities = False
     fallback = ""
     precision_asked, precision = "f32", "f32"
     precision_emulated: bool | None = False

@@ -60,7 +60,7 @@ def _interpreter(path: Path, threads: int, **options: Any) -> Any:
     return loaded
 
 
-def _plain_interpreter(path: Path, threads: int, **options: Any) -> Any:
+def plain_interpreter(path: Path, threads: int, **options: Any) -> Any:
     """An interpreter without XNNPACK, whose operators are those of the file."""
     kind = preload().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     return _interpreter(path, threads, experimental_op_resolver_type=kind, **options)
@@ -77,7 +77,7 @@ class TfliteSession(ArtifactSession):
         self._path = path
         self._loaded = _interpreter(path, threads)
         self._input = self._loaded.get_input_details()[0]["index"]
-        self._outputs = _outputs(self._loaded)
+        self._outputs = _outputs(self._loaded, manifest)
 
     def run(self, prepared: Array) -> list[Tensor]:
         """Every output of one prepared batch."""
@@ -94,7 +94,7 @@ class TfliteSession(ArtifactSession):
     @cached_property
     def _traced_interpreter(self) -> Any:
         """An interpreter that keeps every tensor."""
-        return _plain_interpreter(
+        return plain_interpreter(
             self._path, os.cpu_count() or 1, experimental_preserve_all_tensors=True
         )
 
@@ -111,12 +111,21 @@ class TfliteSession(ArtifactSession):
         }
 
 
-def _outputs(loaded: Any) -> dict[str, dict[str, Any]]:
+def _outputs(loaded: Any, manifest: Manifest | None = None) -> dict[str, dict[str, Any]]:
     """The outputs of a loaded file by name: of several, those of its signature, sorted.
 
-    The graph has them in an order of its own.
+    The graph has them in an order of its own. Of an adopted file only the chosen output is read.
+
+    Raises:
+        RuntimeFailedError: the file has no output of that name.
     """
     details = loaded.get_output_details()
+    if manifest is not None and manifest.adopted:
+        name = manifest.outputs[0].name
+        chosen = [detail for detail in details if detail["name"] == name]
+        if not chosen:
+            raise RuntimeFailedError(f"{manifest.file} has no output {name!r}")
+        return {name: chosen[0]}
     if len(details) == 1:
         return {LOGITS: details[0]}
     (signature,) = loaded._get_full_signature_list().values()
@@ -139,7 +148,7 @@ def inspect(path: Path) -> Inspection:
         MissingDependencyError: LiteRT is not installed.
         RuntimeFailedError: LiteRT cannot load the file.
     """
-    plain = _plain_interpreter(path, 1)
+    plain = plain_interpreter(path, 1)
     counted = Counter(op["op_name"] for op in plain._get_ops_details())
     delegated = _interpreter(path, 1)._get_ops_details()
     return Inspection(

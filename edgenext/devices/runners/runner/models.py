@@ -28,7 +28,8 @@ def prepare(images, spec, job):
     import numpy as np
 
     if spec["dtype"] == "uint8" and spec.get("scale") is None:
-        return np.ascontiguousarray(images)
+        last = spec["shape"][3] == 3
+        return np.ascontiguousarray(images if last else images.transpose(0, 3, 1, 2))
     mean = np.asarray(job["mean"], np.float32) * 255
     scale = 1 / (np.asarray(job["std"], np.float32) * 255)
     x = np.ascontiguousarray(((images - mean) * scale).transpose(0, 3, 1, 2))
@@ -140,7 +141,9 @@ class TfliteModel:
         self._interpreter = self.library().Interpreter(model_content=content, num_threads=threads)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]
+        details = self._interpreter.get_output_details()
+        chosen = [detail for detail in details if detail["name"] == artifact["output"]]
+        self._output = (chosen or details)[0]
         ops = self._interpreter._get_ops_details()
         self.partitions = sum(op["op_name"] == "DELEGATE" for op in ops)
 

@@ -151,7 +151,7 @@ class ArtifactWorker:
                 chunk = np.resize(chunk, (self.batch,) + chunk.shape[1:])
                 logits = np.asarray(
                     self.model.infer(prepare(chunk, self.artifact["input"], self.job)), "<f4"
-                )
+                ).reshape(self.batch, -1)
                 row = 4 * logits.shape[1]
                 written = file.tell() // row
                 if done == 0 and written >= n:
