@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -29,7 +28,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 # In this process and in those that it starts, torchvision loads beside any build of torch.
 STUBS = Path(__file__).parent / "stubs"
@@ -81,11 +79,13 @@ def make_artifact(tmp_path: Path) -> Callable[..., Artifact]:
 def browser() -> Iterator[Any]:
     """Chromium without a window, started once a session."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    chosen = os.environ.get("EDGENEXT_CHROMIUM")
-    names = [chosen] if chosen else BROWSERS
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip(f"needs a browser: {' or '.join(names)} is not installed")
+    from edgenext.devices.transports.browser import DEFAULT, find_browser
+    from edgenext.errors import DeviceError
+
+    try:
+        path = find_browser(DEFAULT)
+    except DeviceError as e:
+        pytest.skip(f"needs a browser: {e.message}")
     with sync_api.sync_playwright() as playwright:
         # without a sandbox of its own, as root in a container has none
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])

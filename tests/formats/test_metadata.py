@@ -20,6 +20,7 @@ from edgenext.errors import ArtifactError
 from edgenext.formats.artifact import Artifact, manifest_path, open_artifact
 from edgenext.formats.embedded import KEY, OUTSIDE
 from edgenext.formats.onnx import metadata
+from edgenext.formats.openvino.session import core
 from edgenext.models.random_weights import random_state
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import IMAGENET_MEAN, IMAGENET_STD
@@ -136,9 +137,7 @@ def test_bytes_do_not_depend_on_names_of_files(tmp_path: Path) -> None:
 
 
 def test_openvino_has_model_info(named: Callable[..., Artifact]) -> None:
-    import openvino
-
-    model = openvino.Core().read_model(named("openvino").path)
+    model = core().read_model(named("openvino").path)
     keys = ("model_type", "resize_type", "labels", "mean_values", "scale_values")
     info = {key: model.get_rt_info(["model_info", key]).astype(str) for key in keys}
     assert info["model_type"] == "Classification" and info["resize_type"] == "crop"
@@ -148,7 +147,7 @@ def test_openvino_has_model_info(named: Callable[..., Artifact]) -> None:
     for key, values in (("mean_values", IMAGENET_MEAN), ("scale_values", IMAGENET_STD)):
         np.testing.assert_allclose([*map(float, info[key].split())], np.multiply(values, 255))
     assert model.friendly_name == f"{XXS}-fp32"
-    pixels = openvino.Core().read_model(named("openvino", uint8_input=True).path)
+    pixels = core().read_model(named("openvino", uint8_input=True).path)
     assert not any(pixels.has_rt_info(["model_info", key]) for key in keys[3:])
     assert pixels.has_rt_info(["model_info", "labels"])
 

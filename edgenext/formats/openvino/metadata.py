@@ -13,7 +13,7 @@ from xml.parsers import expat
 
 from edgenext.errors import ArtifactError
 from edgenext.formats.embedded import KEY, embedded_manifest
-from edgenext.formats.openvino.session import preload
+from edgenext.formats.openvino.session import core
 from edgenext.system.native_output import native_output_hidden
 from edgenext.system.reading import open_file, readable, reason
 from edgenext.system.temporary import scratch_folder
@@ -56,7 +56,7 @@ def write(path: Path, manifest: Manifest) -> None:
     import openvino
 
     with scratch_folder() as folder, native_output_hidden():
-        model = preload().Core().read_model(str(path))
+        model = core().read_model(str(path))
         model.set_friendly_name(f"{manifest.arch}-{manifest.scheme}")
         for key, value in model_info(manifest).items():
             model.set_rt_info(value, ["model_info", key])
