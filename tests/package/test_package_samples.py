@@ -245,4 +245,4 @@ def test_cpp_on_arm64(packaged: Packaged, images: list[Path], tmp_path: Path) ->
     ran = subprocess.run([*run, *ppm(images, tmp_path)], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     rows = [[float(value) for value in line.split()] for line in ran.stdout.splitlines()]
-    require_same(rows, packaged, 100)
+    require_same(rows, packaged, 100)  # 125.0 measured
