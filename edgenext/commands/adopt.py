@@ -55,14 +55,14 @@ TOOLS = ("edgenext", "onnxruntime")
 
 
 def adopt(
-    file: str | Path, adopt_options: AdoptOptions = ADOPT, *, context: Context | None = None
+    artifact: str | Path, adopt_options: AdoptOptions = ADOPT, *, context: Context | None = None
 ) -> Artifact:
     """Write a manifest beside a classifier that others made: see `edgenext adopt`.
 
     The file is read and run once, in processes of its own; it is not changed.
 
     Args:
-        file: an ONNX, TFLite or OpenVINO file or a Core ML package.
+        artifact: an ONNX, TFLite or OpenVINO file or a Core ML package.
         adopt_options: what the file does not say of itself.
         context: what was loaded before.
 
@@ -73,11 +73,13 @@ def adopt(
         RuntimeFailedError: its runtime cannot load or run it.
         OutputError: the manifest cannot be written.
 
-    >>> adopt("edgenext_xx_small-32-fp32.onnx", AdoptOptions(mean=(0.5,), std=(0.5,)))
-    Traceback (most recent call last):
-    edgenext.errors.ArtifactError: edgenext_xx_small-32-fp32.onnx has a manifest of edgenext ...
+    >>> theirs = Path("theirs.onnx")
+    >>> _ = theirs.write_bytes(Path("edgenext_xx_small-32-fp32.onnx").read_bytes())
+    >>> manifest = adopt(theirs, AdoptOptions(mean=(0.5,), std=(0.25,))).manifest
+    >>> manifest.num_classes, manifest.gives_probabilities, manifest.arch
+    (10, False, '')
     """
-    path, context = Path(file), context or Context()
+    path, context = Path(artifact), context or Context()
     row = foreign_format(path)
     _require_foreign(path)
     with context.progress.steps(READING, RUNNING):

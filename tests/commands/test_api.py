@@ -22,6 +22,7 @@ from edgenext.quantize import mixed_precision
 FUNCTIONS = """\
 export(model, model_options, export_options, *, out, data, context)
 quantize(subject, quantize_options, model_options, export_options, *, out, context)
+adopt(artifact, adopt_options, *, context)
 tuned(model, model_options, export_options, *, rounds, context)
 backbone(model, model_options, *, context)
 evaluate(subjects, data, model_options, *, target, context)
@@ -73,7 +74,15 @@ create_model(name, num_classes, *, drop_path, features_only)
 """In the order in which their examples run: later ones use the files of earlier ones."""
 
 CLASSES = {
-    *("Artifact", "BenchOptions", "Checkpoint", "CiOptions", "Context", "DataOptions"),
+    *(
+        "AdoptOptions",
+        "Artifact",
+        "BenchOptions",
+        "Checkpoint",
+        "CiOptions",
+        "Context",
+        "DataOptions",
+    ),
     *("Distillation", "ExportOptions", "Hooks", "ModelOptions", "QatOptions", "QuantizeOptions"),
     *("RunConfig", "TrainRecipe", "TrainSettings", "Training"),
 }
@@ -112,7 +121,15 @@ ORDER = (
     },
     {"device", "results", "files", "values", "weights", "num_classes", "classes"},
     {"data", "images"},
-    {"quantize_options", "bench_options", "recipe", "options", "overrides", "source"},
+    {
+        "adopt_options",
+        "quantize_options",
+        "bench_options",
+        "recipe",
+        "options",
+        "overrides",
+        "source",
+    },
     {"model_options"},
     {"export_options"},
 )
