@@ -90,7 +90,7 @@ def show_compare(report: CompareReport) -> None:
     for c in report.others:
         console.show_evidence(c.artifact, c.runtime, c.evidence)
         show_decision(c)
-    console.show_data(report.data)
+    console.show_data(report.data, stratified=report.others[0].decision is None)
 
 
 def show_decision(comparison: Comparison) -> None:

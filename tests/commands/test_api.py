@@ -25,11 +25,11 @@ quantize(subject, quantize_options, model_options, export_options, *, out, conte
 tuned(model, model_options, export_options, *, rounds, context)
 backbone(model, model_options, *, context)
 evaluate(subjects, data, model_options, *, target, context)
-compare(base, others, data, model_options, *, target, context)
+compare(base, others, data, model_options, *, max_drop, target, context)
 diff(a, b, data, model_options, *, threshold_db, context)
 sensitivity(subject, quantize_options, model_options, *, data, limit, site, context)
-search(subject, data, quantize_options, model_options, export_options, *, max_drop, objective, \
-bench_options, out, announce, context)
+search(subject, data, quantize_options, model_options, export_options, *, max_drop, all_images, \
+objective, bench_options, out, announce, context)
 predict(subject, images, model_options, *, top, target, context)
 bench(artifacts, device, data, bench_options, *, context)
 is_bundled(device)
