@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from edgenext.commands.evaluate import Evaluation, EvaluationTask, evaluation_ta
 from edgenext.commands.sample_size import images_shortage
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet
-from edgenext.errors import DataError
+from edgenext.errors import DataError, InputError
 from edgenext.formats.session import Logits, Session
 from edgenext.metrics.accuracy import Labels, paired_comparison
 from edgenext.metrics.sequence import (
@@ -29,8 +28,8 @@ from edgenext.metrics.sequence import (
     sequence_p_value,
 )
 from edgenext.options import DataOptions, require_budget
-from edgenext.schema import BudgetDecision, BudgetOutcome, CompareReport, Comparison, Drop
-from edgenext.system.files import atomic_path
+from edgenext.schema import LOGITS, BudgetDecision, BudgetOutcome, CompareReport, Comparison, Drop
+from edgenext.system.arrays import read_arrays, write_arrays
 from edgenext.system.scratch import stack_rows
 from edgenext.system.temporary import scratch_folder
 
@@ -38,6 +37,8 @@ SHARD = 64
 """Images between two looks: so many more than needed are evaluated at most."""
 ORDER = 1
 """Beside the seed, what tells the order of images from other random choices with the same seed."""
+MAX_SHARD_BYTES = 1 << 28
+"""A shard of a million classes."""
 TASK = "evaluating until decided"
 
 
@@ -85,8 +86,7 @@ class ShardedLogits:
         values = _read(path, len(part))
         if values is None:
             values = logits_of(self.session, part)
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, logits=values)
+            write_arrays(path, {LOGITS: values})
         return values
 
     def first(self, n: int) -> Logits:
@@ -97,12 +97,12 @@ class ShardedLogits:
 def _read(path: Path, rows: int) -> Logits | None:
     """The logits of a shard; None where there is no such file, or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            values: Logits = arrays["logits"]  # with a checksum
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        values = read_arrays(path, limit=MAX_SHARD_BYTES).get(LOGITS)
+    except InputError:
         return None
-    fits = values.ndim == 2 and len(values) == rows and values.dtype == np.float32
-    return values if fits else None
+    if values is None or values.ndim != 2 or len(values) != rows or values.dtype != np.float32:
+        return None
+    return values
 
 
 @dataclass

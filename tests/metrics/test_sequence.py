@@ -178,6 +178,5 @@ def test_at_most_one_stream_in_twenty_at_the_budget_ever_passes(
 ) -> None:
     """10,000 streams, looked at after every shard, and after every image."""
     sequence, tango = passes(flips, budget, 10_000, images, shard)
-    print(f"flips {flips}, budget {budget}, {images} images by {shard}: {sequence}, Tango {tango}")
     assert sequence <= 0.025 + 0.004, "2.5 %, and two and a half standard errors"
     assert tango > 2 * sequence
