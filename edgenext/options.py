@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from edgenext.errors import unknown_name
+from edgenext.errors import UsageError, unknown_name
 from edgenext.schema import Division, EvalTransform, Exif
 
 DEFAULT_TARGET = "cpu-onnxruntime"
@@ -22,6 +22,8 @@ DEFAULT_QAT_LR = 1e-2
 """Learning rate of quantization-aware training."""
 DEFAULT_MAX_DROP = 1.0
 """Points of top-1 that INT8 may cost."""
+MAX_DROP = 100.0
+"""The largest budget, in points."""
 ENGINE = "edgenext"
 """This package's own quantizer, beside the baselines it is compared with."""
 
@@ -206,6 +208,16 @@ class CiOptions:
     """All results, to write as Parquet; it needs the extra `parquet`."""
     step_summary: Path | None = None
     """A Markdown file that a summary is added to."""
+
+
+def require_budget(max_drop: float) -> None:
+    """Refuse what is not a number of points that top-1 may drop.
+
+    Raises:
+        UsageError: outside 0 to 100, or not a number.
+    """
+    if not 0 <= max_drop <= MAX_DROP:
+        raise UsageError(f"--max-drop {max_drop:g} is not a number of points", "Use 0 to 100")
 
 
 def with_exif(transform: EvalTransform, exif: Exif | None) -> EvalTransform:

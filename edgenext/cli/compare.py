@@ -18,9 +18,8 @@ from edgenext.cli.options import (
     takes_model,
 )
 from edgenext.options import CiOptions, DataOptions, ModelOptions
-from edgenext.schema import (
-    CompareReport,
-)
+from edgenext.report.text import decided_after, interval_name
+from edgenext.schema import CompareReport, Comparison
 
 
 @app.command()
@@ -34,6 +33,10 @@ def compare(
     ],
     others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Models or artifacts.")],
     data: Data,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="A budget in points: stop as soon as the images decide it."),
+    ] = None,
     target: RuntimeOf = "",
     limit: Limit = None,
     seed: Seed = 0,
@@ -44,17 +47,20 @@ def compare(
     """Measure the paired accuracy drop against a base.
 
     All see the same images. The drop has an interval and a p-value. With --target the others run
-    in that target's runtime, the base in its own.
+    in that target's runtime, the base in its own. With --max-drop images are evaluated in a
+    seeded order until each drop is shown to be under or over the budget; it ends with 13 if one is
+    over, with 14 if all images do not decide it.
     """
     from edgenext import api
 
-    gate = api.read_gate("compare", ci_options)
+    gate = api.read_gate("compare", ci_options, max_drop=max_drop)
     with console.working() as context:
         result = api.compare(
             base,
             others,
             DataOptions(data, limit, seed),
             model_options,
+            max_drop=max_drop,
             target=target,
             context=context,
         )
@@ -78,8 +84,22 @@ def show_compare(report: CompareReport) -> None:
         )
         for c in report.others
     ]
-    columns = ("artifact", "top-1 %", "drop", "95 % interval", "lost/gained", "p", "agree %", "dB")
+    kind = interval_name(report.others[0].drop)
+    columns = ("artifact", "top-1 %", "drop", kind, "lost/gained", "p", "agree %", "dB")
     console.table(f"{report.n} images, drops in points", columns, rows)
     for c in report.others:
         console.show_evidence(c.artifact, c.runtime, c.evidence)
-    console.show_data(report.data)
+        show_decision(c)
+    console.show_data(report.data, stratified=report.others[0].decision is None)
+
+
+def show_decision(comparison: Comparison) -> None:
+    """How many images decided a budget."""
+    if decision := comparison.decision:
+        after = decided_after(decision).removeprefix(", ")
+        console.out.print(
+            f"{comparison.artifact}: budget of {decision.budget:g} points: {decision.outcome}, "
+            f"{after} in the order of seed {decision.seed}",
+            soft_wrap=True,
+            markup=False,
+        )

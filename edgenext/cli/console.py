@@ -79,13 +79,18 @@ def table(
     out.print(table)
 
 
-def show_data(info: object) -> None:
-    """What stands under a table when the images were a subset, or some were broken or unusual."""
+def show_data(info: object, *, stratified: bool = True) -> None:
+    """What stands under a table when the images were a subset, or some were broken or unusual.
+
+    Args:
+        info: of the images.
+        stratified: whether a subset was drawn by class; else it is told elsewhere.
+    """
     from edgenext.data.unread import notes
     from edgenext.schema import SubsetInfo
 
     if isinstance(info, SubsetInfo):
-        if info.n < info.n_total:
+        if stratified and info.n < info.n_total:
             out.print(f"a stratified subset of {info.n} of {info.n_total} images, seed {info.seed}")
         if info.corrupt:
             count = len(info.corrupt)

@@ -59,6 +59,9 @@ CalibCount = Annotated[
 ]
 Recipe = Annotated[Path | None, typer.Option(help="A recipe file of your own.")]
 Limit = Annotated[int | None, typer.Option(help="Use a stratified subset of N images.")]
+AllImages = Annotated[
+    bool, typer.Option("--all-images", help="Use all, also if fewer decide --max-drop.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 Target = Annotated[
     str,

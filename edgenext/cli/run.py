@@ -12,6 +12,7 @@ import typer
 from edgenext.cli import console
 from edgenext.cli.app import app
 from edgenext.cli.options import (
+    AllImages,
     CalibCount,
     Limit,
     changed,
@@ -48,8 +49,10 @@ def run(
         bool, typer.Option("--keep-logits", help="Also keep all logits, in float16.")
     ] = False,
     max_drop: Annotated[
-        float | None, typer.Option(help="Points of top-1 that INT8 may cost.")
+        float | None,
+        typer.Option(help="Points of top-1 that INT8 may cost: stop when images decide it."),
     ] = None,
+    all_images: AllImages = False,
     measure_again: Annotated[
         bool, typer.Option("--measure-again", help="Repeat the benchmark of a finished run.")
     ] = False,
@@ -71,6 +74,7 @@ def run(
         "out": out,
     }
     chosen |= {"keep_logits": keep_logits or None, "epochs": epochs}
+    chosen |= {"all_images": all_images or None}
     chosen |= {"quantize": None if n is None else {"n": n}}
     overrides = {k: v for k, v in chosen.items() if v is not None} | changed(model_options)
     _require_config_or_model(Path(subject))
@@ -89,7 +93,7 @@ def run(
             context=context,
         )
     show_verdict(paths)
-    console.show_gate(api.judge_run(gate, config.out, max_drop=config.max_drop))
+    console.show_gate(api.judge_run(gate, config.out, max_drop=config.budget))
 
 
 def _require_config_or_model(path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from edgenext.cli import console
 from edgenext.cli.app import app
 from edgenext.cli.options import (
+    AllImages,
     Batch,
     Calib,
     CalibCount,
@@ -37,6 +38,7 @@ from edgenext.options import (
     ModelOptions,
     QuantizeOptions,
 )
+from edgenext.report.text import interval_name
 from edgenext.schema import Candidate, SearchReport
 from edgenext.targets.scheme import CALIBRATED, FLOAT
 
@@ -58,8 +60,10 @@ def search(
     n: CalibCount = None,
     seed: Seed = 0,
     max_drop: Annotated[
-        float, typer.Option(help="The budget: points of top-1 that the file may cost.")
-    ] = DEFAULT_MAX_DROP,
+        float | None,
+        typer.Option(help="Points of top-1 that the file may cost: stop when images decide it."),
+    ] = None,
+    all_images: AllImages = False,
     objective: Annotated[
         str,
         typer.Option(
@@ -84,6 +88,7 @@ def search(
     """Find the fastest INT8 file within an accuracy budget.
 
     The noisiest sites are left in float, more and more of them, and every file is measured.
+    With --max-drop a file is evaluated only until images decide the budget, in a seeded order.
     Stopped, the same command goes on where it was. Ends with 13 if no file is within the budget,
     with 14 if the images cannot decide it.
     """
@@ -91,7 +96,8 @@ def search(
     from edgenext.cli.suggest import require_network
 
     require_network("search", subject, model_options)
-    gate = api.read_gate("search", ci_options, max_drop=max_drop)
+    budget = DEFAULT_MAX_DROP if max_drop is None else max_drop
+    gate = api.read_gate("search", ci_options, max_drop=budget)
     with console.working() as context:
         report = api.search(
             subject,
@@ -100,6 +106,7 @@ def search(
             model_options,
             ExportOptions(target=target, batch=batch_size(batch), uint8_input=uint8_input),
             max_drop=max_drop,
+            all_images=all_images,
             objective=objective,
             bench_options=BenchOptions(
                 threads=threads, rounds=rounds, batch=batch_size(batch) or 1
@@ -133,13 +140,13 @@ def show_search(report: SearchReport, out: Path) -> None:
         "MiB",
         "dB",
         "drop",
-        "95 % interval",
+        interval_name(report.final.drop),
         "meets",
         "front",
     )
-    console.table(
-        f"chosen on {report.choosing.n} images, budget {report.budget:g} points", columns, rows
-    )
+    most = "up to " if report.final.decision else ""
+    images = f"{most}{report.choosing.n} images"
+    console.table(f"chosen on {images}, budget {report.budget:g} points", columns, rows)
     console.out.print(report.sentence, soft_wrap=True)
     chosen = next(c for c in report.candidates if c.comparison.artifact == report.chosen)
     for site, reason in chosen.kept_float.items():

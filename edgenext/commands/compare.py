@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgenext.commands.context import Context
 from edgenext.commands.evaluate import Evaluation, evaluate_subjects
+from edgenext.commands.sequence import Stopping, evaluate_until_decided
 from edgenext.errors import UsageError
 from edgenext.metrics.accuracy import compare_report
 from edgenext.options import MODEL, DataOptions
@@ -20,6 +21,7 @@ def compare(
     data: DataOptions | str | Path,
     model_options: ModelOptions = MODEL,
     *,
+    max_drop: float | None = None,
     target: str = "",
     context: Context | None = None,
 ) -> CompareReport:
@@ -30,11 +32,13 @@ def compare(
         others: what is compared with it, on the same images.
         data: images with labels.
         model_options: where the models' weights come from.
+        max_drop: points of top-1; images are evaluated only until it is decided of every other
+            whether it stays under them. All are without it.
         target: run the other artifacts in this target's runtime; the base runs in its own.
         context: what was loaded before.
 
     Raises:
-        UsageError: no such model or target, or nothing to compare.
+        UsageError: no such model or target, nothing to compare, or `max_drop` outside 0 to 100.
         ArtifactError: nothing here runs an artifact as the target would.
         OverlapError: an artifact was calibrated on some of the images.
 
@@ -44,13 +48,13 @@ def compare(
     (20, True)
     """
     context = context or Context()
-    evaluation = evaluate_subjects(
-        [context.subject(name, model_options) for name in (base, *others)],
-        DataOptions.of(data),
-        context,
-        targets=["", *[target] * len(others)],
-    )
-    return compared(evaluation)
+    subjects = [context.subject(name, model_options) for name in (base, *others)]
+    options, targets = DataOptions.of(data), ["", *[target] * len(others)]
+    if max_drop is None:
+        return compared(evaluate_subjects(subjects, options, context, targets=targets))
+    stopping = Stopping(max_drop, options.seed)
+    result = evaluate_until_decided(subjects, options, context, stopping, targets=targets)
+    return result.applied(compared(result.evaluation))
 
 
 def compared(evaluation: Evaluation) -> CompareReport:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from edgenext.options import DEFAULT_MAX_DROP, DEFAULT_QAT_LR, ModelOptions, QatOptions
+from edgenext.options import DEFAULT_MAX_DROP, DEFAULT_QAT_LR, MAX_DROP, ModelOptions, QatOptions
 from edgenext.quantize.baseline_rows import default_baselines
 from edgenext.schema import Exif, Record
 from edgenext.schema.validation import validated
@@ -82,8 +82,11 @@ class RunConfig(Record):
     keep_logits: bool = False
     """Also keep every artifact's logits, in float16; the report needs none of them."""
     out: Path = Path("runs/edgenext")
-    max_drop: float = Field(DEFAULT_MAX_DROP, ge=0, allow_inf_nan=False)
-    """Points of top-1 that INT8 may cost before the report says that it does not pay."""
+    max_drop: float | None = Field(None, ge=0, le=MAX_DROP, allow_inf_nan=False)
+    """Points of top-1 that INT8 may cost before the report says that it does not pay; images are
+    evaluated only until they decide it. Without it 1, and all images are evaluated."""
+    all_images: bool = False
+    """Evaluate all images, also where fewer decide `max_drop`."""
     quantize: QuantizeStage = QuantizeStage()
     """How the network is quantized, and for what."""
     baselines: tuple[str, ...] = Field(
@@ -99,6 +102,16 @@ class RunConfig(Record):
     """Quantize an exactly rescaled twin too, with every engine."""
     bench: BenchStage = BenchStage()
     """How latency is measured."""
+
+    @property
+    def budget(self) -> float:
+        """Points of top-1 that INT8 may cost."""
+        return DEFAULT_MAX_DROP if self.max_drop is None else self.max_drop
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether images are evaluated only until they decide the budget."""
+        return self.max_drop is not None and not self.all_images
 
     @property
     def model_options(self) -> ModelOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,14 +90,78 @@ def evaluate_subjects(
         ArtifactError: nothing here runs an artifact as its target would, or a backbone.
         OverlapError: an artifact was calibrated on some of the images.
     """
+    tasks = evaluation_tasks(subjects, data, context, targets=targets)
+    with context.progress.steps(*evaluating_steps(subjects)):
+        return _evaluated(tasks, context.progress)
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """A model or artifact, what results call it, and the images as it sees them.
+
+    `order` is that of its outputs by the first subject's classes; None where it is the same.
+    """
+
+    name: str
+    subject: Subject
+    images: ImageSet
+    target: str
+    order: list[int] | None = None
+
+    def session(self) -> Session:
+        """What computes its logits."""
+        return self.subject.session(target=self.target)
+
+    def logits(self, session: Session, images: ImageSet, progress: Progress = quiet) -> Logits:
+        """Its logits, N×K, for some of the images; see `logits_of`."""
+        values = logits_of(session, images, progress, self.name)
+        return values if self.order is None else values[:, self.order]
+
+    def predictions(self, session: Session, values: Logits) -> Predictions:
+        """What results record of its logits, N×K."""
+        return Predictions(
+            self.name,
+            values,
+            self.subject.sha256,
+            self.subject.scheme,
+            session.runtime,
+            session.evidence,
+            session.fallback,
+        )
+
+
+def evaluation_tasks(
+    subjects: Sequence[Subject],
+    data: DataOptions,
+    context: Context,
+    *,
+    targets: Sequence[str] = (),
+) -> Iterator[EvaluationTask]:
+    """The images of a data set as each model or artifact sees them, all of them the same.
+
+    Raises:
+        UsageError: no such target, or nothing to evaluate.
+        ArtifactError: a backbone.
+        DataError: a subject does not see the same images as the first.
+        OverlapError: an artifact was calibrated on some of the images.
+    """
     for target in filter(None, targets):
         require_target(target)
     if not subjects:
         raise UsageError("nothing to evaluate", "Name a model or an artifact")
     for subject in subjects:
         subject.require_logits()
-    with context.progress.steps(*evaluating_steps(subjects)):
-        return _evaluated(subjects, data, context, targets or [""] * len(subjects))
+    names = _names(subjects)
+    images = labelled_images(context, subjects[0], data)
+    for name, subject, target in zip(names, subjects, targets or ["" for _ in names], strict=True):
+        order = class_order((names[0], subjects[0]), (name, subject))
+        if images.transform != with_exif(subject.transform, data.exif):
+            others = labelled_images(context, subjects[0], data, transform=subject.transform)
+            if others.hashes != images.hashes:
+                raise DataError(f"{name} does not see the same images of {data.data} as {names[0]}")
+            images = others
+        require_disjoint(images, *subject.fitted_on)
+        yield EvaluationTask(name, subject, images, target, order)
 
 
 def evaluating_steps(subjects: Sequence[Subject]) -> tuple[str, ...]:
@@ -110,38 +174,14 @@ def _names(subjects: Sequence[Subject]) -> list[str]:
     return distinct_names([s.artifact.path if s.artifact else Path(s.name) for s in subjects])
 
 
-def _evaluated(
-    subjects: Sequence[Subject],
-    data: DataOptions,
-    context: Context,
-    targets: Sequence[str],
-) -> Evaluation:
-    names, predictions = _names(subjects), list[Predictions]()
-    images = labelled_images(context, subjects[0], data)
-    for name, subject, target in zip(names, subjects, targets, strict=True):
-        order = class_order((names[0], subjects[0]), (name, subject))
-        if images.transform != with_exif(subject.transform, data.exif):
-            others = labelled_images(context, subjects[0], data, transform=subject.transform)
-            if others.hashes != images.hashes:
-                raise DataError(f"{name} does not see the same images of {data.data} as {names[0]}")
-            images = others
-        require_disjoint(images, *subject.fitted_on)
-        context.progress(f"evaluating {name}", 0, len(images))
-        session = subject.session(target=target)
-        values = logits_of(session, images, context.progress, name)
-        values = values if order is None else values[:, order]
-        predictions.append(
-            Predictions(
-                name,
-                values,
-                subject.sha256,
-                subject.scheme,
-                session.runtime,
-                session.evidence,
-                session.fallback,
-            )
-        )
-    return Evaluation(tuple(predictions), images)
+def _evaluated(tasks: Iterable[EvaluationTask], progress: Progress) -> Evaluation:
+    predictions = list[Predictions]()
+    for task in tasks:
+        progress(f"evaluating {task.name}", 0, len(task.images))
+        session = task.session()
+        values = task.logits(session, task.images, progress)
+        predictions.append(task.predictions(session, values))
+    return Evaluation(tuple(predictions), task.images)
 
 
 def class_order(base: tuple[str, Subject], other: tuple[str, Subject]) -> list[int] | None:

@@ -17,7 +17,7 @@ from edgenext.errors import (
 )
 from edgenext.formats.artifact import open_artifact
 from edgenext.formats.session import needed
-from edgenext.options import DEFAULT_MAX_DROP, CiOptions
+from edgenext.options import DEFAULT_MAX_DROP, CiOptions, require_budget
 from edgenext.report.ci.expression import Comparison, Condition, read_conditions
 from edgenext.report.ci.judge import judge_rows
 from edgenext.report.ci.junit import junit
@@ -76,10 +76,12 @@ def read_gate(
         options: the condition, and the files to write.
         artifacts: how many are measured; one alone has no base.
         has_images: whether there are images to score them on.
-        max_drop: of a search, in points: it also fails where no file is shown to stay under them.
+        max_drop: points of top-1: it also fails where a file is not shown to stay under them, of a
+            search if none is.
 
     Raises:
-        UsageError: a condition that cannot be read, or a metric that the command does not measure.
+        UsageError: a condition that cannot be read, a metric that the command does not measure, or
+            `max_drop` outside 0 to 100.
         MissingDependencyError: Parquet is asked for and cannot be written.
         OutputError: a file that cannot be written.
 
@@ -100,6 +102,7 @@ def read_gate(
                 "Name the base, then the others",
             )
     if max_drop is not None:
+        require_budget(max_drop)
         over = Condition(Comparison("drop", ">=", max_drop), undecided_fails=True)
         conditions = (over, *(c for c in conditions if c.expression != over.expression))
     if options.junit and not conditions:

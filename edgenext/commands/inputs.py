@@ -10,6 +10,7 @@ from pathlib import Path
 from edgenext.benchmark.environment import environment
 from edgenext.commands.config import StressStage
 from edgenext.commands.quantize import QuantizeSettings
+from edgenext.commands.sequence import SHARD
 from edgenext.commands.subject import Subject
 from edgenext.commands.train import Training
 from edgenext.data import ImageSet, PhotoSet
@@ -217,6 +218,42 @@ class EvaluateInputs(Inputs):
             names=tuple(names),
             images=ImageFacts.of(images),
             machine=_arithmetic(),
+            keep_logits=keep_logits,
+        )
+
+
+class SequenceInputs(Inputs):
+    """What decides the logits of a sequence of images, shard by shard, however many are used."""
+
+    evaluation: EvaluateInputs
+    seed: int
+    shard: int
+
+    @staticmethod
+    def of(
+        subjects: Sequence[Subject], names: Sequence[str], images: ImageSet, seed: int
+    ) -> SequenceInputs:
+        """The record of a sequence; see `EvaluateInputs`."""
+        evaluation = EvaluateInputs.of(subjects, names, images)
+        return SequenceInputs(
+            versions=evaluation.versions, evaluation=evaluation, seed=seed, shard=SHARD
+        )
+
+
+class DecisionInputs(Inputs):
+    """What decides where a sequence stops, and the figures there; `budget` is in points."""
+
+    sequence: SequenceInputs
+    budget: float
+    keep_logits: bool
+
+    @staticmethod
+    def of(sequence: SequenceInputs, budget: float, *, keep_logits: bool = False) -> DecisionInputs:
+        """The record of a decision; see `EvaluateInputs`."""
+        return DecisionInputs(
+            versions=sequence.versions,
+            sequence=sequence,
+            budget=budget,
             keep_logits=keep_logits,
         )
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgenext.errors import UsageError
-from edgenext.options import DEFAULT_MAX_DROP
+from edgenext.options import DEFAULT_MAX_DROP, require_budget
 from edgenext.report import write_comparison, write_report
 from edgenext.report.changes import changes_table
 from edgenext.report.ci.step_summary import add_summary
@@ -50,7 +49,7 @@ def report(
         the run has predictions.
 
     Raises:
-        UsageError: a negative or infinite `max_drop`, no folder, or `out` for run folders of which
+        UsageError: a `max_drop` outside 0 to 100, no folder, or `out` for run folders of which
             two have the same name.
         InputError: a folder without a finished run, or with a damaged one; runs of different
             networks.
@@ -60,8 +59,7 @@ def report(
     >>> [path.name for path in report(Path("run"), out=Path("again"))]
     ['report.html', 'report.md', 'report.json']
     """
-    if not (math.isfinite(max_drop) and max_drop >= 0):
-        raise UsageError(f"--max-drop {max_drop} is not a number of points", "Use 0 or more")
+    require_budget(max_drop)
     folders = [run_dirs] if isinstance(run_dirs, Path) else list(run_dirs)
     if not folders:
         raise UsageError("no run folder was given", "Name one or more folders of finished runs")

@@ -9,15 +9,12 @@ from pathlib import Path
 
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.bench import bench
-from edgenext.commands.compare import compared
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
-from edgenext.commands.evaluate import evaluate_subjects
 from edgenext.commands.export import export_checkpoint
 from edgenext.commands.images import sample_images
 from edgenext.commands.inputs import (
     BenchmarkInputs,
-    EvaluateInputs,
     ExportInputs,
     QuantizeInputs,
 )
@@ -28,14 +25,12 @@ from edgenext.commands.quantize import (
     settings_images,
 )
 from edgenext.commands.report import report
+from edgenext.commands.run_evaluation import evaluate_files
 from edgenext.commands.run_plan import RunPlan, planned_run
-from edgenext.commands.run_predictions import keep_images, keep_logits, keep_predictions
 from edgenext.commands.run_twin import quantize_twin
 from edgenext.commands.stages import Announce, numbered, silent
-from edgenext.commands.subject import Subject
 from edgenext.export.settings import ExportSettings, own_format, resolve
 from edgenext.formats.artifact import Artifact, open_artifact
-from edgenext.metrics.accuracy import eval_report
 from edgenext.options import (
     DEFAULT_FORMAT,
     DEFAULT_TARGET,
@@ -103,7 +98,7 @@ def run(
         floats = _export_float(plan)
         quantized = _quantize(plan)
         artifacts = [*floats, *quantized.values()]
-        accuracy, drops = _evaluate(plan, artifacts)
+        accuracy, drops = evaluate_files(plan, artifacts)
         latency = _benchmark(plan, artifacts, accuracy, announce)
         twin = quantize_twin(plan, floats[0], quantized)
         summary = _summary(plan, artifacts, accuracy, drops, latency, twin, command)
@@ -113,7 +108,7 @@ def run(
                 "the machine was not quiet: --measure-again repeats the benchmark, nothing else"
             )
         numbered(announce, plan.context.progress)("report", True)
-        files = report(config.out, max_drop=config.max_drop, data=config.data)
+        files = report(config.out, max_drop=config.budget, data=config.data)
         tables = [config.out / name for name in TABLES]
         write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY, *files, *tables])
         return files
@@ -161,34 +156,6 @@ def _quantize(plan: RunPlan) -> dict[str, Path]:
 
         paths[engine] = plan.stages.stage(f"quantize, {engine}", inputs, produce)[0]
     return paths
-
-
-def _evaluate(plan: RunPlan, artifacts: Sequence[Path]) -> tuple[EvalReport, CompareReport]:
-    """Scores of the network and all artifacts, and the drops from the first file."""
-    out = plan.config.out
-    subjects = [Subject(artifact=open_artifact(path)) for path in artifacts]
-    subjects.append(plan.subject)
-
-    def produce() -> list[Path]:
-        evaluation = evaluate_subjects(subjects, plan.data, plan.context)
-        scores = eval_report(evaluation.predictions, evaluation.images)
-        return [
-            _write(out / "eval.json", scores),
-            _write(out / "compare.json", compared(evaluation)),
-            keep_predictions(out, evaluation),
-            keep_images(out, evaluation, plan.subject.shown_names),
-            *(keep_logits(out, evaluation) if plan.config.keep_logits else ()),
-        ]
-
-    names = [path.name for path in artifacts]
-    inputs = EvaluateInputs.of(
-        subjects, names, plan.evaluation, keep_logits=plan.config.keep_logits
-    )
-    scores, drops, *_ = plan.stages.stage("evaluate", inputs, produce)
-    return (
-        EvalReport.model_validate_json(scores.read_bytes()),
-        CompareReport.model_validate_json(drops.read_bytes()),
-    )
 
 
 def _benchmark(

@@ -14,7 +14,7 @@ from edgenext.commands.folder import WorkOwner, work_folder
 from edgenext.commands.images import labelled_images, recorded_division
 from edgenext.commands.inputs import TrainInputs
 from edgenext.commands.quantize import QuantizeSettings, resolve_quantization, settings_images
-from edgenext.commands.search_choice import what_images_show
+from edgenext.commands.sample_size import what_images_show
 from edgenext.commands.stages import Announce, Stages, key, numbered
 from edgenext.commands.subject import Subject
 from edgenext.commands.train import (
@@ -27,6 +27,8 @@ from edgenext.commands.train import (
 from edgenext.data import ImageSet
 from edgenext.errors import unknown_name
 from edgenext.export.settings import ExportSettings
+from edgenext.metrics.sequence import sequence_interval
+from edgenext.metrics.statistics import tango_interval
 from edgenext.models import zoo
 from edgenext.models.cache import cached_path
 from edgenext.models.checkpoint import Checkpoint
@@ -170,7 +172,9 @@ def _divides(config: RunConfig, settings: Mapping[str, QuantizeSettings]) -> boo
 
 
 def _say_what_images_show(config: RunConfig, n: int, announce: Announce) -> None:
-    announce(what_images_show(config.data, min(n, config.limit or n), config.max_drop), True)
+    interval = sequence_interval if config.stops_early else tango_interval
+    n = min(n, config.limit or n)
+    announce(what_images_show(config.data, n, config.budget, interval), True)
 
 
 def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:

@@ -14,16 +14,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from edgenext.benchmark.latency import bench_artifacts, check_numbers
 from edgenext.benchmark.noise import floor_of
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.context import Context
-from edgenext.commands.evaluate import logits_of
 from edgenext.commands.folder import WorkOwner, work_folder
 from edgenext.commands.images import labelled_images
-from edgenext.commands.inputs import BenchmarkInputs, EvaluateInputs, QuantizeInputs
+from edgenext.commands.inputs import BenchmarkInputs, QuantizeInputs
 from edgenext.commands.quantize import (
     QuantizeSettings,
     export_settings,
@@ -31,8 +28,8 @@ from edgenext.commands.quantize import (
     resolve_quantization,
     scheme_images,
 )
+from edgenext.commands.sample_size import EXPECTED_FLIPS
 from edgenext.commands.search_choice import (
-    EXPECTED_FLIPS,
     OBJECTIVES,
     choose,
     halves,
@@ -40,17 +37,17 @@ from edgenext.commands.search_choice import (
     shortage,
     with_front,
 )
+from edgenext.commands.search_scores import SearchScores
 from edgenext.commands.sensitivity import sensitivity
+from edgenext.commands.sequence import Stopping
 from edgenext.commands.stages import Announce, Stages, numbered, silent
 from edgenext.commands.subject import Subject, of_kind
 from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import UsageError, unknown_name
 from edgenext.export.artifacts import Graph, export_graph
 from edgenext.formats.artifact import Artifact, open_artifact
-from edgenext.formats.isolated_session import open_isolated
-from edgenext.formats.session import Logits
-from edgenext.metrics.accuracy import paired_comparison
-from edgenext.metrics.statistics import images_needed, images_without_drop
+from edgenext.metrics.sequence import INTERVALS, sequence_interval
+from edgenext.metrics.statistics import images_needed, images_without_drop, tango_interval
 from edgenext.options import (
     BENCH,
     DEFAULT_FORMAT,
@@ -63,22 +60,23 @@ from edgenext.options import (
     ExportOptions,
     ModelOptions,
     QuantizeOptions,
+    require_budget,
 )
 from edgenext.quantize.batches import ImageBatches
 from edgenext.quantize.mixed_precision import RecipeVariant, mixed_precision_variants
 from edgenext.quantize.quantized_artifact import PARITY_IMAGES, write_quantized
 from edgenext.quantize.sensitivity import SITE_BY_SITE
 from edgenext.quantize.static import PreparedGraph, prepare_graph, quantize_prepared
+from edgenext.report.ci.results import images_used
 from edgenext.report.load import SEARCH
 from edgenext.schema import BenchReport, Candidate, Comparison, SearchReport
-from edgenext.system.files import atomic_path, write_text
+from edgenext.system.files import write_text
 from edgenext.system.sums import write_sums
 from edgenext.targets.scheme import CALIBRATED, FLOAT
 from edgenext.targets.target import require_target
 
 _log = logging.getLogger(__name__)
 
-MAX_DROP = 100.0
 TASKS = (SITE_BY_SITE, "float", "quantize *", "benchmark", "choosing: *", "reporting: *")
 """What a search does, in order."""
 
@@ -95,6 +93,7 @@ class SearchTask:
     choosing: ImageSet
     reporting: ImageSet
     budget: float
+    stops_early: bool
     objective: str
     bench_options: BenchOptions
     folder: Path
@@ -114,7 +113,8 @@ def search(
     model_options: ModelOptions = MODEL,
     export_options: ExportOptions = EXPORT,
     *,
-    max_drop: float = DEFAULT_MAX_DROP,
+    max_drop: float | None = None,
+    all_images: bool = False,
     objective: str = OBJECTIVES[0],
     bench_options: BenchOptions = BENCH,
     out: Path = Path(),
@@ -131,7 +131,9 @@ def search(
         quantize_options: target, scheme and calibration.
         model_options: where the weights come from.
         export_options: batch and input of the graph.
-        max_drop: points of top-1 that the upper end of the drop's interval must stay under.
+        max_drop: points of top-1 that the upper end of the drop's interval must stay under; a
+            file is evaluated only until images decide it. Without it 1, and all images are used.
+        all_images: use all images, also where fewer decide `max_drop`.
         objective: `latency` or `size`.
         bench_options: how the candidates are timed.
         out: folder; the search has one of its own in it.
@@ -151,7 +153,9 @@ def search(
     >>> len(report.candidates) > 2, report.met
     (True, True)
     """
-    _require_possible(quantize_options, max_drop, export_options, objective)
+    budget = DEFAULT_MAX_DROP if max_drop is None else max_drop
+    stops_early = max_drop is not None and not all_images
+    _require_possible(quantize_options, budget, export_options, objective)
     check_numbers(bench_options)
     settings = resolve_quantization(quantize_options, export_options)
     if quantize_options.qat:
@@ -165,7 +169,8 @@ def search(
         context, network, replace(DataOptions.of(data), seed=quantize_options.seed)
     )
     choosing, reporting = halves(labelled, quantize_options.seed)
-    if warning := shortage(len(choosing), len(reporting), max_drop):
+    interval = sequence_interval if stops_early else tango_interval
+    if warning := shortage(len(choosing), len(reporting), budget, interval):
         _log.warning("%s", warning)
     calibration = scheme_images(context, network, settings)
     for images in (choosing, reporting):
@@ -183,7 +188,8 @@ def search(
             calibration=calibration,
             choosing=choosing,
             reporting=reporting,
-            budget=max_drop,
+            budget=budget,
+            stops_early=stops_early,
             objective=objective,
             bench_options=bench_options,
             folder=folder,
@@ -222,8 +228,7 @@ def _require_possible(
 ) -> None:
     if objective not in OBJECTIVES:
         raise unknown_name("objective", objective, OBJECTIVES)
-    if not 0 <= max_drop <= MAX_DROP:
-        raise UsageError(f"--max-drop {max_drop:g} is not a number of points", "Use 0 to 100")
+    require_budget(max_drop)
     if quantize_options.engine != ENGINE:
         raise UsageError(
             f"the engine {quantize_options.engine} has nothing to search", f"Use {ENGINE}"
@@ -293,10 +298,9 @@ def _quantize(
 
 def _report(task: SearchTask, artifacts: Sequence[Artifact], latency: BenchReport) -> SearchReport:
     """Score every candidate, choose one, and judge it on the images kept for that."""
-    comparisons = [
-        _comparison(task, artifact, artifacts[0], task.choosing, "choosing")
-        for artifact in artifacts
-    ]
+    stopping = Stopping(task.budget, task.seed) if task.stops_early else None
+    scores = SearchScores(artifacts[0], task.stages, task.context, stopping)
+    comparisons = [scores.comparison(one, task.choosing, "choosing") for one in artifacts]
     candidates = with_front(
         [
             _candidate(artifact, comparison, latency, task.budget)
@@ -306,8 +310,10 @@ def _report(task: SearchTask, artifacts: Sequence[Artifact], latency: BenchRepor
     )
     chosen = choose(candidates, task.objective, floor_of(latency))
     winner = artifacts[candidates.index(chosen)]
-    final = _comparison(task, winner, artifacts[0], task.reporting, "reporting")
-    drop, n = final.drop, len(task.reporting)
+    final = scores.comparison(winner, task.reporting, "reporting")
+    scores.finish()
+    drop, n = final.drop, images_used(final, len(task.reporting))
+    interval = INTERVALS[drop.interval]
     return SearchReport(
         model=task.subject.name,
         target=task.settings.recipe.target,
@@ -318,13 +324,13 @@ def _report(task: SearchTask, artifacts: Sequence[Artifact], latency: BenchRepor
         path=f"{task.folder.name}/{winner.path.name}",
         final=final,
         met=drop.ci95[1] < task.budget,
-        images_needed=images_needed(drop.lost, drop.gained, n, task.budget),
+        images_needed=images_needed(drop.lost, drop.gained, n, task.budget, interval),
         choosing=task.choosing.info,
         reporting=task.reporting.info,
         environment=latency.environment,
         noise_floor=floor_of(latency),
-        least_images=images_without_drop(0, task.budget),
-        expected_images=images_without_drop(EXPECTED_FLIPS, task.budget),
+        least_images=images_without_drop(0, task.budget, interval),
+        expected_images=images_without_drop(EXPECTED_FLIPS, task.budget, interval),
         sentence=sentence(
             candidates[0],
             chosen,
@@ -333,20 +339,6 @@ def _report(task: SearchTask, artifacts: Sequence[Artifact], latency: BenchRepor
             objective=task.objective,
             n=n,
         ),
-    )
-
-
-def _comparison(
-    task: SearchTask, artifact: Artifact, base: Artifact, images: ImageSet, part: str
-) -> Comparison:
-    """An artifact against the float file, on one part of the labelled images."""
-    return paired_comparison(
-        artifact.name,
-        _logits(task, base, images, part),
-        _logits(task, artifact, images, part),
-        images.labels,
-        sha256=artifact.manifest.sha256,
-        scheme=artifact.manifest.scheme,
     )
 
 
@@ -380,23 +372,3 @@ def _latency(task: SearchTask, artifacts: Sequence[Artifact]) -> BenchReport:
     inputs = BenchmarkInputs.of(artifacts, task.bench_options)
     task.stages.stage("benchmark", inputs, produce)
     return BenchReport.model_validate_json(path.read_bytes())
-
-
-def _logits(task: SearchTask, artifact: Artifact, images: ImageSet, part: str) -> Logits:
-    """An artifact's logits on images, measured now or before."""
-    path = task.folder / "logits" / f"{artifact.name}-{part}.npy"
-    stage = f"{part}: {artifact.name}"
-    if stage in task.stages.seconds:  # of this search: the base is compared with many
-        done: Logits = np.load(path, mmap_mode="r")
-        return done
-
-    def produce() -> list[Path]:
-        session = open_isolated(artifact, 0)
-        values = logits_of(session, images, task.context.progress, artifact.name)
-        with atomic_path(path) as temporary, temporary.open("wb") as f:
-            np.save(f, values, allow_pickle=False)
-        return [path]
-
-    inputs = EvaluateInputs.of([Subject(artifact=artifact)], [artifact.name], images)
-    values: Logits = np.load(task.stages.stage(stage, inputs, produce)[0], mmap_mode="r")
-    return values

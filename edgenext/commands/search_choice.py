@@ -6,18 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgenext.commands.sample_size import images_shortage
 from edgenext.data import ImageSet
 from edgenext.errors import DataError
-from edgenext.metrics.statistics import images_needed, images_without_drop, tango_interval
+from edgenext.metrics.sequence import INTERVALS
+from edgenext.metrics.statistics import (
+    Interval,
+    images_needed,
+    images_without_drop,
+    tango_interval,
+)
+from edgenext.report.text import decided_after, interval_name
 from edgenext.schema import Candidate, Comparison
 from edgenext.targets.scheme import FLOAT
 
 OBJECTIVES = ("latency", "size")
 """What a search can make small."""
-
-EXPECTED_FLIPS = 0.01
-"""The share of images that an INT8 file loses or gains: 0.4 to 0.8 % of 5,000 were measured for
-EdgeNeXt-XXS (results/, README)."""
 
 
 def halves(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -33,65 +37,6 @@ def halves(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
     order = np.random.default_rng(seed).permutation(len(images))
     by_class = order[np.argsort(images.labels[order], kind="stable")]
     return images.take(np.sort(by_class[::2])), images.take(np.sort(by_class[1::2]))
-
-
-def shortage(choosing: int, reporting: int, budget: float) -> str:
-    """What the images of a search cannot show of a budget in points; empty if they may show it.
-
-    Args:
-        choosing: images that choose.
-        reporting: images that report.
-        budget: points of top-1.
-    """
-    n = min(choosing, reporting)
-    least, expected = images_without_drop(0, budget), images_without_drop(EXPECTED_FLIPS, budget)
-    if expected is not None and n >= expected:
-        return ""
-    have = f"{choosing:,} images choose and {reporting:,} report"
-    if least is None or expected is None:
-        return (
-            f"{have}: no number of images can show a budget of {budget:g} points for a file that "
-            "gains no more images than it loses: use a budget above 0"
-        )
-    flips = f"{100 * EXPECTED_FLIPS / 2:g} % lost and gained"
-    reach = tango_interval(0, 0, n)[1]
-    enough = f"{2 * expected:,} labelled images ({expected:,} in each half)"
-    if n < least:
-        return (
-            f"{have}, which is too few for a budget of {budget:g} points: even if no answer "
-            f"changes, the interval of {n:,} images reaches {reach:.2f} points. At least "
-            f"{2 * least:,} labelled images can show it, and {enough} with {flips}"
-        )
-    reach = tango_interval(EXPECTED_FLIPS / 2 * n, EXPECTED_FLIPS / 2 * n, n)[1]
-    return (
-        f"{have}, which can show a budget of {budget:g} points only for a file that changes almost "
-        f"no answer: with {flips} the interval reaches {reach:.2f} points. {enough} can show it"
-    )
-
-
-def what_images_show(data: str, n: int, budget: float) -> str:
-    """What a number of evaluation images can show of a drop, in a sentence.
-
-    Args:
-        data: what the images are called.
-        n: how many there are.
-        budget: points of top-1.
-
-    >>> what_images_show("photos", 30, 1.0).split("; ")[1]
-    'about 616 images can show less than 1 point'
-    """
-    flips = EXPECTED_FLIPS / 2 * n
-    least, usual = (tango_interval(k, k, n)[1] for k in (0, flips))
-    share = f"{100 * EXPECTED_FLIPS / 2:g} %"
-    text = (
-        f"{data}: {n:,} images to evaluate on can show that top-1 drops by less than {least:.2f} "
-        f"points if no answer changes, and by less than {usual:.2f} with {share} lost and gained"
-    )
-    enough = images_without_drop(EXPECTED_FLIPS, budget)
-    if enough is None or n >= enough:
-        return text
-    points = "1 point" if budget == 1 else f"{budget:g} points"
-    return f"{text}; about {enough:,} images can show less than {points}"
 
 
 def _cost(candidate: Candidate, objective: str) -> float:
@@ -123,6 +68,21 @@ def with_front(candidates: Sequence[Candidate], objective: str) -> list[Candidat
         c.model_copy(update={"front": _counts(c, objective) and not is_dominated(c)})
         for c in candidates
     ]
+
+
+def shortage(
+    choosing: int, reporting: int, budget: float, interval: Interval = tango_interval
+) -> str:
+    """What the images of a search cannot show of a budget in points; empty if they may show it.
+
+    Args:
+        choosing: images that choose.
+        reporting: images that report.
+        budget: points of top-1.
+        interval: the kind that is to show it.
+    """
+    have = f"{choosing:,} images choose and {reporting:,} report"
+    return images_shortage(have, min(choosing, reporting), budget, parts=2, interval=interval)
 
 
 def choose(candidates: Sequence[Candidate], objective: str, noise_floor: float = 0.0) -> Candidate:
@@ -160,7 +120,8 @@ def sentence(
         n: images kept for reporting.
     """
     low, high = final.drop.ci95
-    drop = f"{final.drop.points:.2f} points (95 % interval {low:.2f} to {high:.2f}, n = {n})"
+    kind, after = interval_name(final.drop), decided_after(final.decision)
+    drop = f"{final.drop.points:.2f} points ({kind} {low:.2f} to {high:.2f}, n = {n}{after})"
     name = final.artifact
     if high < budget:
         return (
@@ -195,11 +156,12 @@ def _gain(base: Candidate, chosen: Candidate, objective: str) -> str:
 def _advice(final: Comparison, budget: float, n: int) -> str:
     """How many images would decide, where the interval contains the budget."""
     drop = final.drop
-    more = images_needed(drop.lost, drop.gained, n, budget)
+    interval = INTERVALS[drop.interval]
+    more = images_needed(drop.lost, drop.gained, n, budget, interval)
     if more is not None:
         return f"about {more:,} images would tell"
     open_question = "its interval contains the budget, so these images cannot tell"
-    without_drop = images_without_drop((drop.lost + drop.gained) / n, budget)
+    without_drop = images_without_drop((drop.lost + drop.gained) / n, budget, interval)
     if without_drop is None:
         return open_question
     return (

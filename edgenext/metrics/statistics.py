@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,12 @@ MOST_IMAGES = 10**9
 """More images than any data set has: beyond this a budget counts as out of reach."""
 
 
-def _check_counts(lost: float, gained: float, n: float) -> None:
+def check_counts(lost: float, gained: float, n: float) -> None:
+    """Refuse counts that n images cannot have.
+
+    Raises:
+        ValueError: they are negative or exceed n.
+    """
     if (
         n <= 0 or lost < 0 or gained < 0 or lost + gained > n * (1 + 1e-9)
     ):  # shares may exceed n by rounding
@@ -66,7 +71,7 @@ def tango_interval(
     Raises:
         ValueError: the counts are negative or exceed n.
     """
-    _check_counts(lost, gained, n)
+    check_counts(lost, gained, n)
     z = float(ndtri((1 + confidence) / 2))
     # Swapping lost and gained mirrors the interval: one function gives both limits. Adding 0.0
     # turns −0 to 0.
@@ -96,8 +101,12 @@ def wilson_interval(count: int, n: int, confidence: float = 0.95) -> tuple[float
     return max(0.0, low), min(100.0, high)
 
 
+Interval = Callable[[float, float, float], tuple[float, float]]
+"""Lost, gained and n to the limits of the drop in points."""
+
+
 def images_needed(
-    lost: float, gained: float, n: int, budget: float, confidence: float = 0.95
+    lost: float, gained: float, n: int, budget: float, interval: Interval = tango_interval
 ) -> int | None:
     """How many images would put the interval's upper end under a budget in points.
 
@@ -108,13 +117,13 @@ def images_needed(
     Raises:
         ValueError: the counts are negative or exceed n.
     """
-    _check_counts(lost, gained, n)
+    check_counts(lost, gained, n)
     if 100 * (lost - gained) / n >= budget:
         return None
 
     def met(images: int) -> bool:
         share = images / n
-        return tango_interval(lost * share, gained * share, images, confidence)[1] < budget
+        return interval(lost * share, gained * share, images)[1] < budget
 
     enough = 1
     while not met(enough):
@@ -128,19 +137,21 @@ def images_needed(
     return enough
 
 
-def images_without_drop(flipped: float, budget: float, confidence: float = 0.95) -> int | None:
+def images_without_drop(
+    flipped: float, budget: float, interval: Interval = tango_interval
+) -> int | None:
     """How many images can show that a file without a drop is under a budget in points.
 
     Args:
         flipped: the share of images that it loses or gains, half of them each. With 0 it is the
             least number that can show the budget, unless more images are gained than lost.
         budget: points of top-1.
-        confidence: of the interval.
+        interval: the kind that is to show it.
 
     Returns:
         None for a budget of 0, or if it would take more than `MOST_IMAGES`.
     """
-    return images_needed(flipped / 2, flipped / 2, 1, budget, confidence)
+    return images_needed(flipped / 2, flipped / 2, 1, budget, interval)
 
 
 def bootstrap_median_interval(

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from edgenext.benchmark.noise import floor_of
 from edgenext.report.speed import Speed, fastest, speed
 from edgenext.report.study import Entry, Study
-from edgenext.report.text import count, number, points, round_up, span, times
+from edgenext.report.text import (
+    count,
+    decided_after,
+    interval_name,
+    number,
+    points,
+    round_up,
+    span,
+    times,
+)
 from edgenext.schema import TIMED
 
 
@@ -126,18 +135,21 @@ def is_accurate(entry: Entry, study: Study, budget: float) -> Condition:
     limit = f"the budget of {points(budget)}"
     counts = (
         f"of {count(n, 'image')} {drop.lost:,} were lost and {drop.gained:,} gained, a drop of "
-        f"{number(drop.points, 2)} points (95 % interval {span(low, high, 2)})"
+        f"{number(drop.points, 2)} points ({interval_name(drop)} {span(low, high, 2)}"
+        f"{decided_after(comparison.decision)})"
     )
     if high <= budget:
         return Condition(True, f"{counts}: within {limit}", f"its drop is within {limit}")
     if low > budget:
         return Condition(False, f"{counts}: over {limit}", f"its top-1 drop is over {limit}")
+    from edgenext.metrics.sequence import INTERVALS
     from edgenext.metrics.statistics import images_needed, images_without_drop
 
-    needed = images_needed(drop.lost, drop.gained, n, budget)
+    interval = INTERVALS[drop.interval]
+    needed = images_needed(drop.lost, drop.gained, n, budget, interval)
     if needed is None:
         advice = brief = "the measured drop is not below it, so these images cannot tell"
-        if without_drop := images_without_drop((drop.lost + drop.gained) / n, budget):
+        if without_drop := images_without_drop((drop.lost + drop.gained) / n, budget, interval):
             advice += (
                 f"; if the file has no drop, about {round_up(without_drop):,} images that flip as "
                 "often would show it"

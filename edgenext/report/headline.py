@@ -12,7 +12,7 @@ from edgenext.options import DEFAULT_FORMAT
 from edgenext.report.conditions import Condition
 from edgenext.report.speed import speed
 from edgenext.report.study import Entry, Study
-from edgenext.report.text import change_of, clean, number, points, span, times
+from edgenext.report.text import change_of, clean, decided_after, number, points, span, times
 from edgenext.schema import Decision, Verdict
 
 SPEED, ACCURACY = "Speed", "Accuracy"
@@ -106,7 +106,7 @@ def _accuracy(judgement: Judgement, entry: Entry) -> str:
     change, low, high = change_of(drop)
     text = (
         f"{number(abs(drop.points), 2)} points of top-1 {change} ({span(low, high, 2)}"
-        f", n = {judgement.study.summary.compare.n:,})"
+        f", n = {judgement.study.summary.compare.n:,}{decided_after(comparison.decision)})"
     )
     if condition.holds is None and drop.ci95[0] <= budget < drop.ci95[1]:
         return f"{text}: the interval includes the budget of {points(budget)}"
@@ -125,7 +125,8 @@ def _next(judgement: Judgement) -> str:
     if judgement.pays is None and conditions[SPEED].holds is None:
         return _time_again(study, entry, rival)
     if judgement.pays is None:
-        return f"{IN_FOLDER}{_compare(study, entry, conditions[ACCURACY])}"
+        more = _compare(study, entry, conditions[ACCURACY], judgement.budget)
+        return f"{IN_FOLDER}{more}"
     if conditions[ACCURACY].holds is False and _searchable(entry, rival):
         options = f"--calib IMAGES --data IMAGES --max-drop {judgement.budget:g}"
         return f"{IN_FOLDER}edgenext search {_path(rival)} {options}"
@@ -152,9 +153,11 @@ def _time_again(study: Study, entry: Entry, rival: Entry | None) -> str:
     return f"{IN_FOLDER}edgenext bench {files} --rounds {rounds}"
 
 
-def _compare(study: Study, entry: Entry, condition: Condition) -> str:
+def _compare(study: Study, entry: Entry, condition: Condition, budget: float) -> str:
     data = study.summary.compare.data
     text = f"edgenext compare {_path(study.base)} {_path(entry)} --data"
+    if entry.comparison and entry.comparison.decision:
+        return f"{text} MORE-IMAGES --max-drop {budget:g}"
     if data and condition.images_needed and condition.images_needed <= data.n_total:
         return f"{text} IMAGES --limit {condition.images_needed}"
     return f"{text} MORE-IMAGES"

@@ -9,8 +9,16 @@ from pathlib import PurePath
 from edgenext.benchmark.environment import isa_label
 from edgenext.data.unread import notes
 from edgenext.report.study import Study
-from edgenext.report.text import count, decibels, duration, mebibytes, number
-from edgenext.schema import Environment, ExportResult, SubsetInfo
+from edgenext.report.text import (
+    count,
+    decibels,
+    decided_after,
+    duration,
+    mebibytes,
+    number,
+    points,
+)
+from edgenext.schema import BudgetDecision, Environment, ExportResult, SubsetInfo
 
 DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8", "dotprod", "i8mm"}
 """Instruction sets that multiply and add int8 in one step."""
@@ -56,9 +64,13 @@ def lacks_dot_product(env: Environment | None) -> bool:
     return bool(env and env.isa and DOT_PRODUCTS.isdisjoint(env.isa))
 
 
-def _subset(info: SubsetInfo) -> str:
+def _subset(info: SubsetInfo, decision: BudgetDecision | None = None) -> str:
     """Such as `val of data.zip, 500 of 5,000 images: a subset stratified by class (seed 0)`."""
     source = f"{info.split} of {info.data}" if info.split else info.data
+    if decision:
+        drawn = f"{info.n:,} of {count(decision.available, 'image')} in a random order"
+        until = f"until a budget of {points(decision.budget)} was decided"
+        return f"{source}, {drawn} (seed {decision.seed}), {until}"
     if info.n < info.n_total:
         drawn = f"{info.n:,} of {info.n_total:,} images: a subset stratified by class"
         return f"{source}, {drawn} (seed {info.seed})"
@@ -83,7 +95,15 @@ def _images(study: Study) -> Iterator[Fact]:
     s = study.summary
     data = s.compare.data or next((r.data for r in s.eval.results if r.data), None)
     if data:
-        yield from _set("Evaluation", data)
+        first = next((c.decision for c in s.compare.others if c.decision), None)
+        yield from _set("Evaluation", data, first)
+        if first:
+            yield Fact("Evaluation order sha256", first.order_sha256, code=True)
+            yield Fact(
+                "Interval of the drops",
+                f"a confidence sequence, looked at after every {count(first.shard, 'image')}: "
+                + "; ".join(_decided(study)),
+            )
     if s.calibration:
         yield from _set("Calibration", s.calibration)
         if data and data.sha256 == s.calibration.sha256:
@@ -96,8 +116,16 @@ def _images(study: Study) -> Iterator[Fact]:
             )
 
 
-def _set(name: str, info: SubsetInfo) -> Iterator[Fact]:
-    yield Fact(name, _subset(info))
+def _decided(study: Study) -> Iterator[str]:
+    """After how many images each file's drop was decided."""
+    for entry in study.entries:
+        if entry.comparison and entry.comparison.decision:
+            decision = entry.comparison.decision
+            yield f"{entry.label} {decision.outcome}{decided_after(decision)}"
+
+
+def _set(name: str, info: SubsetInfo, decision: BudgetDecision | None = None) -> Iterator[Fact]:
+    yield Fact(name, _subset(info, decision))
     yield Fact(f"{name} sha256", info.sha256, code=True)
     if info.corrupt:
         bad = ", ".join(info.corrupt)

@@ -87,6 +87,11 @@ class Study:
         return self.target.place if self.target and not self.on_device else ""
 
     @property
+    def is_sequential(self) -> bool:
+        """Whether images were evaluated only until a budget was decided."""
+        return any(c.decision for c in self.summary.compare.others)
+
+    @property
     def floats(self) -> tuple[Entry, ...]:
         """Artifacts in floating point."""
         return tuple(e for e in self.entries if e.kind == "float")

@@ -187,7 +187,7 @@ def _accuracy(study: Study) -> tuple[FigureRow, ...]:
         ("Loss, nats", loss, False),
         ("Top-1 drop, points", drop, True),
         ("Lost / gained, images", flips, False),
-        ("McNemar’s p", p, False),
+        ("p of the sequence" if study.is_sequential else "McNemar’s p", p, False),
         ("Same answer as the base, %", agreement, True),
         ("SQNR of the logits, dB", sqnr, False),
         ("KL divergence from the base, nats", divergence, False),

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-from edgenext.schema import Drop
+from edgenext.schema import BudgetDecision, Drop
 
 NOTHING = "–"
 """Shown in place of a missing number."""
@@ -133,6 +133,21 @@ def _ranges(texts: Sequence[str]) -> str:
         return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
     return _NUMBER.sub(spanned, texts[0])
+
+
+def interval_name(drop: Drop) -> str:
+    """What the interval of a drop is called."""
+    return "95 % confidence sequence" if drop.interval == "sequence" else "95 % interval"
+
+
+def decided_after(decision: BudgetDecision | None) -> str:
+    """`, decided after 1,850 of 5,000 images`; empty where all images were to be used."""
+    if decision is None:
+        return ""
+    images = count(decision.available, "image")
+    if decision.outcome == "undecided":
+        return f", not decided by all {images}"
+    return f", decided after {decision.n:,} of {images}"
 
 
 def change_of(drop: Drop) -> tuple[str, float, float]:

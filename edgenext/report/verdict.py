@@ -16,7 +16,7 @@ from edgenext.report.conditions import (
 from edgenext.report.headline import ACCURACY, DECISIONS, SPEED, Judgement, headline
 from edgenext.report.speed import fastest, speed
 from edgenext.report.study import Entry, Study
-from edgenext.report.text import clean, number, span, times
+from edgenext.report.text import clean, decided_after, interval_name, number, span, times
 from edgenext.schema import Verdict
 
 
@@ -142,8 +142,9 @@ def _facts(entry: Entry, fastest_float: Entry | None, study: Study) -> list[str]
         gain = "that is, a gain; " if drop.points < 0 else ""
         facts.append(
             f"{subject} is {number(entry.comparison.top1, 2)} %, a drop of "
-            f"{number(drop.points, 2)} points ({gain}95 % interval {span(*drop.ci95, 2)}, "
-            f"n = {study.summary.compare.n:,}: {drop.lost:,} lost, {drop.gained:,} gained)"
+            f"{number(drop.points, 2)} points ({gain}{interval_name(drop)} {span(*drop.ci95, 2)}, "
+            f"n = {study.summary.compare.n:,}{decided_after(entry.comparison.decision)}: "
+            f"{drop.lost:,} lost, {drop.gained:,} gained)"
         )
     return facts
 

@@ -6,6 +6,8 @@ drops in points.
 """
 
 from edgenext.schema.accuracy import Accuracy as Accuracy
+from edgenext.schema.accuracy import BudgetDecision as BudgetDecision
+from edgenext.schema.accuracy import BudgetOutcome as BudgetOutcome
 from edgenext.schema.accuracy import CompareReport as CompareReport
 from edgenext.schema.accuracy import Comparison as Comparison
 from edgenext.schema.accuracy import Drop as Drop

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from edgenext.schema.base import Evidence, Record, SubsetInfo
+
+BudgetOutcome = Literal["under", "over", "undecided"]
+"""On which side of a budget the interval of a drop is."""
 
 
 class EvalResult(Record):
@@ -34,9 +39,12 @@ class EvalReport(Record):
 
 
 class Drop(Record):
-    """A paired drop in points: 100·(lost − gained)/n with Tango's 95 % interval.
+    """A paired drop in points: 100·(lost − gained)/n with its 95 % interval.
 
-    `lost` counts right→wrong, `gained` wrong→right; `p_value` is McNemar's exact test.
+    `lost` counts right→wrong, `gained` wrong→right. `interval` says what `ci95` and `p_value` are:
+    `tango`, Tango's interval and McNemar's exact test, for a number of images that was fixed
+    before; or `sequence`, a confidence sequence, which also holds where images were evaluated only
+    until a budget was decided.
     """
 
     points: float
@@ -44,6 +52,25 @@ class Drop(Record):
     lost: int
     gained: int
     p_value: float
+    interval: Literal["tango", "sequence"] = "tango"
+
+
+class BudgetDecision(Record):
+    """How a budget was decided before all images were used.
+
+    `outcome` is on which side of `budget`, in points, the interval is. It was decided after `n` of
+    the `available` images; `undecided` means that all of them did not decide it. The order of the
+    images was drawn with `seed` before any was evaluated: `order_sha256` is of all their hashes in
+    that order, a line each. After every `shard` images the interval was looked at.
+    """
+
+    budget: float
+    outcome: BudgetOutcome
+    n: int
+    available: int
+    seed: int
+    shard: int
+    order_sha256: str
 
 
 class Accuracy(Record):
@@ -76,6 +103,8 @@ class Comparison(Record):
     evidence: Evidence = "host"
     fallback: str = ""
     """As in `EvalResult`."""
+    decision: BudgetDecision | None = None
+    """Where images were evaluated only until a budget was decided."""
 
     @property
     def name(self) -> str:

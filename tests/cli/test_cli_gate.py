@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ci_files import csv_rows, junit_suites
 from cli_calls import FP32, INT8, MODEL, Cli, config
+
+from edgenext.data import ImageSet
+from edgenext.formats.session import Logits, Session
 
 Artifacts = Callable[..., list[Path]]
 WRITES = ("--junit", "junit.xml", "--csv", "results.csv")
@@ -93,3 +97,59 @@ def test_what_changed_since_another_run(cli: Cli, ran: Path) -> None:
     assert done.out.splitlines()[-3:] == [f"new/report.{e}" for e in ("html", "md", "json")]
     assert "What changed since demo" in Path("new/report.md").read_text()
     assert "not the folder of a run" in cli.fails(3, "report", ran, "--against", "nowhere")
+
+
+def test_a_comparison_that_stops_when_its_budget_is_decided(cli: Cli, artifacts: Artifacts) -> None:
+    compare = ("compare", *artifacts(FP32, INT8), "--data", "digits", "--limit", "300")
+    done = cli.ok(*compare, "--max-drop", "8", "--json", "--csv", "results.csv")
+    (other,) = done.json["others"]
+    decision, drop = other["decision"], other["drop"]
+    assert decision["outcome"] == "under" and drop["interval"] == "sequence"
+    assert done.json["n"] == decision["n"] == done.json["data"]["n"] < decision["available"] == 300
+    assert drop["ci95"][1] < 8 and drop["points"] * done.json["n"] == pytest.approx(
+        100 * (drop["lost"] - drop["gained"])
+    )
+    assert csv_rows("results.csv")[1]["interval"] == "sequence"
+    shown = cli.run(*compare, "--max-drop", "0.5")
+    assert shown.code == 14 and "95 % confidence sequence" in shown.out
+    assert "undecided, not decided by all 300 images in the order of seed 0" in shown.out
+    assert "300 images, which is too few for a budget of 0.5 points" in " ".join(shown.err.split())
+    for budget in ("-1", "nan", "inf", "101"):
+        error = cli.fails(2, *compare, "--max-drop", budget)
+        assert f"--max-drop {budget} is not a number of points. Use 0 to 100" in error
+
+
+def test_a_run_that_stops_when_its_budget_is_decided(
+    cli: Cli, ran: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgenext.commands import sequence
+
+    computed: list[int] = []
+    whole, narrowed = sequence.logits_of, sequence.narrowed
+
+    def counted(session: Session, images: ImageSet) -> Logits:
+        computed.append(len(images))
+        return whole(session, images)
+
+    def interrupted(*_: object) -> tuple[float, float]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sequence, "logits_of", counted)
+    monkeypatch.setattr(sequence, "narrowed", interrupted)
+    assert cli.run("run", config(), "--max-drop", "7").code == 130
+    assert computed == [64, 64], "the base and the first of the others"
+    assert (ran / "shards").is_dir()
+    monkeypatch.setattr(sequence, "narrowed", narrowed)
+    done = cli.ok("run", config(), "--max-drop", "7")
+    assert computed[2:4] == [64, 64], "it goes on with those that are missing"
+    assert sum(computed) == 4 * 120 and not (ran / "shards").exists()
+    assert "evaluate\n" in done.err and "benchmark: unchanged" in done.err
+    document = json.loads((ran / "report.json").read_text())
+    assert document["verdict"]["budget"] == 7
+    markdown = (ran / "report.md").read_text()
+    assert "120 of 120 images in a random order (seed 0)" in markdown
+    assert "confidence sequence" in markdown and "of 120 images" in document["verdict"]["lines"][2]
+    cli.ok("verify", ran)
+    assert "evaluate: unchanged" in cli.ok("run", config(), "--max-drop", "7").err
+    assert "evaluate\n" in cli.ok("run", config(), "--max-drop", "7", "--all-images").err
+    assert "confidence sequence" not in (ran / "report.md").read_text()

@@ -19,10 +19,12 @@ from edgenext.commands.context import Context
 from edgenext.commands.images import sample_images
 from edgenext.commands.inputs import (
     BenchmarkInputs,
+    DecisionInputs,
     EvaluateInputs,
     ExportInputs,
     NetworkFacts,
     QuantizeInputs,
+    SequenceInputs,
     SiteRowInputs,
     TrainInputs,
     TwinInputs,
@@ -59,6 +61,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Inputs], Inpu
     training = prepare_training(
         "edgenext_xx_small", "digits", recipe, ModelOptions(size=32), context=context
     )
+    sequence = SequenceInputs.of([file], ["a"], images, 0)
     inputs: list[Inputs] = [
         DecodeInputs.of(images.hashes, images.transform),
         TrainInputs.of(training),
@@ -67,6 +70,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Inputs], Inpu
         QuantizeInputs.of(network, settings, images, settings.recipe),
         SiteRowInputs.of(file, settings, images, images, labelled=True),
         EvaluateInputs.of([file, network], ["a", "b"], images),
+        sequence,
+        DecisionInputs.of(sequence, 0.5),
         BenchmarkInputs.of([artifact], BenchOptions()),
     ]
     return {type(record): record for record in inputs}
@@ -127,6 +132,11 @@ def test_every_change_of_a_record_changes_its_key(records: dict[type[Inputs], In
         "EvaluateInputs.versions[onnxruntime]",
         "EvaluateInputs.versions[edgenext]",
         "EvaluateInputs.machine.isa[0]",
+        "SequenceInputs.seed",
+        "SequenceInputs.evaluation.images.info.sha256",
+        "SequenceInputs.evaluation.subjects[0].sha256",
+        "DecisionInputs.budget",
+        "DecisionInputs.sequence.seed",
         "QuantizeInputs.settings.export.batch",
         "QuantizeInputs.settings.export.pixels",
         "QuantizeInputs.settings.export.opset",

@@ -48,6 +48,13 @@ def test_the_tables_are_those_of_the_json_files() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_table_of_early_stops_is_that_of_its_json_file() -> None:
+    command = (sys.executable, str(ROOT / "results" / "early_stop.py"), "--table")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 22, "a row for each budget, share of flips and drop"
+    assert done.stdout in (ROOT / "docs" / "measuring.md").read_text("utf-8")
+
+
 def test_another_result_is_another_table(checkout: Path) -> None:
     change(checkout / "results" / "avx512-vnni.json", ["latency", 0, "rows", 3, "speed"], 2.5)
     done = tables(checkout, "--check")

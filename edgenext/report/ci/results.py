@@ -19,6 +19,7 @@ from edgenext.schema import (
     Candidate,
     CompareReport,
     Comparison,
+    Drop,
     EvalResult,
     SearchReport,
     SubsetInfo,
@@ -57,7 +58,8 @@ def compare_rows(report: CompareReport, sizes: Mapping[str, int]) -> list[Result
     base = ResultRow(
         report.base.artifact,
         is_judged=False,
-        measures=_top1(report.base, report.n) | _size(report.base.sha256, "", sizes),
+        measures=_top1(report.base, report.n, report.others[0].drop)
+        | _size(report.base.sha256, "", sizes),
         facts=_accuracy_facts(report.base, report.n),
     )
     others = (
@@ -177,20 +179,31 @@ def comparison_measures(comparison: Comparison, n: int) -> dict[str, Measure]:
     drop = comparison.drop
     return {
         "drop": Measure(drop.points, *drop.ci95),
-        "agreement": _share(comparison.agreement, n),
+        "agreement": _share(comparison.agreement, n, drop),
         "sqnr": Measure.exact(comparison.sqnr_db),
-    } | _top1(comparison, n)
+    } | _top1(comparison, n, drop)
 
 
-def _top1(scores: Comparison | Accuracy | EvalResult, n: int) -> dict[str, Measure]:
-    return {"top1": _share(scores.top1, n)}
+def _top1(
+    scores: Comparison | Accuracy | EvalResult, n: int, drop: Drop | None = None
+) -> dict[str, Measure]:
+    return {"top1": _share(scores.top1, n, drop)}
 
 
-def _share(percent: float, n: int) -> Measure:
-    """A share of n images in percent, with Wilson's 95 % interval."""
+def _share(percent: float, n: int, drop: Drop | None = None) -> Measure:
+    """A share of n images in percent, with Wilson's 95 % interval.
+
+    Where the drop of the same images has a confidence sequence, the share has one too.
+    """
+    hits = round(percent * n / 100)
+    if drop and drop.interval == "sequence":
+        from edgenext.metrics.sequence import sequence_interval
+
+        low, high = sequence_interval(hits, 0, n)
+        return Measure(percent, max(0.0, low), high)
     from edgenext.metrics.statistics import wilson_interval
 
-    return Measure(percent, *wilson_interval(round(percent * n / 100), n))
+    return Measure(percent, *wilson_interval(hits, n))
 
 
 def latency_measure(result: BenchResult, report: BenchReport) -> Measure:
@@ -241,10 +254,16 @@ def _size(sha256: str, base_sha256: str, sizes: Mapping[str, int]) -> dict[str, 
     return measures | ({"size_ratio": Measure.exact(size / base)} if base else {})
 
 
+def images_used(comparison: Comparison, available: int) -> int:
+    """How many images a comparison of a search is on."""
+    return comparison.decision.n if comparison.decision else available
+
+
 def _candidate_row(
     candidate: Candidate, base: Candidate, comparison: Comparison, images: SubsetInfo
 ) -> ResultRow:
-    measures = comparison_measures(comparison, images.n)
+    n = images_used(comparison, images.n)
+    measures = comparison_measures(comparison, n)
     limits = candidate.speed_ci95
     if candidate is not base:
         if candidate.valid and base.valid and limits:
@@ -253,7 +272,7 @@ def _candidate_row(
             measures["speedup"] = Measure(candidate.speed, reason="the timing is not valid")
         measures["size_ratio"] = Measure.exact(candidate.size_bytes / base.size_bytes)
     measures["size_mib"] = Measure.exact(mebibytes(candidate.size_bytes))
-    facts = _comparison_facts(comparison, images.n)
+    facts = _comparison_facts(comparison, n)
     facts |= {"images": images.sha256, "p50_ms": candidate.p50_ms}
     return ResultRow(comparison.artifact, HERE, False, measures, facts)
 
@@ -280,6 +299,7 @@ def _accuracy_facts(scores: Accuracy | EvalResult, n: int) -> Facts:
 def _comparison_facts(comparison: Comparison, n: int) -> Facts:
     drop = comparison.drop
     facts: Facts = {"lost": drop.lost, "gained": drop.gained, "p_value": drop.p_value}
+    facts["interval"] = drop.interval
     names = ("sha256", "scheme", "runtime", "evidence", "top5", "cosine", "kl")
     return facts | {"n": n} | {name: getattr(comparison, name) for name in names}
 

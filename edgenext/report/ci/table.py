@@ -11,7 +11,7 @@ from edgenext.report.ci.results import ResultRow
 from edgenext.report.text import clean, spreadsheet_text
 
 FACTS = (
-    *("images", "n", "top5", "loss", "lost", "gained", "p_value", "cosine", "kl"),
+    *("images", "n", "top5", "loss", "lost", "gained", "p_value", "interval", "cosine", "kl"),
     *("p90_ms", "p99_ms", "load_ms", "first_ms", "peak_rss_mb", "valid", "reasons"),
 )
 """Columns after those of the metrics."""
@@ -22,7 +22,7 @@ NAMES = (
 """Columns before them."""
 COUNTS = ("threads", "batch", "n", "lost", "gained")
 """Columns of whole numbers."""
-TEXTS = (*(name for name in NAMES if name not in COUNTS), "images", "valid", "reasons")
+TEXTS = (*(name for name in NAMES if name not in COUNTS), "images", "interval", "valid", "reasons")
 """Columns of text; all others are of numbers."""
 
 
