@@ -28,7 +28,7 @@ def set_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None
 
 
 def test_environments_are_named_by_their_locks(folder: Path) -> None:
-    assert environments.NAMES == ("tensorflow", "tflite")
+    assert environments.NAMES == ("rknn", "tensorflow", "tflite")
     assert environments.interpreter("tflite") is None
     with pytest.raises(UsageError, match="Did you mean tflite"):
         environments.folder("tflit")

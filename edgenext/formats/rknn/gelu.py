@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import onnx
@@ -29,22 +30,26 @@ def complete_gelu(model: onnx.ModelProto) -> None:
     for node in graph.node:
         nodes.append(node)
         readers = [reader for reader in graph.node if node.output[0] in reader.input]
-        weights = [constants.get(r.input[1]) for r in readers if r.op_type == "Conv"]
-        if not (_is_double_gelu(node, makers) and len(weights) == len(readers) == 1):
+        if not _is_double_gelu(node, makers) or [r.op_type for r in readers] != ["Conv"]:
             continue
-        if weights[0] is None:
+        weight = constants.get(readers[0].input[1])
+        if weight is None:
             continue
         halved = f"{node.output[0]}_half"
         nodes.append(helper.make_node("Mul", [node.output[0], HALF], [halved], f"{node.name}_half"))
-        doubled = numpy_helper.from_array(weights[0] * 2, f"{readers[0].input[1]}_double")
+        doubled = numpy_helper.from_array(weight * 2, f"{readers[0].input[1]}_double")
         graph.initializer.append(doubled)
         readers[0].input[0], readers[0].input[1] = halved, doubled.name
-    del graph.node[:]
-    graph.node.extend(nodes)
     graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), HALF))
+    read = {name for node in nodes for name in node.input}
+    nodes = [node for node in nodes if node.op_type != "Constant" or node.output[0] in read]
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
 
 
-def _constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
     """The float constants of a graph by name."""
     from onnx import numpy_helper
 
