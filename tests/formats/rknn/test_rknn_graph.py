@@ -1,4 +1,4 @@
-"""What is done to a graph before the toolkit, and what is read from its log: without the toolkit."""
+"""What is done to a graph before the toolkit, and what is read from its log."""
 
 from __future__ import annotations
 
