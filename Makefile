@@ -25,6 +25,7 @@ quick: lint ## the short check, while working
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not campaign' $(QUICK)
 
 campaign: $(VENV)/testing ## what takes minutes a test: all architectures in all formats, every bench on emulated devices
+	$(BIN)/edgenext env rknn || echo 'tests of RKNN are skipped' # Rockchip's toolkit, for Linux on x86-64
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m campaign
 
 lint: $(VENV)/testing

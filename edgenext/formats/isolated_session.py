@@ -1,22 +1,17 @@
 """Sessions of files of unknown origin, in a process of their own: a native crash becomes an error.
 
 `python -m edgenext.formats.isolated_session` is that process. It reads requests on stdin and
-answers on stdout: a line of JSON, then the bytes of the arrays that it announces. The first request
-opens the file, or asks what it says of itself (`describe`); `run` and `trace` take a prepared
-batch. The process ends with its input or its parent.
+answers on stdout, as `system/messages.py` writes them. The first request opens the file, or asks
+what it says of itself (`describe`); `run` and `trace` take a prepared batch. The process ends with
+its input or its parent.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
 import signal
-import subprocess
 import sys
-import tempfile
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
@@ -24,14 +19,14 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenext import errors
-from edgenext.errors import EdgenextError, RuntimeCrashedError, RuntimeFailedError
+from edgenext.errors import EdgenextError, RuntimeCrashedError
 from edgenext.formats.artifact import Artifact, is_written_here
 from edgenext.formats.foreign import ForeignFile, describer_of
 from edgenext.formats.runtimes import open_session, runtime_of
 from edgenext.formats.session import ArtifactSession, Session, Tensor, Traceable
 from edgenext.schema import Manifest
-from edgenext.system.processes import Deadline, die_with_parent, end_process, package_path
+from edgenext.system.messages import MessageProcess, error_facts, receive, send
+from edgenext.system.processes import die_with_parent, package_path
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +34,6 @@ COMMAND = (sys.executable, "-P", "-m", "edgenext.formats.isolated_session")
 """-P: a file called numpy.py in the user's folder is not imported."""
 ANSWER_S = 600.0
 """A runtime without an answer after this time hangs."""
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def open_isolated(artifact: Artifact, threads: int, target: str = "") -> Session:
@@ -139,51 +132,13 @@ def describe_isolated(path: Path, folder: str) -> ForeignFile:
     return ForeignFile.model_validate(facts)
 
 
-class RuntimeProcess:
+class RuntimeProcess(MessageProcess):
     """A process that reads or runs one file; it ends when this object is no longer used."""
 
     def __init__(self, name: str, timeout_s: float = ANSWER_S) -> None:
-        self._name = name
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `_end`
-        self._process = subprocess.Popen(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=os.environ | {"PYTHONPATH": package_path()},
-        )
-        self._deadline = Deadline(self._process, timeout_s)
-        self._finalizer = weakref.finalize(self, _end, self._process, self._log)
-
-    def request(
-        self, message: Mapping[str, Any], array: NDArray[Any] | None = None
-    ) -> tuple[dict[str, Any], Arrays]:
-        """The answer to a request: its facts and its arrays.
-
-        Raises:
-            RuntimeCrashedError: the process died or hangs.
-            EdgenextError: an error that the session raised.
-        """
-        # A process that is already dead is seen below: it gives no answer.
-        with self._deadline.waiting():
-            with contextlib.suppress(BrokenPipeError):
-                send(cast(IO[bytes], self._process.stdin), message, {"": array})
-            answer = receive(cast(IO[bytes], self._process.stdout))
-        if answer is None:
-            raise self._crash()
-        facts, arrays = answer
-        if "error" in facts:
-            kind = getattr(errors, facts["error"]["kind"], RuntimeFailedError)
-            raise kind(facts["error"]["message"], facts["error"]["remedy"])
-        return facts, arrays
-
-    def _crash(self) -> RuntimeCrashedError:
-        """The error of a process that ended without an answer."""
-        death = self._deadline.death(self._log)
+        variables = os.environ | {"PYTHONPATH": package_path()}
         remedy = "Its runtime crashes on it: export the file again"
-        if death.out_of_memory:
-            remedy = "It may have run out of memory: free some, or export with a smaller batch"
-        return RuntimeCrashedError(f"the process that runs {self._name} {death.cause}", remedy)
+        super().__init__(COMMAND, variables, f"the process that runs {name}", remedy, timeout_s)
 
 
 class SessionProcess(RuntimeProcess):
@@ -201,46 +156,6 @@ class SessionProcess(RuntimeProcess):
         }
         self.opened, _ = self.request(job)
         """Facts of the session: runtime, evidence, batch, fallback, traceable."""
-
-
-def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    end_process(process)
-    log.close()
-
-
-def send(pipe: IO[bytes], facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Write one message: a line of JSON, then the arrays' bytes."""
-    values = {k: np.ascontiguousarray(v) for k, v in arrays.items() if v is not None}
-    described = [[name, v.dtype.str, v.shape] for name, v in values.items()]
-    pipe.write(json.dumps({"facts": facts, "arrays": described}).encode() + b"\n")
-    for value in values.values():
-        pipe.write(value.tobytes())
-    pipe.flush()
-
-
-def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], Arrays] | None:
-    """Read one message; None where the other side has ended."""
-    line = pipe.readline()
-    if not line.endswith(b"\n"):
-        return None
-    head, arrays = json.loads(line), Arrays()
-    for name, dtype, shape in head["arrays"]:
-        array = np.empty(shape, np.dtype(dtype))
-        if _read_into(pipe, array) < array.nbytes:
-            return None
-        arrays[name] = array
-    return head["facts"], arrays
-
-
-def _read_into(pipe: IO[bytes], array: NDArray[Any]) -> int:
-    """Fill an array; the bytes read."""
-    view, done = array.reshape(-1).view(np.uint8).data, 0
-    while done < len(view):
-        count = cast(Any, pipe).readinto(view[done:])
-        if not count:
-            break
-        done += count
-    return done
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> int:
@@ -263,7 +178,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> int:
         except BrokenPipeError:
             return 1
         except Exception as e:  # noqa: BLE001 - the parent reports any error of a runtime
-            send(answers, {"error": _error(e)}, {})
+            send(answers, {"error": error_facts(e)}, {})
             if session is None:
                 return 1
     return 0
@@ -283,13 +198,6 @@ def _facts(session: Session) -> dict[str, Any]:
         "fallback": session.fallback,
         "traceable": isinstance(session, Traceable),
     }
-
-
-def _error(error: Exception) -> dict[str, str]:
-    if not isinstance(error, EdgenextError):
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        error = RuntimeFailedError(f"the runtime failed: {text}")
-    return {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}
 
 
 def main() -> int:

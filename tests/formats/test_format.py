@@ -102,4 +102,4 @@ def test_commands_get_the_options_of_every_format() -> None:
     assert {"jetpack", "ios", "soc", "converter", "backend"} <= set(command_options("export"))
     title, option = command_options("export")["converter"]
     assert (title, option.old_flag) == ("TFLite", "--engine")
-    assert {"soc", "jetpack", "config", "out"} == set(command_options("check"))
+    assert {"soc", "jetpack", "config", "out", "platform"} == set(command_options("check"))

@@ -28,7 +28,7 @@ def set_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None
 
 
 def test_environments_are_named_by_their_locks(folder: Path) -> None:
-    assert environments.NAMES == ("node", "tensorflow", "tflite", "web")
+    assert environments.NAMES == ("node", "rknn", "tensorflow", "tflite", "web")
     assert environments.interpreter("tflite") is None
     with pytest.raises(UsageError, match="Did you mean tflite"):
         environments.folder("tflit")
