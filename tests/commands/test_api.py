@@ -31,7 +31,7 @@ sensitivity(subject, quantize_options, model_options, *, data, limit, site, cont
 search(subject, data, quantize_options, model_options, export_options, *, max_drop, objective, \
 bench_options, out, announce, context)
 predict(subject, images, model_options, *, top, target, context)
-bench(artifacts, device, data, bench_options, *, context)
+bench(artifacts, device, data, bench_options, *, show_page, context)
 is_bundled(device)
 bundle(artifacts, device, data, bench_options, *, context)
 import_results(artifacts, results, data, *, device, context)
