@@ -33,7 +33,7 @@ search(subject, data, quantize_options, model_options, export_options, *, max_dr
 objective, bench_options, out, announce, context)
 predict(subject, images, model_options, *, top, target, context)
 package(artifacts, *, image, data, results, out, context)
-bench(artifacts, device, data, bench_options, *, context)
+bench(artifacts, device, data, bench_options, *, show_page, context)
 is_bundled(device)
 bundle(artifacts, device, data, bench_options, *, context)
 import_results(artifacts, results, data, *, device, context)

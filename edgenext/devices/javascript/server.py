@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import re
 import secrets
 import threading
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ SAFETY = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+PART = re.compile(r"bytes=(\d{1,15})-(\d{1,15})")
 SOCKET_S = 30.0
 """How long a client may take to send or receive something."""
 
@@ -222,11 +224,18 @@ class _Handler(BaseHTTPRequestHandler):
         return name if right and slash else None
 
     def _send_file(self, path: Path) -> None:
-        with path.open("rb") as file:
-            self._head(200, path.stat().st_size, TYPES.get(path.suffix, "application/octet-stream"))
-            with contextlib.suppress(OSError):
-                while block := file.read(1 << 20):
-                    self.wfile.write(block)
+        """Send a file, or the part of it that is asked for: `bytes=FIRST-LAST`."""
+        part, size = PART.fullmatch(self.headers.get("Range", "")), path.stat().st_size
+        first, last = (int(part[1]), min(int(part[2]), size - 1)) if part else (0, size - 1)
+        rest = max(last + 1 - first, 0)
+        with path.open("rb") as file, contextlib.suppress(OSError):
+            file.seek(first)
+            self._head(
+                206 if part else 200, rest, TYPES.get(path.suffix, "application/octet-stream")
+            )
+            while rest and (block := file.read(min(rest, 1 << 20))):
+                self.wfile.write(block)
+                rest -= len(block)
 
     def _send(self, status: int, body: bytes, kind: str) -> None:
         with contextlib.suppress(OSError):

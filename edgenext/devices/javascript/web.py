@@ -146,14 +146,14 @@ def _events(
     heard = time.monotonic()
     for event in inbox.events(WAIT_S):
         now = time.monotonic()
-        if event is not None:
-            heard = now
-            yield event
-        elif now > end:
+        if now > end:
             raise DeviceError(
                 f"{request.device.name} did not complete the job in {limit_s / 60:g} minutes",
                 "Give it more with --time-limit",
             )
+        if event is not None:
+            heard = now
+            yield event
         elif waiting and now - heard > SILENT_S:
             waiting()
 

@@ -124,6 +124,14 @@ def test_a_page_gets_its_files_and_is_isolated(client: Client) -> None:
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert headers["cross-origin-embedder-policy"] == "require-corp"
     assert client.get(f"files/{SHA}")[1] == b"content"
+    for part, status, content in (
+        ("bytes=1-3", 206, b"ont"),
+        ("bytes=3-99", 206, b"tent"),
+        ("bytes=9-3", 206, b""),
+        ("bytes=-3", 200, b"content"),
+    ):
+        path = f"/{client.server.token}/files/{SHA}"
+        assert client.request("GET", path, headers={"Range": part})[:2] == (status, content)
     assert client.get("packages/engine.wasm")[2]["content-type"] == "application/wasm"
     assert client.get("runner/page.mjs")[2]["content-type"] == "text/javascript"
     assert json.loads(client.get("job.json")[1])["job"] == "job"

@@ -74,10 +74,12 @@ export async function browserPlatform(job, base, onEvent) {
       return startWorker(job, index, place);
     },
     rest: () => (threads > 1 ? new Promise((resolve) => setTimeout(resolve, REST_MS)) : null),
-    async images() {
-      const response = await fetch(new URL("images", base));
-      if (!response.ok) throw new Error("the images cannot be read");
-      return new Uint8Array(await response.arrayBuffer());
+    async images(offset, size) {
+      const headers = { Range: `bytes=${offset}-${offset + size - 1}` };
+      const response = await fetch(new URL("images", base), { headers });
+      const pixels = new Uint8Array(await response.arrayBuffer());
+      if (!response.ok || pixels.length !== size) throw new Error("the images cannot be read");
+      return pixels;
     },
     async emit(event) {
       const whole = event.event === "done" ? { ...event, sha256: await sha256(encode(lines), packages) } : event;

@@ -2,8 +2,8 @@
 //
 // `platform` has what differs: `start(index)` makes a place for an artifact of the job, with
 // `call(method, ...arguments)` and `close()`; `facts()` says where this runs; `emit(event)` and
-// `logits(sha256, values)` take the results; `images()` has the pixels; `rest()` is waited for
-// between two artifacts.
+// `logits(sha256, values)` take the results; `images(offset, size)` has bytes of the pixels; `rest()`
+// is waited for between two artifacts.
 
 const CHUNK = 16; // images between two events about logits
 
@@ -53,14 +53,13 @@ async function rounds(job, platform, turns) {
 }
 
 async function allLogits(job, platform, places) {
-  const pixels = await platform.images();
   const [total, ...sides] = job.images.shape;
   const size = sides.reduce((product, side) => product * side, 1);
   for (const [index, { sha256: artifact }] of job.artifacts.entries()) {
     const parts = [];
     for (let done = 0; done < total; ) {
       const n = Math.min(CHUNK, total - done);
-      const chunk = pixels.slice(done * size, (done + n) * size);
+      const chunk = await platform.images(done * size, n * size);
       parts.push(await places[index].call("logits", chunk, n));
       done += n;
       if (done < total) await platform.emit({ event: "logits", artifact, done, total });

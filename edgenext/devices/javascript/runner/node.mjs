@@ -5,7 +5,7 @@
 
 import { fork } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
@@ -73,7 +73,13 @@ const PLATFORM = {
   facts: nodeFacts,
   start: startProcess,
   rest: () => null,
-  images: () => readFileSync(path.join(files, "images.u8")),
+  images(offset, size) {
+    const pixels = new Uint8Array(size);
+    const file = openSync(path.join(files, "images.u8"));
+    readSync(file, pixels, 0, size, offset);
+    closeSync(file);
+    return pixels;
+  },
   emit,
   async logits(artifact, blob) {
     const bytes = Buffer.from(await blob.arrayBuffer());
