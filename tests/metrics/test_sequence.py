@@ -172,11 +172,14 @@ def test_few_streams_at_the_budget_ever_pass(flips: float, budget: float) -> Non
 
 @pytest.mark.campaign
 @pytest.mark.parametrize(("flips", "budget"), RATES)
-@pytest.mark.parametrize(("images", "shard"), [(50_000, 64), (3_000, 1)])
+@pytest.mark.parametrize(("images", "shard"), [(50_000, 64), (3_000, 4)])
 def test_at_most_one_stream_in_twenty_at_the_budget_ever_passes(
     flips: float, budget: float, images: int, shard: int
 ) -> None:
-    """10,000 streams, looked at after every shard, and after every image."""
+    """10,000 streams, looked at after every 64 images, and after every 4.
+
+    After every 64, 1.0 to 1.3 % passed, and 19 to 27 % with Tango.
+    """
     sequence, tango = passes(flips, budget, 10_000, images, shard)
     assert sequence <= 0.025 + 0.004, "2.5 %, and two and a half standard errors"
     assert tango > 2 * sequence
