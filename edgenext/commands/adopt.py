@@ -21,6 +21,7 @@ from edgenext.formats.artifact import (
     manifest_path,
     write_manifest,
 )
+from edgenext.formats.embedded import described_by
 from edgenext.formats.foreign import ForeignFile, Port, foreign_format, of_three
 from edgenext.formats.isolated_session import describe_isolated, open_isolated
 from edgenext.formats.session import Logits, Session, logits
@@ -73,15 +74,17 @@ def adopt(
         RuntimeFailedError: its runtime cannot load or run it.
         OutputError: the manifest cannot be written.
 
-    >>> theirs = Path("theirs.onnx")
-    >>> _ = theirs.write_bytes(Path("edgenext_xx_small-32-fp32.onnx").read_bytes())
-    >>> manifest = adopt(theirs, AdoptOptions(mean=(0.5,), std=(0.25,))).manifest
+    >>> import onnx
+    >>> theirs = onnx.load("edgenext_xx_small-32-fp32.onnx")
+    >>> del theirs.metadata_props[:]
+    >>> onnx.save(theirs, "theirs.onnx")
+    >>> manifest = adopt("theirs.onnx", AdoptOptions(mean=(0.5,), std=(0.25,))).manifest
     >>> manifest.num_classes, manifest.gives_probabilities, manifest.arch
     (10, False, '')
     """
     path, context = Path(artifact), context or Context()
     row = foreign_format(path)
-    _require_foreign(path)
+    _require_foreign(path, row)
     with context.progress.steps(READING, RUNNING):
         context.progress(READING, 0, 0)
         reading = _Reading(path, row, describe_isolated(path, row.folder), adopt_options)
@@ -94,19 +97,21 @@ def adopt(
     return Artifact(path, write_manifest(path, manifest))
 
 
-def _require_foreign(path: Path) -> None:
-    """Refuse a file that has a manifest, unless it was adopted before.
+def _require_foreign(path: Path, row: Format) -> None:
+    """Refuse a file that this package made: by its manifest, unless it was adopted before.
 
     Raises:
         ArtifactError: as above.
     """
     beside = manifest_path(path)
-    if not beside.exists():
-        return
-    record = read_record(
-        beside, Manifest, "a manifest", error=ArtifactError, version=MANIFEST_VERSION
-    )
-    if record.adopted is None or record.source:
+    if beside.exists():
+        record = read_record(
+            beside, Manifest, "a manifest", error=ArtifactError, version=MANIFEST_VERSION
+        )
+        own = record.adopted is None or bool(record.source)
+    else:
+        own = described_by(row, path) is not None
+    if own:
         raise ArtifactError(
             f"{readable(path)} has a manifest of edgenext already", "Use it as it is"
         )

@@ -174,7 +174,7 @@ def test_web_page(packaged: Packaged, images: list[Path], browser: Any) -> None:
         rows = [
             page.evaluate(CLASSIFY, base64.b64encode(path.read_bytes()).decode()) for path in images
         ]
-        require_same(rows, packaged, 100)  # 126.2 measured
+        require_same(rows, packaged, 100)
         page.set_input_files("#file", images[0])
         page.wait_for_selector("#classes tr")
         shown = page.eval_on_selector_all("#classes tr", "all => all.map((r) => r.innerText)")
