@@ -334,11 +334,7 @@ class RecordBuilder:
         self._errors: list[ErrorEvent] = []
 
     def add(self, event: Event) -> None:
-        """Take the next event.
-
-        Raises:
-            DeviceError: it is out of order: see `record_events`.
-        """
+        """Take the next event. Raises as `record_events`."""
         if isinstance(event, StartEvent):
             self._add_start(event)
         elif isinstance(event, UnknownEvent):
@@ -379,11 +375,7 @@ class RecordBuilder:
         self._facts = start.facts or self._facts
 
     def record(self) -> RunnerRecord:
-        """The record of the events so far.
-
-        Raises:
-            DeviceError: there is none.
-        """
+        """The record of the events so far. Raises a DeviceError if there is none."""
         if self._start is None:
             raise DeviceError("the runner reported no event", "Measure again")
         return RunnerRecord(
