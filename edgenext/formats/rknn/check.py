@@ -11,7 +11,7 @@ from edgenext.formats.placement import check_report, placements, refusals
 from edgenext.formats.rknn.package import read_record, unpack
 from edgenext.formats.rknn.platforms import PLATFORMS, require_platform
 from edgenext.formats.rknn.session import preload
-from edgenext.formats.rknn.simulation import start_simulator
+from edgenext.formats.rknn.simulation import start_simulator, working_folder
 from edgenext.system.temporary import scratch_folder
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def check(artifact: Artifact, platform: str = "") -> CheckReport:
     name = require_platform(platform or own)
     start = time.monotonic()
     fields: dict[str, Any] = {"accepted": False, "delegated": False}
-    with scratch_folder() as folder:
+    with scratch_folder() as scratch:
+        folder = working_folder(scratch)
         unpack(artifact.path, folder)
         try:
             facts, _ = start_simulator(preload(), folder, name).request({})

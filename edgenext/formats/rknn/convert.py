@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgenext.errors import UsageError
 from edgenext.formats.rknn.gelu import complete_gelu
 from edgenext.formats.rknn.package import write_package
-from edgenext.formats.rknn.simulation import start_simulator
+from edgenext.formats.rknn.simulation import start_simulator, working_folder
 from edgenext.formats.rknn.toolkit import BUILT, GRAPH, quantize
 from edgenext.system.temporary import scratch_folder
 
@@ -44,7 +44,8 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     complete_gelu(model)
     out, platform = Path(job["out"]), job["platform"]
     samples = Path(job["samples"]) if "samples" in job else None
-    with scratch_folder() as folder:
+    with scratch_folder() as scratch:
+        folder = working_folder(scratch)
         onnx.save(model, folder / GRAPH)
         with contextlib.chdir(folder):
             if job["scheme"] != "fp16":

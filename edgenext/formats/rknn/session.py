@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from edgenext.errors import RuntimeFailedError
 from edgenext.formats.rknn.package import read_record, unpack
 from edgenext.formats.rknn.platforms import require_platform
-from edgenext.formats.rknn.simulation import start_simulator
+from edgenext.formats.rknn.simulation import start_simulator, working_folder
 from edgenext.formats.session import ArtifactSession, Inspection, Tensor
 from edgenext.schema import Evidence, Manifest, TensorSpec
 from edgenext.system.environments import python_for
@@ -56,7 +56,7 @@ class RknnSession(ArtifactSession):
         super().__init__(manifest)
         platform = require_platform(str(read_record(path)["platform"]))
         with ExitStack() as stack:
-            folder = stack.enter_context(scratch_folder())
+            folder = working_folder(stack.enter_context(scratch_folder()))
             unpack(path, folder)
             self._process = start_simulator(preload(), folder, platform)
             self._process.request({})

@@ -10,6 +10,16 @@ from edgenext.system.messages import MessageProcess
 
 ANSWER_S = 1200.0
 """A build takes seconds, or minutes on a busy machine."""
+PATH_LENGTH = 240
+"""Of the working folder's path, which the toolkit keeps in memory, in front of other things."""
+
+
+def working_folder(scratch: Path) -> Path:
+    """A new folder for the simulator, in another, with a path as long as those of all others."""
+    folder = scratch.absolute()
+    folder /= "x" * max(1, PATH_LENGTH - len(str(folder)) - 1)
+    folder.mkdir()
+    return folder
 
 
 def start_simulator(python: str, folder: Path, platform: str) -> MessageProcess:
@@ -17,7 +27,7 @@ def start_simulator(python: str, folder: Path, platform: str) -> MessageProcess:
 
     Args:
         python: the interpreter that has the toolkit.
-        folder: with the files of a graph; the process works in it.
+        folder: a working folder with the files of a graph.
         platform: a row of `platforms.toml`.
     """
     package = Path(edgenext.__file__).parent.resolve()

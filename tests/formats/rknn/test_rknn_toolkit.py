@@ -50,7 +50,7 @@ def test_the_manifest(convert: Callable[..., Artifact], scheme: str, least_db: f
     assert file.path.name == f"{XXS}-64-{scheme}.rknn"
     assert (m.format, m.target, m.scheme, m.form) == ("rknn", "rknn", scheme, "convT")
     assert m.options is not None and m.options.opset == 17
-    assert m.parity is not None and m.parity.sqnr_db > least_db  # 62.3 and 30.3 measured
+    assert m.parity is not None and m.parity.sqnr_db > least_db  # 62.3 and 29.9 measured
     assert m.conversion is not None and m.conversion.converter == "rknn-toolkit2 2.5.0"
     assert m.conversion.operators["ConvExGelu"] == 12  # on the NPU, not an Erf on the CPU
     assert set(m.files) == {file.path.name, package_path(file.path).name}
