@@ -148,8 +148,10 @@ def test_a_run_that_stops_when_its_budget_is_decided(
     assert document["verdict"]["budget"] == 7
     markdown = (ran / "report.md").read_text()
     assert "120 of 120 images in a random order (seed 0)" in markdown
-    assert "confidence sequence" in markdown and "of 120 images" in document["verdict"]["lines"][2]
+    assert (
+        "95 % confidence sequence" in markdown and "120 images" in document["verdict"]["lines"][2]
+    )
     cli.ok("verify", ran)
     assert "evaluate: unchanged" in cli.ok("run", config(), "--max-drop", "7").err
     assert "evaluate\n" in cli.ok("run", config(), "--max-drop", "7", "--all-images").err
-    assert "confidence sequence" not in (ran / "report.md").read_text()
+    assert "95 % confidence sequence" not in (ran / "report.md").read_text()
