@@ -28,7 +28,7 @@ Pictures = Callable[..., Path]
         ("profile", "ARTIFACT"),
         ("check", "ARTIFACT"),
         ("fetch", "CHECKPOINT"),
-        ("env", "FORMAT"),
+        ("env", "NAME"),
         ("devices add", "NAME"),
         ("export --format coreml", "a model's name or --weights"),
         ("quantize", "a model's name or --weights, and --calib"),
