@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenext.errors import UsageError
 from edgenext.formats.rknn.gelu import complete_gelu
-from edgenext.formats.rknn.package import write_package
+from edgenext.formats.rknn.package import FLOAT, QUANTIZED, write_package
 from edgenext.formats.rknn.simulation import start_simulator, working_folder
 from edgenext.formats.rknn.toolkit import BUILT, GRAPH, quantize
 from edgenext.system.temporary import scratch_folder
@@ -46,12 +46,16 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     samples = Path(job["samples"]) if "samples" in job else None
     with scratch_folder() as scratch:
         folder = working_folder(scratch)
-        onnx.save(model, folder / GRAPH)
-        with contextlib.chdir(folder):
-            if job["scheme"] != "fp16":
-                assert samples is not None  # noqa: S101 - the other scheme is calibrated
+        onnx.save(model, scratch / GRAPH)
+        names = FLOAT
+        if job["scheme"] != "fp16":
+            assert samples is not None  # noqa: S101 - the other scheme is calibrated
+            with contextlib.chdir(scratch):
                 quantize(_inputs(samples), platform)
-            facts, _ = start_simulator(sys.executable, folder, platform).request({})
+            names = QUANTIZED
+        for name in names:  # what the session will find, and nothing else
+            shutil.move(scratch / name, folder / name)
+        facts, _ = start_simulator(sys.executable, folder, platform).request({})
         shutil.copyfile(folder / BUILT, out)
         record = {
             "platform": platform,

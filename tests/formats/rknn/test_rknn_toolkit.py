@@ -90,8 +90,8 @@ def test_what_the_npu_leaves_to_the_cpu(convert: Callable[..., Artifact]) -> Non
 
 
 def test_accuracy_is_of_a_simulator(convert: Callable[..., Artifact]) -> None:
-    report = api.evaluate(convert("fp16").path, DataOptions("digits", limit=4))
-    assert report.evidence == "simulator"
+    report = api.evaluate([convert("fp16").path], DataOptions("digits", limit=4))
+    assert [result.evidence for result in report.results] == ["simulator"]
 
 
 def test_another_platform_is_another_file(convert: Callable[..., Artifact], tmp_path: Path) -> None:
