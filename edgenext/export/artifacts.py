@@ -28,7 +28,7 @@ from edgenext.export.parity import (
 from edgenext.export.settings import ExportSettings
 from edgenext.formats.artifact import Artifact, new_artifact
 from edgenext.formats.conversion import ConversionJob, convert
-from edgenext.formats.embedded import write_metadata
+from edgenext.formats.embedded import weights_sha256, write_metadata
 from edgenext.formats.format import PACKAGE, Converter, function_of
 from edgenext.formats.onnx.metadata import clear
 from edgenext.formats.onnx.session import tracer
@@ -135,6 +135,8 @@ def read_graph(artifact: Artifact) -> Graph:
     """
     m = artifact.manifest
     source = {"artifact": artifact.path.name, "sha256": m.sha256}
+    if weights := weights_sha256(m):
+        source["weights_sha256"] = weights
     model, adopted = read_model(artifact.path), m.adopted
     if adopted:
         model = own_graph(model, m)

@@ -326,7 +326,7 @@ def open_artifact(path: str | Path) -> Artifact:
             f"{path} is a folder, not an artifact",
             "Name a file that `edgenext export`, `edgenext quantize` or `edgenext run` made",
         )
-    if not manifest_file.is_file():
+    if not os.path.lexists(manifest_file):
         return Artifact(path, _manifest_inside(path))
     manifest = read_record(
         manifest_file, Manifest, "a manifest", error=ArtifactError, version=MANIFEST_VERSION

@@ -39,8 +39,14 @@ def embedded_manifest(manifest: Manifest) -> str:
     fields = manifest.model_dump(mode="json", exclude=OUTSIDE)
     values = {name: value for name, value in fields.items() if value not in (None, [], {})}
     values["tools"] = {"edgenext": version("edgenext")}
-    values["source"] = {"sha256": manifest.source.get("sha256", "")}
+    values["source"] = {"sha256": weights_sha256(manifest)}
     return compact(values)
+
+
+def weights_sha256(manifest: Manifest) -> str:
+    """The hash of the weights that a file was made from, also by way of another file; or empty."""
+    source = manifest.source
+    return source.get("weights_sha256", "" if "artifact" in source else source.get("sha256", ""))
 
 
 def compact(value: object) -> str:
@@ -64,7 +70,7 @@ def properties(manifest: Manifest) -> dict[str, str]:
         "interpolation": t.interpolation,
         "mean": compact(t.mean),
         "std": compact(t.std),
-        "weights_sha256": m.source.get("sha256", ""),
+        "weights_sha256": weights_sha256(m),
         "calibration_sha256": m.calibration.subset.sha256 if m.calibration else "",
         "labels": compact(m.shown_names) if m.shown_names else "",
         KEY: embedded_manifest(m),

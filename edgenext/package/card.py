@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgenext.formats.artifact import Artifact
+from edgenext.formats.embedded import weights_sha256
 from edgenext.formats.format import FORMATS
 from edgenext.package.literals import yaml
 from edgenext.package.results import Accuracy
@@ -196,7 +197,7 @@ class Card:
         yield from ("", "## Where the files come from", "")
         for artifact in self.artifacts:
             m = artifact.manifest
-            facts = [f"made from {code_of(m.source.get('sha256', '') or 'unnamed weights')}"]
+            facts = [f"made from {code_of(weights_sha256(m) or 'unnamed weights')}"]
             if m.calibration:
                 subset = m.calibration.subset
                 facts.append(f"calibrated on {subset.n} images of {text_of(subset.data)}")

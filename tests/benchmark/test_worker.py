@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -197,6 +197,16 @@ def test_a_file_the_runtime_refuses(make_artifact: Callable[..., Artifact]) -> N
         worker.start()
 
 
+@pytest.fixture
+def same_processors() -> Iterator[None]:
+    """Serving a request pins its process, which here is that of all later tests."""
+    before = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
+    yield
+    if before:
+        psutil.Process().cpu_affinity(before)
+
+
+@pytest.mark.usefixtures("same_processors")
 def test_an_error_keeps_its_class_across_the_pipe(make_artifact: Callable[..., Artifact]) -> None:
     artifact = make_artifact()
     odd = artifact.manifest.model_copy(update={"format": "abacus"})

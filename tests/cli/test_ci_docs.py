@@ -53,7 +53,7 @@ def commands_of(steps: list[dict[str, Any]], text: str) -> list[list[str]]:
 
 def test_every_command_parses_and_its_condition_too(steps: list[dict[str, Any]], text: str) -> None:
     commands = commands_of(steps, text)
-    assert len(commands) == 8
+    assert len(commands) == 9
     for name, *words in commands:
         context = command(name).make_context(name, words)
         if condition := context.params.get("fail_if"):

@@ -41,7 +41,7 @@ COMPARE = {
             "artifact": str, "top1": float, "top5": float,
             "drop": {
                 "points": float, "ci95": (float, float),
-                "lost": int, "gained": int, "p_value": float,
+                "lost": int, "gained": int, "p_value": float, "interval": str,
             },
             "agreement": float, "sqnr_db": float, "cosine": float, "kl": float,
         }
@@ -140,6 +140,7 @@ def test_compare(cli: Cli, artifacts: Artifacts) -> None:
     assert [folded["artifact"], quantized["artifact"]] == [Path(FP32).stem, Path(INT8).stem]
     assert folded["drop"] | {"ci95": None} == {
         "points": 0.0, "ci95": None, "lost": 0, "gained": 0, "p_value": 1.0,
+        "interval": "tango",
     }  # fmt: skip
     assert folded["sqnr_db"] > 100 > quantized["sqnr_db"] > 15
     drop = quantized["drop"]

@@ -51,7 +51,7 @@ def test_what_cannot_be_profiled(cli: Cli, artifacts: Artifacts) -> None:
     assert "--threads must be at least 1" in cli.fails(2, "profile", path, "--threads", "0")
     assert "is not a .png or .svg file" in cli.fails(2, "profile", path, "--plot", "a.pdf")
     Path("truncated.onnx").write_bytes(path.read_bytes()[:1000])
-    assert "no manifest" in cli.fails(3, "profile", "truncated.onnx")
+    assert "is not an ONNX file" in cli.fails(3, "profile", "truncated.onnx")
     manifest = json.loads(Path(f"{path}.json").read_text()) | {"format": "tflite"}
     Path("network.tflite").write_bytes(path.read_bytes())
     Path("network.tflite.json").write_text(json.dumps(manifest | {"file": "network.tflite"}))
