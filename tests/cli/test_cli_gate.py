@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ci_files import csv_rows, junit_suites
@@ -122,19 +123,19 @@ def test_a_comparison_that_stops_when_its_budget_is_decided(cli: Cli, artifacts:
 def test_a_run_that_stops_when_its_budget_is_decided(
     cli: Cli, ran: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgenext.commands import sequence
+    from edgenext.commands import evaluate, sequence
 
     computed: list[int] = []
-    whole, narrowed = sequence.logits_of, sequence.narrowed
+    whole, narrowed = evaluate.logits_of, sequence.narrowed
 
-    def counted(session: Session, images: ImageSet) -> Logits:
+    def counted(session: Session, images: ImageSet, *told: Any) -> Logits:
         computed.append(len(images))
-        return whole(session, images)
+        return whole(session, images, *told)
 
     def interrupted(*_: object) -> tuple[float, float]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sequence, "logits_of", counted)
+    monkeypatch.setattr(evaluate, "logits_of", counted)
     monkeypatch.setattr(sequence, "narrowed", interrupted)
     assert cli.run("run", config(), "--max-drop", "7").code == 130
     assert computed == [64, 64], "the base and the first of the others"

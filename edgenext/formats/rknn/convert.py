@@ -47,7 +47,7 @@ def convert(job: dict[str, Any]) -> dict[str, Any]:
     with scratch_folder() as scratch:
         folder = working_folder(scratch)
         onnx.save(model, scratch / GRAPH)
-        names = FLOAT
+        names: tuple[str, ...] = FLOAT
         if job["scheme"] != "fp16":
             assert samples is not None  # noqa: S101 - the other scheme is calibrated
             with contextlib.chdir(scratch):
