@@ -161,7 +161,7 @@ def test_a_transport_needs_no_more_than_an_address_and_a_channel(copy: Copy, cli
     gone = cli.run("devices", "probe", "board")  # by the package without this transport
     assert gone.code == 10
     assert "board is reached by bare, which is not installed" in gone.err
-    assert "Known transports: adb, local, ssh" in gone.err
+    assert "Known transports: adb, browser, local, node, serve, ssh" in gone.err
 
 
 def test_the_json_of_other_devices_has_no_links() -> None:
