@@ -130,8 +130,13 @@ def without_slow_int8(request: DeviceRequest) -> DeviceRequest:
 
 
 def input_spec(artifact: Artifact) -> TensorSpec:
-    """An artifact's input with a fixed height and width, where the artifact leaves them free."""
+    """An artifact's input with a fixed height and width, where the artifact leaves them free.
+
+    One that takes pixels has no scale.
+    """
     spec = artifact.manifest.input
+    if artifact.manifest.takes_pixels:
+        spec = spec.model_copy(update={"scale": None, "zero_point": None})
     height, width = input_size(artifact.manifest)
     sides = (height, width, 3) if spec.channels_last else (3, height, width)
     return spec.model_copy(update={"shape": (spec.shape[0], *sides)})

@@ -120,7 +120,7 @@ class ArtifactSession:
     def prepare(self, images: Images) -> NDArray[Any]:
         """The input tensor of N×H×W×3 uint8 images, in the file's layout and type."""
         spec = self.manifest.input
-        if spec.dtype == "uint8" and spec.scale is None:
+        if self.manifest.takes_pixels:
             pixels = images if spec.channels_last else images.transpose(0, 3, 1, 2)
             return np.ascontiguousarray(pixels)
         x = normalise(images, self.manifest.eval)

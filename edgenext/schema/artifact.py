@@ -230,6 +230,11 @@ class Manifest(Record):
         return self.adopted is not None and self.adopted.probabilities
 
     @property
+    def takes_pixels(self) -> bool:
+        """Whether its input is images as they are; an adopted file's bytes may be other values."""
+        return self.input.dtype == "uint8" and (self.adopted is None or self.input.scale is None)
+
+    @property
     def is_backbone(self) -> bool:
         """Whether it gives feature maps instead of logits."""
         return bool(self.features or (self.options and self.options.features_only))
