@@ -72,7 +72,8 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
 
 
 def test_every_target_has_a_compiler() -> None:
-    assert {row.target for _, row in CHECKS} == set(TARGETS)
+    # onnxruntime-web has no compiler to ask: a browser runs every operator of it on the CPU
+    assert {row.target for _, row in CHECKS} == set(TARGETS) - {"web"}
 
 
 def test_a_target_refuses_a_format_that_is_not_its_own(plain: Artifact) -> None:
