@@ -49,9 +49,7 @@ class PhotoBatches:
         training_transform(photos, recipe, photos.transform.size)  # refused here, if at all
         self._dataset = _Photos(photos, recipe)
         self._batches = _Keys()
-        with warnings.catch_warnings():
-            # more workers than processors: the user's choice, and the same images
-            warnings.filterwarnings("ignore", message="This DataLoader will create")
+        with _any_number_of_workers():
             self._loader = DataLoader(
                 self._dataset,
                 batch_sampler=self._batches,
@@ -71,10 +69,20 @@ class PhotoBatches:
         self._batches.keys = [
             [(epoch, int(i), batch.side) for i in batch.indices] for batch in batches
         ]
-        for batch in self._loader:
+        with _any_number_of_workers():
+            loaded = iter(self._loader)
+        for batch in loaded:
             if isinstance(batch, DataError):
                 raise batch
             yield batch
+
+
+@contextlib.contextmanager
+def _any_number_of_workers() -> Iterator[None]:
+    """Without torch's warning of more workers than processors: they give the same images."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield
 
 
 class _Keys:

@@ -174,7 +174,9 @@ def test_every_option_has_a_file_name_of_its_own(monkeypatch: pytest.MonkeyPatch
     assert {option for _, option in rows} == OWN_OPTIONS.keys()
     for name, option in rows:
         changed = ExportOptions(format=name, format_options=OWN_OPTIONS[option])
-        pixels = [ExportOptions(format=name, uint8_input=True)] if name not in ("coreml", "rknn") else []
+        pixels = (
+            [ExportOptions(format=name, uint8_input=True)] if name not in ("coreml", "rknn") else []
+        )
         chosen = [ExportOptions(format=name), changed, *pixels]
         files = {resolve(o, "w8a8-static", "edgenext").file_name("it") for o in chosen}
         assert len(files) == len(chosen), files
