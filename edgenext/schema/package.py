@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edgenext.schema.base import EvalTransform, Record, TensorSpec
+from edgenext.schema.base import EvalTransform, Finite, Record, TensorSpec
 from edgenext.schema.predict import ClassScore
 
 
@@ -19,7 +19,7 @@ class Preprocessing(Record):
     short: int
     eval: EvalTransform
     inputs: dict[str, TensorSpec]
-    pretrained_cfg: dict[str, object]
+    pretrained_cfg: dict[str, Finite]
 
 
 class ExpectedAnswers(Record):
