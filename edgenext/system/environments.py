@@ -163,7 +163,8 @@ def python_for(package: str, name: str) -> str:
     Raises:
         MissingDependencyError: neither has it.
     """
-    if not package or importlib.util.find_spec(package) is not None:
+    spec = importlib.util.find_spec(package) if package else None
+    if not package or (spec and spec.origin):  # a mere folder of that name has no origin
         return sys.executable
     private = interpreter(name) if name in LOCKS else None
     if private is not None:

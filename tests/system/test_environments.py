@@ -112,3 +112,13 @@ def test_the_interpreter_for_a_package(folder: Path) -> None:
         environments.python_for("no_such_package", "tflite")
     with pytest.raises(MissingDependencyError, match=r"pip install 'edgenext\[coreml\]'"):
         environments.python_for("no_such_package", "coreml")
+
+
+def test_a_folder_of_a_packages_name_is_not_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rknn").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("EDGENEXT_ENVIRONMENTS", str(tmp_path / "none"))
+    with pytest.raises(MissingDependencyError, match="rknn needs the package rknn"):
+        environments.python_for("rknn", "rknn")
