@@ -120,12 +120,17 @@ def write_content(
         The samples, and what is missing in the package.
     """
     shared = artifacts[0].manifest
-    names = shared.shown_names or ()
+    names = shared.shown_names or tuple(map(str, range(shared.num_classes)))
     write_text(folder / LABELS, "".join(f"{' '.join(name.split())}\n" for name in names))
     write_text(folder / EXPECTED, expected.model_dump_json(indent=2) + "\n")
     write_text(folder / PREPROCESSING, _preprocessing(artifacts).model_dump_json(indent=2) + "\n")
     samples = write_samples(folder, artifacts)
     notes = []
+    if not shared.shown_names:
+        notes.append(
+            f"the classes have no names: {LABELS} has their numbers; "
+            "export with --labels to name them"
+        )
     web = False
     if any(sample.file.startswith("web/") for sample in samples):
         web = _copy_web_runtime(folder / "web")
