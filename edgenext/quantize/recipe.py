@@ -160,4 +160,10 @@ def parse_recipe(text: str, source: str) -> Recipe:
                 f"{source} has no section [{section}], which {recipe.scheme} needs",
                 f"Add [{section}]",
             )
+    if recipe.gate and recipe.activations and recipe.activations.dtype != "uint8":
+        raise UsageError(
+            f"{source} has a [gate] and {recipe.activations.dtype} activations: a gate's tables "
+            "are of unsigned bytes",
+            'Use dtype = "uint8", or leave out [gate]',
+        )
     return recipe

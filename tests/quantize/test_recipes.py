@@ -64,6 +64,7 @@ def test_names_that_do_not_exist() -> None:
         ("limit = 64", "limit = 640", "less than or equal to 127"),
         ('"activation"]', '"activations"]', "sites.quantize"),
         ('method = "mse"', 'method = "mean"', "activations.method"),
+        ('dtype = "uint8"', 'dtype = "int8"', r"a \[gate\] and int8 activations"),
         ('scheme = "w8a8-static"', 'scheme = "w8a8"', "w8a8-static"),
         ('target = "cpu-onnxruntime"', 'target = "cpu"', "cpu-onnxruntime"),
     ],
