@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from edgenext.errors import MissingDependencyError, OutputError, unknown_name
@@ -163,8 +164,7 @@ def python_for(package: str, name: str) -> str:
     Raises:
         MissingDependencyError: neither has it.
     """
-    spec = importlib.util.find_spec(package) if package else None
-    if not package or (spec and spec.origin):  # a mere folder of that name has no origin
+    if not package or _is_installed(package):
         return sys.executable
     private = interpreter(name) if name in LOCKS else None
     if private is not None:
@@ -175,6 +175,14 @@ def python_for(package: str, name: str) -> str:
         else f"Install it: pip install 'edgenext[{name}]'"
     )
     raise MissingDependencyError(f"{name} needs the package {package}", remedy)
+
+
+def _is_installed(package: str) -> bool:
+    """Whether this interpreter has a package; a mere folder of its name on the path is none."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin:
+        return spec is not None
+    return package in packages_distributions()  # one without an `__init__.py`
 
 
 @contextmanager
