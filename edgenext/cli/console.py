@@ -84,7 +84,7 @@ def show_data(info: object, *, stratified: bool = True) -> None:
 
     Args:
         info: of the images.
-        stratified: whether a subset was drawn by class; else it is told elsewhere.
+        stratified: whether to say how a subset was drawn by class.
     """
     from edgenext.data.unread import notes
     from edgenext.schema import SubsetInfo

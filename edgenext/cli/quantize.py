@@ -132,8 +132,8 @@ def quantize(
         )
     result = artifact.result()
     console.print_json(result.model_dump(mode="json")) if json else show_export(result)
-    ours = artifact.manifest.adopted is None
-    if ours and (result.target, result.scheme) == (DEFAULT_TARGET, DEFAULT_SCHEME) and not json:
+    is_own = artifact.manifest.adopted is None
+    if is_own and (result.target, result.scheme) == (DEFAULT_TARGET, DEFAULT_SCHEME) and not json:
         show_advice()
 
 

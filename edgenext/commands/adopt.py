@@ -295,16 +295,16 @@ class _Reading:
         An input of bytes has them inside.
         """
         given = {"mean": self.options.mean, "std": self.options.std}
-        said = {"mean": self.file.about.mean, "std": self.file.about.std}
+        metadata = {"mean": self.file.about.mean, "std": self.file.about.std}
         if pixels:
             if options := [f"--{name}" for name, value in given.items() if value is not None]:
                 self.problems.append(f"it takes bytes, without {' and '.join(options)}")
             self.facts |= {"mean": "file", "std": "file"}
             return (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)
-        return self._colours("mean", given, said), self._colours("std", given, said)
+        return self._colours("mean", given, metadata), self._colours("std", given, metadata)
 
-    def _colours(self, name: str, given: dict[str, Any], said: dict[str, Any]) -> Any:
-        value, own = given[name], said[name]
+    def _colours(self, name: str, given: dict[str, Any], metadata: dict[str, Any]) -> Any:
+        value, own = given[name], metadata[name]
         if value is None:
             self.facts[name] = "file"
             if own is None:

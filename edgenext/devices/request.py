@@ -66,9 +66,7 @@ class DeviceRequest:
         return self.artifacts[0].manifest.eval
 
 
-def check_request(
-    artifacts: Sequence[Artifact], options: BenchOptions, *, scored: bool = False
-) -> None:
+def check_request(artifacts: Sequence[Artifact], options: BenchOptions, *, scored: bool) -> None:
     """Refuse an unsupported request, before the device is reached.
 
     Args:

@@ -50,7 +50,7 @@ def bench_javascript(
         MissingDependencyError: the engines, or what drives the browser, are not installed.
         DeviceError: it cannot be started, breaks off, or gives invalid answers.
     """
-    check_request(artifacts, options)
+    check_request(artifacts, options, scored=images is not None)
     check_files(device, artifacts, options)
     facts = DeviceFacts(kind=device.kind)
     request = DeviceRequest(device, facts, tuple(artifacts), images, options)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,14 @@ from devices.javascript.browsers import browser_with, chromium, node, own_proces
 from private import private_python
 
 from edgenext import api
+from edgenext.commands.context import Context
 from edgenext.devices.javascript import web
+from edgenext.devices.javascript.bench import bench_javascript
 from edgenext.devices.javascript.server import RunnerServer
+from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact
 from edgenext.options import DataOptions, ExportOptions, ModelOptions
+from edgenext.schema import Device, DeviceKind
 
 IMAGES = ("--data", "digits", "--limit", "20")
 SIMD_OFF = "--js-flags=--no-enable-ssse3 --no-enable-sse4-1 --no-enable-avx"
@@ -49,6 +55,20 @@ def browser(cli: Cli) -> str:
 
 def paths(files: list[Artifact]) -> list[str]:
     return [str(file.path) for file in files]
+
+
+@pytest.mark.parametrize("kind", ["web", "node"])
+def test_files_that_prepare_images_differently_are_not_scored_together(
+    make_artifact: Callable[..., Artifact], kind: DeviceKind
+) -> None:
+    a, b = make_artifact("a"), make_artifact("b")
+    other = b.manifest.eval.model_copy(update={"mean": (0.0, 0.0, 0.0)})
+    odd = replace(b, manifest=b.manifest.model_copy(update={"eval": other}))
+    data = DataOptions("digits", limit=4)
+    images = Context().images(data, a.manifest.eval, "val", num_classes=a.manifest.num_classes)
+    device = Device(name=kind, kind=kind)
+    with pytest.raises(UsageError, match="prepare images in different ways"):
+        bench_javascript(device, [a, odd], images)
 
 
 def measured(cli: Cli, *arguments: object) -> Any:
