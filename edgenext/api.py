@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from edgenext.commands.evaluate import evaluate as evaluate
     from edgenext.commands.export import export as export
     from edgenext.commands.export import tuned as tuned
+    from edgenext.commands.fastest import fastest as fastest
     from edgenext.commands.fetch import fetch as fetch
     from edgenext.commands.gate import judge_results as judge_results
     from edgenext.commands.gate import judge_run as judge_run

@@ -11,6 +11,8 @@ from edgenext.errors import UsageError, unknown_name
 from edgenext.schema import Division, EvalTransform, Exif
 
 DEFAULT_TARGET = "cpu-onnxruntime"
+AUTO = "auto"
+"""In place of a target: whichever of those for this machine's CPU is the fastest."""
 DEFAULT_SCHEME = "w8a8-static"
 DEFAULT_FORMAT = "onnx"
 """The format of the deployment graph itself."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from edgenext.benchmark.measured_here import measured_speeds
 from edgenext.options import DEFAULT_TARGET
 from edgenext.schema import Advice, Environment, Record
 from edgenext.system.packaged import packaged_toml
@@ -15,6 +16,11 @@ CONDITIONS = "onnxruntime, one thread, batch 1, 256 px"
 
 BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 """Instruction sets that multiply bfloat16 faster than float32."""
+
+SCHEME = "w8a8-static"
+"""The scheme that the advice is about."""
+SHOWN = 2
+"""Speeds measured on this machine that are named, the newest."""
 
 SpeedRange = tuple[float, ...]
 """The lowest and the highest speed; only the lowest where no highest is known."""
@@ -63,10 +69,24 @@ def advice_line(env: Environment, target: str = DEFAULT_TARGET) -> str:
     if not target.startswith("cpu-"):
         return f"the speed of INT8 on {target} must be measured there: this CPU does not predict it"
     advice = expectation(env, schemes(target))
+    here = _here(env, target)
     return (
         f"INT8 on {advice.isa}: {advice.speed} the speed of plain FP32 ({basis(advice)}), since "
-        f"{advice.reason}. Advice: {advice.recommendation}; measure it with `edgenext bench`"
+        f"{advice.reason}. Advice: {advice.recommendation}; "
+        f"{here or 'measure it with `edgenext bench`'}"
     )
+
+
+def _here(env: Environment, target: str) -> str:
+    """What was measured of INT8 on this machine, newest first; empty if nothing was."""
+    rows = [row for row in measured_speeds(env) if (row.target, row.scheme) == (target, SCHEME)]
+    rows.sort(key=lambda row: row.date, reverse=True)
+    parts = [
+        f"{row.speed:.2f}x ({row.ci95[0]:.2f} to {row.ci95[1]:.2f}) for {row.arch} at {row.size} "
+        f"with {row.threads} thread{'s' if row.threads > 1 else ''}, {row.date}"
+        for row in rows[:SHOWN]
+    ]
+    return f"measured on this machine: {'; '.join(parts)}" if parts else ""
 
 
 def bf16_recommendation(env: Environment, schemes: Sequence[str]) -> str:

@@ -9,6 +9,8 @@ import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
+from edgenext.cli.export_table import show_export
+from edgenext.cli.fastest import keep_fastest, require_own_choice
 from edgenext.cli.options import (
     Batch,
     Calib,
@@ -25,8 +27,7 @@ from edgenext.cli.options import (
     takes_model,
 )
 from edgenext.formats.format import FORMATS
-from edgenext.options import ExportOptions, ModelOptions, OptionValues, QuantizeOptions
-from edgenext.schema import FEATURES, ExportResult, Parity
+from edgenext.options import AUTO, ExportOptions, ModelOptions, OptionValues, QuantizeOptions
 from edgenext.targets.scheme import FLOAT, SCHEMES
 from edgenext.targets.target import TARGETS
 
@@ -46,7 +47,8 @@ def export(
     target: Annotated[
         str | None,
         typer.Option(
-            help=f"{', '.join(TARGETS)}; default: the format's own.", autocompletion=one_of(TARGETS)
+            help=f"{', '.join(TARGETS)}; default: the format's own. `auto`: the fastest here.",
+            autocompletion=one_of((AUTO, *TARGETS)),
         ),
     ] = None,
     scheme: Annotated[
@@ -86,6 +88,20 @@ def export(
     from edgenext.cli.suggest import require_network
 
     require_network("export", model, model_options)
+    if target == AUTO:
+        given = {"--format": bool(format), "--no-fold": no_fold, "--tune": tune}
+        require_own_choice(name for name, is_given in given.items() if is_given)
+        export_options = ExportOptions(
+            batch=batch_size(batch),
+            opset=opset,
+            uint8_input=uint8_input,
+            features_only=features,
+        )
+        quantizing = None if scheme == FLOAT else QuantizeOptions(scheme, AUTO, calib=calib, n=n)
+        keep_fastest(
+            model, quantizing, model_options, export_options, out=out, data=data, json=json
+        )
+        return
     formats = list(dict.fromkeys(format or ["onnx"]))
     own_options = options_by_format(formats, format_options)
     if scheme == FLOAT and calib:
@@ -129,41 +145,3 @@ def export(
     if json:
         rows = [r.model_dump(mode="json") for r in results]
         console.print_json(rows[0] if len(rows) == 1 else rows)
-
-
-def agreement(p: Parity) -> str:
-    """A parity, with its reference."""
-    against = f"against {p.against} on {p.n} images"
-    if p.agreement is None:
-        maps = ", ".join(f"{name} {p.stages[name]:.1f}" for name in FEATURES if name in p.stages)
-        return f"{against}: {maps} dB SQNR, largest difference {p.max_abs:.2g}"
-    if p.identical:
-        return f"{against}: every logit is equal"
-    return (
-        f"{against}: logits {p.sqnr_db:.1f} dB SQNR, largest difference {p.max_abs:.2g}, "
-        f"same top-1 {p.agreement:.1f} %"
-    )
-
-
-def show_export(result: ExportResult) -> None:
-    """A file that was written."""
-    mib = result.size_bytes / 2**20
-    console.out.print(
-        f"{result.artifact}  {mib:.2f} MiB  {result.scheme}  sha256 {result.sha256[:12]}…"
-    )
-    if result.features:
-        maps = ", ".join(f"{f.name} 1/{f.stride} of {f.channels}" for f in result.features)
-        console.out.print(f"backbone, {result.features[0].layout}: {maps} channels")
-    for parity in (result.parity, result.conversion_parity):
-        if parity:
-            console.out.print(agreement(parity))
-    if result.conversion:
-        c = result.conversion
-        pieces = "" if c.partitions is None else f", {c.partitions} accelerated pieces"
-        cost = f"{c.seconds or 0:.0f} s, {c.peak_mb or 0:.0f} MiB"
-        console.out.print(
-            f"{c.converter}: {cost}; {sum(c.operators.values())} "
-            f"operators, {c.transposes} transposes{pieces}"
-        )
-    for warning in result.warnings:
-        console.err.print(f"warning: {warning}", soft_wrap=True)

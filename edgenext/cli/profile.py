@@ -50,18 +50,25 @@ def show_profile(report: ProfileReport, top: int) -> None:
         f"{report.artifact} on {report.cpu}, {report.runtime}, {report.threads} thread(s): "
         f"{report.p50_ms:.2f} ms an inference, {report.total_ms:.2f} ms in operators "
         f"(peak in 10⁹ multiply-adds a second: {rates})",
-        ("operator", "site", "ms", "% of time", "10⁶ multiply-adds", "% of peak"),
+        ("operator", "site", "ms", "% of time", "10⁶ multiply-adds", "% of peak", "gap ms"),
         [_cells(row) for row in report.rows[:top]],
         text_columns=2,
     )
     if len(report.rows) > top:
         console.out.print(f"{len(report.rows) - top} more operators: --top")
+    gaps = report.gap_by_operator
     kinds = [
-        (kind, f"{ms:.3f}", f"{100 * ms / report.total_ms:.1f}")
+        (kind, f"{ms:.3f}", f"{100 * ms / report.total_ms:.1f}", f"{gaps[kind]:.3f}")
         for kind, ms in report.by_operator.items()
     ]
     console.out.print()
-    console.table("", ("operators of a type", "ms", "% of time"), kinds)
+    console.table("", ("operators of a type", "ms", "% of time", "gap ms"), kinds)
+    console.out.print(
+        f"{report.limit_ms:.2f} ms is the limit: multiply-adds at the rate of this runtime's "
+        "matrix product at their shape, or bytes at the rate of copying; the gap is what an "
+        "operator takes longer",
+        soft_wrap=True,
+    )
 
 
 def _cells(row: OperatorTime) -> tuple[str, ...]:
@@ -72,4 +79,5 @@ def _cells(row: OperatorTime) -> tuple[str, ...]:
         f"{100 * row.share:.1f}",
         "" if row.macs is None else f"{row.macs / 1e6:.2f}",
         "" if row.of_peak is None else f"{100 * row.of_peak:.0f}",
+        f"{row.gap_ms:.3f}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 
 from edgenext.cli import console
 from edgenext.cli.app import app
-from edgenext.cli.export import show_export
+from edgenext.cli.export_table import show_export
+from edgenext.cli.fastest import keep_fastest, require_own_choice
 from edgenext.cli.options import (
     Batch,
     Calib,
@@ -20,7 +22,6 @@ from edgenext.cli.options import (
     Out,
     Recipe,
     Seed,
-    Target,
     Uint8,
     batch_size,
     one_of,
@@ -29,6 +30,7 @@ from edgenext.cli.options import (
 from edgenext.errors import UsageError
 from edgenext.formats.format import FORMATS
 from edgenext.options import (
+    AUTO,
     DEFAULT_QAT_LR,
     DEFAULT_SCHEME,
     DEFAULT_TARGET,
@@ -40,6 +42,7 @@ from edgenext.options import (
 )
 from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.targets.scheme import CALIBRATED, SCHEMES
+from edgenext.targets.target import TARGETS, require_target
 
 TRAINING_PANEL = "Quantization-aware training"
 
@@ -62,7 +65,13 @@ def quantize(
             autocompletion=one_of(SCHEMES),
         ),
     ] = DEFAULT_SCHEME,
-    target: Target = DEFAULT_TARGET,
+    target: Annotated[
+        str,
+        typer.Option(
+            help=f"Where the file will run: {', '.join(TARGETS)}. `auto`: the fastest here.",
+            autocompletion=one_of((AUTO, *TARGETS)),
+        ),
+    ] = DEFAULT_TARGET,
     format: Annotated[  # noqa: A002 - the option's name
         str | None,
         typer.Option(
@@ -113,18 +122,19 @@ def quantize(
     """
     from edgenext import api
     from edgenext.cli.suggest import require_network
-    from edgenext.targets.target import require_target
 
     require_network("quantize", subject, model_options, calib=not calib and scheme in CALIBRATED)
     training = _qat_options(qat, qat_lr, qat_data, qat_n)
     quantize_options = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed, qat=training)
     export_options = ExportOptions(
-        target=target,
-        batch=batch_size(batch),
-        opset=opset,
-        uint8_input=uint8_input,
-        features_only=features,
-        format=format or require_target(target).format,
+        batch=batch_size(batch), opset=opset, uint8_input=uint8_input, features_only=features
+    )
+    if target == AUTO:
+        require_own_choice(["--format"] if format else [])
+        keep_fastest(subject, quantize_options, model_options, export_options, out=out, json=json)
+        return
+    export_options = replace(
+        export_options, target=target, format=format or require_target(target).format
     )
     with console.working() as context:
         artifact = api.quantize(

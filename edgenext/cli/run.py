@@ -17,11 +17,13 @@ from edgenext.cli.options import (
     Limit,
     changed,
     command_line,
+    one_of,
     takes_ci_options,
     takes_model,
 )
 from edgenext.errors import UsageError
-from edgenext.options import CiOptions, ModelOptions
+from edgenext.options import AUTO, CiOptions, ModelOptions
+from edgenext.targets.target import TARGETS
 
 
 @app.command()
@@ -42,6 +44,16 @@ def run(
     ci_options: CiOptions,
     limit: Limit = None,
     n: CalibCount = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{', '.join(TARGETS)}. `auto`: the fastest here.",
+            autocompletion=one_of((AUTO, *TARGETS)),
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the benchmark; default 1.")
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Train first, for so many passes over the images.")
     ] = None,
@@ -75,7 +87,7 @@ def run(
     }
     chosen |= {"keep_logits": keep_logits or None, "epochs": epochs}
     chosen |= {"all_images": all_images or None}
-    chosen |= {"quantize": None if n is None else {"n": n}}
+    chosen |= {"quantize": _given(n=n, target=target), "bench": _given(threads=threads)}
     overrides = {k: v for k, v in chosen.items() if v is not None} | changed(model_options)
     _require_config_or_model(Path(subject))
     if Path(subject).suffix:
@@ -94,6 +106,11 @@ def run(
         )
     show_verdict(paths)
     console.show_gate(api.judge_run(gate, config.out, max_drop=config.budget))
+
+
+def _given(**values: object) -> dict[str, object] | None:
+    """The entries of a table of values that were given; None if none was."""
+    return {name: value for name, value in values.items() if value is not None} or None
 
 
 def _require_config_or_model(path: Path) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module, resources
-
-import psutil
 
 from edgenext.benchmark.environment import environment, isa_label
 from edgenext.commands.context import Context
@@ -17,7 +14,7 @@ from edgenext.devices.transport import transports
 from edgenext.errors import EdgenextError
 from edgenext.formats.format import PACKAGE, ROWS, Converter, Format
 from edgenext.schema import DoctorReport, Gain, Readiness
-from edgenext.system.cpu import cpu_flags, cpuinfo
+from edgenext.system.cpu import cpu_flags, cpuinfo, usable_cpus
 from edgenext.system.environments import python_for
 
 Check = Callable[[], object]
@@ -48,7 +45,7 @@ def doctor(*, context: Context | None = None) -> DoctorReport:
     return DoctorReport(
         machine=machine,
         label=isa_label(machine),
-        usable_cores=_usable_cores(),
+        usable_cores=usable_cpus(),
         virtual="hypervisor" in flags if flags else None,
         gain=next((gain for gain in _gains() if gain.instructions in machine.isa), None),
         parts=tuple(parts),
@@ -97,13 +94,6 @@ def _checked(part: Readiness, check: Check) -> Readiness:
         problem = f"{type(e).__name__}: {e}".splitlines()[0]
         return part.model_copy(update={"ready": False, "problem": problem})
     return part
-
-
-def _usable_cores() -> int:
-    """The logical CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return psutil.cpu_count() or 1
 
 
 def _gains() -> Iterator[Gain]:

@@ -11,7 +11,7 @@ from edgenext.commands.context import Context
 from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.formats.isolated_session import require_no_crash
-from edgenext.formats.profile import NodeTime, RuntimeProfile
+from edgenext.formats.profile import NodeTime, RuntimeProfile, bandwidth
 from edgenext.formats.runtimes import profiler_of
 from edgenext.formats.session import ArtifactSession
 from edgenext.schema import OperatorTime, ProfileReport
@@ -47,7 +47,8 @@ def profile(
     require_no_crash(file)
     profiled: RuntimeProfile = profiler.profile(file, _random_input(file), threads, n)
     total = sum(node.ms for node in profiled.nodes)
-    rows = (_row(node, total, profiled.peaks) for node in profiled.nodes)
+    copied = bandwidth()
+    rows = (_row(node, total, profiled, copied) for node in profiled.nodes)
     return ProfileReport(
         artifact=file.name,
         sha256=file.manifest.sha256,
@@ -59,6 +60,7 @@ def profile(
         total_ms=total,
         peaks=profiled.peaks,
         rows=tuple(sorted(rows, key=lambda row: -row.ms)),
+        bandwidth=copied,
     )
 
 
@@ -70,8 +72,8 @@ def _random_input(file: Artifact) -> np.ndarray:
     return ArtifactSession(file.manifest).prepare(pixels)
 
 
-def _row(node: NodeTime, total: float, peaks: dict[str, float]) -> OperatorTime:
-    peak = peaks.get(node.precision)
+def _row(node: NodeTime, total: float, profiled: RuntimeProfile, copied: float) -> OperatorTime:
+    peak = profiled.peaks.get(node.precision)
     of_peak = node.macs / (node.ms / 1000) / peak if node.macs and node.ms and peak else None
     return OperatorTime(
         node=node.name,
@@ -81,4 +83,6 @@ def _row(node: NodeTime, total: float, peaks: dict[str, float]) -> OperatorTime:
         share=node.ms / total if total else 0.0,
         macs=node.macs,
         of_peak=of_peak,
+        moved=node.moved,
+        limit_ms=profiled.limit_ms(node, copied),
     )

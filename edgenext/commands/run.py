@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from edgenext.benchmark.measured_here import remember
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.bench import bench
+from edgenext.commands.candidates import float_settings, named_after_format
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
 from edgenext.commands.export import export_checkpoint
@@ -26,10 +28,10 @@ from edgenext.commands.quantize import (
 )
 from edgenext.commands.report import report
 from edgenext.commands.run_evaluation import evaluate_files
-from edgenext.commands.run_plan import RunPlan, planned_run
+from edgenext.commands.run_plan import RunPlan, export_stages, planned_run
 from edgenext.commands.run_twin import quantize_twin
 from edgenext.commands.stages import Announce, numbered, silent
-from edgenext.export.settings import ExportSettings, own_format, resolve
+from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.options import (
     DEFAULT_FORMAT,
@@ -53,7 +55,7 @@ from edgenext.schema import (
 from edgenext.system.files import write_text
 from edgenext.system.names import without_paths
 from edgenext.system.sums import write_sums
-from edgenext.targets.target import form_for, require_target
+from edgenext.targets.target import require_target
 
 _log = logging.getLogger(__name__)
 
@@ -118,7 +120,7 @@ def _export_float(plan: RunPlan) -> list[Path]:
     """The float files: the plain one, which is the base of all figures, and the target's own."""
     folder, paths = plan.config.out / "artifacts", []
     samples = sample_images(plan.context, plan.subject, plan.config.data)
-    for stage, settings in _float_settings(plan.settings[ENGINE].recipe.target).items():
+    for stage, settings in _float_settings(plan.own_targets).items():
 
         def produce(settings: ExportSettings = settings) -> list[Path]:
             artifact = export_checkpoint(
@@ -131,15 +133,15 @@ def _export_float(plan: RunPlan) -> list[Path]:
     return paths
 
 
-def _float_settings(target: str) -> dict[str, ExportSettings]:
-    """The float files by their stages. The plain one is ONNX, whatever the target's own format."""
-    own = require_target(target).format
-    plain = target if own == DEFAULT_FORMAT else DEFAULT_TARGET
-    folded = ExportOptions(form=form_for(target), target=target, format=own_format(target, "fp32"))
-    return {
-        "export plain": resolve(ExportOptions(form="naive", target=plain)),
-        "export": resolve(folded),
-    }
+def _float_settings(targets: Sequence[str]) -> dict[str, ExportSettings]:
+    """The float files by their stages. The plain one is ONNX, whatever the targets' own formats."""
+    of_onnx = len(targets) == 1 and require_target(targets[0]).format == DEFAULT_FORMAT
+    plain = targets[0] if of_onnx else DEFAULT_TARGET
+    settings = {"export plain": resolve(ExportOptions(form="naive", target=plain))}
+    for stage, target in zip(export_stages(targets), targets, strict=True):
+        own = float_settings(target)
+        settings[stage] = own if len(targets) == 1 else named_after_format(own)
+    return settings
 
 
 def _quantize(plan: RunPlan) -> dict[str, Path]:
@@ -178,9 +180,13 @@ def _benchmark(
         )
         return [_write(plan.config.out / "bench.json", latency)]
 
-    inputs = BenchmarkInputs.of(map(open_artifact, timed), options)
-    (path,) = plan.stages.stage("benchmark", inputs, produce)
-    return BenchReport.model_validate_json(path.read_bytes())
+    opened = [open_artifact(path) for path in timed]
+    (path,) = plan.stages.stage("benchmark", BenchmarkInputs.of(opened, options), produce)
+    latency = BenchReport.model_validate_json(path.read_bytes())
+    if opened[0].manifest.target == DEFAULT_TARGET:
+        own = {a.name: a.manifest.target for a in opened if a.manifest.engine == ENGINE}
+        remember(latency, own)
+    return latency
 
 
 def _summary(

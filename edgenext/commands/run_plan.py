@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgenext.commands.candidates import quantize_candidates, require_converter
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
 from edgenext.commands.folder import WorkOwner, work_folder
@@ -26,13 +27,13 @@ from edgenext.commands.train import (
 )
 from edgenext.data import ImageSet
 from edgenext.errors import unknown_name
-from edgenext.export.settings import ExportSettings
 from edgenext.metrics.sequence import sequence_interval
 from edgenext.metrics.statistics import tango_interval
 from edgenext.models import zoo
 from edgenext.models.cache import cached_path
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import (
+    AUTO,
     ENGINE,
     DataOptions,
     ExportOptions,
@@ -42,7 +43,6 @@ from edgenext.options import (
 from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.quantize.recipe import load_recipe
 from edgenext.schema.validation import validated
-from edgenext.system.environments import python_for
 from edgenext.system.parsing import read_json
 from edgenext.targets.target import require_target
 from edgenext.train import TrainRecipe
@@ -73,6 +73,11 @@ class RunPlan:
     """The images to evaluate on."""
 
     @property
+    def own_targets(self) -> tuple[str, ...]:
+        """The targets that files are made for, without those of baselines."""
+        return _own_targets(self.settings)
+
+    @property
     def subject(self) -> Subject:
         """The network."""
         return Subject(checkpoint=self.checkpoint)
@@ -90,7 +95,8 @@ def planned_run(config: RunConfig, context: Context, announce: Announce) -> Iter
         OutputError: another process works in the folder, or it holds another network's work.
     """
     settings = _settings(config)
-    _require_converter(settings[ENGINE].export)
+    for one in settings.values():
+        require_converter(one.export)
     training = _training(config, context)
     if training:
         start, drawn = training.checkpoint, training.recipe.from_scratch
@@ -113,19 +119,29 @@ def planned_run(config: RunConfig, context: Context, announce: Announce) -> Iter
 
 
 def _stage_names(
-    config: RunConfig, engines: Iterable[str], training: Training | None
+    config: RunConfig, settings: Mapping[str, QuantizeSettings], training: Training | None
 ) -> Iterator[str]:
     """What a run does, in order; see `Stages`."""
     if training:
         yield "train"
-    yield from ("decoding *", "export plain", "export")
-    yield from (f"quantize, {engine}" for engine in engines)
+    yield from ("decoding *", "export plain", *export_stages(_own_targets(settings)))
+    yield from (f"quantize, {engine}" for engine in settings)
     yield from ("evaluate", "benchmark")
     if config.stress:
         yield "twin"
-        yield from (f"quantize twin, {engine}" for engine in engines)
+        yield from (f"quantize twin, {engine}" for engine in settings)
         yield "evaluate twin"
     yield "report"
+
+
+def export_stages(targets: Sequence[str]) -> tuple[str, ...]:
+    """The stages that make the targets' own float files; the first has the short name."""
+    return ("export", *(f"export, {target}" for target in targets[1:]))
+
+
+def _own_targets(settings: Mapping[str, QuantizeSettings]) -> tuple[str, ...]:
+    own = (one.recipe.target for one in settings.values() if one.options.engine == ENGINE)
+    return tuple(dict.fromkeys(own))
 
 
 def _load(
@@ -183,18 +199,16 @@ def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
     for baseline in config.baselines:
         if baseline not in BASELINES:
             raise unknown_name("baseline", baseline, BASELINES)
-    target = load_recipe(stage.target, stage.scheme, stage.recipe).target
     options = QuantizeOptions(
         scheme=stage.scheme,
-        target=target,
+        target=stage.target,
         recipe=stage.recipe,
         calib=config.calib or config.data,
         n=stage.n,
         seed=stage.seed,
         qat=stage.qat_options,
     )
-    own = ExportOptions(format=require_target(target).format)
-    settings = {ENGINE: resolve_quantization(options, own)}
+    settings = _own_settings(options)
     for baseline in config.baselines:
         target = BASELINES[baseline].target
         other = replace(options, engine=baseline, target=target, recipe=None, qat=None)
@@ -202,10 +216,13 @@ def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
     return settings
 
 
-def _require_converter(settings: ExportSettings) -> None:
-    """Refuse a run whose files nothing here can make."""
-    if settings.converter and settings.converter.needs:
-        python_for(settings.converter.needs, settings.converter.extra or settings.format.folder)
+def _own_settings(options: QuantizeOptions) -> dict[str, QuantizeSettings]:
+    """The files of this package's own quantizer: one, or one for each target of this CPU."""
+    if options.target == AUTO:
+        return quantize_candidates(options)
+    target = load_recipe(options.target, options.scheme, options.recipe).target
+    own = ExportOptions(format=require_target(target).format)
+    return {ENGINE: resolve_quantization(replace(options, target=target), own)}
 
 
 def _training(config: RunConfig, context: Context) -> Training | None:

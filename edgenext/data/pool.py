@@ -18,6 +18,7 @@ from edgenext.data.files import UnreadableError
 from edgenext.data.sources import Source, content_hash, open_source
 from edgenext.errors import DataError
 from edgenext.schema import EvalTransform
+from edgenext.system.cpu import usable_cpus
 from edgenext.system.processes import package_path
 
 INLINE = 256
@@ -40,8 +41,7 @@ class Item:
 
 def default_workers(most: int = 4) -> int:
     """The number of processors this process may use, at most `most`."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, most)
+    return min(usable_cpus(), most)
 
 
 def decode_all(

@@ -6,11 +6,13 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from edgenext.data import heif
 from edgenext.data.files import UnreadableError, ending, folders_in, is_visible
+from edgenext.data.hash_index import HashIndex
 from edgenext.data.shards import SHARD, TarSource, shards_in
 from edgenext.errors import DataError, InputError
 from edgenext.system.reading import (
@@ -160,6 +162,8 @@ class ZipSource:
 class IndexedSource:
     """A source that caches its listings and content hashes, failures to read included.
 
+    The hashes of a folder's files are kept from one command to the next; see `HashIndex`.
+
     Args:
         source: the tree of files.
         is_image: whether a file is read as an image, by its path.
@@ -200,13 +204,29 @@ class IndexedSource:
         """
         if path not in self._hashes:
             try:
-                self._hashes[path] = content_hash(self._source.read(path))
+                self._hashes[path] = self._hashed(path)
             except UnreadableError as e:
                 self._hashes[path] = e
         result = self._hashes[path]
         if isinstance(result, UnreadableError):
             raise result
         return result
+
+    def _hashed(self, path: str) -> str:
+        """The hash of a file: of a folder's as it was kept, unless the file has changed."""
+        index = self._index
+        stamp = index.stamp(path) if index else None
+        if index is None or stamp is None:
+            return content_hash(self._source.read(path))
+        known = index.get(path, stamp)
+        if known is None:
+            known = content_hash(self._source.read(path))
+            index.put(path, stamp, known)
+        return known
+
+    @cached_property
+    def _index(self) -> HashIndex | None:
+        return HashIndex(self._source.root) if isinstance(self._source, FolderSource) else None
 
 
 def open_source(path: Path) -> Source:

@@ -52,6 +52,18 @@ def runtime_folder(manifest: Manifest, target: str = "") -> str:
     return row.session or row.folder
 
 
+def runtime_for(format: str, target: str) -> ModuleType:  # noqa: A002 - the options' name
+    """The module `session` that runs files of a format on this machine as a target does.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    for row in ROWS:
+        if any((run.format, run.target) == (format, target) for run in row.runs):
+            return import_module(f"{PACKAGE}.{row.folder}.session")
+    raise ArtifactError(f"no runtime on this machine runs {format} files as {target} does")
+
+
 def open_session(artifact: Artifact, threads: int = 1, target: str = "") -> Session:
     """Load an artifact into the runtime of its format and target.
 

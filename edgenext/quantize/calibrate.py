@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from edgenext.errors import DataError
 from edgenext.formats.onnx.session import inference_session
 from edgenext.quantize.batches import Batches
+from edgenext.quantize.layer_inputs import RowSampler
 from edgenext.system.progress import Progress, quiet
+from edgenext.system.threads import prefetched
 
 SAMPLE = 1 << 17
 """Values sampled of each tensor over all batches, at random: memory stays bounded."""
@@ -27,16 +29,17 @@ Floats = NDArray[np.float64]
 class TensorStats:
     """Statistics of one tensor over the calibration images, N×C×… .
 
-    `low` and `high` are exact, one value a channel; `mean` and `square` are the means of x and x².
-    `values` are random ones, `channels` the channel of each.
+    `low` and `high` are exact, one value a channel; `square` is the mean of x².
+    `values` are random ones, `channels` the channel of each. Of what layers read there are `rows`,
+    positions × C or positions × C × kernel × kernel: see `layer_inputs.py`.
     """
 
     low: Floats
     high: Floats
-    mean: Floats
     square: Floats
     values: NDArray[np.float32]
     channels: NDArray[np.int32]
+    rows: NDArray[np.float32] | None = None
 
     @property
     def sample(self) -> NDArray[np.float32]:
@@ -51,13 +54,16 @@ class TensorStats:
 
     def scaled(self, scale: Floats) -> TensorStats:
         """The statistics of the same tensor with each channel divided by its scale."""
+        rows = self.rows
+        if rows is not None:
+            rows = rows / scale.astype(np.float32).reshape(-1, *(1,) * (rows.ndim - 2))
         return TensorStats(
             low=self.low / scale,
             high=self.high / scale,
-            mean=self.mean / scale,
             square=self.square / np.square(scale),
             values=(self.values / scale[self.channels]).astype(np.float32),
             channels=self.channels,
+            rows=rows,
         )
 
 
@@ -67,17 +73,22 @@ class _RunningStats:
 
     low: Any = np.inf
     high: Any = -np.inf
-    mean: Any = 0.0
     square: Any = 0.0
     count: int = 0
     values: list[NDArray[np.float32]] = field(default_factory=list)
     channels: list[NDArray[np.int32]] = field(default_factory=list)
+    rows: NDArray[np.float32] | None = None
+
+    def keep_rows(self, rows: NDArray[np.float32], i: int, batches: int) -> None:
+        """Keep the rows of the i-th batch; each has as many."""
+        if self.rows is None:
+            self.rows = np.empty((batches * len(rows), *rows.shape[1:]), np.float32)
+        self.rows[i * len(rows) : (i + 1) * len(rows)] = rows
 
     def update(self, x: NDArray[np.float32], samples: int, rng: np.random.Generator) -> None:
         rows = x.reshape(len(x), x.shape[1], -1) if x.ndim > 2 else x[..., None]
         self.low = np.minimum(self.low, rows.min((0, 2)))
         self.high = np.maximum(self.high, rows.max((0, 2)))
-        self.mean = self.mean + rows.mean((0, 2), dtype=np.float64)
         size = rows.shape[0] * rows.shape[2]
         self.square = self.square + np.einsum("ncx,ncx->c", rows, rows).astype(np.float64) / size
         self.count += 1
@@ -89,10 +100,10 @@ class _RunningStats:
         return TensorStats(
             low=np.asarray(self.low, np.float64),
             high=np.asarray(self.high, np.float64),
-            mean=np.asarray(self.mean / self.count),
             square=np.asarray(self.square / self.count),
             values=np.concatenate(self.values),
             channels=np.concatenate(self.channels),
+            rows=self.rows,
         )
 
 
@@ -102,6 +113,8 @@ def calibrate(
     batches: Batches,
     seed: int,
     progress: Progress = quiet,
+    *,
+    kernels: Mapping[str, int] | None = None,
 ) -> dict[str, TensorStats]:
     """Statistics of the named tensors over prepared input batches, in one pass.
 
@@ -111,6 +124,7 @@ def calibrate(
         batches: its inputs.
         seed: of the sampled values.
         progress: called after every batch.
+        kernels: the inputs of layers whose rows are kept, with the size of the layer's kernel.
 
     Raises:
         DataError: a tensor takes values that are not finite.
@@ -119,9 +133,14 @@ def calibrate(
     samples = int(np.clip(SAMPLE // max(len(batches), 1), FEWEST, MOST))
     rng = np.random.default_rng(seed)
     running = {name: _RunningStats() for name in tensors}
-    for i in range(len(batches)):
-        for name, value in read_tensors(batches[i]).items():
+    sampler = RowSampler(kernels or {}, sum(len(batch) for batch in batches[:1]) * len(batches))
+    read = prefetched(lambda i: read_tensors(batches[i]), range(len(batches)))
+    for i, values in enumerate(read):
+        sampler.next_batch()
+        for name, value in values.items():
             running[name].update(value, samples, rng)
+            if name in sampler.sizes:
+                running[name].keep_rows(sampler.rows(name, value), i, len(batches))
         progress("calibrating", i + 1, len(batches))
     stats = {name: r.finish() for name, r in running.items()}
     for name, s in stats.items():

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgenext.quantize.graph_editor import GraphEditor
-from edgenext.quantize.ranges import Elementwise, QParams, Values
+from edgenext.quantize.ranges import LIMITS, Elementwise, QParams
 from edgenext.quantize.recipe import Gate
 
 SIGMOID = QParams(1 / 256, 0)
@@ -36,16 +36,28 @@ def float_function(node: ir.Node, gate: Gate | None) -> Elementwise:
     return lambda x: x / (1 + np.exp(-slope * x))
 
 
+def exact(node: ir.Node, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The output of an activation in the float network."""
+    import torch
+    from torch.nn import functional
+
+    function = functional.hardswish if node.op_type == "HardSwish" else functional.gelu
+    result: NDArray[np.float32] = function(torch.from_numpy(x)).numpy()
+    return result
+
+
 def simulate(
     node: ir.Node, gate: Gate, x: NDArray[Any], input_params: QParams, output_params: QParams
-) -> Values:
-    """The output of a quantized gated activation, with all its roundings."""
-    x = input_params.fake_quantize(x)
+) -> NDArray[np.float32]:
+    """The quantized output of a gated activation less its zero point, with all its roundings."""
+    first, last = LIMITS[input_params.dtype]
+    values = (np.arange(first, last + 1) - input_params.zero_point) * input_params.scale
     if node.op_type == "HardSwish":
-        level = CLIPPED.fake_quantize(x / WIDTH + 0.5)
+        level = CLIPPED.fake_quantize(values / WIDTH + 0.5)
     else:
-        level = SIGMOID.fake_quantize(1 / (1 + np.exp(-gate.slope * x)))
-    return output_params.fake_quantize(x * level)
+        level = SIGMOID.fake_quantize(1 / (1 + np.exp(-gate.slope * values)))
+    table = output_params.steps(values * level).astype(np.float32)
+    return table[input_params.levels(x).astype(np.intp) - first]
 
 
 def replace_activation(

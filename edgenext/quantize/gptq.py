@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dtrtri
 
 from edgenext.quantize.calibrate import Floats
 
@@ -29,8 +30,7 @@ def gptq(rows: Floats, scales: NDArray[np.float32], square: Floats, limit: int) 
     size = len(square)
     damped = square + (DAMPING * np.trace(square) / size + 1e-12) * np.eye(size)
     order = np.argsort(-np.diag(damped), kind="stable")
-    inverse = np.linalg.inv(damped[np.ix_(order, order)])
-    upper = np.linalg.cholesky(inverse).T
+    upper = _root_of_inverse(damped[np.ix_(order, order)])
     # one row an input: its weights of all outputs lie side by side in memory
     rest, step = np.ascontiguousarray(rows[:, order].T), scales.astype(np.float64)
     levels, errors = np.empty_like(rest), np.empty((len(rows), BLOCK))
@@ -43,3 +43,14 @@ def gptq(rows: Floats, scales: NDArray[np.float32], square: Floats, limit: int) 
             errors[:, j - start] = error
         rest[stop:] -= (errors[:, : stop - start] @ upper[start:stop, stop:]).T
     return levels[np.argsort(order)].T.astype(np.int8)
+
+
+def _root_of_inverse(matrix: Floats) -> Floats:
+    """The upper triangular U with UᵀU = the inverse of a positive definite matrix.
+
+    Backwards, the matrix is LLᵀ and U the inverse of L: a fourth of the work of an inversion and
+    the factorization of its result.
+    """
+    lower = np.linalg.cholesky(matrix[::-1, ::-1])
+    inverse, _ = dtrtri(lower, lower=1)
+    return np.ascontiguousarray(inverse[::-1, ::-1])

@@ -1,4 +1,4 @@
-"""First and second moments of the inputs of layers, gathered in one pass over the float graph.
+"""First and second moments of the inputs of layers, from rows that calibration has kept.
 
 A quantized layer reads x̂, its float input x after quantization. Only the error of the layer's own
 input is included, not that of earlier layers: every layer compensates its own error, and none is
@@ -9,67 +9,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgenext.errors import ArtifactError
 from edgenext.graph.sites import first_input, is_depthwise
-from edgenext.quantize.batches import Batches
-from edgenext.quantize.calibrate import Floats, tensor_reader
-from edgenext.quantize.gated_activation import simulate
+from edgenext.quantize.calibrate import Floats, TensorStats
+from edgenext.quantize.gated_activation import exact, simulate
+from edgenext.quantize.layer_inputs import kernel_size
 from edgenext.quantize.plan import Plan
 from edgenext.quantize.ranges import QParams
 from edgenext.quantize.recipe import Recipe
-from edgenext.system.progress import Progress
 
-ROWS = 256
-"""Positions read of each image: neighbouring ones are nearly equal."""
+EXACT = 1 << 24
+"""Whole numbers below it are exact in float32, and so is any sum of them in any order."""
+MULTIPLIED, FEW = 2048, 64
+"""Rows that are multiplied at once: at most, and so few that float64 is faster."""
 
-MULTIPLIED = 2048
-"""Rows that are multiplied at once: a product of few rows only moves memory."""
+Rows = NDArray[np.float32]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Moments:
-    """First and second moments of a layer's float inputs x and quantized inputs x̂.
+    """The means of a layer's float input x and quantized input x̂, and their covariances.
 
-    Depth-wise layers have only the first: sums over batches of each channel's mean.
+    `cross` is that of x and x̂, `square` that of x̂; a depth-wise layer has none.
     """
 
-    count: int = 0
-    mean: Any = 0.0
-    quantized_mean: Any = 0.0
-    cross: Any = 0.0
-    square: Any = 0.0
-    pending: list[tuple[Floats, Floats]] = field(default_factory=list)
-
-    def update(self, x: NDArray[Any], quantized: NDArray[Any]) -> None:
-        """Add rows of inputs; they are multiplied once there are enough of them."""
-        self.pending.append((x.astype(np.float64), quantized.astype(np.float64)))
-        if sum(len(a) for a, _ in self.pending) >= MULTIPLIED:
-            self.flush()
-
-    def flush(self) -> None:
-        """Multiply the pending rows."""
-        if not self.pending:
-            return
-        a, b = (np.concatenate(parts) for parts in zip(*self.pending, strict=True))
-        self.pending.clear()
-        self.count += len(a)
-        self.mean = self.mean + a.sum(0)
-        self.quantized_mean = self.quantized_mean + b.sum(0)
-        self.cross = self.cross + a.T @ b
-        self.square = self.square + b.T @ b
-
-    def centred(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """The mean of x, the mean of x̂, the covariance of x and x̂, and that of x̂."""
-        a, b = self.mean / self.count, self.quantized_mean / self.count
-        cross = self.cross / self.count - np.outer(a, b)
-        return a, b, cross, self.square / self.count - np.outer(b, b)
+    count: int
+    mean: Floats
+    quantized_mean: Floats
+    cross: Floats
+    square: Floats
 
 
 @dataclass(frozen=True)
@@ -80,7 +53,7 @@ class QuantizedLayer:
     weight: Floats
     bias: Floats
     input_scale: float
-    moments: Moments = field(default_factory=Moments)
+    moments: Moments | None = field(default=None, repr=False)
 
 
 def layer_constant(node: ir.Node, index: int) -> Floats:
@@ -98,78 +71,90 @@ def layer_constant(node: ir.Node, index: int) -> Floats:
     return np.asarray(value.const_value.numpy(), np.float64)
 
 
-def gather_moments(
-    model: onnx.ModelProto,
+def kept_inputs(plan: Plan) -> dict[str, int]:
+    """The tensors whose rows `input_moments` needs, with the size of their layer's kernel.
+
+    Behind a gate that is the gate's input, since its output follows from it.
+    """
+    gates = {node.outputs[0]: node for node in plan.gates}
+    sizes = {}
+    for node in plan.layers:
+        source = first_input(node)
+        if source in gates:
+            source = first_input(gates[source])
+        sizes[str(source.name)] = 1 if is_depthwise(node) else kernel_size(node)
+    return sizes
+
+
+def input_moments(
+    node: ir.Node,
     plan: Plan,
-    layers: list[QuantizedLayer],
     params: Mapping[ir.Value, QParams],
-    batches: Batches,
+    stats: Mapping[str, TensorStats],
     recipe: Recipe,
-    progress: Progress,
-) -> None:
-    """Update the layers' moments, in place, in one pass over the float graph.
+) -> Moments:
+    """The moments of a layer's input.
 
     x̂ is x rounded as the layer will read it; behind a gate it has all of the gate's roundings.
     """
-    gates = {node.outputs[0]: node for node in plan.gates}
-    sources = {layer.node: first_input(layer.node) for layer in layers}
-    names = {str(v.name) for v in sources.values()}
-    names |= {str(first_input(gates[v]).name) for v in sources.values() if v in gates}
-    read_tensors = tensor_reader(model, sorted(names))
-    rng = np.random.default_rng(0)
-    for i in range(len(batches)):
-        tensors = read_tensors(batches[i])
-        for layer in layers:
-            source = sources[layer.node]
-            x = tensors[str(source.name)]
-            if source in gates:
-                before = first_input(gates[source])
-                assert recipe.gate is not None  # noqa: S101 - the plan has gates
-                quantized = simulate(
-                    gates[source],
-                    recipe.gate,
-                    tensors[str(before.name)],
-                    params[before],
-                    params[source],
-                )
-            else:
-                quantized = params[source].fake_quantize(x)
-            _add_batch(layer, x, quantized.astype(np.float32), rng)
-        progress("rounding weights", i + 1, len(batches))
-    for layer in layers:
-        layer.moments.flush()
+    source = first_input(node)
+    gate = next((gate for gate in plan.gates if gate.outputs[0] is source), None)
+    if gate is None:
+        x = _rows(stats, source)
+        levels = params[source].steps(x)
+    else:
+        before = first_input(gate)
+        assert recipe.gate is not None  # noqa: S101 - the plan has gates
+        inner = _rows(stats, before)
+        x = exact(gate, inner)
+        levels = simulate(gate, recipe.gate, inner, params[before], params[source])
+    x, levels = (rows.reshape(len(rows), -1) for rows in (x, levels))
+    if is_depthwise(node):
+        nothing = np.empty((0, 0))
+        mean, quantized = x.mean(0, dtype=np.float64), levels.mean(0, dtype=np.float64)
+        return Moments(len(x), mean, quantized * params[source].scale, nothing, nothing)
+    return moments_of(x, levels, params[source].scale)
 
 
-def _add_batch(
-    layer: QuantizedLayer,
-    x: NDArray[Any],
-    quantized: NDArray[np.float32],
-    rng: np.random.Generator,
-) -> None:
-    if is_depthwise(layer.node):
-        m = layer.moments
-        m.count += 1
-        m.mean = m.mean + x.mean((0, 2, 3), dtype=np.float64)
-        m.quantized_mean = m.quantized_mean + quantized.mean((0, 2, 3), dtype=np.float64)
-        return
-    a, b = input_rows(layer.node, x), input_rows(layer.node, quantized)
-    if len(a) > ROWS * len(x):
-        at = rng.choice(len(a), ROWS * len(x), replace=False)
-        a, b = a[at], b[at]
-    layer.moments.update(a, b)
+def _rows(stats: Mapping[str, TensorStats], value: ir.Value) -> Rows:
+    rows = stats[str(value.name)].rows
+    assert rows is not None  # noqa: S101 - see kept_inputs
+    return rows
 
 
-def input_rows(node: ir.Node, x: NDArray[Any]) -> NDArray[Any]:
-    """The matrix that a layer multiplies by its weights: positions × inputs.
+def moments_of(x: Rows, levels: Rows, scale: float) -> Moments:
+    """The moments of a layer's input, rows × inputs, and of levels · scale, which it reads instead.
 
-    Convolutions that are not depth-wise are 1×1, or cut the image into patches.
+    Products of levels are whole numbers, which float32 adds without an error; x is the levels and a
+    small remainder, whose products need fewer digits.
+
+    Args:
+        x: the float input.
+        levels: the quantized values less their zero point.
+        scale: of the levels.
     """
-    if x.ndim == 2:
-        return x
-    size = layer_constant(node, 1).shape[2]
-    n, c, h, w = x.shape
-    if size == 1:
-        return x.transpose(0, 2, 3, 1).reshape(-1, c)
-    rows, columns = h // size, w // size
-    patches = x[:, :, : rows * size, : columns * size].reshape(n, c, rows, size, columns, size)
-    return patches.transpose(0, 2, 4, 1, 3, 5).reshape(n * rows * columns, c * size * size)
+    count, size = x.shape
+    rest = x - levels * np.float32(scale)
+    square, cross = np.zeros((size, size)), np.zeros((size, size))
+    exact_rows = int(EXACT // float(np.abs(levels).max(initial=1.0)) ** 2)
+    wide = exact_rows < FEW  # levels of 16 bits
+    step = MULTIPLIED if wide else min(exact_rows, MULTIPLIED)
+    for start in range(0, count, step):
+        part = levels[start : start + step]
+        part = part.astype(np.float64) if wide else part
+        square += part.T @ part
+    for start in range(0, count, MULTIPLIED):
+        stop = start + MULTIPLIED
+        cross += rest[start:stop].T @ levels[start:stop]
+    mean = x.mean(0, dtype=np.float64)
+    quantized = levels.mean(0, dtype=np.float64) * scale
+    square *= scale**2 / count
+    cross *= scale / count
+    cross += square
+    return Moments(
+        count,
+        mean,
+        quantized,
+        cross - np.outer(mean, quantized),
+        square - np.outer(quantized, quantized),
+    )

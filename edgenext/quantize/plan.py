@@ -19,6 +19,7 @@ from edgenext.quantize.calibrate import TensorStats
 from edgenext.quantize.gated_activation import float_function
 from edgenext.quantize.ranges import QParams, choose_range
 from edgenext.quantize.recipe import Recipe, Sites
+from edgenext.system.threads import in_threads
 
 MOVES = ("Split", "Reshape", "Transpose")
 """Operators that only move their input's values: they keep its scale, and need it quantized."""
@@ -146,18 +147,28 @@ def choose_ranges(
     from `known`, by the tensor's name and whether a gate reads it; new ones are added.
     """
     assert recipe.activations is not None  # noqa: S101 - parse_recipe requires the section
+    options = recipe.activations
     gates = {node.inputs[0]: node for node in plan.gates}
     params: dict[ir.Value, QParams] = {}
+    searched: dict[ir.Value, tuple[str, bool]] = {}
     for tensor in plan.tensors:
         value, producer = tensor.value, tensor.value.producer()
         if producer is not None and producer in plan.nodes and producer.op_type in MOVES:
-            params[value] = params[first_input(producer)]
-        elif producer is not None and producer.op_type == "Cast":
+            continue
+        if producer is not None and producer.op_type == "Cast":
             params[value] = QParams(1.0, 0)
         else:
-            key = tensor.name, value in gates
-            if key not in known:
-                function = float_function(gates[value], recipe.gate) if value in gates else None
-                known[key] = choose_range(stats[tensor.name], recipe.activations, function)
-            params[value] = known[key]
+            searched[value] = tensor.name, value in gates
+
+    def search(value: ir.Value) -> QParams:
+        function = float_function(gates[value], recipe.gate) if value in gates else None
+        return choose_range(stats[str(value.name)], options, function)
+
+    new = [value for value, key in searched.items() if key not in known]
+    known |= {searched[value]: q for value, q in zip(new, in_threads(search, new), strict=True)}
+    params |= {value: known[key] for value, key in searched.items()}
+    for tensor in plan.tensors:  # in graph order: what only moves may come of what only moves
+        producer = tensor.value.producer()
+        if tensor.value not in params and producer is not None:
+            params[tensor.value] = params[first_input(producer)]
     return params

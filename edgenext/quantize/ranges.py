@@ -66,6 +66,12 @@ class QParams:
         values *= self.scale
         return values
 
+    def steps(self, x: Values) -> Values:
+        """The quantized values of x less the zero point, as floats of the type of x."""
+        values = self._rounded(x)
+        values -= self.zero_point
+        return values
+
     def _rounded(self, x: Values) -> Values:
         """The quantized values of x as floats, which hold them exactly."""
         first, last = LIMITS[self.dtype]

@@ -43,6 +43,11 @@ class Weights(Record):
     correct_bias: bool = True
     reason: Reason
 
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether rounding a layer needs to know what it reads."""
+        return self.correct_bias or self.fit > 0 or self.rounding == "gptq"
+
 
 class Activations(Record):
     """Type and range of activations; only the method `percentile` reads `percentile`."""

@@ -16,6 +16,7 @@ from edgenext.quantize.calibrate import TensorStats, calibrate
 from edgenext.quantize.equalise import equalise, equalised_tensors
 from edgenext.quantize.gated_activation import replace_activation
 from edgenext.quantize.graph_editor import GraphEditor, drop_unused_constants
+from edgenext.quantize.moments import kept_inputs
 from edgenext.quantize.opset import GELU_OPSET
 from edgenext.quantize.plan import Plan, PlannedTensor, choose_ranges, make_plan
 from edgenext.quantize.qdq import quantize_activation, quantize_constant, store_weights
@@ -54,7 +55,6 @@ class PreparedGraph:
 
     model: onnx.ModelProto
     stats: dict[str, TensorStats]
-    batches: Batches
     ranges: dict[tuple[str, bool], QParams] = field(default_factory=dict)
 
 
@@ -72,7 +72,7 @@ def quantize_static(
         batches: prepared calibration inputs.
         recipe: what to quantize and how.
         seed: of the values sampled for the range search.
-        progress: called during both passes over the batches.
+        progress: called during the pass over the batches, and while weights are rounded.
 
     Raises:
         ArtifactError: the graph has no layers to quantize, or is quantized already.
@@ -101,10 +101,13 @@ def prepare_graph(
     names = [tensor.name for tensor in plan.tensors]
     if recipe.equalise:
         names += equalised_tensors(graph, recipe.equalise)
-    stats = calibrate(model, list(dict.fromkeys(names)), batches, seed, progress)
+    needs_inputs = recipe.weights is not None and recipe.weights.needs_inputs
+    kernels = kept_inputs(plan) if needs_inputs else {}
+    names = list(dict.fromkeys((*names, *kernels)))
+    stats = calibrate(model, names, batches, seed, progress, kernels=kernels)
     if recipe.equalise and recipe.weights:
         equalise(graph, stats, recipe.equalise, recipe.weights.limit)
-    return PreparedGraph(ir.to_proto(float_model), stats, batches)
+    return PreparedGraph(ir.to_proto(float_model), stats)
 
 
 def quantize_prepared(
@@ -114,7 +117,7 @@ def quantize_prepared(
     result = ir.from_proto(prepared.model)
     plan = make_plan(result.graph, recipe)
     params = choose_ranges(plan, prepared.stats, recipe, prepared.ranges)
-    weights = layer_weights(prepared.model, plan, params, prepared.batches, recipe, progress)
+    weights = layer_weights(plan, params, prepared.stats, recipe, progress)
     gated = {first_input(node) for node in plan.gates}  # clipped on purpose, where the gate is flat
     sites = {node: site.name for site in plan.sites for node in site.nodes}
     clipped = {

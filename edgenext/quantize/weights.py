@@ -16,19 +16,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
+from scipy.linalg import solve
 
 from edgenext.graph.sites import first_input, is_depthwise
-from edgenext.quantize.batches import Batches
-from edgenext.quantize.calibrate import Floats
+from edgenext.quantize.calibrate import Floats, TensorStats
 from edgenext.quantize.gptq import gptq
-from edgenext.quantize.moments import QuantizedLayer, gather_moments, layer_constant
+from edgenext.quantize.moments import Moments, QuantizedLayer, input_moments, layer_constant
 from edgenext.quantize.plan import Plan
 from edgenext.quantize.ranges import QParams, snap
 from edgenext.quantize.recipe import Recipe, Weights
 from edgenext.system.progress import Progress, quiet
+from edgenext.system.threads import in_threads
 
 CLIPPED = np.linspace(1.0, 0.5, 26)
 """Shares of the largest int4 weight that are tried as the range."""
@@ -52,54 +52,56 @@ class LayerWeights:
 
 
 def layer_weights(
-    model: onnx.ModelProto,
     plan: Plan,
     params: Mapping[ir.Value, QParams],
-    batches: Batches,
+    stats: Mapping[str, TensorStats],
     recipe: Recipe,
     progress: Progress = quiet,
 ) -> dict[ir.Node, LayerWeights]:
     """Quantized weights and biases of all planned layers.
 
     Args:
-        model: the float graph of the plan.
         plan: what will be quantized.
         params: scale and zero point of its tensors.
-        batches: calibration inputs.
+        stats: of the tensors that layers read.
         recipe: how to round.
-        progress: called after every batch.
+        progress: called after every layer.
     """
     options = recipe.weights
     assert options is not None  # noqa: S101 - parse_recipe requires the section
-    layers = [
-        QuantizedLayer(
-            node, layer_constant(node, 1), layer_constant(node, 2), params[first_input(node)].scale
-        )
-        for node in plan.layers
-    ]
-    if options.correct_bias or options.fit or options.rounding == "gptq":
-        gather_moments(model, plan, layers, params, batches, recipe, progress)
     int4 = {node for site in plan.sites if site.kind in options.int4 for node in site.nodes}
     narrow = options.model_copy(update={"limit": INT4_LIMIT})
-    return {
-        layer.node: replace(round_layer(layer, narrow), int4=True)
-        if layer.node in int4
-        else round_layer(layer, options)
-        for layer in layers
-    }
+
+    def rounded(node: ir.Node) -> LayerWeights:
+        layer = QuantizedLayer(
+            node,
+            layer_constant(node, 1),
+            layer_constant(node, 2),
+            params[first_input(node)].scale,
+            input_moments(node, plan, params, stats, recipe) if options.needs_inputs else None,
+        )
+        weights = round_layer(layer, narrow if node in int4 else options)
+        return replace(weights, int4=node in int4)
+
+    layers = plan.layers
+    weights = {}
+    for done, (node, result) in enumerate(zip(layers, in_threads(rounded, layers), strict=True), 1):
+        weights[node] = result
+        progress("rounding weights", done, len(layers))
+    return weights
 
 
 def round_layer(layer: QuantizedLayer, options: Weights) -> LayerWeights:
     """Fit, round and correct one layer."""
     rows = layer.weight.reshape(len(layer.weight), -1)
     moments = layer.moments
-    if not moments.count:
+    if moments is None:
         scales = _scales(rows, layer, options)
         return LayerWeights(_nearest(rows, scales, options.limit, layer), scales, layer.bias)
     if is_depthwise(layer.node):
-        return _round_depthwise(layer, rows, options)
-    mean, quantized_mean, cross, square = moments.centred()
-    target = _fit(rows, cross, square, moments.count, options.fit) if options.fit else rows
+        return _round_depthwise(layer, rows, moments, options)
+    square = moments.square
+    target = _fit(rows, moments, options.fit) if options.fit else rows
     scales = _scales(target, layer, options, np.diag(square))
     if options.rounding == "gptq":
         levels = gptq(target, scales, square, options.limit).reshape(layer.weight.shape)
@@ -108,19 +110,20 @@ def round_layer(layer: QuantizedLayer, options: Weights) -> LayerWeights:
     bias = layer.bias
     if options.correct_bias:
         rounded = levels.reshape(rows.shape) * scales[:, None].astype(np.float64)
-        bias = bias + rows @ mean - rounded @ quantized_mean
+        bias = bias + rows @ moments.mean - rounded @ moments.quantized_mean
     return LayerWeights(levels, scales, bias)
 
 
-def _round_depthwise(layer: QuantizedLayer, rows: Floats, options: Weights) -> LayerWeights:
+def _round_depthwise(
+    layer: QuantizedLayer, rows: Floats, moments: Moments, options: Weights
+) -> LayerWeights:
     """To the nearest: a channel has few weights, and no other channel can compensate for them."""
     scales = _scales(rows, layer, options)
     levels = _nearest(rows, scales, options.limit, layer)
     bias = layer.bias
     if options.correct_bias:
-        m = layer.moments
         rounded = levels.reshape(rows.shape).sum(1) * scales.astype(np.float64)
-        bias = bias + rows.sum(1) * m.mean / m.count - rounded * m.quantized_mean / m.count
+        bias = bias + rows.sum(1) * moments.mean - rounded * moments.quantized_mean
     return LayerWeights(levels, scales, bias)
 
 
@@ -167,9 +170,11 @@ def _nearest(
     return levels.reshape(layer.weight.shape).astype(np.int8)
 
 
-def _fit(rows: Floats, cross: Floats, square: Floats, count: int, fit: float) -> Floats:
+def _fit(rows: Floats, moments: Moments, fit: float) -> Floats:
     """The weights with the least squared error on x̂, held near the network's own."""
+    square = moments.square
     size = len(square)
-    prior = max(fit * np.trace(square) / size * size / count, 1e-12)
+    prior = max(fit * np.trace(square) / size * size / moments.count, 1e-12)
     system = square + prior * np.eye(size)
-    return np.asarray(np.linalg.solve(system.T, (rows @ cross + prior * rows).T).T)
+    target = (rows @ moments.cross + prior * rows).T
+    return np.asarray(solve(system, target, assume_a="pos", check_finite=False).T)

@@ -48,10 +48,10 @@ def attribution_table(study: Study) -> Findings | None:
 
 
 def _files(study: Study) -> dict[str, Entry]:
-    """The file of each quantizer in the scheme that all of them make."""
+    """The file of each quantizer in the scheme that all of them make: the first of several."""
     return {
         e.artifact.engine or ENGINE: e
-        for e in study.int8
+        for e in reversed(study.int8)
         if e.artifact and e.scheme == SCHEME and e.comparison
     }
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from edgenext.benchmark.validity import MIN_ROUNDS
 from edgenext.options import DEFAULT_FORMAT
+from edgenext.report.by_target import fastest_by_target
 from edgenext.report.conditions import Condition
 from edgenext.report.speed import speed
 from edgenext.report.study import Entry, Study
@@ -47,7 +48,7 @@ class Judgement:
 
 
 def headline(judgement: Judgement) -> tuple[str, ...]:
-    """The four lines."""
+    """The four lines; where files of several targets compete, one more with each target's best."""
     entry, conditions = judgement.entry, judgement.conditions
     if entry is None:
         reason = next(iter(conditions.values())).brief
@@ -59,6 +60,8 @@ def headline(judgement: Judgement) -> tuple[str, ...]:
             f"{MARKS[fast.holds]} speed: {_speed(judgement, entry)}",
             f"{MARKS[accurate.holds]} accuracy: {_accuracy(judgement, entry)}",
         ]
+    by_target = fastest_by_target(judgement.study, judgement.budget)
+    lines += [f"  {by_target}"] if by_target else []
     return tuple(map(clean, (*lines, _next(judgement))))
 
 

@@ -32,7 +32,10 @@ Kind = Literal["float", "int8", "network"]
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """Everything a run holds about one artifact, or about the network itself."""
+    """Everything a run holds about one artifact, or about the network itself.
+
+    `shown_target` is the target where the run has the same kind of file for several, else empty.
+    """
 
     name: str
     label: str
@@ -43,6 +46,7 @@ class Entry:
     scores: EvalResult | None
     comparison: Comparison | None
     bench: BenchResult | None
+    shown_target: str = ""
 
     @property
     def timed(self) -> bool:
@@ -58,7 +62,9 @@ class Entry:
     def phrase(self) -> str:
         """Its name in a sentence."""
         if self.kind == "float" and self.form:
-            return f"the {'plain' if self.form == PLAIN else 'folded'} {self.scheme.upper()} export"
+            folding = "plain" if self.form == PLAIN else "folded"
+            place = f" for {self.shown_target}" if self.shown_target else ""
+            return f"the {folding} {self.scheme.upper()} export{place}"
         return self.label
 
 
@@ -136,11 +142,21 @@ def study_of(summary: RunSummary) -> Study:
                 bench=timing,
             )
         )
-    shared = Counter(e.label for e in entries)
-    entries = [replace(e, label=e.name) if shared[e.label] > 1 else e for e in entries]
+    entries = _with_distinct_labels(entries)
     base = _base(summary.compare.base.artifact, entries)
     entries.sort(key=lambda e: (e is not base, e.kind == "network"))
     return Study(tuple(entries), base, summary, bench, target)
+
+
+def _with_distinct_labels(entries: list[Entry]) -> list[Entry]:
+    """Entries with labels that differ: files of several targets name theirs, else the file."""
+    shared = Counter(e.label for e in entries)
+    for i, e in enumerate(entries):
+        if shared[e.label] > 1 and e.artifact:
+            label = f"{e.label}, {e.artifact.target}"
+            entries[i] = replace(e, label=label, shown_target=e.artifact.target)
+    shared = Counter(e.label for e in entries)
+    return [replace(e, label=e.name) if shared[e.label] > 1 else e for e in entries]
 
 
 def _own_artifact(summary: RunSummary) -> ExportResult | None:

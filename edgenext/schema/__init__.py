@@ -55,6 +55,8 @@ from edgenext.schema.device import Telemetry as Telemetry
 from edgenext.schema.doctor import DoctorReport as DoctorReport
 from edgenext.schema.doctor import Gain as Gain
 from edgenext.schema.doctor import Readiness as Readiness
+from edgenext.schema.fastest import FastestReport as FastestReport
+from edgenext.schema.fastest import TimedFile as TimedFile
 from edgenext.schema.gate import GateCase as GateCase
 from edgenext.schema.gate import GateOutcome as GateOutcome
 from edgenext.schema.gate import GateReport as GateReport

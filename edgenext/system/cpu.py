@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -33,3 +34,10 @@ def multiplies_bf16(text: str) -> bool | None:
     """Whether the CPU has instructions that multiply bfloat16; None where it does not tell."""
     flags = cpu_flags(text)
     return bool(flags & BF16) if flags else None
+
+
+def usable_cpus() -> int:
+    """The number of logical CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

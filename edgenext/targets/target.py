@@ -22,6 +22,7 @@ class Target:
     `form` is the fastest float form on the target (docs/forms.md), `format` that of its files.
     `device` is the kind of device that its files are measured on, on the unit `unit` if that is not
     the device's default; `place` names the target where a CPU's latency says nothing about it.
+    `auto` says that the CPU that measures can be the target: `--target auto` considers it.
     `half` says that floats may be computed in float16 there, whatever their type in the file,
     `cast_first` that uint8 pixels have to be cast before any other operator reads them.
     `refuses` maps schemes that it cannot run to the reason, where that says more than the scheme's
@@ -34,6 +35,7 @@ class Target:
     device: str = ""
     unit: str = ""
     place: str = ""
+    auto: bool = False
     half: bool = False
     cast_first: bool = False
     refuses: dict[str, str] = field(default_factory=dict)

@@ -13,7 +13,18 @@ import numpy as np
 
 from edgenext.errors import RuntimeFailedError
 from edgenext.formats.onnx.session import inference_session
-from edgenext.formats.profile import NodeTime, RuntimeProfile, median_ms, peak_matrices, peak_rate
+from edgenext.formats.profile import (
+    PEAK_S,
+    PEAK_SHAPE,
+    SHAPE_S,
+    NodeTime,
+    RuntimeProfile,
+    Shape,
+    median_ms,
+    peak_matrices,
+    peak_rate,
+    shapes_of,
+)
 from edgenext.formats.session import one_line
 from edgenext.graph.load import read_model
 from edgenext.graph.sites import module_path
@@ -35,7 +46,12 @@ def profile(artifact: Artifact, inputs: NDArray[Any], threads: int, n: int) -> R
     nodes = node_times(path, feeds, threads, n)
     session = inference_session(str(path), threads)
     p50_ms = median_ms(lambda: session.run(None, feeds), n)
-    return RuntimeProfile("onnxruntime", nodes, p50_ms, peaks(threads))
+    rates = peaks(threads)
+    shape_rates = {
+        (kind, shape): _rate(kind, shape, threads, SHAPE_S)
+        for kind, shape in shapes_of(nodes, rates)
+    }
+    return RuntimeProfile("onnxruntime", nodes, p50_ms, rates, shape_rates)
 
 
 def node_times(path: Path, inputs: dict[str, NDArray[Any]], threads: int, n: int) -> list[NodeTime]:
@@ -73,16 +89,34 @@ def _nodes(
             durations[name].append(event["dur"] / 1000)
             about[name] = event["args"]
     return [
-        NodeTime(
-            name=name,
-            operator=about[name]["op_name"],
-            site=module_path(name) if name.startswith("/") else "",
-            ms=sum(times[-n:]) / n,
-            macs=_macs(about[name], weights.get(_module(name))),
-            precision=_precision(about[name]),
-        )
+        _node(name, sum(times[-n:]) / n, about[name], weights.get(_module(name)))
         for name, times in durations.items()
     ]
+
+
+def _node(
+    name: str, ms: float, arguments: dict[str, Any], weight: tuple[int, ...] | None
+) -> NodeTime:
+    macs = _macs(arguments, weight)
+    sizes = (arguments.get(f"{part}_size", 0) for part in ("activation", "parameter", "output"))
+    return NodeTime(
+        name=name,
+        operator=arguments["op_name"],
+        site=module_path(name) if name.startswith("/") else "",
+        ms=ms,
+        macs=macs,
+        precision=_precision(arguments),
+        shape=_shape(macs, weight) if macs and weight else None,
+        moved=sum(map(int, sizes)) or None,
+    )
+
+
+def _shape(macs: int, weight: tuple[int, ...]) -> Shape | None:
+    """The matrix product that a layer is; None for a depth-wise convolution, which is none."""
+    columns, terms = weight[0], math.prod(weight[1:])
+    if len(weight) == 4 and weight[1] == 1:
+        return None
+    return macs // (terms * columns), terms, columns
 
 
 def _precision(arguments: dict[str, Any]) -> str:
@@ -135,11 +169,14 @@ def _macs(arguments: dict[str, Any], weight: tuple[int, ...] | None) -> int | No
 
 def peaks(threads: int) -> dict[str, float]:
     """Multiply-adds a second of a large matrix product in onnxruntime, by type."""
-    rates = {}
-    for kind, (a, b) in peak_matrices().items():
-        session = inference_session(_product(a, b), threads)
-        rates[kind] = peak_rate(partial(session.run, None, {"a": a}))
-    return rates
+    return {kind: _rate(kind, PEAK_SHAPE, threads, PEAK_S) for kind in ("float32", "int8")}
+
+
+def _rate(kind: str, shape: Shape, threads: int, seconds: float) -> float:
+    """Multiply-adds a second of a matrix product of a shape in onnxruntime."""
+    a, b = peak_matrices(shape)[kind]
+    session = inference_session(_product(a, b), threads)
+    return peak_rate(partial(session.run, None, {"a": a}), shape, seconds)
 
 
 def _product(a: NDArray[Any], b: NDArray[Any]) -> bytes:
@@ -154,7 +191,7 @@ def _product(a: NDArray[Any], b: NDArray[Any]) -> bytes:
         [helper.make_node("MatMulInteger" if integer else "MatMul", ["a", "b"], ["y"])],
         "product",
         [helper.make_tensor_value_info("a", kind(a.dtype), a.shape)],
-        [helper.make_tensor_value_info("y", result, a.shape)],
+        [helper.make_tensor_value_info("y", result, (len(a), b.shape[1]))],
         [numpy_helper.from_array(b, "b")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

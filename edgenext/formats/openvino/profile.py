@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgenext.errors import RuntimeFailedError
 from edgenext.formats.openvino.session import COMPILED_PLUMBING, compiled_model, core, precision
-from edgenext.formats.profile import NodeTime, RuntimeProfile, median_ms, peak_matrices, peak_rate
+from edgenext.formats.profile import (
+    PEAK_S,
+    PEAK_SHAPE,
+    SHAPE_S,
+    NodeTime,
+    RuntimeProfile,
+    Shape,
+    median_ms,
+    peak_matrices,
+    peak_rate,
+    shapes_of,
+)
 from edgenext.formats.session import one_line
 from edgenext.graph.sites import module_path
 from edgenext.system.native_output import native_output_hidden
@@ -22,6 +34,8 @@ if TYPE_CHECKING:
 
 SUFFIX = "/WithoutBiases"
 """What OpenVINO adds to the name of a convolution whose bias is an operator of its own."""
+RATES = ("float32", "bfloat16", "int8")
+"""Precisions whose peak can be measured."""
 PRECISIONS = {"u8": "int8", "i8": "int8", "bf16": "bfloat16", "f16": "float16"}
 """OpenVINO's names of precisions in the peaks; all others are float32."""
 
@@ -45,12 +59,22 @@ def profile(artifact: Artifact, inputs: NDArray[Any], threads: int, n: int) -> R
     except RuntimeError as e:
         reason = one_line(e, -1)
         raise RuntimeFailedError(f"OpenVINO cannot run {artifact.path.name}: {reason}") from e
-    used = {node.precision for node in nodes if node.macs}
-    return RuntimeProfile("openvino", nodes, p50_ms, _peaks(threads, used))
+    used = {"float32"} | {node.precision for node in nodes if node.macs}
+    kinds = [kind for kind in RATES if kind in used]
+    rates = {kind: _rate(kind, PEAK_SHAPE, threads, PEAK_S) for kind in kinds}
+    shape_rates = {
+        (kind, shape): _rate(kind, shape, threads, SHAPE_S)
+        for kind, shape in shapes_of(nodes, rates)
+    }
+    return RuntimeProfile("openvino", nodes, p50_ms, rates, shape_rates)
 
 
 def _nodes(
-    model: Any, inputs: NDArray[Any], n: int, products: dict[str, int], sites: dict[str, str]
+    model: Any,
+    inputs: NDArray[Any],
+    n: int,
+    products: dict[str, tuple[Shape, bool]],
+    sites: dict[str, str],
 ) -> list[NodeTime]:
     """The nodes that OpenVINO executes, in their order, over n inferences after a first one."""
     request = model.create_infer_request()
@@ -71,7 +95,7 @@ def _node(
     operator: Any,
     times: dict[str, list[float]],
     n: int,
-    products: dict[str, int],
+    products: dict[str, tuple[Shape, bool]],
     sites: dict[str, str],
 ) -> NodeTime | None:
     """An operator of a compiled model; None for what computes nothing.
@@ -85,32 +109,47 @@ def _node(
         return None
     fused = about["originalLayersNames"].split(",")
     known = [sites.get(x) or module_path(x.removesuffix(SUFFIX)) for x in fused]
-    counts = [products[layer] for layer in fused if layer in products]
+    layers = [products[layer] for layer in fused if layer in products]
     return NodeTime(
         name=name,
         operator=kind,
         site=next(filter(None, known), ""),
         ms=ms,
-        macs=sum(counts) if counts else None,
+        macs=sum(math.prod(shape) for shape, _ in layers) if layers else None,
         precision=PRECISIONS.get(about["runtimePrecision"], "float32"),
+        shape=layers[0][0] if len(layers) == 1 and layers[0][1] else None,
+        moved=sum(map(_size, (*operator.inputs(), *operator.outputs()))),
     )
 
 
-def _products(model: Any, images: int) -> dict[str, int]:
-    """The multiply-adds of each product of a model by its name; a batch of any size is `images`."""
-    counts = {}
+def _size(port: Any) -> int:
+    """Bytes of a tensor; of a dimension that is free, one."""
+    shape = port.get_partial_shape()
+    sides = [side.get_length() if side.is_static else 1 for side in shape]
+    return int(math.prod(sides) * port.get_element_type().size)
+
+
+def _products(model: Any, images: int) -> dict[str, tuple[Shape, bool]]:
+    """Each product of a model by its name: rows, terms and columns, and whether it is dense.
+
+    A batch of any size is `images`. A depth-wise convolution has one column for each channel.
+    """
+    products = {}
     for operator in model.get_ordered_ops():
         kind = operator.get_type_name()
         if kind in ("Convolution", "GroupConvolution", "MatMul"):
-            outputs = math.prod(_sides(operator.output(0), images))
+            outputs = _sides(operator.output(0), images)
             weights = _sides(operator.input(1), images)
+            columns = outputs[-1] if kind == "MatMul" else outputs[1]
             if kind == "MatMul":
                 rows = operator.get_attributes().get("transpose_b", False)
                 terms = weights[-1] if rows else weights[-2]
             else:
                 terms = math.prod(weights[1 if kind == "Convolution" else 2 :])
-            counts[operator.get_friendly_name()] = outputs * terms
-    return counts
+            is_dense = kind == "Convolution" or len(weights) == 2
+            shape = (math.prod(outputs) // columns, terms, columns)
+            products[operator.get_friendly_name()] = shape, is_dense
+    return products
 
 
 def _sides(port: Any, images: int) -> list[int]:
@@ -118,22 +157,14 @@ def _sides(port: Any, images: int) -> list[int]:
     return [side.get_length() if side.is_static else images for side in shape]
 
 
-def _peaks(threads: int, used: set[str]) -> dict[str, float]:
-    """Multiply-adds a second of a large matrix product in OpenVINO, in float32 and what is used."""
-    matrices = peak_matrices()
-    a, b = (matrix.astype(np.float32) for matrix in matrices["float32"])
-    rates = {"float32": _peak(_product(a, b), a, threads, "f32")}
-    if "bfloat16" in used:
-        rates["bfloat16"] = _peak(_product(a, b), a, threads, "bf16")
-    if "int8" in used:
-        left, right = matrices["int8"]
-        rates["int8"] = _peak(_integer_product(right), left, threads, "f32")
-    return rates
-
-
-def _peak(model: bytes, a: NDArray[Any], threads: int, kind: str) -> float:
-    request = compiled_model(model, threads, kind).create_infer_request()
-    return peak_rate(lambda: request.infer([a], share_inputs=True, share_outputs=True))
+def _rate(kind: str, shape: Shape, threads: int, seconds: float) -> float:
+    """Multiply-adds a second of a matrix product of a shape in OpenVINO."""
+    a, b = peak_matrices(shape)["int8" if kind == "int8" else "float32"]
+    model = _integer_product(a, b) if kind == "int8" else _product(a, b)
+    precision = "bf16" if kind == "bfloat16" else "f32"
+    request = compiled_model(model, threads, precision).create_infer_request()
+    multiply = partial(request.infer, [a], share_inputs=True, share_outputs=True)
+    return peak_rate(multiply, shape, seconds)
 
 
 def _product(a: NDArray[Any], b: NDArray[Any]) -> bytes:
@@ -143,12 +174,13 @@ def _product(a: NDArray[Any], b: NDArray[Any]) -> bytes:
     return _model(
         [helper.make_node("MatMul", ["a", "b"], ["y"])],
         a.shape,
+        b.shape[1],
         "FLOAT",
         [numpy_helper.from_array(b, "b")],
     )
 
 
-def _integer_product(b: NDArray[Any]) -> bytes:
+def _integer_product(a: NDArray[Any], b: NDArray[Any]) -> bytes:
     """The same in bytes, as OpenVINO recognises it: both matrices are dequantized before it."""
     from onnx import helper, numpy_helper
 
@@ -162,10 +194,13 @@ def _integer_product(b: NDArray[Any]) -> bytes:
         helper.make_node("DequantizeLinear", ["b", "s", "zb"], ["fb"]),
         helper.make_node("MatMul", ["fa", "fb"], ["y"]),
     ]
-    return _model(nodes, b.shape, "UINT8", [numpy_helper.from_array(b, "b"), scale, *zeros])
+    constants = [numpy_helper.from_array(b, "b"), scale, *zeros]
+    return _model(nodes, a.shape, b.shape[1], "UINT8", constants)
 
 
-def _model(nodes: list[Any], shape: tuple[int, ...], kind: str, constants: list[Any]) -> bytes:
+def _model(
+    nodes: list[Any], shape: tuple[int, ...], columns: int, kind: str, constants: list[Any]
+) -> bytes:
     import onnx
     from onnx import helper
 
@@ -173,7 +208,7 @@ def _model(nodes: list[Any], shape: tuple[int, ...], kind: str, constants: list[
         nodes,
         "product",
         [helper.make_tensor_value_info("a", getattr(onnx.TensorProto, kind), shape)],
-        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (shape[0], columns))],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

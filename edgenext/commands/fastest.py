@@ -1,0 +1,183 @@
+"""The fastest file for this machine's CPU: `--target auto` of `export` and `quantize`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgenext.benchmark.noise import floor_of
+from edgenext.benchmark.retry import quietest
+from edgenext.commands.bench import bench
+from edgenext.commands.candidates import cpu_targets, float_settings, quantize_candidates
+from edgenext.commands.context import Context
+from edgenext.commands.export import export_checkpoint
+from edgenext.commands.images import sample_images
+from edgenext.commands.quantize import quantize_subject
+from edgenext.commands.subject import Subject, of_kind
+from edgenext.errors import UsageError
+from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.options import (
+    AUTO,
+    BENCH,
+    DEFAULT_FORMAT,
+    EXPORT,
+    MODEL,
+    BenchOptions,
+    ExportOptions,
+    ModelOptions,
+    QuantizeOptions,
+)
+from edgenext.schema import BenchReport, FastestReport, TimedFile
+from edgenext.system.files import publish, staging
+from edgenext.system.temporary import scratch_folder
+from edgenext.targets.target import TARGETS
+
+Maker = Callable[[Path], Artifact]
+"""Makes a file in a folder."""
+
+
+def fastest(
+    subject: str | Path | None,
+    quantize_options: QuantizeOptions | None = None,
+    model_options: ModelOptions = MODEL,
+    export_options: ExportOptions = EXPORT,
+    *,
+    bench_options: BenchOptions = BENCH,
+    out: Path = Path(),
+    data: str | Path | None = None,
+    context: Context | None = None,
+) -> FastestReport:
+    """Make a file for every target of this CPU, measure all and keep the fastest.
+
+    It is the first, that of onnxruntime, unless another is faster by more than the noise floor in
+    a valid benchmark. Targets whose converter or runtime is not installed are left out.
+
+    Args:
+        subject: a model's name or a float artifact; None for the model that the weights fit.
+        quantize_options: how the files are quantized; None for FP32.
+        model_options: where the weights come from and how images are prepared.
+        export_options: batch and input of the graphs.
+        bench_options: threads and rounds of the benchmark.
+        out: folder of the fastest file.
+        data: images to compare float files with PyTorch on; the embedded digits unless given.
+        context: what was loaded before.
+
+    Raises:
+        UsageError: a format or recipe, which follow from the target; a scheme that none runs.
+        EdgenextError: whatever making a file raises; nothing is written then.
+
+    >>> model = ModelOptions(random_weights=True, num_classes=10, size=32)
+    >>> report = fastest("edgenext_xx_small", None, model, bench_options=BenchOptions(rounds=1))
+    >>> report.files[0].target, Path(report.chosen.artifact).exists()
+    ('cpu-onnxruntime', True)
+    """
+    context = context or Context()
+    if export_options.format != DEFAULT_FORMAT or export_options.form:
+        raise UsageError(
+            f"--target {AUTO} chooses the format and the form", "Leave out --format and --no-fold"
+        )
+    model_options = of_kind(model_options, export_options)
+    opened = context.subject(subject, model_options)
+    if quantize_options:
+        makers = _quantizers(opened, quantize_options, export_options, context)
+    else:
+        makers = _exporters(opened, export_options, data, context)
+    with scratch_folder() as folder:
+        files = []
+        for i, (name, make) in enumerate(makers.items()):
+            context.progress(f"file of {name}", i, len(makers))
+            files.append(make(folder / str(i)))
+        paths = [file.path for file in files]
+        report = quietest(lambda: bench(paths, bench_options=bench_options, context=context))
+        best = _fastest(files, report)
+        return _report(files, report, _kept(best, out))
+
+
+def _exporters(
+    subject: Subject, options: ExportOptions, data: str | Path | None, context: Context
+) -> dict[str, Maker]:
+    checkpoint = subject.checkpoint
+    assert checkpoint is not None  # noqa: S101 - a float file is exported from a model
+
+    def maker(target: str) -> Maker:
+        settings = float_settings(target, options)
+        return lambda folder: export_checkpoint(checkpoint, settings, folder, data, context)
+
+    sample_images(context, subject, data)  # whatever is wrong with them is found now
+    return {target: maker(target) for target in cpu_targets().usable}
+
+
+def _quantizers(
+    subject: Subject, options: QuantizeOptions, export: ExportOptions, context: Context
+) -> dict[str, Maker]:
+    candidates = quantize_candidates(options, export, casts=False)
+    return {
+        settings.recipe.target: lambda folder, settings=settings: quantize_subject(
+            subject, settings, folder, context
+        )
+        for settings in candidates.values()
+    }
+
+
+def _fastest(files: Sequence[Artifact], report: BenchReport) -> Artifact:
+    """The first file, or the fastest of those that are measurably faster than it."""
+    first = report.results[0].artifact
+    faster = [
+        (ratio.median, i)
+        for i, result in enumerate(report.results)
+        for ratio in report.ratios
+        if (ratio.a, ratio.b) == (first, result.artifact)
+        if ratio.valid and ratio.distinguishable and ratio.median > 1
+    ]
+    return files[max(faster)[1]] if faster else files[0]
+
+
+def _kept(artifact: Artifact, out: Path) -> Artifact:
+    """A copy of an artifact with all its files in the folder that was asked for."""
+    path = out / artifact.path.name
+    with staging(path) as staged:
+        for file in artifact.files:
+            copy = shutil.copytree if file.is_dir() else shutil.copyfile
+            copy(file, staged / file.name)
+        publish(staged)
+    return replace(open_artifact(path), timed=artifact.timed)
+
+
+def _report(files: Sequence[Artifact], report: BenchReport, chosen: Artifact) -> FastestReport:
+    first = report.results[0].artifact
+    to_first = {ratio.b: ratio for ratio in report.ratios if ratio.a == first}
+    rows = []
+    for file, result in zip(files, report.results, strict=True):
+        ratio = to_first.get(result.artifact)
+        rows.append(
+            TimedFile(
+                file=file.path.name,
+                target=file.manifest.target,
+                scheme=file.manifest.scheme,
+                p50_ms=result.p50_ms,
+                speed=ratio.median if ratio else 1.0,
+                speed_ci95=ratio.ci95 if ratio else None,
+                valid=result.valid,
+            )
+        )
+    best = next(row for row in rows if row.target == chosen.manifest.target)
+    return FastestReport(
+        chosen=chosen.result(),
+        files=tuple(rows),
+        missing=cpu_targets().missing,
+        environment=report.environment,
+        noise_floor=floor_of(report),
+        sentence=_sentence(best, rows),
+    )
+
+
+def _sentence(best: TimedFile, rows: Sequence[TimedFile]) -> str:
+    """Which file is the fastest, or why the first is kept."""
+    name = f"{TARGETS[best.target].about} is the fastest here"
+    if best is not rows[0]:
+        return f"{name}: {best.speed:.2f}x as fast as {rows[0].target}"
+    if all(row.valid for row in rows):
+        return f"{best.target} is kept: no other is faster by more than the noise floor"
+    return f"{best.target} is kept: the timings are not valid, so try again on a quiet machine"
