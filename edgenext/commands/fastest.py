@@ -14,7 +14,7 @@ from edgenext.commands.candidates import cpu_targets, float_settings, quantize_c
 from edgenext.commands.context import Context
 from edgenext.commands.export import export_checkpoint
 from edgenext.commands.images import sample_images
-from edgenext.commands.quantize import quantize_subject
+from edgenext.commands.quantize import QuantizeSettings, quantize_subject
 from edgenext.commands.subject import Subject, of_kind
 from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, open_artifact
@@ -112,13 +112,11 @@ def _exporters(
 def _quantizers(
     subject: Subject, options: QuantizeOptions, export: ExportOptions, context: Context
 ) -> dict[str, Maker]:
+    def maker(settings: QuantizeSettings) -> Maker:
+        return lambda folder: quantize_subject(subject, settings, folder, context)
+
     candidates = quantize_candidates(options, export, casts=False)
-    return {
-        settings.recipe.target: lambda folder, settings=settings: quantize_subject(
-            subject, settings, folder, context
-        )
-        for settings in candidates.values()
-    }
+    return {settings.recipe.target: maker(settings) for settings in candidates.values()}
 
 
 def _fastest(files: Sequence[Artifact], report: BenchReport) -> Artifact:

@@ -83,6 +83,9 @@ def quantize(
     """
     context = context or Context()
     settings = resolve_quantization(quantize_options, export_options)
+    if quantize_options.calib and not settings.export.calibrated:
+        scheme = settings.recipe.scheme
+        _log.warning("%s needs no calibration: the images are only compared on", scheme)
     model_options = of_kind(model_options, export_options)
     with context.progress.steps(*LOADING, *quantizing_steps(settings.export)):
         return quantize_subject(context.subject(subject, model_options), settings, out, context)
@@ -209,8 +212,6 @@ def scheme_images(context: Context, subject: Subject, settings: QuantizeSettings
         UsageError: a scheme that needs calibration images, and none given.
     """
     scheme, calib = settings.recipe.scheme, settings.options.calib
-    if calib and not settings.export.calibrated:
-        _log.warning("%s needs no calibration: the images are only compared on", scheme)
     if not calib and settings.export.calibrated:
         raise UsageError(
             f"{scheme} needs calibration images",

@@ -22,8 +22,8 @@ def kernel_size(node: ir.Node) -> int:
     """Height and width of a convolution's kernel; 1 of a linear layer."""
     weight = node.inputs[1]
     assert weight is not None and weight.const_value is not None  # noqa: S101 - a layer has weights
-    shape = weight.const_value.shape
-    return int(shape[2]) if len(shape) == 4 else 1
+    shape = weight.const_value.shape.numpy()
+    return shape[2] if len(shape) == 4 else 1
 
 
 def row_count(x: NDArray[Any], size: int) -> int:
@@ -31,7 +31,7 @@ def row_count(x: NDArray[Any], size: int) -> int:
     if x.ndim == 2:
         return len(x)
     n, _, h, w = x.shape
-    return n * (h // size) * (w // size)
+    return int(n * (h // size) * (w // size))
 
 
 def input_rows(x: NDArray[Any], size: int, at: Positions | None = None) -> NDArray[Any]:

@@ -31,7 +31,7 @@ def stats(values: np.ndarray) -> TensorStats:
     x = values.astype(np.float32)
     one = np.array([0.0])
     return TensorStats(
-        one + x.min(), one + x.max(), one + x.mean(), one + np.square(x).mean(), x,
+        one + x.min(), one + x.max(), one + np.square(x).mean(), x,
         np.zeros(len(x), np.int32),
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ def tiny_model(scale: float) -> onnx.ModelProto:
     )
 
 
-def test_calibration_measures_extremes_means_and_squares_of_every_channel() -> None:
+def test_calibration_measures_extremes_and_squares_of_every_channel() -> None:
     batches = [np.full((1, 2, 4), v, np.float32) for v in (1.0, 2.0, -3.0)]
     batches[1][0, 1] = 8.0
     calls: list[tuple[str, int, int]] = []
@@ -139,7 +139,6 @@ def test_calibration_measures_extremes_means_and_squares_of_every_channel() -> N
     result = calibrate(tiny_model(2.0), ["input", "y"], batches, 0, progress)
     y = result["y"]
     assert (y.low.tolist(), y.high.tolist()) == ([-6.0, -6.0], [4.0, 16.0])
-    assert y.mean.tolist() == [0.0, 4.0]
     assert y.square.tolist() == pytest.approx([(4 + 16 + 36) / 3, (4 + 256 + 36) / 3])
     assert result["input"].high.tolist() == [2.0, 8.0]
     assert calls == [("calibrating", n, 3) for n in (1, 2, 3)]

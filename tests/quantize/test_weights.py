@@ -4,18 +4,20 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgenext.quantize.moments import QuantizedLayer, input_rows
+from edgenext.quantize.layer_inputs import RowSampler, input_rows
+from edgenext.quantize.moments import QuantizedLayer, moments_of
 from edgenext.quantize.recipe import Weights
 from edgenext.quantize.weights import LayerWeights, round_layer
+
+STEP = 2**-10
+"""The scale of quantized inputs."""
 
 
 def layer(weight: np.ndarray, x: np.ndarray, quantized: np.ndarray) -> QuantizedLayer:
     w = ir.Value(name="w", const_value=ir.tensor(weight.astype(np.float32)))
     node = ir.node("Gemm", [ir.Value(name="x"), w], name="/head/Gemm")
-    result = QuantizedLayer(node, weight, np.zeros(len(weight)), 0.01)
-    result.moments.update(x, quantized)
-    result.moments.flush()
-    return result
+    moments = moments_of(x.astype(np.float32), np.round(quantized / STEP).astype(np.float32), STEP)
+    return QuantizedLayer(node, weight, np.zeros(len(weight)), STEP, moments)
 
 
 def options(**changes: object) -> Weights:
@@ -87,13 +89,41 @@ def test_input_rows_are_what_a_convolution_multiplies(size: int) -> None:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(5, 3, size, size)).astype(np.float32)
     x = rng.normal(size=(2, 3, 6, 6)).astype(np.float32)
-    node = ir.node(
-        "Conv",
-        [ir.Value(name="x"), ir.Value(name="w", const_value=ir.tensor(weight))],
-        name="/c/Conv",
-    )
     expected = torch.nn.functional.conv2d(
         torch.from_numpy(x), torch.from_numpy(weight), stride=size
     )
-    product = input_rows(node, x) @ weight.reshape(5, -1).T
-    assert np.allclose(product, expected.permute(0, 2, 3, 1).reshape(-1, 5), atol=1e-5)
+    product = input_rows(x, size).reshape(-1, 3 * size**2) @ weight.reshape(5, -1).T
+    outputs = expected.permute(0, 2, 3, 1).reshape(-1, 5).numpy()
+    assert np.allclose(product, outputs, atol=1e-5)
+    some = np.array([7, 0, 11])
+    assert np.array_equal(input_rows(x, size, some), input_rows(x, size)[some])
+
+
+def test_rows_of_equal_sizes_are_of_the_same_positions() -> None:
+    """Those of a gate's input and of another tensor of its size belong together."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 4, 30, 30)).astype(np.float32)
+    sampler = RowSampler({"a": 1, "b": 1, "c": 2}, images=1000)
+    batches = []
+    for _ in range(2):
+        sampler.next_batch()
+        a, b = sampler.rows("a", x), sampler.rows("b", 2 * x)
+        assert np.array_equal(b, 2 * a) and a.shape == (16, 4)
+        batches.append(a)
+    assert not np.array_equal(*batches)
+    assert sampler.rows("c", x).shape == (16, 4, 2, 2)
+
+
+@pytest.mark.parametrize("most", [255, 65535])
+def test_moments_are_those_of_the_rows(most: int) -> None:
+    """Bytes are multiplied as whole numbers in float32, 16 bits in float64: both are exact."""
+    rng = np.random.default_rng(0)
+    levels = rng.integers(0, most + 1, (5000, 12)).astype(np.float32) - most // 3
+    x = levels.astype(np.float64) * STEP + rng.normal(size=levels.shape) * STEP
+    moments = moments_of(x.astype(np.float32), levels, STEP)
+    a, b = x.astype(np.float32).astype(np.float64), levels.astype(np.float64) * STEP
+    assert np.allclose(moments.mean, a.mean(0)) and np.allclose(moments.quantized_mean, b.mean(0))
+    square, cross = (np.cov(c.T, b.T, bias=True)[:12, 12:] for c in (b, a))
+    scale = np.abs(square).max()
+    assert np.abs(moments.square - square).max() < 1e-12 * scale
+    assert np.abs(moments.cross - cross).max() < 1e-7 * scale
