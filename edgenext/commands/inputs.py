@@ -20,8 +20,11 @@ from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import ENGINE, BenchOptions
 from edgenext.quantize.qat import QatTraining
 from edgenext.quantize.recipe import Recipe
+from edgenext.report.load import DEVICES, SUMMARY
+from edgenext.report.predictions import IMAGES, PREDICTIONS
 from edgenext.schema import Division, Environment, EvalTransform, Manifest, Record, SubsetInfo
 from edgenext.schema.key import Inputs
+from edgenext.system.files import sha256_file
 from edgenext.system.versions import TRAINING, all_versions, versions, versions_of
 from edgenext.train import TrainRecipe
 
@@ -273,6 +276,24 @@ class BenchmarkInputs(Inputs):
             subjects=tuple(_described(artifact) for artifact in artifacts),
             options=options,
             machine=environment(),
+        )
+
+
+class ReportInputs(Inputs):
+    """What decides a run's report: the content of every file that it is written from."""
+
+    files: dict[str, str]
+    budget: float
+
+    @staticmethod
+    def of(folder: Path, budget: float) -> ReportInputs:
+        """The record of the report of a run's folder; `budget` is in points."""
+        paths = [folder / SUMMARY, *sorted((folder / DEVICES).glob("*.json"))]
+        paths += [path for name in (PREDICTIONS, IMAGES) if (path := folder / name).is_file()]
+        return ReportInputs(
+            versions=versions(),
+            files={path.name: sha256_file(path) for path in paths},
+            budget=budget,
         )
 
 

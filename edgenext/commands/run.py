@@ -19,6 +19,7 @@ from edgenext.commands.inputs import (
     BenchmarkInputs,
     ExportInputs,
     QuantizeInputs,
+    ReportInputs,
 )
 from edgenext.commands.quantize import (
     QuantizeSettings,
@@ -26,11 +27,11 @@ from edgenext.commands.quantize import (
     quantize_subject,
     settings_images,
 )
-from edgenext.commands.report import report
+from edgenext.commands.report import REPORT_FILES, report
 from edgenext.commands.run_evaluation import evaluate_files
 from edgenext.commands.run_plan import RunPlan, export_stages, planned_run
 from edgenext.commands.run_twin import quantize_twin
-from edgenext.commands.stages import Announce, numbered, silent
+from edgenext.commands.stages import Announce, silent
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.options import (
@@ -109,11 +110,20 @@ def run(
             _log.warning(
                 "the machine was not quiet: --measure-again repeats the benchmark, nothing else"
             )
-        numbered(announce, plan.context.progress)("report", True)
-        files = report(config.out, max_drop=config.budget, data=config.data)
-        tables = [config.out / name for name in TABLES]
-        write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY, *files, *tables])
-        return files
+        files = _report(plan)
+        write_sums(config.out, [*plan.stages.paths, config.out / SUMMARY])
+        return files[:REPORT_FILES]
+
+
+def _report(plan: RunPlan) -> list[Path]:
+    """The report, written again if anything that it shows has changed."""
+    config, folder = plan.config, plan.config.out
+
+    def produce() -> list[Path]:
+        files = report(folder, max_drop=config.budget, data=config.data)
+        return [*files, *(path for name in TABLES if (path := folder / name).is_file())]
+
+    return plan.stages.stage("report", ReportInputs.of(folder, config.budget), produce)
 
 
 def _export_float(plan: RunPlan) -> list[Path]:

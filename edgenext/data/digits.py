@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from functools import cache
+from importlib import metadata
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ from edgenext.schema import EvalTransform
 
 NAME = "digits"
 NUM_CLASSES = 10
+_FILE = "sklearn/datasets/data/digits.csv.gz"
+"""In scikit-learn's package: 64 pixels of 0 to 16 and the digit in each line."""
 _VAL_EVERY = 3
 """Every third digit of a class, in a fixed shuffled order, is for validation."""
 
@@ -22,11 +26,12 @@ _VAL_EVERY = 3
 @cache
 def _scans() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """All scans, N×8×8 uint8 with 0 black and 255 white, and their N digits."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    scans = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    return scans, digits.target.astype(np.int64)
+    # the file itself: importing scikit-learn takes longer than everything else here
+    path = metadata.distribution("scikit-learn").locate_file(_FILE)
+    with gzip.open(str(path), "rt") as file:
+        table = np.loadtxt(file, np.int64, delimiter=",")
+    pixels, targets = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
+    return np.round(pixels * (255 / 16)).astype(np.uint8), targets
 
 
 class DigitSource:

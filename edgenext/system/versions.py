@@ -25,6 +25,7 @@ NEUTRAL = frozenset(
         "rich",
         "safetensors",
         "segno",
+        "threadpoolctl",
         "typer",
     }
 )

@@ -24,6 +24,8 @@ export(model, model_options, export_options, *, out, data, context)
 quantize(subject, quantize_options, model_options, export_options, *, out, context)
 adopt(artifact, adopt_options, *, context)
 tuned(model, model_options, export_options, *, rounds, context)
+fastest(subject, quantize_options, model_options, export_options, *, bench_options, out, data, \
+context)
 backbone(model, model_options, *, context)
 evaluate(subjects, data, model_options, *, target, context)
 compare(base, others, data, model_options, *, max_drop, target, context)
