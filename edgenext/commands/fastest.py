@@ -68,10 +68,9 @@ def fastest(
         UsageError: a format or recipe, which follow from the target; a scheme that none runs.
         EdgenextError: whatever making a file raises; nothing is written then.
 
-    >>> model = ModelOptions(random_weights=True, num_classes=10, size=32)
-    >>> report = fastest("edgenext_xx_small", None, model, bench_options=BenchOptions(rounds=1))
-    >>> report.files[0].target, Path(report.chosen.artifact).exists()
-    ('cpu-onnxruntime', True)
+    >>> fastest("edgenext_xx_small", export_options=ExportOptions(format="tflite"))
+    Traceback (most recent call last):
+    edgenext.errors.UsageError: --target auto chooses the format and the form. Leave out ...
     """
     context = context or Context()
     if export_options.format != DEFAULT_FORMAT or export_options.form:
