@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from inputs import MODEL, OPENVINO, STRENGTH, golden_model, train_images, val_images
 
 from edgenext import api
+from edgenext.export.artifacts import read_graph
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -36,7 +38,7 @@ def accuracy(data: Path, weights: Path, folder: Path) -> list[dict[str, Any]]:
     options = ModelOptions(weights)
     plain = api.export(MODEL, options, ExportOptions(form="naive"), out=folder, data=val)
     folded = api.export(MODEL, options, out=folder, data=val)
-    names, files = ["fp32, PyTorch", "fp32, folded"], [MODEL, str(folded.path)]
+    names, artifacts = ["fp32, folded"], [folded]
     for suffix, source in _networks(weights, folder):
         for scheme, target, engine in FILES if not suffix else ON_TWINS:
             calib = train_images(data) if scheme == "w8a8-static" else ""
@@ -45,12 +47,24 @@ def accuracy(data: Path, weights: Path, folder: Path) -> list[dict[str, Any]]:
                 MODEL, quantize_options, ModelOptions(source), out=folder / (suffix or "network")
             )
             names.append(", ".join(filter(None, (scheme, target, engine, suffix))))
-            files.append(str(artifact.path))
+            artifacts.append(artifact)
+    files = [MODEL, *(str(artifact.path) for artifact in artifacts)]
     report = api.compare(str(plain.path), files, val, options)
-    rows = [{"name": "fp32, plain", "n": report.n, "top1": report.base.top1}]
-    for name, other in zip(names, report.others, strict=True):
-        rows.append({"name": name, "n": report.n} | other.model_dump(mode="json"))
-    return rows
+    network, *others = (other.model_dump(mode="json") for other in report.others)
+    return [
+        {"name": "fp32, plain", "n": report.n, "top1": report.base.top1},
+        {"name": "fp32, PyTorch", "n": report.n} | network,
+        *(
+            {"name": name, "n": report.n, "graph_sha256": _graph_hash(artifact)} | other
+            for name, artifact, other in zip(names, artifacts, others, strict=True)
+        ),
+    ]
+
+
+def _graph_hash(artifact: api.Artifact) -> str:
+    """The sha256 of an ONNX file without what it says of its origin."""
+    content = read_graph(artifact).model.SerializeToString(deterministic=True)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _networks(weights: Path, folder: Path) -> Iterator[tuple[str, Path]]:

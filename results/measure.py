@@ -1,4 +1,4 @@
-"""Measure the published figures on this machine: accuracy, ablation, twins and latency.
+"""Measure the published figures on this machine: accuracy, ablation, latency, costs and others.
 
     python results/measure.py --data DIR --weights FILE [--out results] [--only accuracy …]
 
@@ -25,13 +25,18 @@ from accuracy import accuracy, fidelity
 from formats import formats
 from formats import show as show_formats
 from inputs import MODEL, SMALL
-from latency import calibration_seconds, latency
+from latency import latency
+from roofline import roofline
+from toolchain import toolchain
 from training import training
 from vendors import vendors
 
 from edgenext.benchmark.environment import environment, isa_label
 
-NEED_DATA = ("accuracy", "ablation", "fidelity", "seconds", "formats", "training", "vendors")
+NEED_DATA = (
+    *("accuracy", "ablation", "fidelity", "formats", "training", "vendors"),
+    "toolchain",
+)
 
 
 def main() -> None:
@@ -50,13 +55,14 @@ def main() -> None:
         folder = Path(name)
         parts: dict[str, Callable[[], Any]] = {
             "latency": lambda: [latency(m, folder / m) for m in (MODEL, SMALL)],
-            "seconds": lambda: calibration_seconds(args.data, folder),
+            "roofline": lambda: [roofline(m, folder / m) for m in (MODEL, SMALL)],
             "accuracy": lambda: accuracy(args.data, args.weights, folder),
             "ablation": lambda: ablation(args.data, args.weights, folder),
             "fidelity": lambda: fidelity(args.data, folder),
             "formats": lambda: formats(args.data, args.weights, folder),
             "training": lambda: training(args.data, args.weights, folder),
             "vendors": lambda: vendors(args.data, args.weights, folder),
+            "toolchain": lambda: toolchain(args.data.resolve(), args.weights.resolve(), folder),
         }
         for part, measure in parts.items():
             possible = part not in NEED_DATA or (args.data and args.weights)
@@ -89,7 +95,6 @@ def show(results: dict[str, Any]) -> None:
                 f"| {r['name']} | {r['latency_ms']['p50']:.2f} | {r['speed']:.2f}x "
                 f"({low:.2f} to {high:.2f}) | {r['size_bytes'] / 1e6:.2f} |{valid}"
             )
-    print("### seconds", results.get("seconds"))
     if "formats" in results:
         show_formats(results["formats"])
 

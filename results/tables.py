@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import costs_section
 import sections
 from measured import Machine, Row, read_machines, read_names
 from peers_section import peers
@@ -123,8 +124,9 @@ def page(machines: dict[str, Machine], names: Row, peers_table: str) -> dict[str
         "fidelity_images": str(results["fidelity"][0]["n"]),
         "fidelity": sections.fidelity(machine, names),
         "ablation": sections.ablation(machine),
-        "seconds": number(results["seconds"]["in all"], 0),
-        "calibration": number(results["seconds"]["calibration"], 0),
+        "roofline": costs_section.roofline(machine),
+        "largest_gaps": costs_section.largest_gaps(machine),
+        "toolchain": costs_section.toolchain(machine),
         "cores": str(results["environment"]["cores"]),
         **_training(machine),
     }
@@ -188,7 +190,7 @@ def require_same_files(machine: Machine) -> None:
         [format_row(formats, name, "w8a8-static", twin) for twin in ("", "twin 0", "twin 1")]
         for name in ("tflite", "coreml")
     ]
-    if any(len({row["sha256"] for row in group}) > 1 for group in groups):
+    if any(len({row.get("graph_sha256", row["sha256"]) for row in group}) > 1 for group in groups):
         raise ValueError("results/page.md says that twins give the same file: they do not")
 
 
