@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgenext.commands.context import Context
@@ -14,6 +15,7 @@ from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import DataError, UsageError
 from edgenext.formats.artifact import distinct_names
 from edgenext.formats.session import Logits, Session, logits
+from edgenext.formats.session_pool import open_pool
 from edgenext.metrics.accuracy import Predictions, eval_report
 from edgenext.models.labels import class_key
 from edgenext.options import MODEL, DataOptions, with_exif
@@ -109,8 +111,11 @@ class EvaluationTask:
     order: list[int] | None = None
 
     def session(self) -> Session:
-        """What computes its logits."""
-        return self.subject.session(target=self.target)
+        """What computes its logits: several sessions at once, if there are many images."""
+        if self.subject.artifact is None:
+            return self.subject.session(target=self.target)
+        opened = partial(self.subject.session, target=self.target)
+        return open_pool(opened, len(self.images))
 
     def logits(self, session: Session, images: ImageSet, progress: Progress = quiet) -> Logits:
         """Its logits, N×K, for some of the images; see `logits_of`."""

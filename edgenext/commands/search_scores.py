@@ -20,6 +20,7 @@ from edgenext.data import ImageSet
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.isolated_session import open_isolated
 from edgenext.formats.session import Logits
+from edgenext.formats.session_pool import open_pool
 from edgenext.metrics.accuracy import paired_comparison
 from edgenext.schema import Comparison
 from edgenext.system.files import atomic_path, write_text
@@ -112,7 +113,8 @@ class SearchScores:
         subject = Subject(artifact=artifact)
         inputs = SequenceInputs.of([subject], [artifact.name], images, seed)
         folder = self.folder / SHARDS / key(inputs)[:16]
-        return ShardedLogits(artifact.name, partial(open_isolated, artifact, 0), images, folder)
+        opened = partial(open_pool, partial(open_isolated, artifact), len(images))
+        return ShardedLogits(artifact.name, opened, images, folder)
 
     def _progress(self, artifact: Artifact, images: ImageSet) -> Callable[[int], None]:
         def look(n: int) -> None:
@@ -129,7 +131,7 @@ class SearchScores:
             return done
 
         def produce() -> list[Path]:
-            session = open_isolated(artifact, 0)
+            session = open_pool(partial(open_isolated, artifact), len(images))
             values = logits_of(session, images, self.context.progress, artifact.name)
             with atomic_path(path) as temporary, temporary.open("wb") as f:
                 np.save(f, values, allow_pickle=False)

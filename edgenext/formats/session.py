@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -62,6 +62,15 @@ class Traceable(Protocol):
 
     def trace(self, prepared: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """All tensors computed from one prepared batch, by the file's names, dequantized."""
+        ...
+
+
+@runtime_checkable
+class Parallel(Protocol):
+    """A session that computes several batches at once."""
+
+    def infer_each(self, batches: Iterable[Images]) -> Iterator[Logits]:
+        """Logits of batches of images, in order."""
         ...
 
 
@@ -167,8 +176,14 @@ def filled(images: Images, size: int) -> Images:
 
 def logits(session: Session, images: Pixels, batch: int = 16) -> Iterator[Logits]:
     """Logits of any number of images, batch by batch; a fixed batch is filled up by repetition."""
-    for n, prepared in _prepared(session, images, batch):
-        values = session.infer(prepared)[:n]
+    if isinstance(session, Parallel):
+        results = session.infer_each(_batches(session, images, batch))
+    else:
+        results = (session.infer(session.prepare(b)) for b in _batches(session, images, batch))
+    left = len(images)
+    for values in results:
+        values = values[:left]
+        left -= len(values)
         values = values.reshape(len(values), -1)  # N×K×1×1 of some networks
         yield log(values) if session.gives_probabilities else values
 
@@ -192,11 +207,8 @@ def outputs(
         images: N×H×W×3 uint8.
         batch: images at once, where the file takes any number.
     """
-    parts = [
-        [value[:n] for value in session.run(prepared)]
-        for n, prepared in _prepared(session, images, batch)
-    ]
-    values = [np.concatenate(of_one) for of_one in zip(*parts, strict=True)]
+    parts = [session.run(session.prepare(b)) for b in _batches(session, images, batch)]
+    values = [np.concatenate(of_one)[: len(images)] for of_one in zip(*parts, strict=True)]
     maps = manifest.features if manifest else ()
     for i, feature in enumerate(maps):
         if feature.layout == "NHWC":
@@ -209,12 +221,11 @@ def output_names(count: int) -> tuple[str, ...]:
     return (LOGITS,) if count == 1 else FEATURES[:count]
 
 
-def _prepared(session: Session, images: Pixels, batch: int) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Batches as a file takes them, with the number of images that count in each."""
+def _batches(session: Session, images: Pixels, batch: int) -> Iterator[Images]:
+    """Images in batches as a file takes them; a fixed last batch is filled up by repetition."""
     size = session.batch or batch
     for start in range(0, len(images), size):
         chunk = np.asarray(images[start : start + size])
-        n = len(chunk)
-        if session.batch and n < size:
-            chunk = np.concatenate((chunk, np.repeat(chunk[-1:], size - n, axis=0)))
-        yield n, session.prepare(chunk)
+        if session.batch and len(chunk) < size:
+            chunk = np.concatenate((chunk, np.repeat(chunk[-1:], size - len(chunk), axis=0)))
+        yield chunk
