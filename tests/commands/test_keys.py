@@ -24,6 +24,7 @@ from edgenext.commands.inputs import (
     ExportInputs,
     NetworkFacts,
     QuantizeInputs,
+    ReportInputs,
     SequenceInputs,
     SiteRowInputs,
     TrainInputs,
@@ -62,6 +63,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Inputs], Inpu
         "edgenext_xx_small", "digits", recipe, ModelOptions(size=32), context=context
     )
     sequence = SequenceInputs.of([file], ["a"], images, 0)
+    (artifact.path.parent / "run.json").write_text("{}")
     inputs: list[Inputs] = [
         DecodeInputs.of(images.hashes, images.transform),
         TrainInputs.of(training),
@@ -73,6 +75,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Inputs], Inpu
         sequence,
         DecisionInputs.of(sequence, 0.5),
         BenchmarkInputs.of([artifact], BenchOptions()),
+        ReportInputs.of(artifact.path.parent, 1.0),
     ]
     return {type(record): record for record in inputs}
 
@@ -146,6 +149,8 @@ def test_every_change_of_a_record_changes_its_key(records: dict[type[Inputs], In
         "ExportInputs.versions[tensorflow.lock]",
         "BenchmarkInputs.options.threads",
         "TrainInputs.recipe.lr",
+        "ReportInputs.files[run.json]",
+        "ReportInputs.budget",
     ):
         assert path in paths, path
 
