@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgenext.errors import ArtifactError
-from edgenext.graph.sites import first_input, is_depthwise
+from edgenext.graph.sites import ACTIVATIONS, first_input, is_depthwise
 from edgenext.quantize.calibrate import Floats, TensorStats
 from edgenext.quantize.gated_activation import exact, simulate
 from edgenext.quantize.layer_inputs import kernel_size
@@ -105,8 +105,7 @@ def input_moments(
     else:
         before = first_input(gate)
         assert recipe.gate is not None  # noqa: S101 - the plan has gates
-        inner = _rows(stats, before)
-        x = exact(gate, inner)
+        inner, x = _rows(stats, before), _rows(stats, source)
         levels = simulate(gate, recipe.gate, inner, params[before], params[source])
     x, levels = (rows.reshape(len(rows), -1) for rows in (x, levels))
     if is_depthwise(node):
@@ -117,8 +116,12 @@ def input_moments(
 
 
 def _rows(stats: Mapping[str, TensorStats], value: ir.Value) -> Rows:
+    """The rows of a tensor: kept, or computed by the activation whose input was kept."""
     rows = stats[str(value.name)].rows
-    assert rows is not None  # noqa: S101 - see kept_inputs
+    if rows is None:  # a variant of the recipe leaves the activation in float
+        activation = value.producer()
+        assert activation is not None and activation.op_type in ACTIVATIONS  # noqa: S101
+        return exact(activation, _rows(stats, first_input(activation)))
     return rows
 
 
