@@ -121,7 +121,7 @@ def score(
         DataError: no images, or labels outside the K classes.
         RuntimeFailedError: logits that are not finite.
     """
-    _require_scorable(name, values, labels)
+    require_scorable(name, values, labels)
     rank = ranks(values, labels)
     loss = sum(
         float(-log_softmax(part)[np.arange(len(part)), labels[at]].sum())
@@ -163,8 +163,8 @@ def paired_comparison(
             f"{_shape(base)} (images × classes)",
             "Evaluate both on the same images; they must have the same classes",
         )
-    _require_scorable(base_name, base, labels)
-    _require_scorable(name, other, labels)
+    require_scorable(base_name, base, labels)
+    require_scorable(name, other, labels)
     rank = ranks(other, labels)
     closeness = fidelity(base, other)
     return Comparison(
@@ -188,7 +188,7 @@ def accuracy(name: str, values: Logits, labels: Labels, *, sha256: str = "") -> 
         DataError: no images, or labels outside the K classes.
         RuntimeFailedError: logits that are not finite.
     """
-    _require_scorable(name, values, labels)
+    require_scorable(name, values, labels)
     rank = ranks(values, labels)
     return Accuracy(top1=_percent(rank < 1), top5=_percent(rank < 5), artifact=name, sha256=sha256)
 
@@ -229,7 +229,13 @@ def _shape(values: Logits) -> str:
     return "×".join(map(str, values.shape))
 
 
-def _require_scorable(name: str, values: Logits, labels: Labels) -> None:
+def require_scorable(name: str, values: Logits, labels: Labels) -> None:
+    """Refuse logits that have no score.
+
+    Raises:
+        DataError: no images, or labels outside the K classes.
+        RuntimeFailedError: logits that are not finite.
+    """
     if values.ndim != 2 or len(values) == 0 or len(values) != len(labels):
         raise DataError(
             f"{name} cannot be scored: logits of {_shape(values)} for {len(labels)} labels"
