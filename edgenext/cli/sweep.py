@@ -50,7 +50,7 @@ def sweep(
         console.print_json(report.model_dump(mode="json"))
     else:
         show_sweep(report, settings.out)
-    api.require_complete(report, settings.out)
+    api.require_complete(report, out=settings.out)
 
 
 def show_sweep(report: SweepReport, out: Path) -> None:

@@ -72,11 +72,10 @@ def sweep(
         SchedulerError: the scheduler does not answer, or its workers cannot do the jobs.
         OutputError: the folder cannot be written, or another process works in it.
 
-    >>> config = read_sweep(Path("sweep.toml"), {"out": "sweep", "limit": 20, "n": 8})
-    >>> config = config.model_copy(update={"random_weights": True, "num_classes": 10})
-    >>> report = sweep(config, workers=1)
+    >>> settings = {"random_weights": True, "num_classes": 10, "limit": 20, "out": "sweep"}
+    >>> report = sweep(read_sweep(Path("sweep.toml"), settings), workers=1)
     >>> [row.status for row in report.rows], report.files
-    (['measured', 'measured', 'measured', 'measured'], ('results.parquet', 'results.csv'))
+    (['measured', 'measured'], ('results.parquet', 'results.csv'))
     """
     with needed("pyarrow", "sweep"):
         import pyarrow.parquet  # noqa: F401 - whether it can be imported
@@ -93,7 +92,7 @@ def sweep(
     )
 
 
-def require_complete(report: SweepReport, out: Path) -> None:
+def require_complete(report: SweepReport, *, out: Path = Path()) -> None:
     """Nothing if no point of a sweep has failed.
 
     Args:
@@ -103,7 +102,7 @@ def require_complete(report: SweepReport, out: Path) -> None:
     Raises:
         SweepFailedError: one has; a point that its target refuses has not.
 
-    >>> require_complete(SweepReport(rows=(), done=0, reused=0), Path("sweep"))
+    >>> require_complete(SweepReport(rows=(), done=0, reused=0))
     """
     failed = [row for row in report.rows if row.status == "failed"]
     if failed:

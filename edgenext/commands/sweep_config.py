@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import product
 from math import prod
@@ -152,10 +153,11 @@ def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> SweepC
         InputError: a file that is missing or is not TOML.
         UsageError: an unknown key or name, a value that is there twice, or no point at all.
 
-    >>> lines = 'data = "digits"', '[grid]', 'model = ["edgenext_xx_small"]', 'size = [32, 64]'
+    >>> lines = ['data = "digits"', "[grid]", 'model = ["edgenext_xx_small"]', "size = [32]"]
+    >>> lines += ['scheme = ["fp32", "w8a8-dynamic"]']
     >>> _ = Path("sweep.toml").write_text("\n".join(lines))
-    >>> len(read_sweep(Path("sweep.toml")).points)
-    4
+    >>> [point.scheme for point in read_sweep(Path("sweep.toml")).points]
+    ['fp32', 'w8a8-dynamic']
     """
     source = str(path)
     config = validated(SweepConfig, read_toml(path) | dict(overrides or {}), source)
@@ -186,7 +188,7 @@ def _require_grid(grid: Grid, source: str) -> None:
         values = getattr(grid, name)
         if values is not None and not values:
             raise UsageError(f"{source}: [grid] {name} is empty: it has no point")
-        repeated = next((v for i, v in enumerate(values or ()) if v in values[:i]), None)
+        repeated = next((v for v, n in Counter(values or ()).items() if n > 1), None)
         if repeated is not None:
             raise UsageError(f"{source}: [grid] {name} has {repeated!r} twice")
     count = prod(map(len, grid.axes.values()))
