@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from edgenext.commands.context import Role
 from edgenext.data import ImageSet, digits
 from edgenext.data.dataset import Decoder
 from edgenext.data.loading import open_indexed
@@ -26,7 +26,7 @@ class ListedImages(Record):
     """
 
     data: str
-    role: Literal["train", "val"]
+    role: Role
     names: tuple[str, ...]
     hashes: tuple[str, ...]
     labels: tuple[int, ...]
@@ -35,7 +35,7 @@ class ListedImages(Record):
     classes: tuple[str, ...]
 
     @staticmethod
-    def of(images: ImageSet, data: str | Path, role: Literal["train", "val"]) -> ListedImages:
+    def of(images: ImageSet, data: str | Path, role: Role) -> ListedImages:
         """The list of images of a data set."""
         path = str(data) if str(data) == digits.NAME else str(Path(data).absolute())
         return ListedImages(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgenext.commands.context import Context
+from edgenext.commands.context import Context, Role
 from edgenext.commands.images import labelled_images, recorded_division, sample_images
 from edgenext.commands.inputs import ExportInputs, QuantizeInputs, ShardInputs, TimingInputs
 from edgenext.commands.quantize import scheme_images
@@ -159,7 +159,7 @@ class SweepPlan:
             images = scheme_images(self.context, network.subject, settings)
         else:
             images = sample_images(self.context, network.subject, calib)
-        role = "train" if settings.export.calibrated else "val"
+        role: Role = "train" if settings.export.calibrated else "val"
         quantized = QuantizeInputs.of(network.subject, settings, images, settings.recipe)
         return quantized, ListedImages.of(images, calib, role)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgenext.formats.session import Logits
-from edgenext.metrics.accuracy import Labels, paired_drop, ranks, require_scorable
+from edgenext.metrics.accuracy import Labels, paired_drop, percent, ranks, require_scorable
 from edgenext.metrics.fidelity import log_softmax
 from edgenext.schema import Drop, ShardScores
 
@@ -47,12 +47,12 @@ class MergedScores:
     @property
     def top1(self) -> float:
         """In percent."""
-        return 100 * sum(rank < 1 for rank in self.ranks) / len(self.ranks)
+        return percent(np.array(self.ranks) < 1)
 
     @property
     def top5(self) -> float:
         """In percent."""
-        return 100 * sum(rank < 5 for rank in self.ranks) / len(self.ranks)
+        return percent(np.array(self.ranks) < 5)
 
     @property
     def loss(self) -> float:

@@ -129,8 +129,8 @@ def score(
     )
     return EvalResult(
         artifact=name,
-        top1=_percent(rank < 1),
-        top5=_percent(rank < 5),
+        top1=percent(rank < 1),
+        top5=percent(rank < 5),
         loss=loss / len(labels),
         n=len(labels),
         sha256=sha256,
@@ -169,8 +169,8 @@ def paired_comparison(
     closeness = fidelity(base, other)
     return Comparison(
         artifact=name,
-        top1=_percent(rank < 1),
-        top5=_percent(rank < 5),
+        top1=percent(rank < 1),
+        top5=percent(rank < 5),
         drop=paired_drop(ranks(base, labels) < 1, rank < 1),
         agreement=closeness.agreement,
         sqnr_db=closeness.sqnr_db,
@@ -190,7 +190,7 @@ def accuracy(name: str, values: Logits, labels: Labels, *, sha256: str = "") -> 
     """
     require_scorable(name, values, labels)
     rank = ranks(values, labels)
-    return Accuracy(top1=_percent(rank < 1), top5=_percent(rank < 5), artifact=name, sha256=sha256)
+    return Accuracy(top1=percent(rank < 1), top5=percent(rank < 5), artifact=name, sha256=sha256)
 
 
 def paired_drop(base_right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> Drop:
@@ -221,7 +221,8 @@ def ranks(values: Logits, labels: Labels) -> NDArray[np.int64]:
     return result
 
 
-def _percent(hits: NDArray[np.bool_]) -> float:
+def percent(hits: NDArray[np.bool_]) -> float:
+    """The share of hits among N images, in percent."""
     return 100 * float(np.mean(hits))
 
 

@@ -113,8 +113,10 @@ class WorkerAnswer:
 class Executor(Protocol):
     """Where jobs are done."""
 
-    capacity: int
-    """How many jobs without a lease may run at a time."""
+    @property
+    def capacity(self) -> int:
+        """How many jobs without a lease it has room for."""
+        ...
 
     def submit(self, job: Job) -> None:
         """Have a job done."""

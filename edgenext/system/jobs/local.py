@@ -43,13 +43,18 @@ class LocalExecutor:
     _terms: WorkerTerms
 
     def __init__(self, workers: int, leases: Collection[str]) -> None:
-        self.capacity = workers
+        self._workers = workers
         self._leases = frozenset((COMPUTE, *leases))
         self._threads = ThreadPoolExecutor(workers)
         self._idle: list[MessageProcess] = []
         self._shared: deque[tuple[Job, int]] = deque()
         self._leased: deque[tuple[Job, int]] = deque()
         self._running: dict[Future[Outcome], tuple[Job, int, MessageProcess]] = {}
+
+    @property
+    def capacity(self) -> int:
+        """How many processes there are."""
+        return self._workers
 
     def submit(self, job: Job) -> None:
         """Have a job done."""
@@ -87,7 +92,7 @@ class LocalExecutor:
 
     def _begin(self) -> None:
         """Begin what can begin: a job with a lease only alone, after all that need none."""
-        while self._shared and len(self._running) < self.capacity and not self._alone:
+        while self._shared and len(self._running) < self._workers and not self._alone:
             self._begin_one(*self._shared.popleft())
         if self._leased and not self._running:
             self._begin_one(*self._leased.popleft())

@@ -27,7 +27,7 @@ def request_of(job: Job, terms: WorkerTerms) -> dict[str, Any]:
 
 def outcome_of(facts: dict[str, Any], arrays: Arrays) -> Outcome:
     """The outcome in an answer."""
-    values = dict(facts)
+    values = dict(facts["outcome"])
     if values["error"]:
         values["error"] = JobError(**values["error"])
     values["lacking"] = tuple(values["lacking"])
@@ -44,7 +44,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> int:
         facts = {name: value for name, value in asdict(outcome).items() if name != "files"}
         files = {name: np.frombuffer(data, np.uint8) for name, data in outcome.files.items()}
         try:
-            send(answers, facts, files)
+            send(answers, {"outcome": facts}, files)
         except BrokenPipeError:
             return 1
     return 0
