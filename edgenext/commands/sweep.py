@@ -75,7 +75,7 @@ def sweep(
     >>> settings = {"random_weights": True, "num_classes": 10, "limit": 20, "out": "sweep"}
     >>> report = sweep(read_sweep(Path("sweep.toml"), settings), workers=1)
     >>> [row.status for row in report.rows], report.files
-    (['measured', 'measured'], ('results.parquet', 'results.csv'))
+    (['measured', 'refused'], ('results.parquet', 'results.csv'))
     """
     with needed("pyarrow", "sweep"):
         import pyarrow.parquet  # noqa: F401 - whether it can be imported

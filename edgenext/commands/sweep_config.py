@@ -154,10 +154,10 @@ def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> SweepC
         UsageError: an unknown key or name, a value that is there twice, or no point at all.
 
     >>> lines = ['data = "digits"', "[grid]", 'model = ["edgenext_xx_small"]', "size = [32]"]
-    >>> lines += ['scheme = ["fp32", "w8a8-dynamic"]']
+    >>> lines += ['scheme = ["fp32", "bf16"]']
     >>> _ = Path("sweep.toml").write_text("\n".join(lines))
     >>> [point.scheme for point in read_sweep(Path("sweep.toml")).points]
-    ['fp32', 'w8a8-dynamic']
+    ['fp32', 'bf16']
     """
     source = str(path)
     config = validated(SweepConfig, read_toml(path) | dict(overrides or {}), source)

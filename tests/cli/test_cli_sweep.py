@@ -171,6 +171,7 @@ def test_ctrl_c_leaves_nothing_behind_and_the_sweep_goes_on(
     assert untimed(table(out)) == untimed(table(local))
 
 
+@pytest.mark.campaign
 def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(
     local: Path, cli: Cli, tmp_path: Path
 ) -> None:
@@ -187,27 +188,32 @@ def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(
     assert untimed(table(tmp_path / "full")) == untimed(table(local))
 
 
-def test_a_point_that_fails_is_a_row_and_the_others_are_measured(local: Path, cli: Cli) -> None:
+def test_a_point_that_fails_is_a_row_and_the_others_are_measured(
+    local: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(local, "some")
-    # nothing here writes Rockchip's files without the toolkit, of which there is no environment
-    grid = 'scheme = ["fp32"]\ntarget = ["cpu-onnxruntime", "rknn"]\n'
+    monkeypatch.setenv("EDGENEXT_ENVIRONMENTS", "nowhere")  # so that nothing writes TFLite
+    monkeypatch.setattr("edgenext.system.environments._is_installed", bool)
+    grid = 'scheme = ["fp32", "w8a8-static"]\ntarget = ["cpu-onnxruntime", "tflite"]\n'
     config = sweep_toml(cli.folder, "some", grid)
-    os.environ["EDGENEXT_ENVIRONMENTS"], before = "nowhere", os.environ["EDGENEXT_ENVIRONMENTS"]
-    try:
-        done = cli.run("sweep", config, "--workers", "1")
-    finally:
-        os.environ["EDGENEXT_ENVIRONMENTS"] = before
-    first, second = table(Path("some"))
-    assert first["status"] == "measured" and untimed([first]) == untimed(table(local)[:1])
-    if second["status"] == "measured":
-        pytest.skip("Rockchip's files are ONNX here")
-    assert done.code == 16 and "1 of 2 points failed" in done.err
-    assert second["exit_code"] == 8
+    config.write_text(config.read_text().replace("n = 8", "n = 5000"))
+    done = cli.run("sweep", config, "--workers", "1")
+    assert done.code == 16
+    assert "3 of 4 points failed, the first of them: " in done.err.splitlines()[-1]
+    rows = table(Path("some"))
+    assert [row["exit_code"] for row in rows] == [None, 8, 3, 3]
+    assert untimed(rows[:1]) == untimed(table(local)[:1])
+    assert "5000 images were requested, digits has only" in rows[2]["error"]
+    assert "edgenext env tflite" in rows[1]["error"]
 
 
 @pytest.mark.parametrize(
     ("address", "text"),
-    [("tcp://127.0.0.1:9", "no Dask scheduler answers at 'tcp://127.0.0.1:9'"), ("?", "at '?'")],
+    [
+        ("tcp://127.0.0.1:9", "no Dask scheduler answers at 'tcp://127.0.0.1:9': Connection"),
+        ("?", "no Dask scheduler answers at '?': ValueError: missing port number"),
+        ("nowhere:x", "no Dask scheduler answers at 'nowhere:x'"),
+    ],
 )
 def test_an_address_without_a_scheduler_is_one_line(
     start: Start, tmp_path: Path, address: str, text: str
@@ -218,6 +224,7 @@ def test_an_address_without_a_scheduler_is_one_line(
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.campaign
 def test_workers_that_cannot_be_used_are_refused(
     dask: Cluster, start: Start, tmp_path: Path
 ) -> None:

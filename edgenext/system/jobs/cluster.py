@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import socket
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -61,7 +62,7 @@ class ClusterExecutor:
         self._client = _connect(address)
         try:
             workers = self._workers()
-            _require_usable(address, workers, leases, shared)
+            require_usable(address, workers, leases, shared)
             self._leases = {name for facts in workers.values() for name in facts["resources"]}
         except BaseException:
             self.close()
@@ -194,12 +195,16 @@ class ClusterExecutor:
 def _connect(address: str) -> Any:
     try:
         from distributed import Client
+        from distributed.comm import get_address_host_port
     except ImportError as e:
         raise MissingDependencyError(
             f"distributed cannot be imported ({e})", "Install it: pip install 'edgenext[sweep]'"
         ) from e
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is in our errors
     try:
+        # a client that is refused tries for a long time, and one of a wrong address never ends
+        with socket.create_connection(get_address_host_port(address), timeout=CONNECT_S):
+            pass
         return Client(address, timeout=CONNECT_S, set_as_default=False)
     except Exception as e:
         raise SchedulerError(
@@ -208,7 +213,7 @@ def _connect(address: str) -> Any:
         ) from e
 
 
-def _require_usable(
+def require_usable(
     address: str,
     workers: Mapping[str, Any],
     leases: Collection[str],
