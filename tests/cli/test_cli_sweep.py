@@ -261,13 +261,13 @@ def test_leases_never_overlap(dask: Cluster, start: Start, tmp_path: Path) -> No
     dask.worker("two", "--resources", "quiet-core=1")
     there = ("--scheduler", dask.address)
     sweeps = {"a": there, "b": there, "c": ("--workers", "1")}
-    seeds = {name: f"seed = [{i}]\n" for i, name in enumerate(sweeps)}
-    processes = [
-        start("sweep", sweep_toml(tmp_path, name, grid + seeds[name]), *where)
-        for name, where in sweeps.items()
-    ]
+    processes = []
+    for rounds, (name, where) in enumerate(sweeps.items(), 1):  # other rounds are other jobs
+        config = sweep_toml(tmp_path, name, grid)
+        config.write_text(config.read_text().replace("rounds = 1", f"rounds = {rounds}"))
+        processes.append(start("sweep", config, *where))
     for process in processes:
-        done = process.end()
+        done = process.end(600)
         assert done.code == 0, done.err
     timed = [
         json.loads(path.read_text())
