@@ -285,3 +285,43 @@ def test_trees_are_those_that_rows_name(local: Path) -> None:
     for row in table(local)[:2]:
         assert store.find(Path(row["path"]).parts[1])
         assert (local / row["path"]).is_file()
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("lost", ["scheduler", "the only worker"])
+def test_a_lost_scheduler_or_worker_ends_it_in_one_line_and_it_goes_on(
+    local: Path, dask: Cluster, start: Start, tmp_path: Path, lost: str
+) -> None:
+    dask.worker("one")
+    out = tmp_path / "lost"
+    config = sweep_toml(tmp_path, "lost")
+    process = start("-q", "sweep", config, "--scheduler", dask.address)
+    process.until(lambda: (out / "records").is_dir() and records(out), "a record")
+    dask.kill("scheduler" if lost == "scheduler" else "one")
+    done = process.end(300)
+    assert (done.code, done.out) == (15, ""), done
+    assert len(done.err.splitlines()) == 1, done.err
+    text = "does not answer any more" if lost == "scheduler" else "is left that can go on"
+    assert text in done.err
+    before = records(out)
+    done = start("sweep", config, "--workers", "1", "--json").end()
+    assert done.json["reused"] == len(before)
+    assert untimed(table(out)) == untimed(table(local))
+
+
+@pytest.mark.campaign
+def test_ctrl_c_leaves_the_workers_of_a_scheduler_usable(
+    local: Path, dask: Cluster, start: Start, tmp_path: Path
+) -> None:
+    dask.worker("one")
+    out = tmp_path / "stopped"
+    there = (sweep_toml(tmp_path, "stopped"), "--scheduler", dask.address)
+    process = start("sweep", *there)
+    process.until(lambda: (out / "records").is_dir() and records(out), "a record")
+    process.ctrl_c()
+    done = process.end()
+    assert (done.code, done.out) == (130, "")
+    assert len(done.err.splitlines()) == 1, done.err
+    done = start("sweep", *there).end()
+    assert done.code == 0, done.err
+    assert untimed(table(out)) == untimed(table(local))

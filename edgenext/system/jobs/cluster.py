@@ -188,7 +188,15 @@ class ClusterExecutor:
         return SchedulerError(f"the scheduler at {self._address} does not answer any more")
 
     def _workers(self) -> dict[str, Any]:
-        workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        """The facts of all workers by name.
+
+        Raises:
+            SchedulerError: the scheduler is gone.
+        """
+        try:
+            workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        except (OSError, TimeoutError, KeyError) as e:  # a client that is not connected has none
+            raise self._gone() from e
         return workers
 
 
