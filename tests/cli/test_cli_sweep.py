@@ -325,3 +325,40 @@ def test_ctrl_c_leaves_the_workers_of_a_scheduler_usable(
     done = start("sweep", *there).end()
     assert done.code == 0, done.err
     assert untimed(table(out)) == untimed(table(local))
+
+
+@pytest.mark.shared
+@pytest.mark.campaign
+def test_trained_weights_and_large_sets_give_the_same_everywhere(
+    shared: Path, dask: Cluster, start: Start, cli: Cli, tmp_path: Path
+) -> None:
+    config = tmp_path / "trained.toml"
+    data = shared / "data"
+    config.write_text(
+        f'''data = "{data / "tiny-imagenet-val.zip"}"
+calib = "{data / "tiny-imagenet-train.zip"}"
+weights = "{shared / "weights" / "edgenext_xx_small_tinyimagenet.safetensors"}"
+limit = 500
+shard = 128
+[grid]
+model = ["edgenext_xx_small"]
+scheme = ["fp32", "w8a8-static"]
+seed = [0, 1]
+'''
+    )
+    for name in ("one", "two"):
+        dask.worker(name, EDGENEXT_CACHE=str(tmp_path / name / "cache"))
+    there = start("sweep", config, "--scheduler", dask.address, "-o", "there")
+    assert there.end(600).code == 0
+    cli.ok("sweep", config, "--workers", "2", "-o", "here")
+    rows = table(tmp_path / "here")
+    assert untimed(table(tmp_path / "there")) == untimed(rows)
+    assert len({row["sha256"] for row in rows}) == 3  # seeds calibrate on other images
+    files = [tmp_path / "here" / row["path"] for row in (rows[0], *rows[2:])]
+    arguments = ("--data", data / "tiny-imagenet-val.zip", "--limit", "500", "--json")
+    done = cli.ok("compare", *files, *arguments).json
+    for row, other in zip(rows[2:], done["others"], strict=True):
+        assert (row["n"], row["images"]) == (done["n"], done["data"]["sha256"])
+        assert (row["top1"], row["top5"]) == (other["top1"], other["top5"])
+        assert (row["lost"], row["gained"]) == (other["drop"]["lost"], other["drop"]["gained"])
+        assert row["agreement"] == other["agreement"]
