@@ -32,6 +32,9 @@ def sweep(
         int | None,
         typer.Option(help="Processes of this machine; default: one a processor, at most 4."),
     ] = None,
+    measure_again: Annotated[
+        bool, typer.Option("--measure-again", help="Repeat timings that noise made invalid.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The sweep's folder.")] = None,
     json: Json = False,
 ) -> None:
@@ -45,7 +48,13 @@ def sweep(
 
     settings = api.read_sweep(config, {} if out is None else {"out": out})
     with console.working() as context:
-        report = api.sweep(settings, scheduler=scheduler, workers=workers, context=context)
+        report = api.sweep(
+            settings,
+            scheduler=scheduler,
+            workers=workers,
+            measure_again=measure_again,
+            context=context,
+        )
     if json:
         console.print_json(report.model_dump(mode="json"))
     else:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from edgenext.benchmark.retry import noisy
 from edgenext.commands.context import Context
 from edgenext.commands.sweep_config import SweepConfig
 from edgenext.commands.sweep_engine import JobFailedError, Step, Steps, SweepEngine
@@ -28,6 +29,7 @@ from edgenext.report.sweep_table import sweep_csv, sweep_parquet
 from edgenext.schema import (
     TIMED,
     MadeArtifact,
+    Record,
     ShardScores,
     SweepPoint,
     SweepReport,
@@ -51,6 +53,7 @@ def sweep(
     *,
     scheduler: str = "",
     workers: int | None = None,
+    measure_again: bool = False,
     context: Context | None = None,
 ) -> SweepReport:
     """Make, evaluate and time every point of a grid; see `edgenext sweep`.
@@ -62,6 +65,7 @@ def sweep(
         config: see `read_sweep`.
         scheduler: address of a Dask scheduler whose workers do the jobs; empty for this machine.
         workers: processes of this machine; None for one a processor, at most 4.
+        measure_again: repeat the timings of earlier sweeps that a noisy machine made invalid.
         context: what was loaded before.
 
     Raises:
@@ -84,7 +88,7 @@ def sweep(
         remove_leftovers(config.out, below=True)
         with _executor(config, store, scheduler, workers) as executor:
             plan = _plan(config, context, store, executor)
-            rows, engine = _measure(plan, executor)
+            rows, engine = _measure(plan, executor, measure_again)
         write_bytes(config.out / TABLES[0], sweep_parquet(rows))
         write_text(config.out / TABLES[1], sweep_csv(rows))
     return SweepReport(
@@ -157,7 +161,9 @@ def _plan(
     )
 
 
-def _measure(plan: SweepPlan, executor: Executor) -> tuple[list[SweepRow], SweepEngine]:
+def _measure(
+    plan: SweepPlan, executor: Executor, measure_again: bool
+) -> tuple[list[SweepRow], SweepEngine]:
     points = plan.config.points
     finished = 0
 
@@ -166,8 +172,11 @@ def _measure(plan: SweepPlan, executor: Executor) -> tuple[list[SweepRow], Sweep
         finished += 1
         plan.context.progress(POINTS, finished, len(points))
 
+    def is_stale(record: Record) -> bool:
+        return measure_again and isinstance(record, TimedPair) and noisy(record.report)
+
     plan.context.progress(POINTS, 0, len(points))
-    engine = SweepEngine(plan.store, executor, on_row)
+    engine = SweepEngine(plan.store, executor, on_row, is_stale)
     rows = engine.run({point: _steps(plan, point) for point in points})
     return rows, engine
 

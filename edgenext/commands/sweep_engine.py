@@ -54,12 +54,18 @@ class SweepEngine:
         store: of the records.
         executor: does the jobs.
         on_row: told of every point that is finished.
+        is_stale: whether the job of an earlier record is to be done again.
     """
 
     def __init__(
-        self, store: SweepStore, executor: Executor, on_row: Callable[[SweepRow], None]
+        self,
+        store: SweepStore,
+        executor: Executor,
+        on_row: Callable[[SweepRow], None],
+        is_stale: Callable[[Record], bool],
     ) -> None:
         self._store, self._executor, self._on_row = store, executor, on_row
+        self._is_stale = is_stale
         self._queues: dict[str, deque[Step]] = {}
         self._submitted: Counter[str] = Counter()
         self._active: dict[str, Step] = {}
@@ -156,9 +162,12 @@ class SweepEngine:
             return False
         if key in self._failed:
             return True
-        if self._store.read(key, step.kind) is None:
+        record = self._store.read(key, step.kind)
+        if record is None:
             return False
         if key not in self.done:
+            if self._is_stale(record):
+                return False
             self.reused.add(key)
         return True
 
