@@ -149,7 +149,7 @@ def test_a_killed_worker_changes_nothing(
 
 
 def test_ctrl_c_leaves_nothing_behind_and_the_sweep_goes_on(
-    local: Path, start: Start, tmp_path: Path
+    local: Path, start: Start, cli: Cli, tmp_path: Path
 ) -> None:
     out = tmp_path / "stopped"
     process = start("sweep", sweep_toml(tmp_path, "stopped"), "--workers", "2")
@@ -164,8 +164,7 @@ def test_ctrl_c_leaves_nothing_behind_and_the_sweep_goes_on(
     assert children and not any(child.is_running() for child in children)
     assert not temporaries(tmp_path)
     before = records(out)
-    done = start("sweep", sweep_toml(tmp_path, "stopped"), "--json").end()
-    assert done.code == 0, done.err
+    done = cli.ok("sweep", sweep_toml(tmp_path, "stopped"), "--workers", "1", "--json")
     assert done.json["reused"] == len(before) and done.json["done"] == JOBS - len(before)
     assert {name: records(out)[name] for name in before} == before
     assert untimed(table(out)) == untimed(table(local))
@@ -215,13 +214,8 @@ def test_a_point_that_fails_is_a_row_and_the_others_are_measured(
         ("nowhere:x", "no Dask scheduler answers at 'nowhere:x'"),
     ],
 )
-def test_an_address_without_a_scheduler_is_one_line(
-    start: Start, tmp_path: Path, address: str, text: str
-) -> None:
-    done = start("sweep", sweep_toml(tmp_path), "--scheduler", address).end()
-    assert (done.code, done.out) == (15, "")
-    assert len(done.err.splitlines()) == 1 and text in done.err, done.err
-    assert not (tmp_path / "sweep").exists()
+def test_an_address_without_a_scheduler_is_one_line(cli: Cli, address: str, text: str) -> None:
+    assert text in cli.fails(15, "sweep", sweep_toml(cli.folder), "--scheduler", address)
 
 
 @pytest.mark.campaign

@@ -202,8 +202,8 @@ class ClusterExecutor:
 
 def _connect(address: str) -> Any:
     try:
-        from distributed import Client
-        from distributed.comm import get_address_host_port
+        import distributed
+        from distributed.comm.addressing import get_address_host_port
     except ImportError as e:
         raise MissingDependencyError(
             f"distributed cannot be imported ({e})", "Install it: pip install 'edgenext[sweep]'"
@@ -213,7 +213,8 @@ def _connect(address: str) -> Any:
         # a client that is refused tries for a long time, and one of a wrong address never ends
         with socket.create_connection(get_address_host_port(address), timeout=CONNECT_S):
             pass
-        return Client(address, timeout=CONNECT_S, set_as_default=False)
+        client: Any = distributed.Client
+        return client(address, timeout=CONNECT_S, set_as_default=False)
     except Exception as e:
         raise SchedulerError(
             f"no Dask scheduler answers at {address!r}: {_line(e)}",
