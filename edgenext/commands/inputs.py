@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from edgenext.benchmark.environment import environment
+from edgenext.benchmark.environment import arithmetic, environment
 from edgenext.commands.config import StressStage
 from edgenext.commands.quantize import QuantizeSettings
 from edgenext.commands.sequence import SHARD
@@ -332,11 +331,6 @@ def _without_paths(settings: QuantizeSettings) -> QuantizeSettings:
     if options.qat:
         options = replace(options, qat=replace(options.qat, data=""))
     return replace(settings, options=options)
-
-
-def arithmetic() -> Environment:
-    """This machine, as far as sums depend on it: not on its system's version, nor its memory."""
-    return environment().model_copy(update={"os": platform.system(), "memory_gb": 0.0})
 
 
 def _subject(subject: Subject) -> NetworkFacts | Manifest:

@@ -15,16 +15,8 @@ from edgenext.commands.stages import key
 from edgenext.commands.subject import Subject
 from edgenext.commands.sweep_config import SweepConfig
 from edgenext.commands.sweep_images import ListedImages
-from edgenext.commands.sweep_jobs import (
-    EVALUATE,
-    MAKE,
-    TIME,
-    EvaluateRequest,
-    MakeRequest,
-    TimeRequest,
-    float_settings,
-    quantized_settings,
-)
+from edgenext.commands.sweep_make import MAKE, MakeRequest, float_settings, quantized_settings
+from edgenext.commands.sweep_measure import EVALUATE, TIME, EvaluateRequest, TimeRequest
 from edgenext.commands.sweep_store import SweepStore
 from edgenext.commands.sweep_worker import QUIET_CORE
 from edgenext.data import ImageSet, require_disjoint

@@ -9,8 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edgenext.benchmark.environment import environment
-from edgenext.commands.inputs import arithmetic
+from edgenext.benchmark.environment import arithmetic, environment
 from edgenext.errors import SchedulerError
 from edgenext.schema import Environment, Record
 from edgenext.system.jobs.job import COMPUTE, WorkerAnswer, WorkerTerms

@@ -1,19 +1,15 @@
-"""The jobs of a sweep: make a file, evaluate it on some images, time it beside its base."""
+"""The job of a sweep that makes a file; it alone needs PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgenext.benchmark.retry import quietest
-from edgenext.commands.bench import bench
 from edgenext.commands.context import Context
-from edgenext.commands.evaluate import logits_of
 from edgenext.commands.quantize import (
     QuantizeSettings,
     export_settings,
@@ -22,23 +18,18 @@ from edgenext.commands.quantize import (
 )
 from edgenext.commands.subject import Subject
 from edgenext.commands.sweep_images import ListedImages
-from edgenext.commands.sweep_shards import shard_rows
 from edgenext.export.artifacts import export_graph
 from edgenext.export.settings import ExportSettings, own_format, resolve
-from edgenext.formats.artifact import Artifact, open_artifact
-from edgenext.formats.isolated_session import open_isolated
-from edgenext.formats.session import Session
 from edgenext.models.checkpoint import Checkpoint
-from edgenext.options import BenchOptions, ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.schema import Record, TreeFile
 from edgenext.system.jobs.job import JobInputs
 from edgenext.targets.scheme import FLOAT
 from edgenext.targets.target import form_for, require_target
 
-HERE = __name__
-MAKE, EVALUATE, TIME = (f"{HERE}:{name}" for name in ("make", "evaluate", "time"))
-"""The functions of jobs, by name."""
+MAKE = f"{__name__}:make"
+"""The function of the job, by name."""
 
 Tree = Callable[[str], Path]
 
@@ -57,21 +48,6 @@ class MakeRequest(Record):
     target: str
     seed: int
     images: ListedImages
-
-
-class EvaluateRequest(Record):
-    """A file to evaluate, and the images."""
-
-    artifact: TreeFile
-    images: ListedImages
-
-
-class TimeRequest(Record):
-    """Files to time together; the first is the base."""
-
-    artifacts: tuple[TreeFile, ...]
-    device: str
-    options: BenchOptions
 
 
 def float_settings(target: str) -> ExportSettings:
@@ -119,41 +95,7 @@ def make(inputs: JobInputs) -> dict[str, Any]:
     return {"file": artifact.path.name}
 
 
-def evaluate(inputs: JobInputs) -> dict[str, Any]:
-    """Evaluate a file: the fields of `ShardScores`.
-
-    Raises:
-        DataError: the images are not here.
-        RuntimeFailedError: the runtime refuses the file or a batch.
-    """
-    request = EvaluateRequest.model_validate(inputs.arguments)
-    folder = inputs.tree(request.artifact.tree)
-    artifact, session = _session(folder / request.artifact.file)
-    images = request.images.load()
-    rows = shard_rows(artifact.name, logits_of(session, images), images.labels)
-    facts = {name: getattr(session, name) for name in ("runtime", "evidence", "fallback")}
-    return rows | facts
-
-
-def time(inputs: JobInputs) -> dict[str, Any]:
-    """Time files: the fields of `TimedPair`. A noisy benchmark is repeated, a few times at most.
-
-    Raises:
-        EdgenextError: whatever `bench` raises.
-    """
-    request = TimeRequest.model_validate(inputs.arguments)
-    paths = [inputs.tree(artifact.tree) / artifact.file for artifact in request.artifacts]
-    report = quietest(partial(bench, paths, request.device, bench_options=request.options))
-    return {"report": report.model_dump(mode="json")}
-
-
 def _checkpoint(request: MakeRequest, context: Context, tree: Tree) -> Checkpoint:
     files = {name: getattr(request, name) for name in ("weights", "labels")}
     paths = {name: tree(file.tree) / file.file for name, file in files.items() if file}
     return context.checkpoint(request.model, replace(request.options, **paths))
-
-
-@lru_cache(maxsize=2)  # a file has many shards
-def _session(path: Path) -> tuple[Artifact, Session]:
-    artifact = open_artifact(path)
-    return artifact, open_isolated(artifact, 1)
