@@ -278,21 +278,26 @@ class BenchmarkInputs(Inputs):
 class ShardInputs(Inputs):
     """What decides the scores of a file on some images; paths of the images do not.
 
-    `machine` is the one that computes them, as far as sums depend on it.
+    `machine` is the one that computes them, as far as sums depend on it. `base` is the sha256 of
+    the logits that they are compared with; empty of a base, whose logits are kept.
     """
 
     subject: Manifest
+    base: str
     hashes: tuple[str, ...]
     labels: tuple[int, ...]
     transform: EvalTransform
     machine: Environment
 
     @staticmethod
-    def of(artifact: Artifact, images: ImageSet, machine: Environment) -> ShardInputs:
+    def of(
+        artifact: Artifact, images: ImageSet, machine: Environment, base: str = ""
+    ) -> ShardInputs:
         """The record of a shard."""
         return ShardInputs(
             versions=all_versions(),
             subject=_described(artifact),
+            base=base,
             hashes=images.hashes,
             labels=tuple(map(int, images.labels)),
             transform=images.transform,

@@ -197,15 +197,15 @@ def _measured(plan: SweepPlan, point: SweepPoint) -> Steps:
     float_point = point.model_copy(update={"scheme": FLOAT, "seed": 0})
     both = (float_point, point)
     base, made = yield [Step(plan.make_job(each), MadeArtifact) for each in both]
-    shards = [
-        [Step(job, ShardScores) for job in plan.shard_jobs(each, file)]
-        for each, file in ((float_point, base), (point, made))
-    ]
-    records = yield [step for steps in shards for step in steps]
-    base_scores, scores = merge(records[: len(shards[0])]), merge(records[len(shards[0]) :])
+    jobs = plan.shard_jobs(float_point, base)
+    base_shards = shards = yield [Step(job, ShardScores) for job in jobs]
+    if point.scheme != FLOAT:
+        jobs = plan.shard_jobs(point, made, base_shards)
+        shards = yield [Step(job, ShardScores) for job in jobs]
+    base_scores, scores = merge(base_shards), merge(shards)
     timed = None
     # what only an interpreter runs on a CPU has no latency
-    if point.device and (point.device != CPU or scores.shard.evidence in TIMED):
+    if point.device and (point.device != CPU or scores.shards[0].evidence in TIMED):
         files = [base, made] if made.tree != base.tree else [base]
         (timed,) = yield [Step(plan.timing_job(point.device, files), TimedPair)]
     measured = MeasuredPoint(point, made, scores, base_scores, timed)

@@ -15,17 +15,21 @@ from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.formats.isolated_session import open_isolated
 from edgenext.formats.session import Session
 from edgenext.options import BenchOptions
-from edgenext.schema import Record, TreeFile
+from edgenext.schema import LOGITS, Record, TreeFile
+from edgenext.system.arrays import read_arrays, write_arrays
 from edgenext.system.jobs.job import JobInputs
 
 EVALUATE, TIME = (f"{__name__}:{name}" for name in ("evaluate", "time"))
 """The functions of the jobs, by name."""
+KEPT = "logits.npz"
+"""The file of a base's logits in their tree."""
 
 
 class EvaluateRequest(Record):
-    """A file to evaluate, and the images."""
+    """A file to evaluate, the images, and the logits of its base; a base's own are kept."""
 
     artifact: TreeFile
+    base: TreeFile | None
     images: ListedImages
 
 
@@ -48,7 +52,13 @@ def evaluate(inputs: JobInputs) -> dict[str, Any]:
     folder = inputs.tree(request.artifact.tree)
     artifact, session = _session(folder / request.artifact.file)
     images = request.images.load()
-    rows = shard_rows(artifact.name, logits_of(session, images), images.labels)
+    values, base = logits_of(session, images), None
+    if request.base:
+        path = inputs.tree(request.base.tree) / request.base.file
+        base = read_arrays(path)[LOGITS]
+    else:
+        write_arrays(inputs.out / KEPT, {LOGITS: values})
+    rows = shard_rows(artifact.name, values, images.labels, base)
     facts = {name: getattr(session, name) for name in ("runtime", "evidence", "fallback")}
     return rows | facts
 

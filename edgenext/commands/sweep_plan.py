@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 from edgenext.commands.context import Context, Role
@@ -16,7 +17,7 @@ from edgenext.commands.subject import Subject
 from edgenext.commands.sweep_config import SweepConfig
 from edgenext.commands.sweep_images import ListedImages
 from edgenext.commands.sweep_make import MAKE, MakeRequest, float_settings, quantized_settings
-from edgenext.commands.sweep_measure import EVALUATE, TIME, EvaluateRequest, TimeRequest
+from edgenext.commands.sweep_measure import EVALUATE, KEPT, TIME, EvaluateRequest, TimeRequest
 from edgenext.commands.sweep_store import SweepStore
 from edgenext.commands.sweep_worker import QUIET_CORE
 from edgenext.data import ImageSet, require_disjoint
@@ -28,6 +29,7 @@ from edgenext.schema import (
     Division,
     Environment,
     MadeArtifact,
+    ShardScores,
     SweepPoint,
     TreeFile,
 )
@@ -101,8 +103,15 @@ class SweepPlan:
         )
         return _job(inputs, MAKE, request.model_dump(mode="json"), files)
 
-    def shard_jobs(self, point: SweepPoint, made: MadeArtifact) -> list[Job]:
+    def shard_jobs(
+        self, point: SweepPoint, made: MadeArtifact, base: Sequence[ShardScores] = ()
+    ) -> list[Job]:
         """The jobs that evaluate a file, in the order of the images.
+
+        Args:
+            point: whose file it is.
+            made: the file.
+            base: the scores of its base, shard by shard; none of a base.
 
         Raises:
             OverlapError: it was calibrated on some of them.
@@ -110,12 +119,11 @@ class SweepPlan:
         artifact, evaluation = self.store.artifact(made), self.network(point).evaluation
         require_disjoint(evaluation, *artifact.manifest.fitted_on)
         size = self.config.shard
+        starts = range(0, len(evaluation), size)
         return [
-            self._shard_job(
-                artifact, made, evaluation.take(range(start, min(end, len(evaluation))))
-            )
-            for start in range(0, len(evaluation), size)
-            for end in (start + size,)
+            self._shard_job(artifact, made, evaluation.take(range(start, end)), scores)
+            for start, scores in zip(starts, base or repeat(None, len(starts)), strict=True)
+            for end in (min(start + size, len(evaluation)),)
         ]
 
     def timing_job(self, device: str, files: Sequence[MadeArtifact]) -> Job:
@@ -155,12 +163,20 @@ class SweepPlan:
         quantized = QuantizeInputs.of(network.subject, settings, images, settings.recipe)
         return quantized, ListedImages.of(images, calib, role)
 
-    def _shard_job(self, artifact: Artifact, made: MadeArtifact, images: ImageSet) -> Job:
-        inputs = ShardInputs.of(artifact, images, self.arithmetic)
-        file = TreeFile(tree=made.tree, file=made.file)
-        listed = ListedImages.of(images, self.config.data, "val")
-        request = EvaluateRequest(artifact=file, images=listed)
-        return _job(inputs, EVALUATE, request.model_dump(mode="json"), [file])
+    def _shard_job(
+        self, artifact: Artifact, made: MadeArtifact, images: ImageSet, base: ShardScores | None
+    ) -> Job:
+        digest = base.logits_sha256 if base else ""
+        inputs = ShardInputs.of(artifact, images, self.arithmetic, digest)
+        files = [TreeFile(tree=made.tree, file=made.file)]
+        if base:
+            files.append(TreeFile(tree=base.tree, file=KEPT))
+        request = EvaluateRequest(
+            artifact=files[0],
+            base=files[1] if base else None,
+            images=ListedImages.of(images, self.config.data, "val"),
+        )
+        return _job(inputs, EVALUATE, request.model_dump(mode="json"), files)
 
 
 def load_networks(

@@ -53,13 +53,15 @@ def measured_row(measured: MeasuredPoint, artifact: Artifact, images: SubsetInfo
         "top5": scores.top5,
         "loss": scores.loss,
         "logits_sha256": scores.logits_sha256,
-        "runtime": scores.shard.runtime,
-        "evidence": scores.shard.evidence,
+        "runtime": scores.shards[0].runtime,
+        "evidence": scores.shards[0].evidence,
     }
     if measured.point.scheme != FLOAT:
         facts |= _against_base(scores, measured.base_scores)
     if measured.timed:
         facts |= dict(_timing(measured.timed))
+    elif measured.point.device:
+        facts["reasons"] = f"not timed: its evidence is {facts['evidence']}"
     return SweepRow.model_validate(facts)
 
 
@@ -72,6 +74,9 @@ def _against_base(scores: MergedScores, base: MergedScores) -> dict[str, Any]:
         "lost": drop.lost,
         "gained": drop.gained,
         "agreement": scores.agreement_with(base),
+        "sqnr_db": scores.sqnr_db,
+        "cosine": scores.cosine,
+        "kl": scores.kl,
     }
 
 

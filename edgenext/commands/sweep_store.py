@@ -34,9 +34,8 @@ class SweepStore:
             record = read_record(self._path(key), kind, "a record of a sweep")
         except InputError:
             return None
-        if isinstance(record, MadeArtifact) and self.trees.find(record.tree) is None:
-            return None
-        return record
+        tree = getattr(record, "tree", "")
+        return record if not tree or self.trees.find(tree) else None
 
     def write(self, outcome: Outcome, kind: type[Record]) -> None:
         """Keep what a job gave.

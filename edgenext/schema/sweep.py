@@ -56,7 +56,8 @@ class ShardScores(Record):
 
     `ranks` are the numbers of classes ranked before an image's own, `first` the classes ranked
     first, `losses` cross-entropies in nats. `logits_sha256` is of the logits, little-endian
-    float32.
+    float32; those of a base are kept in a tree. `signal`, `noise`, `cosine` and `kl` are the
+    fidelity of each image's logits to the base's, as in `Comparison`; empty of a base.
     """
 
     ranks: tuple[int, ...]
@@ -66,6 +67,12 @@ class ShardScores(Record):
     runtime: str
     evidence: Evidence
     fallback: str = ""
+    signal: tuple[float, ...] = ()
+    noise: tuple[float, ...] = ()
+    cosine: tuple[float, ...] = ()
+    kl: tuple[float, ...] = ()
+    tree: str = ""
+    """The sha256 of the tree with a base's logits; empty of other files."""
     worked: WorkedOn
 
 
@@ -80,10 +87,10 @@ class SweepRow(Record):
     """A row of a sweep's table; what was not measured is None.
 
     `error` and `exit_code` are those of a point that was refused or failed. The base of `drop`,
-    `agreement` and `speed` is the float file of the same model, size and target. `n` images have
-    the digest `images`; `logits_sha256` is of the hashes of all shards' logits. `parity_db` is the
-    SQNR against the network on a few images when the file was made. `worker`, `started` and `ended`
-    are of the timing, in seconds since 1970.
+    `agreement`, `sqnr_db`, `cosine`, `kl` and `speed` is the float file of the same model, size
+    and target. `n` images have the digest `images`; `logits_sha256` is of the hashes of all
+    shards' logits. `parity_db` is the SQNR against the network on a few images when the file was
+    made. `worker`, `started` and `ended` are of the timing, in seconds since 1970.
     """
 
     model: str
@@ -112,6 +119,9 @@ class SweepRow(Record):
     lost: int | None = None
     gained: int | None = None
     agreement: float | None = None
+    sqnr_db: float | None = None
+    cosine: float | None = None
+    kl: float | None = None
     logits_sha256: str | None = None
     runtime: str | None = None
     evidence: str | None = None

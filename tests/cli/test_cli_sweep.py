@@ -101,6 +101,8 @@ def test_the_table_has_a_row_for_each_point(local: Path, cli: Cli) -> None:
     drop = {name: rows[1][name] for name in ("lost", "gained")} | {"points": rows[1]["drop"]}
     assert drop == {name: other["drop"][name] for name in drop}
     assert [rows[1]["drop_low"], rows[1]["drop_high"]] == other["drop"]["ci95"]
+    for name in ("sqnr_db", "cosine", "kl"):
+        assert rows[1][name] == pytest.approx(other[name], rel=1e-9)
     scores = cli.ok("eval", *files, "--data", "digits", "--limit", "60", "--json").json["results"]
     for row, score in zip(rows, scores, strict=False):
         assert (row["sha256"], row["top5"]) == (score["sha256"], score["top5"])

@@ -150,6 +150,7 @@ def test_every_change_of_a_record_changes_its_key(records: dict[type[Inputs], In
         "QuantizeInputs.subject.eval.std[1]",
         "ExportInputs.versions[tensorflow.lock]",
         "BenchmarkInputs.options.threads",
+        "ShardInputs.base",
         "ShardInputs.hashes[0]",
         "ShardInputs.machine.isa[0]",
         "TimingInputs.device",

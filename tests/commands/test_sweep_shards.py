@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenext.commands.sweep_shards import merge, shard_rows
-from edgenext.errors import RuntimeFailedError
+from edgenext.errors import DataError, RuntimeFailedError
 from edgenext.metrics.accuracy import paired_comparison, score
 from edgenext.schema import ShardScores
 
@@ -28,9 +28,16 @@ def logits(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return values, generator.integers(0, 7, n)
 
 
-def records(values: np.ndarray, labels: np.ndarray, size: int) -> list[ShardScores]:
+def records(
+    values: np.ndarray, labels: np.ndarray, size: int, base: np.ndarray | None = None
+) -> list[ShardScores]:
     parts = (slice(start, start + size) for start in range(0, len(values), size))
-    return [ShardScores(**shard_rows("a", values[p], labels[p]), **FACTS) for p in parts]
+    return [
+        ShardScores(
+            **shard_rows("a", values[p], labels[p], None if base is None else base[p]), **FACTS
+        )
+        for p in parts
+    ]
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 5))
@@ -50,9 +57,22 @@ def test_drops_of_merged_shards_are_those_of_compare() -> None:
     (base, labels), (other, _) = logits(200), logits(200, 1)
     other = (base + 0.3 * other).astype(np.float32)
     whole = paired_comparison("b", base, other, labels)
-    merged = [merge(records(values, labels, 32)) for values in (base, other)]
-    assert merged[1].drop_from(merged[0]) == whole.drop
-    assert merged[1].agreement_with(merged[0]) == whole.agreement
+    first = merge(records(base, labels, 32))
+    for size in (1, 32, 200):
+        merged = merge(records(other, labels, size, base))
+        assert merged.drop_from(first) == whole.drop
+        assert merged.agreement_with(first) == whole.agreement
+        for name in ("sqnr_db", "cosine", "kl"):
+            assert getattr(merged, name) == pytest.approx(getattr(whole, name), rel=1e-12)
+            once = merge(records(other, labels, 200, base))
+            assert getattr(merged, name) == getattr(once, name)  # whatever the shards are
+    assert merge(records(base, labels, 32, base)).sqnr_db == 200
+
+
+def test_logits_of_another_shape_than_the_base_are_refused() -> None:
+    values, labels = logits(8)
+    with pytest.raises(DataError, match="and its base of"):
+        shard_rows("a", values, labels, values[:, :6])
 
 
 def test_the_hash_of_logits_sees_every_bit_and_the_order() -> None:
