@@ -66,7 +66,7 @@ def show_sweep(report: SweepReport, out: Path) -> None:
     """The table, what was refused or failed and why, and where all of it is."""
     columns = (
         *("model", "size", "scheme", "target", "device", "seed"),
-        *("top-1, %", "drop, points", "p50 ms", "speed"),
+        *("top-1, %", "drop, points", "SQNR, dB", "p50 ms", "speed"),
     )
     measured = [row for row in report.rows if row.status == "measured"]
     if measured:
@@ -94,6 +94,7 @@ def _cells(row: SweepRow) -> tuple[str, ...]:
     drop = (
         "" if row.drop is None else f"{row.drop:+.2f} ({row.drop_low:+.2f} to {row.drop_high:+.2f})"
     )
+    sqnr = "" if row.sqnr_db is None else f"{row.sqnr_db:.1f}"
     p50 = "" if row.p50_ms is None else f"{row.p50_ms:.2f}"
     speed = "" if row.speed is None else f"{row.speed:.2f}x{'' if row.valid else ' (not valid)'}"
-    return (*_point(row), f"{row.top1:.2f}", drop, p50, speed)
+    return (*_point(row), f"{row.top1:.2f}", drop, sqnr, p50, speed)
