@@ -253,8 +253,9 @@ def test_workers_that_cannot_be_used_are_refused(
 def test_leases_never_overlap(dask: Cluster, start: Start, tmp_path: Path) -> None:
     """Two sweeps on two workers and one here, all on one machine and its quiet core."""
     grid = 'scheme = ["fp32", "w8a8-dynamic", "w8-weight-only"]\n' + TIMED
-    dask.worker("one")
-    dask.worker("two", "--resources", "quiet-core=1")
+    cache = str(tmp_path / "cache")  # of all processes: the lease is a file in it
+    dask.worker("one", EDGENEXT_CACHE=cache)
+    dask.worker("two", "--resources", "quiet-core=1", EDGENEXT_CACHE=cache)
     there = ("--scheduler", dask.address)
     sweeps = {"a": there, "b": there, "c": ("--workers", "1")}
     processes = []
