@@ -90,8 +90,8 @@ def timing_machine(answers: Sequence[WorkerAnswer]) -> Environment:
     Raises:
         SchedulerError: workers with the lease of a quiet core are different machines.
     """
-    having = [a for a in answers if QUIET_CORE in a.leases]
-    machines = {a.worker: WorkerFacts.model_validate(a.answer).machine for a in having}
+    holders = [a for a in answers if QUIET_CORE in a.leases]
+    machines = {a.worker: WorkerFacts.model_validate(a.answer).machine for a in holders}
     (first, machine), *others = machines.items()
     for worker, other in others:
         if other != machine:

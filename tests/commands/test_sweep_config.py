@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from edgenext.commands.sweep_config import read_sweep
+from edgenext.commands.sweep_config import SweepConfig, read_sweep
 from edgenext.errors import UsageError
 
 START = 'data = "digits"\nrandom_weights = true\nnum_classes = 10\n'
 GRID = '[grid]\nmodel = ["edgenext_xx_small"]\nsize = [32, 64]\n'
 
 
-def read(tmp_path: Path, text: str):
+def read(tmp_path: Path, text: str) -> SweepConfig:
     path = tmp_path / "sweep.toml"
     path.write_text(START + text)
     return read_sweep(path)

@@ -244,12 +244,12 @@ def require_usable(
                 f"Start it with one: {start}",
             )
     for lease in leases:
-        having = [facts for facts in workers.values() if lease in facts["resources"]]
-        if not having:
+        holders = [facts for facts in workers.values() if lease in facts["resources"]]
+        if not holders:
             remedy = f'Start one where it is: {start} --resources "{lease}=1"'
             raise SchedulerError(f"no worker at {address} has the resource {lease}", remedy)
-        hosts = [facts["host"] if lease in shared else "" for facts in having]
-        amounts = [facts["resources"][lease] for facts in having]
+        hosts = [facts["host"] if lease in shared else "" for facts in holders]
+        amounts = [facts["resources"][lease] for facts in holders]
         if len(set(hosts)) < len(hosts) or any(amount != 1 for amount in amounts):
             raise SchedulerError(
                 f"the resource {lease} would be used by {sum(amounts):g} jobs at a time",
