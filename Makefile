@@ -47,8 +47,9 @@ fuzz: $(VENV)/testing ## mutated inputs for every reader, as many as N: see test
 kills: $(VENV)/testing ## commands killed at random times and run again, N of them
 	PYTHONPATH=tests $(BIN)/python -m fuzz.kills --n $(N) --write results/trust.json
 
-docs: $(VENV)/testing ## the documentation site, into site/, and the JSON Schema of a run's TOML
+docs: $(VENV)/testing ## the documentation site, into site/, and the JSON Schemas of TOML files
 	PYTHONPATH=. $(BIN)/python docs/hooks/run_schema.py
+	PYTHONPATH=. $(BIN)/python docs/hooks/sweep_schema.py
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --strict --quiet --site-dir site
 	@echo site/index.html
 

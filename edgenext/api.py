@@ -61,6 +61,10 @@ if TYPE_CHECKING:
     from edgenext.commands.search import search as search
     from edgenext.commands.sensitivity import sensitivity as sensitivity
     from edgenext.commands.stress import stress as stress
+    from edgenext.commands.sweep import require_complete as require_complete
+    from edgenext.commands.sweep import sweep as sweep
+    from edgenext.commands.sweep_config import SweepConfig as SweepConfig
+    from edgenext.commands.sweep_config import read_sweep as read_sweep
     from edgenext.commands.teacher import open_teacher as open_teacher
     from edgenext.commands.train import Training as Training
     from edgenext.commands.train import choose_recipe as choose_recipe

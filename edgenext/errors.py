@@ -17,7 +17,9 @@
     ├── RefusedError             11  a file that a vendor's compiler rejects, wholly or in part
     ├── VerificationError        12  files that are not what their records say
     ├── GateFailedError          13  a condition of --fail-if holds, or a search that found nothing
-    └── UndecidedError           14  a condition that the measurements cannot decide
+    ├── UndecidedError           14  a condition that the measurements cannot decide
+    ├── SchedulerError           15  a scheduler that is unreachable, or workers that cannot be used
+    └── SweepFailedError         16  points of a sweep that failed; all others are measured
 
 130 is the shell's convention for Ctrl-C. Every message names the thing and says why;
 `remedy` says what to do. The command line prints both on one line.
@@ -142,6 +144,18 @@ class UndecidedError(EdgenextError):
     """A condition that the measurements cannot decide, where that is a failure."""
 
     exit_code = 14
+
+
+class SchedulerError(EdgenextError):
+    """A scheduler that is unreachable, or whose workers cannot be used."""
+
+    exit_code = 15
+
+
+class SweepFailedError(EdgenextError):
+    """Points of a sweep that failed; all others are measured and written."""
+
+    exit_code = 16
 
 
 MOST_NAMES = 40

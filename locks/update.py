@@ -22,6 +22,7 @@ TEST_EXTRAS = (
     "devices",
     "executorch",
     "parquet",
+    "sweep",
     "tflite",
     "train",
     "web",

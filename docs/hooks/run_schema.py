@@ -34,6 +34,9 @@ SECTIONS = {
 }
 """The records of a run's TOML → the command that has options of the same names."""
 
+CONFIG, MODULES = "edgenext.commands.config", {"TrainRecipe": "edgenext.train.recipe"}
+"""The module of the records, and those of others."""
+
 CHOICES = {("QuantizeStage", "scheme"): SCHEMES, ("QuantizeStage", "target"): TARGETS}
 """Keys that take one of a few names."""
 
@@ -47,12 +50,12 @@ def run_schema() -> dict[str, Any]:
     schema["properties"]["train"] = {"$ref": "#/$defs/TrainRecipe"}
     schema["properties"]["baselines"]["items"]["enum"] = list(BASELINES)
     for name, section in (("RunConfig", schema), *sections.items()):
-        texts = _documented(name)
+        texts = documented(name, MODULES.get(name, CONFIG))
         for key, value in section["properties"].items():
-            _without_null(value)
+            without_null(value)
             if name == "TrainRecipe" and key in BOUNDS:
                 value |= _limits(*BOUNDS[key])
-            value["description"] = texts.get(key) or _help(SECTIONS[name], key)
+            value["description"] = texts.get(key) or help_of(SECTIONS[name], key)
             if (name, key) in CHOICES:
                 value["enum"] = list(CHOICES[name, key])
         section["description"] = " ".join(
@@ -61,7 +64,7 @@ def run_schema() -> dict[str, Any]:
     return {"$schema": DIALECT} | schema | {"title": "A run of edgenext", "$defs": sections}
 
 
-def _without_null(value: dict[str, Any]) -> None:
+def without_null(value: dict[str, Any]) -> None:
     """Leave out what TOML cannot express: a key that is None is not there."""
     value.pop("title", None)
     alternatives = [kind for kind in value.pop("anyOf", ()) if kind != {"type": "null"}]
@@ -77,9 +80,8 @@ def _limits(low: float, high: float) -> dict[str, float]:
     return {"minimum": low} | ({"maximum": high} if math.isfinite(high) else {})
 
 
-def _documented(record: str) -> dict[str, str]:
-    """The docstrings below a record's fields."""
-    module = "edgenext.train.recipe" if record == "TrainRecipe" else "edgenext.commands.config"
+def documented(record: str, module: str) -> dict[str, str]:
+    """The docstrings below the fields of a module's record."""
     source = griffe.visit(
         module, Path(module), (ROOT / module.replace(".", "/")).with_suffix(".py").read_text()
     )
@@ -90,7 +92,7 @@ def _documented(record: str) -> dict[str, str]:
     }
 
 
-def _help(name: str, key: str) -> str:
+def help_of(name: str, key: str) -> str:
     """The help of a command's option or argument, without its default."""
     parsed = command(name)
     for parameter in parsed.get_params(parsed.make_context(name, [], resilient_parsing=True)):

@@ -66,6 +66,11 @@ def environment() -> Environment:
     )
 
 
+def arithmetic() -> Environment:
+    """This machine, as far as sums depend on it: not on its system's version, nor its memory."""
+    return environment().model_copy(update={"os": platform.system(), "memory_gb": 0.0})
+
+
 def isa_label(env: Environment) -> str:
     """A short label for the instructions INT8 runs on, such as `AVX512-VNNI` or `AVX2`."""
     return next((label for name, label in ISA_LABELS.items() if name in env.isa), "unknown ISA")

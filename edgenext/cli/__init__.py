@@ -60,6 +60,7 @@ def _internal(error: Exception) -> int:
 RESUMED = {
     "demo": "The same command goes on where it was stopped",
     "run": "The same command goes on where it was stopped",
+    "sweep": "The same command goes on where it was stopped",
     "search": "The same command goes on where it was stopped",
     "train": "With --resume it goes on from the last epoch",
     "sensitivity": "The same command goes on where it was stopped",

@@ -22,7 +22,7 @@ import typer.main
 PACKAGE = "edgenext.cli"
 
 PANELS = {
-    "Start": ("demo", "run", "predict", "package"),
+    "Start": ("demo", "run", "sweep", "predict", "package"),
     "Make": ("train", "export", "quantize", "search", "stress", "adopt"),
     "Judge": ("eval", "compare", "bench", "report"),
     "Understand": ("diff", "sensitivity", "profile", "check", "verify"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from edgenext.benchmark.environment import environment
+from edgenext.benchmark.environment import arithmetic, environment
 from edgenext.commands.config import StressStage
 from edgenext.commands.quantize import QuantizeSettings
 from edgenext.commands.sequence import SHARD
@@ -183,7 +182,7 @@ class SiteRowInputs(Inputs):
             calibration=ImageFacts.of(calibration),
             images=ImageFacts.of(images),
             labelled=labelled,
-            machine=_arithmetic(),
+            machine=arithmetic(),
         )
 
 
@@ -220,7 +219,7 @@ class EvaluateInputs(Inputs):
             subjects=tuple(map(_subject, subjects)),
             names=tuple(names),
             images=ImageFacts.of(images),
-            machine=_arithmetic(),
+            machine=arithmetic(),
             keep_logits=keep_logits,
         )
 
@@ -297,17 +296,67 @@ class ReportInputs(Inputs):
         )
 
 
+class ShardInputs(Inputs):
+    """What decides the scores of a file on some images; paths of the images do not.
+
+    `machine` is the one that computes them, as far as sums depend on it. `base` is the sha256 of
+    the logits that they are compared with; empty of a base, whose logits are kept.
+    """
+
+    subject: Manifest
+    base: str
+    hashes: tuple[str, ...]
+    labels: tuple[int, ...]
+    transform: EvalTransform
+    machine: Environment
+
+    @staticmethod
+    def of(
+        artifact: Artifact, images: ImageSet, machine: Environment, base: str = ""
+    ) -> ShardInputs:
+        """The record of a shard."""
+        return ShardInputs(
+            versions=all_versions(),
+            subject=_described(artifact),
+            base=base,
+            hashes=images.hashes,
+            labels=tuple(map(int, images.labels)),
+            transform=images.transform,
+            machine=machine,
+        )
+
+
+class TimingInputs(Inputs):
+    """What decides latencies on a device; `machine` is None of a device that has a name."""
+
+    subjects: tuple[Manifest, ...]
+    options: BenchOptions
+    device: str
+    machine: Environment | None
+
+    @staticmethod
+    def of(
+        artifacts: Iterable[Artifact],
+        options: BenchOptions,
+        device: str,
+        machine: Environment | None,
+    ) -> TimingInputs:
+        """The record of a benchmark somewhere."""
+        return TimingInputs(
+            versions=all_versions(),
+            subjects=tuple(_described(artifact) for artifact in artifacts),
+            options=options,
+            device=device,
+            machine=machine,
+        )
+
+
 def _without_paths(settings: QuantizeSettings) -> QuantizeSettings:
     """The settings without where the recipe and the images are: a record has their content."""
     options = replace(settings.options, calib="", recipe=None, exclude=())
     if options.qat:
         options = replace(options, qat=replace(options.qat, data=""))
     return replace(settings, options=options)
-
-
-def _arithmetic() -> Environment:
-    """This machine, as far as sums depend on it: not on its system's version, nor its memory."""
-    return environment().model_copy(update={"os": platform.system(), "memory_gb": 0.0})
 
 
 def _subject(subject: Subject) -> NetworkFacts | Manifest:

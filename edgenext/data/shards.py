@@ -76,6 +76,8 @@ class TarSource:
 
     def read(self, path: str) -> bytes:
         """An image's bytes."""
+        if path not in self._members:
+            raise UnreadableError("there is no such member")
         member = self._members[path]
         try:
             data = os.pread(self._handle(member.shard), member.size, member.offset)

@@ -155,6 +155,8 @@ class ZipSource:
         """A member's bytes; never more than the zip's directory states."""
         try:
             return read_member(self.zip, self.zip.getinfo(path), MAX_FILE_BYTES)
+        except KeyError as e:
+            raise UnreadableError("there is no such member") from e
         except ValueError as e:
             raise UnreadableError(str(e)) from e
 

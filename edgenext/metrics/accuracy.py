@@ -121,7 +121,7 @@ def score(
         DataError: no images, or labels outside the K classes.
         RuntimeFailedError: logits that are not finite.
     """
-    _require_scorable(name, values, labels)
+    require_scorable(name, values, labels)
     rank = ranks(values, labels)
     loss = sum(
         float(-log_softmax(part)[np.arange(len(part)), labels[at]].sum())
@@ -129,8 +129,8 @@ def score(
     )
     return EvalResult(
         artifact=name,
-        top1=_percent(rank < 1),
-        top5=_percent(rank < 5),
+        top1=percent(rank < 1),
+        top5=percent(rank < 5),
         loss=loss / len(labels),
         n=len(labels),
         sha256=sha256,
@@ -163,14 +163,14 @@ def paired_comparison(
             f"{_shape(base)} (images × classes)",
             "Evaluate both on the same images; they must have the same classes",
         )
-    _require_scorable(base_name, base, labels)
-    _require_scorable(name, other, labels)
+    require_scorable(base_name, base, labels)
+    require_scorable(name, other, labels)
     rank = ranks(other, labels)
     closeness = fidelity(base, other)
     return Comparison(
         artifact=name,
-        top1=_percent(rank < 1),
-        top5=_percent(rank < 5),
+        top1=percent(rank < 1),
+        top5=percent(rank < 5),
         drop=paired_drop(ranks(base, labels) < 1, rank < 1),
         agreement=closeness.agreement,
         sqnr_db=closeness.sqnr_db,
@@ -188,9 +188,9 @@ def accuracy(name: str, values: Logits, labels: Labels, *, sha256: str = "") -> 
         DataError: no images, or labels outside the K classes.
         RuntimeFailedError: logits that are not finite.
     """
-    _require_scorable(name, values, labels)
+    require_scorable(name, values, labels)
     rank = ranks(values, labels)
-    return Accuracy(top1=_percent(rank < 1), top5=_percent(rank < 5), artifact=name, sha256=sha256)
+    return Accuracy(top1=percent(rank < 1), top5=percent(rank < 5), artifact=name, sha256=sha256)
 
 
 def paired_drop(base_right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> Drop:
@@ -221,7 +221,8 @@ def ranks(values: Logits, labels: Labels) -> NDArray[np.int64]:
     return result
 
 
-def _percent(hits: NDArray[np.bool_]) -> float:
+def percent(hits: NDArray[np.bool_]) -> float:
+    """The share of hits among N images, in percent."""
     return 100 * float(np.mean(hits))
 
 
@@ -229,7 +230,13 @@ def _shape(values: Logits) -> str:
     return "×".join(map(str, values.shape))
 
 
-def _require_scorable(name: str, values: Logits, labels: Labels) -> None:
+def require_scorable(name: str, values: Logits, labels: Labels) -> None:
+    """Refuse logits that have no score.
+
+    Raises:
+        DataError: no images, or labels outside the K classes.
+        RuntimeFailedError: logits that are not finite.
+    """
     if values.ndim != 2 or len(values) == 0 or len(values) != len(labels):
         raise DataError(
             f"{name} cannot be scored: logits of {_shape(values)} for {len(labels)} labels"

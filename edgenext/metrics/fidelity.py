@@ -35,27 +35,43 @@ class Fidelity:
     kl: float
 
 
+@dataclass(frozen=True)
+class FidelityRows:
+    """The same of each image, N each: whether top-1 is equal, and energies of signal and noise."""
+
+    agreeing: NDArray[np.bool_]
+    signal: Doubles
+    noise: Doubles
+    cosine: Doubles
+    kl: Doubles
+
+
 def fidelity(base: Logits, other: Logits) -> Fidelity:
     """Fidelity of `other` to `base`, both N×K and finite."""
-    signal = noise = cosine = kl = 0.0
-    agreeing = 0
-    for at, a in chunks(base):
-        b = other[at].astype(np.float64)
-        agreeing += int((a.argmax(1) == b.argmax(1)).sum())
-        centred = a - a.mean(1, keepdims=True)
-        error = centred - (b - b.mean(1, keepdims=True))
-        signal += float((centred**2).sum())
-        noise += float((error**2).sum())
-        cosine += float(_cosines(a, b).sum())
-        log_p, log_q = log_softmax(a), log_softmax(b)
-        # Each image's divergence is ≥ 0, but rounding can make it negative.
-        kl += float((np.exp(log_p) * (log_p - log_q)).sum(1).clip(min=0).sum())
+    rows = fidelity_rows(base, other)
     return Fidelity(
-        agreement=100 * agreeing / len(base),
-        sqnr_db=sqnr_db(signal, noise),
-        cosine=cosine / len(base),
-        kl=kl / len(base),
+        agreement=100 * int(rows.agreeing.sum()) / len(base),
+        sqnr_db=sqnr_db(float(rows.signal.sum()), float(rows.noise.sum())),
+        cosine=float(rows.cosine.sum()) / len(base),
+        kl=float(rows.kl.sum()) / len(base),
     )
+
+
+def fidelity_rows(base: Logits, other: Logits) -> FidelityRows:
+    """Fidelity of each row of `other` to that of `base`, both N×K and finite."""
+    parts = [_chunk_rows(a, other[at].astype(np.float64)) for at, a in chunks(base)]
+    return FidelityRows(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _chunk_rows(a: Doubles, b: Doubles) -> tuple[NDArray[Any], ...]:
+    """The fields of `FidelityRows`."""
+    centred = a - a.mean(1, keepdims=True)
+    error = centred - (b - b.mean(1, keepdims=True))
+    log_p, log_q = log_softmax(a), log_softmax(b)
+    # Each image's divergence is ≥ 0, but rounding can make it negative.
+    kl = (np.exp(log_p) * (log_p - log_q)).sum(1).clip(min=0)
+    agreeing = a.argmax(1) == b.argmax(1)
+    return agreeing, (centred**2).sum(1), (error**2).sum(1), _cosines(a, b), kl
 
 
 def sqnr_db(signal: float, noise: float) -> float:

@@ -93,6 +93,16 @@ from edgenext.schema.sites import SensitivityReport as SensitivityReport
 from edgenext.schema.sites import SiteDifference as SiteDifference
 from edgenext.schema.sites import SiteEffect as SiteEffect
 from edgenext.schema.sites import SiteRow as SiteRow
+from edgenext.schema.sweep import TIMED_COLUMNS as TIMED_COLUMNS
+from edgenext.schema.sweep import MadeArtifact as MadeArtifact
+from edgenext.schema.sweep import PointStatus as PointStatus
+from edgenext.schema.sweep import ShardScores as ShardScores
+from edgenext.schema.sweep import SweepPoint as SweepPoint
+from edgenext.schema.sweep import SweepReport as SweepReport
+from edgenext.schema.sweep import SweepRow as SweepRow
+from edgenext.schema.sweep import TimedPair as TimedPair
+from edgenext.schema.sweep import TreeFile as TreeFile
+from edgenext.schema.sweep import WorkedOn as WorkedOn
 from edgenext.schema.verify import HashProblem as HashProblem
 from edgenext.schema.verify import Rebuild as Rebuild
 from edgenext.schema.verify import VerifyReport as VerifyReport

@@ -82,6 +82,10 @@ class MessageProcess:
             raise kind(facts["error"]["message"], facts["error"]["remedy"])
         return facts, arrays
 
+    def end(self) -> None:
+        """Kill the process: a request that waits for its answer ends as of one that crashed."""
+        self._finalizer()
+
     def _crash(self) -> RuntimeCrashedError:
         """The error of a process that ended without an answer."""
         death = self._deadline.death(self._log)

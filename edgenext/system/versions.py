@@ -17,6 +17,7 @@ NEUTRAL = frozenset(
     {
         "adbutils",
         "asyncssh",
+        "distributed",
         "filelock",
         "matplotlib",
         "playwright",

@@ -161,8 +161,8 @@ class Process:
         """What a terminal does: SIGINT to the whole foreground group."""
         os.killpg(self.pid, 2)
 
-    def end(self) -> Outcome:
-        out, err = self._popen.communicate(timeout=PATIENCE_S)
+    def end(self, patience_s: float = PATIENCE_S) -> Outcome:
+        out, err = self._popen.communicate(timeout=patience_s)
         return Outcome(self._popen.returncode, out, err or "")
 
     def kill(self) -> None:

@@ -53,6 +53,9 @@ read_config(path, overrides)
 demo(*, out, epochs, limit, measure_again, announce, command, context)
 write_demo_toml(path)
 run(config, *, measure_again, announce, command, context)
+read_sweep(path, overrides)
+sweep(config, *, scheduler, workers, measure_again, context)
+require_complete(report, *, out)
 report(run_dirs, *, out, max_drop, against, data, step_summary)
 read_gate(command, options, *, artifacts, has_images, max_drop)
 judge_results(gate, result, files)
@@ -86,7 +89,7 @@ CLASSES = {
         "DataOptions",
     ),
     *("Distillation", "ExportOptions", "Hooks", "ModelOptions", "QatOptions", "QuantizeOptions"),
-    *("RunConfig", "TrainRecipe", "TrainSettings", "Training"),
+    *("RunConfig", "SweepConfig", "TrainRecipe", "TrainSettings", "Training"),
 }
 COMMANDS = {"eval": "evaluate", "devices": "list_devices", "env": "make_environment"}
 """Commands whose function has another name."""

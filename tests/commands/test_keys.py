@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 from tiny_artifacts import tiny_artifact
 
+from edgenext.benchmark.environment import environment
 from edgenext.commands.config import StressStage
 from edgenext.commands.context import Context
 from edgenext.commands.images import sample_images
@@ -26,7 +27,9 @@ from edgenext.commands.inputs import (
     QuantizeInputs,
     ReportInputs,
     SequenceInputs,
+    ShardInputs,
     SiteRowInputs,
+    TimingInputs,
     TrainInputs,
     TwinInputs,
 )
@@ -76,6 +79,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Inputs], Inpu
         DecisionInputs.of(sequence, 0.5),
         BenchmarkInputs.of([artifact], BenchOptions()),
         ReportInputs.of(artifact.path.parent, 1.0),
+        ShardInputs.of(artifact, images, environment()),
+        TimingInputs.of([artifact], BenchOptions(), "cpu", environment()),
     ]
     return {type(record): record for record in inputs}
 
@@ -148,6 +153,11 @@ def test_every_change_of_a_record_changes_its_key(records: dict[type[Inputs], In
         "QuantizeInputs.subject.eval.std[1]",
         "ExportInputs.versions[tensorflow.lock]",
         "BenchmarkInputs.options.threads",
+        "ShardInputs.base",
+        "ShardInputs.hashes[0]",
+        "ShardInputs.machine.isa[0]",
+        "TimingInputs.device",
+        "TimingInputs.machine.cpu",
         "TrainInputs.recipe.lr",
         "ReportInputs.files[run.json]",
         "ReportInputs.budget",

@@ -28,6 +28,7 @@ jsonschema = pytest.importorskip(
 
 HOOKS = ROOT / "docs" / "hooks"
 SCHEMA = ROOT / "docs" / "reference" / "run.schema.json"
+SWEEP_SCHEMA = SCHEMA.with_name("sweep.schema.json")
 
 
 class Links(HTMLParser):
@@ -150,18 +151,21 @@ def schema() -> Any:
     return json.loads(SCHEMA.read_text("utf-8"))
 
 
-def test_the_schema_is_what_the_code_says() -> None:
-    program = "import run_schema, sys; sys.stdout.buffer.write(run_schema.text().encode())"
+@pytest.mark.parametrize(("name", "path"), [("run_schema", SCHEMA), ("sweep_schema", SWEEP_SCHEMA)])
+def test_the_schema_is_what_the_code_says(name: str, path: Path) -> None:
+    program = f"import {name}, sys; sys.stdout.buffer.write({name}.text().encode())"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | {"PYTHONPATH": f"{HOOKS}{os.pathsep}{ROOT}"},
         capture_output=True,
         check=True,
     )
-    assert done.stdout == SCHEMA.read_bytes(), "it is written by python docs/hooks/run_schema.py"
+    assert done.stdout == path.read_bytes(), f"it is written by python docs/hooks/{name}.py"
 
 
-def test_every_key_of_the_schema_is_explained(schema: Any) -> None:
+@pytest.mark.parametrize("path", [SCHEMA, SWEEP_SCHEMA], ids=str)
+def test_every_key_of_the_schema_is_explained(path: Path) -> None:
+    schema = json.loads(path.read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     for section in (schema, *schema["$defs"].values()):
         for key, value in section["properties"].items():
@@ -176,7 +180,7 @@ def tomls() -> list[Any]:
         block
         for page in sorted((ROOT / "docs").rglob("*.md"))
         for block in re.findall(r"^```toml[^\n]*\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
-        if re.search(r"^model = ", block, re.M)
+        if re.search(r"^model = ", block, re.M) and "[grid]" not in block
     ]
     assert len(shown) >= 3
     return [tomllib.loads(text) for text in (*(p.read_text("utf-8") for p in files), *shown)]
@@ -186,6 +190,18 @@ def test_the_schema_takes_what_a_run_takes(schema: Any) -> None:
     for values in tomls():
         jsonschema.validate(values, schema)
         api.make_config(values)
+
+
+def test_the_schema_of_a_sweep_takes_what_docs_show_and_no_mistakes(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "sweep.md").read_text("utf-8")
+    (block,) = re.findall(r"^```toml[^\n]*\n(.*?)^```", page, re.M | re.S)
+    schema, values = json.loads(SWEEP_SCHEMA.read_text("utf-8")), tomllib.loads(block)
+    jsonschema.validate(values, schema)
+    (tmp_path / "sweep.toml").write_text(block)
+    assert len(api.read_sweep(tmp_path / "sweep.toml").points) == 2 * 2 * 3 * (2 * 2 - 1) * 2
+    for wrong in ({"grid": {}}, {"shard": 0}, {"exclude": [{"sise": 1}]}, {"weights": 1}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(values | wrong, schema)
 
 
 @pytest.mark.parametrize(

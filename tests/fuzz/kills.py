@@ -62,6 +62,21 @@ batch_size = 64
 """
 
 
+SWEEP = """\
+data = "digits"
+random_weights = true
+num_classes = 10
+limit = 40
+shard = 10
+out = "out"
+
+[grid]
+model = ["edgenext_xx_small"]
+size = [32]
+scheme = ["fp32", "w8a8-dynamic"]
+"""
+
+
 @dataclass(frozen=True)
 class Command:
     """A command: its arguments, the files it starts from, and those it leaves that are its result.
@@ -81,6 +96,10 @@ def _artifact(folder: Path) -> None:
 
 def _config(folder: Path) -> None:
     (folder / "run.toml").write_text(CONFIG)
+
+
+def _sweep(folder: Path) -> None:
+    (folder / "sweep.toml").write_text(SWEEP)
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -116,6 +135,9 @@ COMMANDS: Mapping[str, Command] = {
         ("run", "run.toml"),
         ("demo/artifacts/*", "demo/predictions.npz", "demo/training/*/*.safetensors"),
         _config,
+    ),
+    "sweep": Command(
+        ("sweep", "sweep.toml", "--workers", "2"), ("out/files/*/*", "out/results.csv"), _sweep
     ),
     "bench": Command(("bench", FP32, "--rounds", "1", "-o", "out.json"), (FP32,), _artifact),
     "fetch": Command(("fetch", "edgenext_small_usi"), ("cache/weights/*.pth",)),

@@ -1,0 +1,1 @@
+"""Work in other processes: here, or on the workers of a Dask scheduler."""
