@@ -136,7 +136,10 @@ def write_quantized(
     reference = network_reference(graph, features_only=settings.features_only)
     if quantized.reference is not graph.model:
         reference = in_units_of(quantized.reference, reference, sample, graph.transform)
-    graph = replace(graph, model=in_opset(quantized.model, settings.opset))
+    model = quantized.model
+    if settings.converter is None:  # a converter says itself which opset it takes
+        model = in_opset(model, settings.opset)
+    graph = replace(graph, model=model)
     return write_artifact(graph, settings, path, sample, reference, content, progress)
 
 
