@@ -110,8 +110,8 @@ def results() -> dict[str, Any]:
 def section(folder: Path, results: dict[str, Any], why: str = "") -> str:
     from rivals_section import rivals
 
-    text = (PEERS / "rivals.toml").read_text("utf-8").partition("[why]")[0]
-    (folder / "rivals.toml").write_text(f"{text}[why]\n{why}", "utf-8")
+    text = (PEERS / "rivals.toml").read_text("utf-8").partition("\n[why]\n")[0]
+    (folder / "rivals.toml").write_text(f"{text}\n{why}", "utf-8")
     (folder / "rivals-x.json").write_text(json.dumps(results), "utf-8")
     return rivals(folder)
 
