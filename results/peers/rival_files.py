@@ -51,7 +51,8 @@ class MadeFile:
     """A file that was made, or why it was not.
 
     `seconds` are those of its process, from its start to its end; `peak_mb` is that process's
-    VmHWM in MiB: the kernel's ru_maxrss would begin at the peak of the process that started it.
+    VmHWM in MiB, or the ru_maxrss of what it started, if that is more. Its own ru_maxrss would
+    begin at the peak of this process.
     `load` is the machine's load average before. `error` is the tool's own last line.
     """
 
@@ -154,7 +155,7 @@ class Workshop:
             size_bytes=content_size(file),
             sha256=content_sha256(file),
             seconds=round(call.seconds, 1),
-            peak_mb=round(call.result["peak_mb"], 1),
+            peak_mb=round(max(call.result["peak_mb"], call.result["children_mb"]), 1),
             load=round(load, 2),
             versions=call.result["versions"],
         )

@@ -18,6 +18,7 @@ from edgenext.commands.images import calibration_images, labelled_images
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet
 from edgenext.formats.session import normalise
+from edgenext.graph.forms import deployed_arrays
 from edgenext.options import DataOptions, ExportOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import EvalTransform
 from edgenext.system.files import sha256_file
@@ -54,8 +55,10 @@ class Inputs:
     all with the input `input` of 1×3×H×W float32. `weights` is a state dict by torch, `checkpoint`
     the file that this package reads, empty for random weights; `calib` what it calibrates on.
     `samples` is the .npy of the calibration images, N×3×H×W float32, normalised; `images` a folder
-    of the same, cropped, as PNG. `validation` and `labels` are other images with their classes; of
-    random weights, whose classes mean nothing, with the network's own answers.
+    of the same, cropped, as PNG. `arrays` is the .npz of the folded network's tensors and
+    `architecture` its fields, for a network that is written elsewhere. `validation` and `labels`
+    are other images with their classes; of random weights, whose classes mean nothing, with the
+    network's own answers.
     """
 
     arch: str
@@ -72,6 +75,8 @@ class Inputs:
     calib: str
     samples: str
     images: str
+    arrays: str
+    architecture: dict[str, Any]
     validation: str
     labels: str
 
@@ -81,7 +86,7 @@ class Inputs:
         return {
             name: sha256_file(Path(value)) if name in HASHED else value
             for name, value in asdict(self).items()
-            if name not in ("checkpoint", "calib", "images")
+            if name not in FOLLOWING
         }
 
 
@@ -93,6 +98,8 @@ GRAPHS = {
 """How the graphs of `Inputs` are exported."""
 HASHED = ("graph", "graph_opset17", "folded", "weights", "samples", "validation", "labels")
 """The fields of `Inputs` that are files."""
+FOLLOWING = ("checkpoint", "calib", "images", "arrays", "architecture")
+"""The fields that follow from the others."""
 
 
 def cases(data: Path | None, weights: Path | None, folder: Path) -> dict[str, Case]:
@@ -126,6 +133,7 @@ def inputs_of(case: Case, folder: Path) -> Inputs:
     paths = {name: folder / f"{name}.npy" for name in ("samples", "validation", "labels")} | {
         "weights": folder / "weights.pt",
         "images": folder / "images",
+        "arrays": folder / "arrays.npz",
     }
     np.save(paths["samples"], normalise(np.asarray(images.images), transform))
     _write_pictures(images, paths["images"])
@@ -134,6 +142,7 @@ def inputs_of(case: Case, folder: Path) -> Inputs:
     inputs, labels = _validation(case, context, images, transform, validation, network)
     np.save(paths["validation"], inputs)
     np.save(paths["labels"], labels)
+    np.savez(paths["arrays"], **deployed_arrays(network, transform.size, transform.size))
     graphs = {
         name: _graph(case, context, options, folder / name) for name, options in GRAPHS.items()
     }
@@ -146,6 +155,7 @@ def inputs_of(case: Case, folder: Path) -> Inputs:
         n=n,
         checkpoint=str(case.options.weights or ""),
         calib=str(calib),
+        architecture=asdict(network.arch),
         **{name: str(path) for name, path in (paths | graphs).items()},
     )
 

@@ -14,17 +14,30 @@ from maker import batches, network
 
 def static(job: dict[str, Any]) -> str:
     """Weights and activations in 8 bits, by its ready-made recipe."""
-    images = batches(job)
-    plain = Path(job["out"]).with_suffix(".float.tflite")
-    with torch.no_grad():
-        converted = litert_torch.convert(network(job), (torch.from_numpy(images[0]),))
-    converted.export(str(plain))
+    plain = _float_file(job)
     quantizing = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
     name = next(iter(_inputs(plain)))
-    samples = {"serving_default": [{name: np.ascontiguousarray(image)} for image in images]}
-    result = quantizing.quantize(quantizing.calibrate(samples))
+    samples = [{name: np.ascontiguousarray(image)} for image in batches(job)]
+    result = quantizing.quantize(quantizing.calibrate({"serving_default": samples}))
     result.export_model(job["out"], overwrite=True)
     return "litert_torch.convert(network); Quantizer(file, recipe.static_wi8_ai8())"
+
+
+def dynamic(job: dict[str, Any]) -> str:
+    """Weights in 8 bits, ranges of activations at each inference, by its ready-made recipe."""
+    plain = _float_file(job)
+    quantizing = quantizer.Quantizer(str(plain), recipe.dynamic_wi8_afp32())
+    quantizing.quantize().export_model(job["out"], overwrite=True)
+    return "litert_torch.convert(network); Quantizer(file, recipe.dynamic_wi8_afp32())"
+
+
+def _float_file(job: dict[str, Any]) -> Path:
+    """The float TFLite file of the network."""
+    path = Path(job["out"]).with_suffix(".float.tflite")
+    with torch.no_grad():
+        converted = litert_torch.convert(network(job), (torch.from_numpy(batches(job)[0]),))
+    converted.export(str(path))
+    return path
 
 
 def _inputs(path: Path) -> dict[str, Any]:

@@ -23,14 +23,13 @@ def quantize(job: dict[str, Any]) -> str:
     config = get_symmetric_quantization_config(is_per_channel=True)
     quantizer = XNNPACKQuantizer().set_global(config)
     with torch.no_grad():
-        exported = torch.export.export(network(job), example).module()
-        prepared = prepare_pt2e(exported, quantizer)
+        prepared = prepare_pt2e(torch.export.export(network(job), example).module(), quantizer)
         for image in images:
             prepared(image)
         quantized = torch.export.export(convert_pt2e(prepared), example)
     edge = to_edge_transform_and_lower(quantized, partitioner=[XnnpackPartitioner()])
     Path(job["out"]).write_bytes(edge.to_executorch().buffer)
     return (
-        "prepare_pt2e(exported, XNNPACKQuantizer(per_channel)); convert_pt2e; "
+        "prepare_pt2e(exported, XNNPACKQuantizer().set_global(per channel)); convert_pt2e; "
         "to_edge_transform_and_lower(XnnpackPartitioner())"
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,20 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """Call the maker that the job names.
 
     Returns:
-        `call`; `file`, its path; `versions` of the packages that the job names.
+        `call`; `file`, its path; `versions` of the packages that the job names; `children_mb`, the
+        peak memory of the largest process that it has started, in MiB.
     """
     module, _, name = job["make"].partition(":")
     result: str | tuple[str, Path] = getattr(import_module(module), name)(job)
     call, file = (result, Path(job["out"])) if isinstance(result, str) else result
     if not file.exists():
         raise RuntimeError(f"Error: {call} wrote no file")
-    return {"call": call, "file": str(file), "versions": _versions(job["packages"])}
+    return {
+        "call": call,
+        "file": str(file),
+        "versions": _versions(job["packages"]),
+        "children_mb": getrusage(RUSAGE_CHILDREN).ru_maxrss / 1024,
+    }
 
 
 def _versions(packages: list[str]) -> dict[str, str]:
@@ -42,7 +49,9 @@ def _versions(packages: list[str]) -> dict[str, str]:
 
 def batches(job: dict[str, Any], name: str = "samples") -> list[NDArray[np.float32]]:
     """Images as the network takes them, each 1×3×H×W float32, normalised."""
-    return list(np.load(job[name])[:, None])
+    images: NDArray[np.float32] = np.load(job[name])
+    # a new axis by indexing would have a stride of 0, which some tools keep and refuse later
+    return list(images.reshape(len(images), 1, *images.shape[1:]))
 
 
 def network(job: dict[str, Any]) -> Any:

@@ -1,6 +1,8 @@
 """MNN's files of the plain ONNX export, by the tools of its Python package.
 
 The export is that in opset 17: of opset 20, MNN 3.6.1 makes another function (docs/clients.md).
+The commands `mnnconvert` and `mnnquant` are not called, because they install a package for
+telemetry, with the first `pip` of the path, into whatever Python that is. What they call is.
 """
 
 from __future__ import annotations
@@ -11,11 +13,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
+CALLS = {
+    "mnnconvert": "import sys, MNN, _tools; _tools.mnnconvert(['mnnconvert', *sys.argv[1:]])",
+    "mnnquant": "import sys, MNN, _tools; _tools.mnnquant(*sys.argv[1:])",
+}
+"""What the commands of the package do first."""
+
 
 def convert(job: dict[str, Any]) -> str:
     """In float32."""
     _tool("mnnconvert", "-f", "ONNX", "--modelFile", job["graph_opset17"], "--MNNModel", job["out"])
     return "mnnconvert -f ONNX --modelFile graph_opset17 --MNNModel out"
+
+
+def quantize_weights(job: dict[str, Any]) -> str:
+    """With weights in INT8; where it computes in INT8, the ranges are of each inference."""
+    options = ("--weightQuantBits", "8", "--weightQuantAsymmetric")
+    files = ("--modelFile", job["graph_opset17"], "--MNNModel", job["out"])
+    _tool("mnnconvert", "-f", "ONNX", *files, *options)
+    return f"mnnconvert -f ONNX --modelFile graph_opset17 --MNNModel out {' '.join(options)}"
 
 
 def quantize(job: dict[str, Any]) -> str:
@@ -41,9 +57,14 @@ def quantize(job: dict[str, Any]) -> str:
 
 
 def _tool(name: str, *arguments: str) -> None:
-    command = (str(Path(sys.executable).with_name(name)), *arguments)
+    """Call a tool in a process of its own: it may abort.
+
+    Raises:
+        RuntimeError: it failed; with its last line.
+    """
+    command = (sys.executable, "-c", CALLS[name], *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print(done.stdout, done.stderr)
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines() or [""]
-        raise RuntimeError(f"Error: {name} ended with {done.returncode}: {lines[-1]}")
+        raise RuntimeError(f"Error: {name} ended with {done.returncode}: {lines[-1].strip()}")

@@ -24,8 +24,8 @@ class Images:
         return len(self._images)
 
     def __getitem__(self, i: int) -> tuple[dict[str, Any], int]:
-        """One image, 3×H×W."""
-        return {"input": self._images[i]}, 0
+        """One image, 1×3×H×W: Olive adds no axis."""
+        return {"input": self._images[i][None]}, 0
 
 
 @Registry.register_dataset(DATA)

@@ -29,7 +29,8 @@ class MnnSession(ArtifactSession):
     def __init__(self, artifact: Artifact, threads: int) -> None:
         super().__init__(artifact.manifest)
         mnn = preload()
-        settings = {"backend": "CPU", "precision": "high", "numThread": threads}
+        # low memory: weights in INT8 stay so, and products of them are computed in INT8
+        settings = {"backend": "CPU", "precision": "high", "memory": "low", "numThread": threads}
         manager = mnn.nn.create_runtime_manager((settings,))
         outputs = [output.name for output in artifact.manifest.outputs]
         self._module = mnn.nn.load_module_from_file(
