@@ -21,6 +21,10 @@ SAME_DB = 0.1
 """SQNR that differs by less is called equal."""
 SAME_COST = 1.1
 """Seconds and memory that differ by a smaller factor are called equal."""
+UNMADE = ("torch",)
+"""Formats of files that are not made: they are what everything starts from."""
+LONGEST_ERROR = 240
+"""Characters of an error that are shown."""
 ALL = "all"
 """Reasons in rivals.toml that hold for every file."""
 MEASURES = {
@@ -89,11 +93,10 @@ class Rivals:
             return (title, by, *[""] * 7)
         if made["error"]:
             return (title, by, *[""] * 3, "no file", *[""] * 3)
-        cost = (
-            number(made["seconds"], 0),
-            number(made["peak_mb"], 0),
-            megabytes(made["size_bytes"]),
-        )
+        size = megabytes(made["size_bytes"])
+        cost = (number(made["seconds"], 0), number(made["peak_mb"], 0), size)
+        if file.format in UNMADE:
+            cost = ("", "", size)
         scores = self._scores.get(file.name, {})
         score = scores.get(NETWORK)
         if score is None or "error" in score:
@@ -120,20 +123,23 @@ class Rivals:
 
     def errors(self) -> str:
         """What other tools said where they made no file, or one that does not run."""
-        lines = [
-            (row["name"], row["case"], row["error"])
-            for row in (*self.results.get("made", ()), *self.results.get("accuracy", ()))
-            if row.get("error")
-        ]
+        texts: dict[tuple[str, str], list[str]] = {}
+        for row in (*self.results.get("made", ()), *self.results.get("accuracy", ())):
+            if row.get("error"):
+                texts.setdefault((row["name"], _shortened(row["error"])), []).append(row["case"])
         for entry in self.results.get("latency", ()):
-            lines += [(name, entry["case"], error) for name, error in entry["errors"].items()]
-        titles = {file.name: ", ".join(_titles(file)[::-1]) for file in self._rivals.files}
-        lines = [f"- {titles[name]} ({case}): {error}" for name, case, error in lines]
+            for name, error in entry["errors"].items():
+                texts.setdefault((name, _shortened(error)), []).append(entry["case"])
+        titles = {file.name: _name(file) for file in self._rivals.files}
+        lines = [
+            f"- {titles[name]} ({'; '.join(dict.fromkeys(cases))}): `{error}`"
+            for (name, error), cases in texts.items()
+        ]
         return "\n".join([*lines, *(f"- {n}: {why}." for n, why in self._rivals.absent.items())])
 
     def invalid(self) -> str:
         """The reasons of latencies that are not valid."""
-        titles = {file.name: ", ".join(_titles(file)[::-1]) for file in self._rivals.files}
+        titles = {file.name: _name(file) for file in self._rivals.files}
         return "\n".join(
             f"- {titles[name]}, {case}: {'; '.join(row['reasons'])}."
             for case, rows in self._timings.items()
@@ -155,18 +161,21 @@ class Rivals:
         """Every measure in which ours is behind."""
         return [lag for file in self._rivals.files if file.beside for lag in self._behind(file)]
 
-    def behind(self) -> str:
-        """Where ours does not lead, and why.
+    def behind(self, *measures: str) -> str:
+        """Where ours does not lead, and why; in some measures, or in all.
 
         Raises:
             KeyError: rivals.toml has no reason for one.
         """
-        lines = [
-            f"- {', '.join(_titles(lag.file)[::-1])}, {MEASURES[lag.measure]}: {lag.figures}. "
-            f"{self._reason(lag)}"
-            for lag in self.lags()
-        ]
-        return "\n".join(lines)
+        groups: dict[tuple[str, str], list[Lag]] = {}
+        for lag in self.lags():
+            if measures and lag.measure not in measures:
+                continue
+            groups.setdefault((lag.measure, self._reason(lag)), []).append(lag)
+        return "\n".join(
+            f"- {MEASURES[measure]}: {reason} {_listed(lags)}."
+            for (measure, reason), lags in groups.items()
+        )
 
     def _reason(self, lag: Lag) -> str:
         for name in (lag.file.name, ALL):
@@ -182,7 +191,13 @@ class Rivals:
             if ours and ours["valid"] and ours["ci95"][1] < 1:
                 yield Lag(file, "speed", f"{case} {_factor(ours)}")
         theirs, own = self._made.get((file.name, NETWORK)), self._made.get((file.beside, NETWORK))
-        if theirs and own and not theirs["error"] and not own["error"]:
+        if (
+            theirs
+            and own
+            and file.format not in UNMADE
+            and not theirs["error"]
+            and not own["error"]
+        ):
             for measure, field, unit in (("seconds", "seconds", "s"), ("memory", "peak_mb", "MiB")):
                 if own[field] > SAME_COST * theirs[field]:
                     figures = f"ours {number(own[field], 0)} {unit}, {number(theirs[field], 0)}"
@@ -223,28 +238,45 @@ def rivals(folder: Path) -> str:
 
 
 def rivals_sentence(folder: Path, machine: str) -> str:
-    """What the README says of one machine: in how much ours leads, and where not."""
-    path = folder / f"rivals-{machine}.json"
+    """What the README says of one machine where accuracy and latency were measured."""
+    path, rows = folder / f"rivals-{machine}.json", read_rivals(folder)
     if not path.is_file():
         return ""
-    rows = read_rivals(folder)
     measured = Rivals(path, rows)
-    others = {lag.file.name: [] for lag in measured.lags()}
-    for lag in measured.lags():
-        if lag.measure in ("sqnr", "twin", "speed"):
-            others[lag.file.name].append(f"{MEASURES[lag.measure]} ({lag.figures})")
-    titles = {file.name: " ".join(_titles(file)[::-1]) for file in rows.files}
-    lines = [f"{titles[name]}: {', '.join(texts)}" for name, texts in others.items() if texts]
+    if not {"accuracy", "latency"} <= set(measured.results):
+        return ""
+    lags = [lag for lag in measured.lags() if lag.measure in ("sqnr", "twin", "speed")]
     count = sum(bool(file.beside) for file in rows.files)
-    lead = f"Beside {count} files of other tools, in [accuracy and speed](docs/results.md#rivals)"
-    if not lines:
-        return f"{lead}, ours leads or does not differ in every row."
-    return f"{lead}, ours leads or does not differ but for: {'; '.join(lines)}."
+    lead = (
+        f"**Beside {count} files of other tools** ours is nearer to the float network and faster, "
+        "or does not differ measurably"
+    )
+    more = "[All of them](docs/results.md#rivals), with what each costs to make."
+    if not lags:
+        return f"{lead}. {more}"
+    behind = measured.behind("sqnr", "twin", "speed").replace("\n- ", " ").removeprefix("- ")
+    return f"{lead}, but for: {behind} {more}"
 
 
 def _titles(file: RivalFile) -> tuple[str, str]:
     """A file and who made it, in a table's first two columns."""
     return (file.title, file.tool) if file.beside else (f"**{file.title}, ours**", file.tool)
+
+
+def _name(file: RivalFile) -> str:
+    """A file in a sentence."""
+    return f"{file.tool}, {file.title}"
+
+
+def _listed(lags: Sequence[Lag]) -> str:
+    """Files with the figures in which ours is behind them."""
+    return "; ".join(f"{_name(lag.file)} ({lag.figures})" for lag in lags)
+
+
+def _shortened(error: str) -> str:
+    """The beginning of an error, which may be a page long."""
+    text = error.replace("`", "'")
+    return text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]}…"
 
 
 def _about(results: Row) -> str:

@@ -75,19 +75,20 @@ class Workshop:
     Args:
         table: rivals.toml.
         folder: where files, inputs and environments are kept.
-        again: make files, and what they start from, that are there, too.
+        again: make files that are there, too, from the inputs that are there.
     """
 
     def __init__(self, table: RivalTable, folder: Path, *, again: bool = False) -> None:
         self._table, self.folder, self._again = table, folder, again
         self._inputs: dict[str, Inputs] = {}
+        self._made: dict[tuple[str, str], MadeFile] = {}
 
     def inputs(self, case: Case) -> Inputs:
         """The inputs of a case."""
         if case.name not in self._inputs:
             folder = self._place(case.name) / "inputs"
             record = folder / "inputs.json"
-            if self._again or not record.is_file():
+            if not record.is_file():
                 inputs = inputs_of(case, folder)
                 write_text(record, json.dumps(asdict(inputs), indent=1) + "\n")
             self._inputs[case.name] = Inputs(**json.loads(record.read_text("utf-8")))
@@ -110,7 +111,13 @@ class Workshop:
         return installed_versions(Path(self.python(row)))
 
     def make(self, row: RivalFile, case: Case) -> MadeFile:
-        """The file of a case, made unless it is there; a failure is the result's `error`."""
+        """The file of a case, made unless it is there; a failure is its `error`, and kept too."""
+        made = self._made.get((row.name, case.name))
+        if made is None:
+            made = self._made[row.name, case.name] = self._make_unless_there(row, case)
+        return made
+
+    def _make_unless_there(self, row: RivalFile, case: Case) -> MadeFile:
         inputs, folder = self.inputs(case), self._place(case.name) / row.name
         packages = self._table.environments.get(row.environment, list(OWN_PACKAGES))
         decides = FileInputs(
@@ -123,13 +130,19 @@ class Workshop:
         record = folder / "made.json"
         if record.is_file() and not self._again:
             document = json.loads(record.read_text("utf-8"))
-            if document.pop("key") == key(decides) and not document["error"]:
+            if document.pop("key") == key(decides):
                 return MadeFile(**document)
-        made = self._make(row, case, folder, packages)
+        try:
+            python = self.python(row)
+        except InstallError as e:  # not kept: the registry may be there another time
+            return MadeFile(row.name, case.name, error=str(e))
+        made = self._make(row, case, folder, packages, python)
         write_text(record, json.dumps(asdict(made) | {"key": key(decides)}, indent=1) + "\n")
         return made
 
-    def _make(self, row: RivalFile, case: Case, folder: Path, packages: list[str]) -> MadeFile:
+    def _make(
+        self, row: RivalFile, case: Case, folder: Path, packages: list[str], python: str
+    ) -> MadeFile:
         folder.mkdir(parents=True, exist_ok=True)
         load = os.getloadavg()[0]
         out = folder / f"{row.name}{ENDINGS.get(row.format, f'.{row.format}')}"
@@ -141,11 +154,10 @@ class Workshop:
         }
         failure = f"{row.name} of {case.name}"
         try:
-            python = self.python(row)
             call = call_isolated("maker:run", job, folder / "log", failure, python, MAKERS)
-        except (InstallError, EdgenextError) as e:
-            text = e.message if isinstance(e, EdgenextError) else str(e)
-            return MadeFile(row.name, case.name, load=load, error=text.removeprefix(f"{failure}: "))
+        except EdgenextError as e:
+            error = e.message.removeprefix(f"{failure}: ")
+            return MadeFile(row.name, case.name, load=round(load, 2), error=error)
         file = Path(call.result["file"])
         return MadeFile(
             name=row.name,

@@ -1,7 +1,7 @@
 """What people would use instead of this package, beside it: accuracy, latency, cost of a file.
 
     python results/peers/rivals.py --work DIR [--data DIR --weights FILE] [--only PART …]
-        [--rival NAME …] [--again] [--limit N] [--rounds N] [--out FILE]
+        [--rival NAME …] [--case NAME …] [--again] [--limit N] [--rounds N] [--out FILE]
 
 Every other tool makes its files in an environment of its own, from the same checkpoint and images;
 all files then run here, scored on the same images and timed in turns. Parts are `make`, `accuracy`
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="weights trained on them")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--rival", nargs="*", default=[], help="files of rivals.toml")
+    parser.add_argument("--case", nargs="*", default=[], help="networks, as `case` in the results")
     parser.add_argument("--again", action="store_true", help="make files that are there, too")
     parser.add_argument("--limit", type=int, help="images to score on; default all")
     parser.add_argument("--rounds", type=int, default=30)
@@ -59,6 +60,7 @@ def main() -> None:
     known = cases(
         args.data and args.data.absolute(), args.weights and args.weights.absolute(), work
     )
+    known = {name: case for name, case in known.items() if not args.case or name in args.case}
     rows = table.only(args.rival)
     if {"make", "accuracy"} & set(args.only):
         comparison.make(rows, known)
@@ -93,7 +95,7 @@ class Comparison:
         scores = Scores(self._workshop, known[NETWORK], limit)
         self._results["base"] = scores.base()
         for row in rows:
-            for name in scored_cases(row):
+            for name in filter(known.__contains__, scored_cases(row)):
                 made = self._workshop.make(row, known[name])
                 if not made.error:
                     score = scores.score(row, known[name], made)
@@ -103,7 +105,7 @@ class Comparison:
 
     def time(self, rows: tuple[RivalFile, ...], known: dict[str, Case], rounds: int) -> None:
         """Time all files that were made, in turns."""
-        for name in SPEED.values():
+        for name in filter(known.__contains__, SPEED.values()):
             made = {row.name: (row, self._workshop.make(row, known[name])) for row in rows}
             files = {key: pair for key, pair in made.items() if not pair[1].error}
             entry = latency(self._workshop, known[name], files, rounds)

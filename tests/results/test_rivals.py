@@ -80,8 +80,12 @@ def scored(name: str, case: str, sqnr_db: float) -> dict[str, Any]:
 
 
 def timed(name: str, p50_ms: float, ours: tuple[float, float, float] | None) -> dict[str, Any]:
-    ratio = ours and {"median": ours[0], "ci95": list(ours[1:]), "valid": True}
-    return {"name": name, "p50_ms": p50_ms, "valid": True, "reasons": [], "ours": ratio}
+    values = ratio(*ours) if ours else None
+    return {"name": name, "p50_ms": p50_ms, "valid": True, "reasons": [], "ours": values}
+
+
+def ratio(median: float, low: float, high: float) -> dict[str, Any]:
+    return {"median": median, "ci95": [low, high], "valid": True}
 
 
 @pytest.fixture
@@ -137,7 +141,7 @@ def test_an_error_is_in_the_tools_own_words(tmp_path: Path, results: dict[str, A
     results["accuracy"] = results["accuracy"][3:]
     text = section(tmp_path, results)
     assert "| no file |" in row_of(text, "INT8, `nncf.quantize`, mixed")
-    assert "- NNCF, INT8, `nncf.quantize`, mixed, transformer (network): ValueError: no" in text
+    assert "- NNCF, INT8, `nncf.quantize`, mixed, transformer (network): `ValueError: no" in text
 
 
 @pytest.mark.parametrize(
@@ -145,8 +149,8 @@ def test_an_error_is_in_the_tools_own_words(tmp_path: Path, results: dict[str, A
     [
         ("sqnr", lambda r: r["accuracy"][3].update(sqnr_db=23.8), "ours 23.8 dB, 24.0"),
         ("twin", lambda r: r["accuracy"][4].update(sqnr_db=7.5), "ours 7.5 dB, 8.0"),
-        ("speed", lambda r: r["latency"][0]["rows"][0].update(
-            ours={"median": 0.9, "ci95": [0.85, 0.95], "valid": True}), "0.90x (0.85–0.95)"),
+        ("speed", lambda r: r["latency"][0]["rows"][0].update(ours=ratio(0.9, 0.85, 0.95)),
+         "XXS, 256 px 0.90x (0.85–0.95)"),
         ("seconds", lambda r: r["made"][0].update(seconds=5.0), "ours 10 s, 5"),
         ("memory", lambda r: r["made"][0].update(peak_mb=100.0), "ours 1001 MiB, 100"),
     ],
@@ -158,13 +162,12 @@ def test_where_ours_is_behind_the_reason_must_be_given(
     with pytest.raises(KeyError, match=rf"no reason \[why.nncf-mixed\] {measure}"):
         section(tmp_path, results)
     text = section(tmp_path, results, f'[why.nncf-mixed]\n{measure} = "It is as it is."')
-    line = next(line for line in text.splitlines() if line.endswith("It is as it is."))
-    assert line.startswith("- NNCF, INT8") and figures in line
+    line = next(line for line in text.splitlines() if "It is as it is." in line)
+    assert line.endswith(f"NNCF, INT8, `nncf.quantize`, mixed, transformer ({figures}).")
 
 
 def test_what_the_noise_hides_is_not_behind(tmp_path: Path, results: dict[str, Any]) -> None:
-    ours = {"median": 0.99, "ci95": [0.96, 1.02], "valid": True}
-    results["latency"][0]["rows"][0]["ours"] = ours
+    results["latency"][0]["rows"][0]["ours"] = ratio(0.99, 0.96, 1.02)
     assert "does not lead" not in section(tmp_path, results)
 
 
