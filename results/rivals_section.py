@@ -173,7 +173,7 @@ class Rivals:
                 continue
             groups.setdefault((lag.measure, self._reason(lag)), []).append(lag)
         return "\n".join(
-            f"- {MEASURES[measure]}: {reason} {_listed(lags)}."
+            f"- {MEASURES[measure]}: {_listed(lags)}. {reason}"
             for (measure, reason), lags in groups.items()
         )
 

@@ -25,6 +25,7 @@ class RivalFile:
     runtime: str = ""
     beside: str = ""
     float: bool = False
+    timed: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
     @property

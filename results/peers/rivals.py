@@ -83,7 +83,7 @@ class Comparison:
     def make(self, rows: tuple[RivalFile, ...], known: dict[str, Case]) -> None:
         """Make every file of every case that it is measured of."""
         for row in rows:
-            for name in (*scored_cases(row), *SPEED.values()):
+            for name in (*scored_cases(row), *(SPEED.values() if row.timed else ())):
                 if name in known:
                     made = self._workshop.make(row, known[name])
                     said = made.error or f"{made.seconds} s, {made.peak_mb:.0f} MiB"
@@ -106,7 +106,8 @@ class Comparison:
     def time(self, rows: tuple[RivalFile, ...], known: dict[str, Case], rounds: int) -> None:
         """Time all files that were made, in turns."""
         for name in filter(known.__contains__, SPEED.values()):
-            made = {row.name: (row, self._workshop.make(row, known[name])) for row in rows}
+            timed = [row for row in rows if row.timed]
+            made = {row.name: (row, self._workshop.make(row, known[name])) for row in timed}
             files = {key: pair for key, pair in made.items() if not pair[1].error}
             entry = latency(self._workshop, known[name], files, rounds)
             self._record("latency", entry, ("case",))
@@ -121,6 +122,7 @@ class Comparison:
         order = [file.name for file in self._table.files]
         rows = [*others, row]
         if "name" in keys:
+            rows = [row for row in rows if row["name"] in order]  # others are no longer compared
             rows.sort(key=lambda r: (order.index(r["name"]), r["case"]))
         self._results[part] = rows
         dates = self._results.get("dates", {})

@@ -162,8 +162,8 @@ def test_where_ours_is_behind_the_reason_must_be_given(
     with pytest.raises(KeyError, match=rf"no reason \[why.nncf-mixed\] {measure}"):
         section(tmp_path, results)
     text = section(tmp_path, results, f'[why.nncf-mixed]\n{measure} = "It is as it is."')
-    line = next(line for line in text.splitlines() if "It is as it is." in line)
-    assert line.endswith(f"NNCF, INT8, `nncf.quantize`, mixed, transformer ({figures}).")
+    line = next(line for line in text.splitlines() if line.endswith("). It is as it is."))
+    assert f": NNCF, INT8, `nncf.quantize`, mixed, transformer ({figures}). It" in line
 
 
 def test_what_the_noise_hides_is_not_behind(tmp_path: Path, results: dict[str, Any]) -> None:
