@@ -137,6 +137,8 @@ class Workshop:
         except InstallError as e:  # not kept: the registry may be there another time
             return MadeFile(row.name, case.name, error=str(e))
         made = self._make(row, case, folder, packages, python)
+        if inputs.record != decides.inputs:
+            raise RuntimeError(f"{row.name} has changed what all start from: {folder.parent}")
         write_text(record, json.dumps(asdict(made) | {"key": key(decides)}, indent=1) + "\n")
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ def from_export(job: dict[str, Any]) -> str:
     import onnx2tf
 
     folder = Path(job["out"]).with_suffix(".saved_model")
+    graph = shutil.copy(job["graph"], Path(job["out"]).with_suffix(".onnx"))  # it writes into it
     np.save(SAMPLE_DATA, np.random.default_rng(0).random((20, 128, 128, 3), np.float32))
     onnx2tf.convert(
-        input_onnx_file_path=job["graph"], output_folder_path=str(folder), non_verbose=True
+        input_onnx_file_path=str(graph), output_folder_path=str(folder), non_verbose=True
     )
     _write(job, tf.lite.TFLiteConverter.from_saved_model(str(folder)))
     return f"onnx2tf.convert(graph); TFLiteConverter.from_saved_model, {OPTIONS}"
