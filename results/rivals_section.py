@@ -284,6 +284,9 @@ def _about(results: Row) -> str:
     measured = ", ".join(f"{part} on {day}" for part, day in dates.items())
     floors = [f"{100 * e['noise_floor']:.1f} % ({e['case']})" for e in results.get("latency", ())]
     floor = f" Noise floor {', '.join(floors)}." if floors else ""
+    loads = [row["load"] for row in results.get("made", ()) if row["case"] == NETWORK]
+    if loads:
+        floor += f" Load average while files were made: {spread(loads, 1)}."
     return (
         f"{env['cpu']} ({', '.join(env['isa'])}), {env['cores']} cores; measured: {measured}; "
         f"`{results['command']}`.{floor}"

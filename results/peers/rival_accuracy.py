@@ -59,7 +59,7 @@ class Scores:
             )
             report = compare_report(self._base, [predictions], self.images)
         except EdgenextError as e:
-            return about | {"error": e.message}
+            return about | {"sha256": made.sha256, "error": e.message}
         return about | report.others[0].model_dump(mode="json")
 
     def base(self) -> Row:

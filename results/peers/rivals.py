@@ -97,11 +97,19 @@ class Comparison:
         for row in rows:
             for name in filter(known.__contains__, scored_cases(row)):
                 made = self._workshop.make(row, known[name])
-                if not made.error:
+                if not made.error and not self._is_scored(made, scores):
                     score = scores.score(row, known[name], made)
                     said = score.get("error") or f"{score['top1']:.2f} %, {score['sqnr_db']:.1f} dB"
                     print(f"{row.name}, {name}: {said}", flush=True)
                     self._record("accuracy", score)
+
+    def _is_scored(self, made: MadeFile, scores: Scores) -> bool:
+        """Whether the same file was scored on as many images before."""
+        file = (made.name, made.case, made.sha256, len(scores.images))
+        return any(
+            (row["name"], row["case"], row.get("sha256"), row["n"]) == file
+            for row in self._results.get("accuracy", ())
+        )
 
     def time(self, rows: tuple[RivalFile, ...], known: dict[str, Case], rounds: int) -> None:
         """Time all files that were made, in turns."""
