@@ -275,7 +275,7 @@ def _listed(lags: Sequence[Lag]) -> str:
 
 def _shortened(error: str) -> str:
     """The beginning of an error, which may be a page long."""
-    text = error.replace("`", "'")
+    text = " ".join(error.replace("`", "'").split())
     return text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]}…"
 
 
