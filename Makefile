@@ -13,7 +13,7 @@ kills: N ?= 200
 # What needs no converter, no emulated device and no minutes.
 QUICK = tests/benchmark tests/data tests/export tests/graph tests/metrics tests/models tests/report tests/results tests/system
 
-.PHONY: demo test quick campaign fuzz kills lint format bench docs sbom locks oracles clean
+.PHONY: demo test quick campaign fuzz kills lint format bench bench-peers docs sbom locks oracles clean
 
 demo: $(VENV)/installed ## retrain, export, quantize, benchmark and report on embedded data
 	$(BIN)/edgenext demo
@@ -40,6 +40,9 @@ format: $(VENV)/testing
 
 bench: $(VENV)/testing ## the published figures, again, on this machine: see results/
 	$(BIN)/python results/measure.py --data $(DATA) --weights $(WEIGHTS)
+
+bench-peers: $(VENV)/testing ## other tools beside this package, each in an environment of its own: see results/peers
+	$(BIN)/python results/peers/rivals.py --work $(VENV)/rivals --data $(DATA) --weights $(WEIGHTS)
 
 fuzz: $(VENV)/testing ## mutated inputs for every reader, as many as N: see tests/fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz.campaign --n $(N) --write results/trust.json

@@ -15,6 +15,7 @@ import costs_section
 import sections
 from measured import Machine, Row, read_machines, read_names
 from peers_section import peers
+from rivals_section import rivals, rivals_sentence
 from sections import SMALL, XXS, format_row, latency_of
 from text import between, number
 
@@ -48,11 +49,12 @@ def written(root: Path) -> dict[Path, str]:
     names = read_names(root / "results")
     machines = read_machines(root / "results", names)
     template, text = (root / "results" / name for name in ("page.md", "readme.md"))
-    readme, peers_table = root / "README.md", peers(root / "results" / "peers")
-    between = text.read_text("utf-8").format(**figures(machines, names))
+    readme, folder = root / "README.md", root / "results" / "peers"
+    sentence = rivals_sentence(folder, names["four_rows"]["machine"])
+    between = text.read_text("utf-8").format(**figures(machines, names), rivals=sentence)
     return {
         root / "docs" / "results.md": template.read_text("utf-8").format(
-            **page(machines, names, peers_table)
+            **page(machines, names), peers=peers(folder), rivals=rivals(folder)
         ),
         readme: replaced(readme.read_text("utf-8"), between.strip()),
     }
@@ -94,7 +96,7 @@ def _listed(texts: list[str]) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if texts[1:] else texts)
 
 
-def page(machines: dict[str, Machine], names: Row, peers_table: str) -> dict[str, str]:
+def page(machines: dict[str, Machine], names: Row) -> dict[str, str]:
     """What stands for each name in the page."""
     machine = machines[MAIN]
     results = machine.results
@@ -109,7 +111,6 @@ def page(machines: dict[str, Machine], names: Row, peers_table: str) -> dict[str
         "latency_avx512_vnni": sections.latency(machine, names),
         "latency_avx2": sections.latency(machines[AVX2], names),
         "latency_avx512_vnni_xeon": sections.latency(machines[XEON], names),
-        "peers": peers_table,
         "formats": sections.formats(machine, names),
         **_tflite(results["formats"]),
         "htp_compiler": htp[0]["compiler"],

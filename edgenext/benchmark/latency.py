@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import psutil
 
 from edgenext.benchmark.environment import choose_cpus, environment
-from edgenext.benchmark.executor import WorkerProcess
+from edgenext.benchmark.executor import COMMAND, WorkerProcess
 from edgenext.benchmark.interleave import Rounds, interleave
 from edgenext.benchmark.machine import MachineConditions, MachineMonitor
 from edgenext.benchmark.noise import latency_ratio, noise_floor
@@ -28,6 +28,14 @@ from edgenext.options import BENCH, BenchOptions
 from edgenext.schema import BenchReport, BenchResult, Environment, Latency, Ratio, Sustained
 from edgenext.system.progress import Progress, quiet
 
+CommandOf = Callable[[Artifact], Sequence[str]]
+"""The command that starts the worker of an artifact."""
+
+
+def own_command(_: Artifact) -> Sequence[str]:
+    """The worker in this environment, with the runtime of the artifact's format."""
+    return COMMAND
+
 
 @dataclass(frozen=True)
 class LatencyMeasurement:
@@ -43,7 +51,10 @@ class LatencyMeasurement:
 
 
 def bench_artifacts(
-    artifacts: Sequence[Artifact], options: BenchOptions = BENCH, progress: Progress = quiet
+    artifacts: Sequence[Artifact],
+    options: BenchOptions = BENCH,
+    progress: Progress = quiet,
+    command_of: CommandOf = own_command,
 ) -> BenchReport:
     """Latency of artifacts, interleaved, each in a process of its own, with ratios to the first.
 
@@ -54,6 +65,7 @@ def bench_artifacts(
         options: threads, which is also how many cores each process stays on; batch, where an
             artifact with another fixed batch is measured and marked; rounds, or a duration.
         progress: reports every artifact that is loaded and every round.
+        command_of: another interpreter or runtime for some of them; see `worker.main`.
 
     Raises:
         UsageError: no artifact, or an option below its minimum.
@@ -65,7 +77,7 @@ def bench_artifacts(
     steps = len(measured) + options.rounds
     with contextlib.ExitStack() as stack:
         workers = []
-        for done, worker in enumerate(_workers(artifacts, options), 1):
+        for done, worker in enumerate(_workers(artifacts, options, command_of), 1):
             workers.append(stack.enter_context(worker))
             worker.start()
             progress("benchmarking", done, steps)
@@ -124,7 +136,9 @@ def report_of(
     )
 
 
-def _workers(artifacts: Sequence[Artifact], options: BenchOptions) -> Iterator[WorkerProcess]:
+def _workers(
+    artifacts: Sequence[Artifact], options: BenchOptions, command_of: CommandOf
+) -> Iterator[WorkerProcess]:
     """A process for each artifact and a second one for the first, made when it is needed."""
     names = distinct_names([a.path for a in artifacts])
     cpus = choose_cpus(options.threads, _allowed_cpus())
@@ -138,7 +152,7 @@ def _workers(artifacts: Sequence[Artifact], options: BenchOptions) -> Iterator[W
             seed=options.seed,
             cpus=cpus,
         )
-        yield WorkerProcess(name, job)
+        yield WorkerProcess(name, job, command=command_of(artifact))
 
 
 def bench_result(

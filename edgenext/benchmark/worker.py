@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 import psutil
@@ -28,7 +28,7 @@ import psutil
 from edgenext.errors import EdgenextError, RuntimeFailedError, UsageError
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.runtimes import open_session, runtime_of
-from edgenext.formats.session import Images
+from edgenext.formats.session import Images, Session
 from edgenext.schema import TIMED, Evidence, Manifest
 from edgenext.system.memory import MIB, empty_rss, peak_rss
 from edgenext.system.processes import die_with_parent
@@ -48,6 +48,33 @@ MIN_BURST = 3
 """A median of fewer inferences is not robust to one that was disturbed."""
 MAX_BURST = 400
 """Every sample is recorded: more of them would only enlarge the result of a fast artifact."""
+
+
+class Runtime(Protocol):
+    """What runs an artifact: the module `session` of its format, or one from outside."""
+
+    def preload(self) -> object:
+        """Import the package that it drives."""
+        ...
+
+    def open_session(self, artifact: Artifact, threads: int) -> Session:
+        """Load an artifact."""
+        ...
+
+
+class OwnRuntime:
+    """The runtime of an artifact's format."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    def preload(self) -> object:
+        """Import the package that it drives."""
+        return runtime_of(self._manifest).preload()
+
+    def open_session(self, artifact: Artifact, threads: int) -> Session:
+        """Load an artifact."""
+        return open_session(artifact, threads)
 
 
 @dataclass(frozen=True)
@@ -123,21 +150,27 @@ def timed_ms(call: Callable[[], object]) -> float:
 
 
 class WarmSession:
-    """One artifact, loaded and warm in this process."""
+    """One artifact, loaded and warm in this process.
 
-    def __init__(self, job: WorkerJob) -> None:
+    Args:
+        job: the parent's request.
+        runtime: what runs the artifact; None for that of its format.
+    """
+
+    def __init__(self, job: WorkerJob, runtime: Runtime | None = None) -> None:
         manifest = Manifest.model_validate(job.manifest)
+        runtime = runtime or OwnRuntime(manifest)
         cpus = pin(job.cpus)
         # Importing the runtime's package counts neither as the artifact's time nor as its memory.
         # `open_session` reports a package that is missing.
         with contextlib.suppress(EdgenextError, ImportError):
-            runtime_of(manifest).preload()
+            runtime.preload()
         gc.collect()
         self._empty = empty_rss()
 
         artifact = Artifact(Path(job.path), manifest)
         start = time.perf_counter_ns()
-        session = open_session(artifact, job.threads)
+        session = runtime.open_session(artifact, job.threads)
         load_ms = (time.perf_counter_ns() - start) / 1e6
         if session.evidence not in TIMED:
             raise UsageError(
@@ -204,7 +237,7 @@ def pin(cpus: Sequence[int]) -> tuple[int, ...]:
     return tuple(process.cpu_affinity())
 
 
-def serve(lines: TextIO, answers: TextIO) -> int:
+def serve(lines: TextIO, answers: TextIO, runtime: Runtime | None = None) -> int:
     """Answer the parent until its lines end; 0, or 1 after a failure."""
 
     def answer(value: dict[str, Any]) -> None:
@@ -215,7 +248,7 @@ def serve(lines: TextIO, answers: TextIO) -> int:
         first = lines.readline()
         if not first:
             return 0
-        session = WarmSession(WorkerJob(**json.loads(first)))
+        session = WarmSession(WorkerJob(**json.loads(first)), runtime)
         answer(asdict(session.loaded))
         for line in lines:
             request = json.loads(line)
@@ -235,14 +268,18 @@ def serve(lines: TextIO, answers: TextIO) -> int:
     return 0
 
 
-def main() -> int:
-    """Serve the parent on stdin and stdout; whatever a runtime prints goes to stderr."""
+def main(runtime: Runtime | None = None) -> int:
+    """Serve the parent on stdin and stdout; whatever a runtime prints goes to stderr.
+
+    Args:
+        runtime: what runs the artifact; None for that of its format.
+    """
     # Ctrl-C reaches the whole process group: the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    return serve(sys.stdin, answers)
+    return serve(sys.stdin, answers, runtime)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ the package it needs. It reads one JSON file and writes another.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -46,6 +47,7 @@ def call_isolated(
     log: Path,
     failure: str,
     python: str = sys.executable,
+    path: Path | None = None,
 ) -> IsolatedCall:
     """Call a function in a separate process.
 
@@ -55,6 +57,7 @@ def call_isolated(
         log: the file to write the process's output to.
         failure: start of the error message if the process dies, such as "cannot convert X".
         python: the interpreter.
+        path: a folder of modules that it can import besides this package.
 
     Raises:
         RuntimeFailedError: the process died or timed out; the message names its log.
@@ -63,6 +66,8 @@ def call_isolated(
     with scratch_folder() as folder, importable_package() as variables:
         job_file, result_file = folder / "job.json", folder / "result.json"
         job_file.write_text(json.dumps({"function": function} | dict(job)))
+        if path is not None:
+            variables["PYTHONPATH"] = os.pathsep.join((variables["PYTHONPATH"], str(path)))
         start = time.monotonic()
         with subprocess.Popen(
             [python, "-m", "edgenext.system.isolation", str(job_file), str(result_file)],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import psutil
 import pytest
 
-from edgenext.benchmark.latency import bench_artifacts
+from edgenext.benchmark.latency import bench_artifacts, own_command
 from edgenext.errors import RuntimeFailedError
 from edgenext.formats.artifact import Artifact
 from edgenext.options import BenchOptions
@@ -55,6 +56,32 @@ def test_bench_measures_and_compares(make_artifact: Callable[..., Artifact]) -> 
     assert report.environment is not None
     assert report.environment.packages["onnxruntime"]
     assert BenchReport.model_validate_json(report.model_dump_json()) == report
+
+
+OUTSIDE = """
+from edgenext.benchmark import worker
+from edgenext.formats.onnx import session
+
+class Outside:
+    preload = session.preload
+
+    def open_session(artifact, threads):
+        loaded = session.open_session(artifact, threads)
+        loaded.runtime = "from outside"
+        return loaded
+
+raise SystemExit(worker.main(Outside))
+"""
+
+
+def test_one_file_is_run_by_a_runtime_from_outside(make_artifact: Callable[..., Artifact]) -> None:
+    one, two = make_artifact("one"), make_artifact("two")
+    commands = {one.path: own_command(one), two.path: (sys.executable, "-c", OUTSIDE)}
+    report = bench_artifacts(
+        [one, two], BenchOptions(rounds=2), command_of=lambda artifact: commands[artifact.path]
+    )
+    assert [result.runtime for result in report.results] == ["onnxruntime", "from outside"]
+    assert all(len(result.rounds) == 2 for result in report.results), "they took turns"
 
 
 def test_an_artifact_with_another_batch_is_measured_and_marked(

@@ -232,10 +232,10 @@ def test_what_a_runtime_prints_is_not_an_answer(make_artifact: Callable[..., Art
         import os
         from edgenext.benchmark import worker
         session = worker.WarmSession
-        def noisy(job):
+        def noisy(job, runtime):
             print("loading ...", flush=True)
             os.write(1, b"a library in C says hello\\n")
-            return session(job)
+            return session(job, runtime)
         worker.WarmSession = noisy
         raise SystemExit(worker.main())
         """

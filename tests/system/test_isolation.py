@@ -52,6 +52,14 @@ def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "importable_package", importable_package)
 
 
+def test_modules_of_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "others.py").write_text("def one(job):\n    return {'one': 1}\n")
+    folder = tmp_path / "more"
+    call = call_isolated("others:one", {}, tmp_path / "log", "cannot", path=folder)
+    assert call.result["one"] == 1
+
+
 def test_the_result_the_output_and_the_peak(tmp_path: Path) -> None:
     call = call_isolated("functions:echo", {"n": 3}, tmp_path / "log", "cannot echo")
     assert call.result["job"] == {"n": 3}
