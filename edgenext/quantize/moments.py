@@ -7,7 +7,7 @@ compensated twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,7 @@ from edgenext.quantize.calibrate import Floats, TensorStats
 from edgenext.quantize.gated_activation import exact, simulate
 from edgenext.quantize.layer_inputs import kernel_size
 from edgenext.quantize.plan import Plan
-from edgenext.quantize.ranges import QParams
+from edgenext.quantize.ranges import LIMITS, QParams
 from edgenext.quantize.recipe import Recipe
 
 EXACT = 1 << 24
@@ -98,62 +98,76 @@ def input_moments(
     x̂ is x rounded as the layer will read it; behind a gate it has all of the gate's roundings.
     """
     source = first_input(node)
+    q = params[source]
     gate = next((gate for gate in plan.gates if gate.outputs[0] is source), None)
-    if gate is None:
-        x = _rows(stats, source)
-        levels = params[source].steps(x)
-    else:
-        before = first_input(gate)
-        assert recipe.gate is not None  # noqa: S101 - the plan has gates
-        inner, x = _rows(stats, before), _rows(stats, source)
-        levels = simulate(gate, recipe.gate, inner, params[before], params[source])
-    x, levels = (rows.reshape(len(rows), -1) for rows in (x, levels))
-    if is_depthwise(node):
-        nothing = np.empty((0, 0))
-        mean, quantized = x.mean(0, dtype=np.float64), levels.mean(0, dtype=np.float64)
-        return Moments(len(x), mean, quantized * params[source].scale, nothing, nothing)
-    return moments_of(x, levels, params[source].scale)
+    activation, kept = _kept(stats, source)
+
+    def both(rows: Rows) -> tuple[Rows, Rows]:
+        """x, and the levels of x̂ less their zero point, of some of the rows that were kept."""
+        x = exact(activation, rows) if activation else rows
+        if gate is None:
+            levels = q.steps(x)
+        else:
+            assert recipe.gate is not None  # noqa: S101 - the plan has gates
+            levels = simulate(gate, recipe.gate, rows, params[first_input(gate)], q)
+        return x.reshape(len(x), -1), levels.reshape(len(x), -1)
+
+    parts = (both(kept[i : i + MULTIPLIED]) for i in range(0, len(kept), MULTIPLIED))
+    return moments_of(parts, q, products=not is_depthwise(node))
 
 
-def _rows(stats: Mapping[str, TensorStats], value: ir.Value) -> Rows:
-    """The rows of a tensor: kept, or computed by the activation whose input was kept."""
+def _kept(
+    stats: Mapping[str, TensorStats], value: ir.Value
+) -> tuple[ir.Node | None, NDArray[np.float32]]:
+    """The rows that were kept for a tensor, and the activation that they still have to go through.
+
+    There is one where the rows of its input were kept, or where another variant of the recipe has a
+    gate in its place.
+    """
     rows = stats[str(value.name)].rows
-    if rows is None:  # a variant of the recipe leaves the activation in float
-        activation = value.producer()
-        assert activation is not None and activation.op_type in ACTIVATIONS  # noqa: S101
-        return exact(activation, _rows(stats, first_input(activation)))
-    return rows
+    if rows is not None:
+        return None, rows
+    activation = value.producer()
+    assert activation is not None and activation.op_type in ACTIVATIONS  # noqa: S101
+    rows = stats[str(first_input(activation).name)].rows
+    assert rows is not None  # noqa: S101 - see kept_inputs
+    return activation, rows
 
 
-def moments_of(x: Rows, levels: Rows, scale: float) -> Moments:
-    """The moments of a layer's input, rows × inputs, and of levels · scale, which it reads instead.
+def moments_of(parts: Iterable[tuple[Rows, Rows]], q: QParams, *, products: bool) -> Moments:
+    """The moments of a layer's input x and of levels · scale, which it reads instead.
 
     Products of levels are whole numbers, which float32 adds without an error; x is the levels and a
     small remainder, whose products need fewer digits.
 
     Args:
-        x: the float input.
-        levels: the quantized values less their zero point.
-        scale: of the levels.
+        parts: some rows of x, and their quantized values less the zero point.
+        q: of the levels.
+        products: whether the covariances are wanted.
     """
-    count, size = x.shape
-    rest = x - levels * np.float32(scale)
-    square, cross = np.zeros((size, size)), np.zeros((size, size))
-    exact_rows = int(EXACT // float(np.abs(levels).max(initial=1.0)) ** 2)
+    first, last = LIMITS[q.dtype]
+    exact_rows = EXACT // max(last - q.zero_point, q.zero_point - first) ** 2
     wide = exact_rows < FEW  # levels of 16 bits
-    step = MULTIPLIED if wide else min(exact_rows, MULTIPLIED)
-    for start in range(0, count, step):
-        part = levels[start : start + step]
-        part = part.astype(np.float64) if wide else part
-        square += part.T @ part
-    for start in range(0, count, MULTIPLIED):
-        stop = start + MULTIPLIED
-        cross += rest[start:stop].T @ levels[start:stop]
-    mean = x.mean(0, dtype=np.float64)
-    quantized = levels.mean(0, dtype=np.float64) * scale
-    square *= scale**2 / count
-    cross *= scale / count
-    cross += square
+    count, scale = 0, np.float32(q.scale)
+    mean, quantized, square, cross = (np.float64(0) for _ in range(4))
+    for x, levels in parts:
+        count += len(x)
+        mean = mean + x.sum(0, dtype=np.float64)
+        quantized = quantized + levels.sum(0, dtype=np.float64)
+        if not products:
+            continue
+        step = len(x) if wide else exact_rows
+        for start in range(0, len(x), step):
+            part = levels[start : start + step]
+            part = part.astype(np.float64) if wide else part
+            square = square + part.T @ part
+        cross = cross + (x - levels * scale).T @ levels
+    mean, quantized = mean / count, quantized / count * q.scale
+    nothing = np.empty((0, 0))
+    if not products:
+        return Moments(count, mean, quantized, nothing, nothing)
+    square = square * (q.scale**2 / count)
+    cross = cross * (q.scale / count) + square
     return Moments(
         count,
         mean,

@@ -6,6 +6,7 @@ import pytest
 
 from edgenext.quantize.layer_inputs import RowSampler, input_rows
 from edgenext.quantize.moments import QuantizedLayer, moments_of
+from edgenext.quantize.ranges import QParams
 from edgenext.quantize.recipe import Weights
 from edgenext.quantize.weights import LayerWeights, round_layer
 
@@ -16,7 +17,8 @@ STEP = 2**-10
 def layer(weight: np.ndarray, x: np.ndarray, quantized: np.ndarray) -> QuantizedLayer:
     w = ir.Value(name="w", const_value=ir.tensor(weight.astype(np.float32)))
     node = ir.node("Gemm", [ir.Value(name="x"), w], name="/head/Gemm")
-    moments = moments_of(x.astype(np.float32), np.round(quantized / STEP).astype(np.float32), STEP)
+    rows = x.astype(np.float32), np.round(quantized / STEP).astype(np.float32)
+    moments = moments_of([rows], QParams(STEP, 0, "int16"), products=True)
     return QuantizedLayer(node, weight, np.zeros(len(weight)), STEP, moments)
 
 
@@ -114,13 +116,15 @@ def test_rows_of_equal_sizes_are_of_the_same_positions() -> None:
     assert sampler.rows("c", x).shape == (16, 4, 2, 2)
 
 
-@pytest.mark.parametrize("most", [255, 65535])
-def test_moments_are_those_of_the_rows(most: int) -> None:
+@pytest.mark.parametrize(("dtype", "most"), [("uint8", 255), ("uint16", 65535)])
+def test_moments_are_those_of_the_rows(dtype: str, most: int) -> None:
     """Bytes are multiplied as whole numbers in float32, 16 bits in float64: both are exact."""
     rng = np.random.default_rng(0)
     levels = rng.integers(0, most + 1, (5000, 12)).astype(np.float32) - most // 3
     x = levels.astype(np.float64) * STEP + rng.normal(size=levels.shape) * STEP
-    moments = moments_of(x.astype(np.float32), levels, STEP)
+    q = QParams(STEP, most // 3, dtype)
+    parts = [(x[i : i + 2000].astype(np.float32), levels[i : i + 2000]) for i in (0, 2000, 4000)]
+    moments = moments_of(parts, q, products=True)
     a, b = x.astype(np.float32).astype(np.float64), levels.astype(np.float64) * STEP
     assert np.allclose(moments.mean, a.mean(0)) and np.allclose(moments.quantized_mean, b.mean(0))
     square, cross = (np.cov(c.T, b.T, bias=True)[:12, 12:] for c in (b, a))
