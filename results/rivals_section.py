@@ -251,11 +251,14 @@ def rivals_sentence(folder: Path, machine: str) -> str:
         f"**Beside {count} files of other tools** ours is nearer to the float network and faster, "
         "or does not differ measurably"
     )
-    more = "[All of them](docs/results.md#rivals), with what each costs to make."
+    more = "[All of them](docs/results.md#rivals), with what each costs to make"
     if not lags:
-        return f"{lead}. {more}"
-    behind = measured.behind("sqnr", "twin", "speed").replace("\n- ", " ").removeprefix("- ")
-    return f"{lead}, but for: {behind} {more}"
+        return f"{lead}. {more}."
+    groups: dict[str, list[Lag]] = {}
+    for lag in lags:
+        groups.setdefault(MEASURES[lag.measure], []).append(lag)
+    listed = "\n".join(f"- {measure}: {_listed(group)}" for measure, group in groups.items())
+    return f"{lead}, but for these. {more} and why ours is behind:\n\n{listed}"
 
 
 def _titles(file: RivalFile) -> tuple[str, str]:

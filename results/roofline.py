@@ -63,7 +63,7 @@ def _summary(report: ProfileReport) -> dict[str, Any]:
 
 def part_of(row: OperatorTime) -> str:
     """The part of a block that an operator belongs to: the end of its site's name."""
-    named = [word for word in row.site.split(".") if not word.isdecimal()]
+    named = [word for word in row.site.split(".") if word and not word.isdecimal()]
     return named[-1] if named else "added by the runtime"
 
 
