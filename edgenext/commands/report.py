@@ -16,6 +16,8 @@ from edgenext.report.markdown import findings_markdown
 from edgenext.schema import ChangeReport
 from edgenext.system.sums import write_sums
 
+REPORT_STAGE = "report"
+"""The stage of a run that writes its report; the command may write it again, with other options."""
 REPORT_FILES = 3
 """HTML, Markdown and JSON, which `write_report` returns before its tables."""
 

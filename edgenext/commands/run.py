@@ -27,7 +27,7 @@ from edgenext.commands.quantize import (
     quantize_subject,
     settings_images,
 )
-from edgenext.commands.report import REPORT_FILES, report
+from edgenext.commands.report import REPORT_FILES, REPORT_STAGE, report
 from edgenext.commands.run_evaluation import evaluate_files
 from edgenext.commands.run_plan import RunPlan, export_stages, planned_run
 from edgenext.commands.run_twin import quantize_twin
@@ -123,7 +123,7 @@ def _report(plan: RunPlan) -> list[Path]:
         files = report(folder, max_drop=config.budget, data=config.data)
         return [*files, *(path for name in TABLES if (path := folder / name).is_file())]
 
-    return plan.stages.stage("report", ReportInputs.of(folder, config.budget), produce)
+    return plan.stages.stage(REPORT_STAGE, ReportInputs.of(folder, config.budget), produce)
 
 
 def _export_float(plan: RunPlan) -> list[Path]:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from edgenext.commands.checks import Checks
+from edgenext.commands.report import REPORT_STAGE
 from edgenext.commands.stages import STATE
 from edgenext.devices.bundles.results import (
     JOB_FILE,
@@ -73,13 +74,14 @@ def _check_sums(folder: Path, checks: Checks) -> None:
 
 
 def _check_stages(folder: Path, checks: Checks) -> None:
-    """Compare the files of stages with `stages.json`."""
+    """Compare the files of stages with `stages.json`; `edgenext report` may rewrite a report."""
     path = folder / STATE
     try:
         stages = {name: dict(stage["files"]) for name, stage in read_json(path).items()}
     except (InputError, TypeError, KeyError, AttributeError) as e:
         checks.fail(path, "its format", f"cannot be read: {type(e).__name__}")
         return
+    stages.pop(REPORT_STAGE, None)
     for files in stages.values():
         for name, expected in files.items():
             checks.compare(folder / name, checks.name(path), str(expected), sha256_tree)

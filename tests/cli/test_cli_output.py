@@ -122,7 +122,7 @@ def test_a_cache_that_is_full(
     folder = pictures(3)
     full = disk(16384, name="cache")
     assert "EDGENEXT_CACHE" in cli.fails(6, "eval", path, "--data", folder)
-    assert not [p for p in full.rglob("*") if p.is_file()]
+    assert not [p for p in full.rglob("*") if p.is_file() and p.parent.name != "index"]
     monkeypatch.setenv("EDGENEXT_CACHE", "elsewhere")
     cli.ok("eval", path, "--data", folder)
 
