@@ -1,7 +1,7 @@
 """What pnnx, ncnn's converter, makes of a ReduceL2 whose axes are an input: a minimal graph.
 
-Prints the layer in ncnn's file for opset 17, where the axes are an attribute, and for opset 18, from
-which on they are an input. `-23303` is the list of axes: its first number counts them.
+Prints the layer in ncnn's file for opset 17, where the axes are an attribute, and for opset 18,
+from which on they are an input. `-23303` is the list of axes: its first number counts them.
 
     pip install --no-deps pnnx==20261020 && pip install onnx numpy
     python results/clients/ncnn_axes.py
