@@ -149,7 +149,8 @@ def moments_of(parts: Iterable[tuple[Rows, Rows]], q: QParams, *, products: bool
     exact_rows = EXACT // max(last - q.zero_point, q.zero_point - first) ** 2
     wide = exact_rows < FEW  # levels of 16 bits
     count, scale = 0, np.float32(q.scale)
-    mean, quantized, square, cross = (np.float64(0) for _ in range(4))
+    nothing: Floats = np.zeros(())
+    mean = quantized = square = cross = nothing
     for x, levels in parts:
         count += len(x)
         mean = mean + x.sum(0, dtype=np.float64)
@@ -163,7 +164,6 @@ def moments_of(parts: Iterable[tuple[Rows, Rows]], q: QParams, *, products: bool
             square = square + part.T @ part
         cross = cross + (x - levels * scale).T @ levels
     mean, quantized = mean / count, quantized / count * q.scale
-    nothing = np.empty((0, 0))
     if not products:
         return Moments(count, mean, quantized, nothing, nothing)
     square = square * (q.scale**2 / count)
