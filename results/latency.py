@@ -34,7 +34,7 @@ def latency(model: str, folder: Path) -> dict[str, Any]:
         files.append(api.quantize(model, quantize_options, options, out=folder))
         names.append(f"{scheme}, {target}, {engine}")
     report = quietest(lambda: api.bench([f.path for f in files]), TRIES)
-    speed = {r.b: r for r in report.ratios if r.a == report.results[0].artifact}
+    speed = report.speeds
     rows = []
     for name, file, result in zip(names, files, report.results, strict=True):
         ratio = speed.get(result.artifact)

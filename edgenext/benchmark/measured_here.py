@@ -52,16 +52,16 @@ def measured_speeds(env: Environment) -> tuple[MeasuredSpeed, ...]:
 def remember(report: BenchReport, targets: Mapping[str, str]) -> None:
     """Keep the valid speeds of a benchmark whose first artifact is the plain FP32 export.
 
-    A cache that cannot be written is no reason to fail.
+    A cache that cannot be written is ignored.
 
     Args:
         report: of a benchmark on this machine.
         targets: the target of each artifact that counts, by its name in the report.
     """
-    env, base = report.environment, report.results[0]
+    env = report.environment
     if env is None:
         return
-    ratios = {r.b: r for r in report.ratios if r.a == base.artifact and r.valid}
+    ratios = {name: ratio for name, ratio in report.speeds.items() if ratio.valid}
     rows = [
         MeasuredSpeed(
             cpu=env.cpu,

@@ -81,6 +81,17 @@ def latency_ratio(
     )
 
 
+def measurably_fastest(report: BenchReport) -> int:
+    """The number of the fastest artifact of those measurably faster than the first; 0 for none."""
+    faster = {
+        name: ratio.median
+        for name, ratio in report.speeds.items()
+        if ratio.valid and ratio.distinguishable and ratio.median > 1
+    }
+    names = [result.artifact for result in report.results]
+    return names.index(max(faster, key=faster.__getitem__)) if faster else 0
+
+
 def round_ratios(a: Rounds, b: Rounds) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """The median of each round of `a` / that of the same round of `b`."""
     return _medians(a) / _medians(b)

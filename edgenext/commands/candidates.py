@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edgenext.benchmark.advice import BF16
 from edgenext.benchmark.environment import environment
 from edgenext.commands.quantize import QuantizeSettings, resolve_quantization
 from edgenext.errors import MissingDependencyError, UsageError
-from edgenext.export.settings import ExportSettings, own_format, resolve
+from edgenext.export.settings import ExportSettings, float_settings, own_format
 from edgenext.formats.runtimes import runtime_for
 from edgenext.options import (
     AUTO,
@@ -20,7 +20,6 @@ from edgenext.options import (
     QuantizeOptions,
 )
 from edgenext.system.environments import python_for
-from edgenext.targets.scheme import FLOAT
 from edgenext.targets.target import TARGETS, schemes
 
 HALF = "bf16"
@@ -55,19 +54,13 @@ def cpu_targets() -> CpuTargets:
 
 
 def require_converter(settings: ExportSettings) -> None:
-    """Refuse a file that cannot be made here.
+    """Refuse a file whose converter is not installed.
 
     Raises:
-        MissingDependencyError: its converter is not installed.
+        MissingDependencyError: as above.
     """
     if settings.converter and settings.converter.needs:
         python_for(settings.converter.needs, settings.converter.extra or settings.format.folder)
-
-
-def float_settings(target: str, options: ExportOptions = EXPORT) -> ExportSettings:
-    """The settings of a target's own FP32 file, in its own form."""
-    own = replace(options, target=target, format=own_format(target, FLOAT))
-    return resolve(own)
 
 
 def named_after_format(settings: ExportSettings) -> ExportSettings:
@@ -78,9 +71,13 @@ def named_after_format(settings: ExportSettings) -> ExportSettings:
 
 
 def quantize_candidates(
-    options: QuantizeOptions, export: ExportOptions = EXPORT, *, casts: bool = True
+    options: QuantizeOptions,
+    targets: Sequence[str],
+    export: ExportOptions = EXPORT,
+    *,
+    casts: bool = True,
 ) -> dict[str, QuantizeSettings]:
-    """The quantized files of all targets of this CPU by name: the scheme, and with `casts` bf16.
+    """The quantized files of targets of this CPU by name: the scheme, and with `casts` bf16.
 
     The first is this package's own engine by its name, the others are called by target and scheme.
 
@@ -91,7 +88,7 @@ def quantize_candidates(
         what = "a recipe" if options.recipe else f"--engine {options.engine}"
         raise UsageError(f"{what} is for one target", f"Name it instead of --target {AUTO}")
     settings: dict[str, QuantizeSettings] = {}
-    for target, scheme in _pairs(options.scheme, casts=casts):
+    for target, scheme in _pairs(targets, options.scheme, casts=casts):
         one = replace(options, target=target, scheme=scheme)
         if scheme == HALF:
             one = replace(one, qat=None)
@@ -101,15 +98,14 @@ def quantize_candidates(
         settings[name] = replace(resolved, export=named_after_format(resolved.export))
     if not settings:
         raise UsageError(
-            f"none of {', '.join(cpu_targets().usable)} runs {options.scheme}",
+            f"none of {', '.join(targets)} runs {options.scheme}",
             "Use --scheme w8a8-static",
         )
     return settings
 
 
-def _pairs(scheme: str, *, casts: bool) -> Iterator[tuple[str, str]]:
-    """Targets of this CPU with the schemes that are considered, the cast last."""
+def _pairs(targets: Sequence[str], scheme: str, *, casts: bool) -> Iterator[tuple[str, str]]:
+    """Targets with the schemes that are considered, the cast last."""
     half = (HALF,) if casts and not BF16.isdisjoint(environment().isa) else ()
-    targets = cpu_targets().usable
     for considered in dict.fromkeys((scheme, *half)):
         yield from ((target, considered) for target in targets if considered in schemes(target))

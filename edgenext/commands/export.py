@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgenext.benchmark.noise import measurably_fastest
 from edgenext.commands.bench import bench
 from edgenext.commands.context import LOADING, Context
 from edgenext.commands.images import sample_images
 from edgenext.commands.subject import Subject, of_kind
+from edgenext.data import ImageSet
 from edgenext.errors import UsageError
 from edgenext.export.artifacts import export_graph, file_steps
 from edgenext.export.settings import ExportSettings, resolve
@@ -83,9 +85,21 @@ def export_checkpoint(
     context: Context,
 ) -> Artifact:
     """Export a checkpoint into a folder; see `export`."""
-    images = np.asarray(sample_images(context, Subject(checkpoint=checkpoint), data).images)
+    samples = sample_images(context, Subject(checkpoint=checkpoint), data)
+    return export_on(checkpoint, settings, samples, out, context)
+
+
+def export_on(
+    checkpoint: Checkpoint,
+    settings: ExportSettings,
+    samples: ImageSet,
+    out: Path,
+    context: Context,
+) -> Artifact:
+    """The same, compared with PyTorch on images that are loaded."""
     path = out / settings.file_name(f"{checkpoint.name}-{checkpoint.eval.size}")
     graph = context.graph(checkpoint, settings)
+    images = np.asarray(samples.images)
     return export_graph(graph, settings, path, images, context.progress)
 
 
@@ -145,17 +159,10 @@ def tuned(
 
 def _fastest_form(forms: Sequence[str], report: BenchReport) -> tuple[str, str]:
     """The form to take of a benchmark of all forms, the target's own first, and the reason."""
-    own = report.results[0].artifact
-    to_own = [next(r for r in report.ratios if r.a == own and r.b == x.artifact)
-              for x in report.results[1:]]  # fmt: skip
-    faster = [
-        (ratio.median, form)
-        for form, ratio in zip(forms[1:], to_own, strict=True)
-        if ratio.valid and ratio.distinguishable and ratio.median > 1
-    ]
-    if faster:
-        speed, form = max(faster)
-        return form, f"{speed:.2f}x as fast as {forms[0]}"
-    if all(ratio.valid for ratio in to_own):
+    fastest = measurably_fastest(report)
+    if fastest:
+        speed = report.speeds[report.results[fastest].artifact].median
+        return forms[fastest], f"{speed:.2f}x as fast as {forms[0]}"
+    if all(ratio.valid for ratio in report.speeds.values()):
         return forms[0], "the target's own: no other is faster by more than the noise floor"
     return forms[0], "the target's own: the timings are not valid, so try again on a quiet machine"

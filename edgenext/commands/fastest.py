@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgenext.benchmark.noise import floor_of
+from edgenext.benchmark.noise import floor_of, measurably_fastest
 from edgenext.benchmark.retry import quietest
 from edgenext.commands.bench import bench
-from edgenext.commands.candidates import cpu_targets, float_settings, quantize_candidates
+from edgenext.commands.candidates import CpuTargets, cpu_targets, quantize_candidates
 from edgenext.commands.context import Context
-from edgenext.commands.export import export_checkpoint
+from edgenext.commands.export import export_on
 from edgenext.commands.images import sample_images
 from edgenext.commands.quantize import QuantizeSettings, quantize_subject
 from edgenext.commands.subject import Subject, of_kind
 from edgenext.errors import UsageError
-from edgenext.formats.artifact import Artifact, open_artifact
+from edgenext.export.settings import ExportSettings, float_settings
+from edgenext.formats.artifact import Artifact, copy_artifact, open_artifact
 from edgenext.options import (
     AUTO,
     BENCH,
@@ -78,11 +78,15 @@ def fastest(
             f"--target {AUTO} chooses the format and the form", "Leave out --format and --no-fold"
         )
     model_options = of_kind(model_options, export_options)
-    opened = context.subject(subject, model_options)
+    opened, targets = context.subject(subject, model_options), cpu_targets()
     if quantize_options:
-        makers = _quantizers(opened, quantize_options, export_options, context)
+        candidates = quantize_candidates(
+            quantize_options, targets.usable, export_options, casts=False
+        )
+        makers = _quantizers(opened, candidates.values(), context)
     else:
-        makers = _exporters(opened, export_options, data, context)
+        settings = [float_settings(target, export_options) for target in targets.usable]
+        makers = _exporters(opened, settings, data, context)
     with scratch_folder() as folder:
         files = []
         for i, (name, make) in enumerate(makers.items()):
@@ -90,64 +94,50 @@ def fastest(
             files.append(make(folder / str(i)))
         paths = [file.path for file in files]
         report = quietest(lambda: bench(paths, bench_options=bench_options, context=context))
-        best = _fastest(files, report)
-        return _report(files, report, _kept(best, out))
+        return _report(files, report, targets, out)
 
 
 def _exporters(
-    subject: Subject, options: ExportOptions, data: str | Path | None, context: Context
+    subject: Subject,
+    candidates: Iterable[ExportSettings],
+    data: str | Path | None,
+    context: Context,
 ) -> dict[str, Maker]:
     checkpoint = subject.checkpoint
     assert checkpoint is not None  # noqa: S101 - a float file is exported from a model
+    samples = sample_images(context, subject, data)
 
-    def maker(target: str) -> Maker:
-        settings = float_settings(target, options)
-        return lambda folder: export_checkpoint(checkpoint, settings, folder, data, context)
+    def maker(settings: ExportSettings) -> Maker:
+        return lambda folder: export_on(checkpoint, settings, samples, folder, context)
 
-    sample_images(context, subject, data)  # whatever is wrong with them is found now
-    return {target: maker(target) for target in cpu_targets().usable}
+    return {settings.target: maker(settings) for settings in candidates}
 
 
 def _quantizers(
-    subject: Subject, options: QuantizeOptions, export: ExportOptions, context: Context
+    subject: Subject, candidates: Iterable[QuantizeSettings], context: Context
 ) -> dict[str, Maker]:
     def maker(settings: QuantizeSettings) -> Maker:
         return lambda folder: quantize_subject(subject, settings, folder, context)
 
-    candidates = quantize_candidates(options, export, casts=False)
-    return {settings.recipe.target: maker(settings) for settings in candidates.values()}
-
-
-def _fastest(files: Sequence[Artifact], report: BenchReport) -> Artifact:
-    """The first file, or the fastest of those that are measurably faster than it."""
-    first = report.results[0].artifact
-    faster = [
-        (ratio.median, i)
-        for i, result in enumerate(report.results)
-        for ratio in report.ratios
-        if (ratio.a, ratio.b) == (first, result.artifact)
-        if ratio.valid and ratio.distinguishable and ratio.median > 1
-    ]
-    return files[max(faster)[1]] if faster else files[0]
+    return {settings.recipe.target: maker(settings) for settings in candidates}
 
 
 def _kept(artifact: Artifact, out: Path) -> Artifact:
     """A copy of an artifact with all its files in the folder that was asked for."""
     path = out / artifact.path.name
     with staging(path) as staged:
-        for file in artifact.files:
-            copy = shutil.copytree if file.is_dir() else shutil.copyfile
-            copy(file, staged / file.name)
+        copy_artifact(artifact, staged)
         publish(staged)
     return replace(open_artifact(path), timed=artifact.timed)
 
 
-def _report(files: Sequence[Artifact], report: BenchReport, chosen: Artifact) -> FastestReport:
-    first = report.results[0].artifact
-    to_first = {ratio.b: ratio for ratio in report.ratios if ratio.a == first}
+def _report(
+    files: Sequence[Artifact], report: BenchReport, targets: CpuTargets, out: Path
+) -> FastestReport:
+    """Keep the fastest file, and say how it compares with the others."""
     rows = []
     for file, result in zip(files, report.results, strict=True):
-        ratio = to_first.get(result.artifact)
+        ratio = report.speeds.get(result.artifact)
         rows.append(
             TimedFile(
                 file=file.path.name,
@@ -159,14 +149,14 @@ def _report(files: Sequence[Artifact], report: BenchReport, chosen: Artifact) ->
                 valid=result.valid,
             )
         )
-    best = next(row for row in rows if row.target == chosen.manifest.target)
+    fastest = measurably_fastest(report)
     return FastestReport(
-        chosen=chosen.result(),
+        chosen=_kept(files[fastest], out).result(),
         files=tuple(rows),
-        missing=cpu_targets().missing,
+        missing=targets.missing,
         environment=report.environment,
         noise_floor=floor_of(report),
-        sentence=_sentence(best, rows),
+        sentence=_sentence(rows[fastest], rows),
     )
 
 

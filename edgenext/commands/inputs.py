@@ -291,7 +291,7 @@ class ReportInputs(Inputs):
         paths += [path for name in (PREDICTIONS, IMAGES) if (path := folder / name).is_file()]
         return ReportInputs(
             versions=versions(),
-            files={path.name: sha256_file(path) for path in paths},
+            files={path.relative_to(folder).as_posix(): sha256_file(path) for path in paths},
             budget=budget,
         )
 

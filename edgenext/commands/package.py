@@ -51,11 +51,10 @@ def package(
     >>> result.package, result.samples[:2]
     ('package', ('sample.py', 'sample.mjs'))
     """
-    from edgenext.formats.artifact import open_artifact
+    from edgenext.formats.artifact import copy_artifact, open_artifact
     from edgenext.package.archive import new_package
     from edgenext.package.content import (
         EXAMPLE,
-        copy_artifacts,
         require_alike,
         write_content,
         write_example,
@@ -69,7 +68,7 @@ def package(
     accuracies = _accuracies(results, {artifact.manifest.sha256 for artifact in opened})
     example = _example(image, data, opened[0].manifest.eval)
     with new_package(out) as folder:
-        copies = copy_artifacts(opened, folder)
+        copies = [copy_artifact(artifact, folder) for artifact in opened]
         picture = write_example(example, folder)
         answers = {
             copy.path.name: predict(copy.path, [picture], context=context).images[0].classes

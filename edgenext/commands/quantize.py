@@ -32,6 +32,7 @@ from edgenext.quantize.qat import TRAINING, QatTraining, require_trainable
 from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe, load_recipe, with_integer_io
 from edgenext.targets.scheme import FLOAT
+from edgenext.targets.target import require_target
 
 LEAST_OPSET = 13
 """The first with a scale for each channel in Q/DQ."""
@@ -126,6 +127,12 @@ def resolve_quantization(
     return QuantizeSettings(recipe, settings, options)
 
 
+def own_quantization(options: QuantizeOptions) -> QuantizeSettings:
+    """The recipe and the file of a target, in its own format; see `resolve_quantization`."""
+    own = ExportOptions(format=require_target(options.target).format)
+    return resolve_quantization(options, own)
+
+
 def quantize_subject(
     subject: Subject, settings: QuantizeSettings, out: Path, context: Context
 ) -> Artifact:
@@ -133,6 +140,18 @@ def quantize_subject(
     _require_quantizable(subject, settings.export)
     images = scheme_images(context, subject, settings)
     training = qat_training(context, subject, settings)
+    return quantize_on(subject, settings, images, out, context, training)
+
+
+def quantize_on(
+    subject: Subject,
+    settings: QuantizeSettings,
+    images: ImageSet,
+    out: Path,
+    context: Context,
+    training: QatTraining | None = None,
+) -> Artifact:
+    """The same with images that are loaded: those of `scheme_images` and `qat_training`."""
     graph, stem = float_graph(context, subject, settings)
     export = export_settings(subject, graph, settings)
     return quantize_graph(

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgenext.benchmark.measured_here import remember
 from edgenext.benchmark.retry import noisy, quietest
 from edgenext.commands.bench import bench
-from edgenext.commands.candidates import float_settings, named_after_format
+from edgenext.commands.candidates import named_after_format
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
 from edgenext.commands.export import export_checkpoint
@@ -32,7 +32,7 @@ from edgenext.commands.run_evaluation import evaluate_files
 from edgenext.commands.run_plan import RunPlan, export_stages, planned_run
 from edgenext.commands.run_twin import quantize_twin
 from edgenext.commands.stages import Announce, silent
-from edgenext.export.settings import ExportSettings, resolve
+from edgenext.export.settings import ExportSettings, float_settings, resolve
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.options import (
     DEFAULT_FORMAT,

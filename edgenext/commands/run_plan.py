@@ -8,13 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgenext.commands.candidates import quantize_candidates, require_converter
+from edgenext.commands.candidates import cpu_targets, quantize_candidates, require_converter
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
 from edgenext.commands.folder import WorkOwner, work_folder
 from edgenext.commands.images import labelled_images, recorded_division
 from edgenext.commands.inputs import TrainInputs
-from edgenext.commands.quantize import QuantizeSettings, resolve_quantization, settings_images
+from edgenext.commands.quantize import (
+    QuantizeSettings,
+    own_quantization,
+    resolve_quantization,
+    settings_images,
+)
 from edgenext.commands.sample_size import what_images_show
 from edgenext.commands.stages import Announce, Stages, key, numbered
 from edgenext.commands.subject import Subject
@@ -36,7 +41,6 @@ from edgenext.options import (
     AUTO,
     ENGINE,
     DataOptions,
-    ExportOptions,
     ModelOptions,
     QuantizeOptions,
 )
@@ -44,7 +48,6 @@ from edgenext.quantize.baseline_rows import BASELINES
 from edgenext.quantize.recipe import load_recipe
 from edgenext.schema.validation import validated
 from edgenext.system.parsing import read_json
-from edgenext.targets.target import require_target
 from edgenext.train import TrainRecipe
 from edgenext.train import load_recipe as load_training_recipe
 
@@ -219,10 +222,9 @@ def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
 def _own_settings(options: QuantizeOptions) -> dict[str, QuantizeSettings]:
     """The files of this package's own quantizer: one, or one for each target of this CPU."""
     if options.target == AUTO:
-        return quantize_candidates(options)
+        return quantize_candidates(options, cpu_targets().usable)
     target = load_recipe(options.target, options.scheme, options.recipe).target
-    own = ExportOptions(format=require_target(target).format)
-    return {ENGINE: resolve_quantization(replace(options, target=target), own)}
+    return {ENGINE: own_quantization(replace(options, target=target))}
 
 
 def _training(config: RunConfig, context: Context) -> Training | None:

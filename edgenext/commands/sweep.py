@@ -196,17 +196,17 @@ def _steps(plan: SweepPlan, point: SweepPoint) -> Steps:
 def _measured(plan: SweepPlan, point: SweepPoint) -> Steps:
     float_point = point.model_copy(update={"scheme": FLOAT, "seed": 0})
     both = (float_point, point)
-    base, made = yield [Step(plan.make_job(each), MadeArtifact) for each in both]
+    base, record = yield [Step(plan.make_job(each), MadeArtifact) for each in both]
     jobs = plan.shard_jobs(float_point, base)
     base_shards = shards = yield [Step(job, ShardScores) for job in jobs]
     if point.scheme != FLOAT:
-        jobs = plan.shard_jobs(point, made, base_shards)
+        jobs = plan.shard_jobs(point, record, base_shards)
         shards = yield [Step(job, ShardScores) for job in jobs]
     base_scores, scores = merge(base_shards), merge(shards)
     timed = None
     # what only an interpreter runs on a CPU has no latency
     if point.device and (point.device != CPU or scores.shards[0].evidence in TIMED):
-        files = [base, made] if made.tree != base.tree else [base]
+        files = [base, record] if record.tree != base.tree else [base]
         (timed,) = yield [Step(plan.timing_job(point.device, files), TimedPair)]
-    measured = MeasuredPoint(point, made, scores, base_scores, timed)
-    return measured_row(measured, plan.store.artifact(made), plan.network(point).evaluation.info)
+    measured = MeasuredPoint(point, record, scores, base_scores, timed)
+    return measured_row(measured, plan.store.artifact(record), plan.network(point).evaluation.info)

@@ -7,26 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgenext.commands.context import Context
-from edgenext.commands.quantize import (
-    QuantizeSettings,
-    export_settings,
-    float_graph,
-    resolve_quantization,
-)
+from edgenext.commands.export import export_on
+from edgenext.commands.quantize import own_quantization, quantize_on
 from edgenext.commands.subject import Subject
 from edgenext.commands.sweep_images import ListedImages
-from edgenext.export.artifacts import export_graph
-from edgenext.export.settings import ExportSettings, own_format, resolve
+from edgenext.export.settings import float_settings
 from edgenext.models.checkpoint import Checkpoint
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
-from edgenext.quantize.quantized_artifact import quantize_graph
+from edgenext.options import ModelOptions, QuantizeOptions
 from edgenext.schema import Record, TreeFile
 from edgenext.system.jobs.job import JobInputs
 from edgenext.targets.scheme import FLOAT
-from edgenext.targets.target import form_for, require_target
 
 MAKE = f"{__name__}:make"
 """The function of the job, by name."""
@@ -50,27 +41,6 @@ class MakeRequest(Record):
     images: ListedImages
 
 
-def float_settings(target: str) -> ExportSettings:
-    """The float file of a target, in its own form and format.
-
-    Raises:
-        UsageError: the format does not support it.
-    """
-    options = ExportOptions(form=form_for(target), target=target, format=own_format(target, FLOAT))
-    return resolve(options)
-
-
-def quantized_settings(options: QuantizeOptions) -> QuantizeSettings:
-    """The quantized file of a target, in its own format.
-
-    Raises:
-        UsageError: the target does not run the scheme, or the format does not support it.
-    """
-    return resolve_quantization(
-        options, ExportOptions(format=require_target(options.target).format)
-    )
-
-
 def make(inputs: JobInputs) -> dict[str, Any]:
     """Make a file: the fields of `MadeArtifact` but its tree.
 
@@ -82,16 +52,11 @@ def make(inputs: JobInputs) -> dict[str, Any]:
     checkpoint = _checkpoint(request, context, inputs.tree)
     if request.scheme == FLOAT:
         settings = float_settings(request.target)
-        path = inputs.out / settings.file_name(f"{checkpoint.name}-{checkpoint.eval.size}")
-        graph = context.graph(checkpoint, settings)
-        artifact = export_graph(graph, settings, path, np.asarray(images.images))
+        artifact = export_on(checkpoint, settings, images, inputs.out, context)
     else:
         options = QuantizeOptions(request.scheme, request.target, seed=request.seed)
-        quantized, subject = quantized_settings(options), Subject(checkpoint=checkpoint)
-        graph, stem = float_graph(context, subject, quantized)
-        export = export_settings(subject, graph, quantized)
-        path = inputs.out / export.file_name(stem)
-        artifact = quantize_graph(graph, export, images, path, quantized.recipe, seed=request.seed)
+        subject = Subject(checkpoint=checkpoint)
+        artifact = quantize_on(subject, own_quantization(options), images, inputs.out, context)
     return {"file": artifact.path.name}
 
 

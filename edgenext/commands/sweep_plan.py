@@ -10,17 +10,18 @@ from typing import Any
 from edgenext.commands.context import Context, Role
 from edgenext.commands.images import labelled_images, recorded_division, sample_images
 from edgenext.commands.inputs import ExportInputs, QuantizeInputs, ShardInputs, TimingInputs
-from edgenext.commands.quantize import scheme_images
+from edgenext.commands.quantize import own_quantization, scheme_images
 from edgenext.commands.run_plan import EVALUATED
 from edgenext.commands.stages import key
 from edgenext.commands.subject import Subject
 from edgenext.commands.sweep_config import SweepConfig
 from edgenext.commands.sweep_images import ListedImages
-from edgenext.commands.sweep_make import MAKE, MakeRequest, float_settings, quantized_settings
+from edgenext.commands.sweep_make import MAKE, MakeRequest
 from edgenext.commands.sweep_measure import EVALUATE, KEPT, TIME, EvaluateRequest, TimeRequest
 from edgenext.commands.sweep_store import SweepStore
 from edgenext.commands.sweep_worker import QUIET_CORE
 from edgenext.data import ImageSet, require_disjoint
+from edgenext.export.settings import float_settings
 from edgenext.formats.artifact import Artifact
 from edgenext.models.cache import cached_path
 from edgenext.models.sidecar import sidecar_path
@@ -104,24 +105,24 @@ class SweepPlan:
         return _job(inputs, MAKE, request.model_dump(mode="json"), files)
 
     def shard_jobs(
-        self, point: SweepPoint, made: MadeArtifact, base: Sequence[ShardScores] = ()
+        self, point: SweepPoint, record: MadeArtifact, base: Sequence[ShardScores] = ()
     ) -> list[Job]:
         """The jobs that evaluate a file, in the order of the images.
 
         Args:
             point: whose file it is.
-            made: the file.
+            record: the file.
             base: the scores of its base, shard by shard; none of a base.
 
         Raises:
             OverlapError: it was calibrated on some of them.
         """
-        artifact, evaluation = self.store.artifact(made), self.network(point).evaluation
+        artifact, evaluation = self.store.artifact(record), self.network(point).evaluation
         require_disjoint(evaluation, *artifact.manifest.fitted_on)
         size = self.config.shard
         starts = range(0, len(evaluation), size)
         return [
-            self._shard_job(artifact, made, evaluation.take(range(start, end)), scores)
+            self._shard_job(artifact, record, evaluation.take(range(start, end)), scores)
             for start, scores in zip(starts, base or repeat(None, len(starts)), strict=True)
             for end in (min(start + size, len(evaluation)),)
         ]
@@ -129,8 +130,8 @@ class SweepPlan:
     def timing_job(self, device: str, files: Sequence[MadeArtifact]) -> Job:
         """The job that times files on a device; the first is the base."""
         options = BenchOptions(**self.config.bench.model_dump())
-        trees = [TreeFile(tree=made.tree, file=made.file) for made in files]
-        artifacts = [self.store.artifact(made) for made in files]
+        trees = [record.tree_file for record in files]
+        artifacts = [self.store.artifact(record) for record in files]
         machine = self.timing if device == CPU else None
         inputs = TimingInputs.of(artifacts, options, device, machine)
         request = TimeRequest(artifacts=tuple(trees), device=device, options=options)
@@ -154,7 +155,7 @@ class SweepPlan:
             exclude=network.evaluation.hashes,
             division=network.division,
         )
-        settings = quantized_settings(options)
+        settings = own_quantization(options)
         if settings.export.calibrated:
             images = scheme_images(self.context, network.subject, settings)
         else:
@@ -164,11 +165,11 @@ class SweepPlan:
         return quantized, ListedImages.of(images, calib, role)
 
     def _shard_job(
-        self, artifact: Artifact, made: MadeArtifact, images: ImageSet, base: ShardScores | None
+        self, artifact: Artifact, record: MadeArtifact, images: ImageSet, base: ShardScores | None
     ) -> Job:
         digest = base.logits_sha256 if base else ""
         inputs = ShardInputs.of(artifact, images, self.arithmetic, digest)
-        files = [TreeFile(tree=made.tree, file=made.file)]
+        files = [record.tree_file]
         if base:
             files.append(TreeFile(tree=base.tree, file=KEPT))
         request = EvaluateRequest(

@@ -23,7 +23,7 @@ class MeasuredPoint:
     """Everything that was measured of a point; `timed` is None where nothing was timed."""
 
     point: SweepPoint
-    made: MadeArtifact
+    record: MadeArtifact
     scores: MergedScores
     base_scores: MergedScores
     timed: TimedPair | None
@@ -38,11 +38,11 @@ def unmeasured_row(point: SweepPoint, error: JobError) -> SweepRow:
 
 def measured_row(measured: MeasuredPoint, artifact: Artifact, images: SubsetInfo) -> SweepRow:
     """The row of a point that was measured."""
-    made, scores = measured.made, measured.scores
+    record, scores = measured.record, measured.scores
     manifest = artifact.manifest
     facts: dict[str, Any] = measured.point.model_dump() | {
         "status": "measured",
-        "path": f"{FILES}/{made.tree}/{made.file}",
+        "path": f"{FILES}/{record.tree}/{record.file}",
         "format": manifest.format,
         "sha256": manifest.sha256,
         "size_bytes": manifest.size_bytes,
@@ -86,8 +86,7 @@ def _timing(timed: TimedPair) -> Iterator[tuple[str, Any]]:
     if result.latency_ms:
         yield "p50_ms", result.latency_ms.p50
         yield "p90_ms", result.latency_ms.p90
-    pair = (report.results[0].artifact, result.artifact)
-    ratio = next((r for r in report.ratios if (r.a, r.b) == pair), None)
+    ratio = report.speeds.get(result.artifact)
     if ratio:
         yield "speed", ratio.median
         yield "speed_low", ratio.ci95[0]

@@ -65,13 +65,13 @@ class SweepStore:
         """Where a file is."""
         return self.trees.root / file.tree / file.file
 
-    def artifact(self, made: MadeArtifact) -> Artifact:
+    def artifact(self, record: MadeArtifact) -> Artifact:
         """An artifact that was made, opened once.
 
         Raises:
             ArtifactError: it is damaged.
         """
-        file = TreeFile(tree=made.tree, file=made.file)
+        file = record.tree_file
         if file not in self._opened:
             self._opened[file] = open_artifact(self.path(file))
         return self._opened[file]

@@ -20,6 +20,7 @@ from edgenext.options import (
     DEFAULT_OPSET,
     DEFAULT_TARGET,
     ENGINE,
+    EXPORT,
     ExportOptions,
     OptionValues,
 )
@@ -217,6 +218,15 @@ def own_format(target: str, scheme: str) -> str:
     """
     name = require_target(target).format
     return DEFAULT_FORMAT if scheme in require_format(name, target).refuses else name
+
+
+def float_settings(target: str, options: ExportOptions = EXPORT) -> ExportSettings:
+    """The settings of a target's FP32 file, in its own form and format.
+
+    Raises:
+        UsageError: an option that the format does not support.
+    """
+    return resolve(replace(options, target=target, format=own_format(target, FLOAT)))
 
 
 def _require_options(row: Format, options: ExportOptions) -> None:

@@ -7,9 +7,10 @@ import json
 import logging
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,19 @@ def write_manifest(path: Path, manifest: Manifest) -> Manifest:
     write_bytes(manifest_path(path), content)
     digest, _ = own_hash(content, "manifest_sha256")
     return manifest.model_copy(update={"manifest_sha256": digest})
+
+
+def copy_artifact(artifact: Artifact, folder: Path) -> Artifact:
+    """A copy in a folder; a manifest that is inside the file is written beside it, too."""
+    path = folder / artifact.path.name
+    for file in artifact.files:
+        if file.is_dir():
+            shutil.copytree(file, folder / file.name)
+        elif file != manifest_path(artifact.path) or file.is_file():
+            shutil.copyfile(file, folder / file.name)
+        else:
+            write_manifest(path, artifact.manifest)
+    return replace(artifact, path=path)
 
 
 @contextmanager

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from edgenext.errors import UsageError
-from edgenext.formats.artifact import Artifact, companion_path, manifest_path, write_manifest
+from edgenext.formats.artifact import Artifact
 from edgenext.package.archive import EXPECTED
 from edgenext.package.card import Card, pretrained_cfg
 from edgenext.package.results import Accuracy
@@ -72,26 +71,6 @@ def require_alike(artifacts: Sequence[Artifact]) -> None:
         if taken or name.lower() in {own.lower() for own in OWN_NAMES}:
             raise UsageError(f"{name} is a name that the package has already", "Rename the file")
         names |= {path.name.lower() for path in artifact.files}
-
-
-def copy_artifacts(artifacts: Sequence[Artifact], folder: Path) -> list[Artifact]:
-    """Copy files with their manifests; one that is inside a file is written beside it, too."""
-    copies = []
-    for artifact in artifacts:
-        path = folder / artifact.path.name
-        if artifact.path.is_dir():
-            shutil.copytree(artifact.path, path)
-        else:
-            shutil.copyfile(artifact.path, path)
-        companion = companion_path(artifact.path)
-        if companion:
-            shutil.copyfile(companion, folder / companion.name)
-        if manifest_path(artifact.path).is_file():
-            shutil.copyfile(manifest_path(artifact.path), manifest_path(path))
-        else:
-            write_manifest(path, artifact.manifest)
-        copies.append(replace(artifact, path=path))
-    return copies
 
 
 def write_example(image: Image.Image, folder: Path) -> Path:

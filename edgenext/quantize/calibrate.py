@@ -133,7 +133,7 @@ def calibrate(
     samples = int(np.clip(SAMPLE // max(len(batches), 1), FEWEST, MOST))
     rng = np.random.default_rng(seed)
     running = {name: _RunningStats() for name in tensors}
-    sampler = RowSampler(kernels or {}, sum(len(batch) for batch in batches[:1]) * len(batches))
+    sampler = RowSampler(kernels or {}, len(batches))
     read = prefetched(lambda i: read_tensors(batches[i]), range(len(batches)))
     for i, values in enumerate(read):
         sampler.next_batch()

@@ -68,11 +68,11 @@ class RowSampler:
 
     Args:
         sizes: the kernel size of each input that is read, by its tensor's name.
-        images: of all batches together.
+        batches: how many there are.
     """
 
     sizes: Mapping[str, int]
-    images: int
+    batches: int
     _rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     _at: dict[int, Positions | None] = field(default_factory=dict)
 
@@ -85,7 +85,8 @@ class RowSampler:
         size = self.sizes[name]
         count = row_count(x, size)
         if count not in self._at:
-            most = len(x) * int(np.clip(KEPT // max(self.images, 1), FEWEST, MOST))
+            images = self.batches * len(x)
+            most = len(x) * int(np.clip(KEPT // images, FEWEST, MOST))
             picked = self._rng.choice(count, most, replace=False) if count > most else None
             self._at[count] = picked
         return input_rows(x, size, self._at[count])

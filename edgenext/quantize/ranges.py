@@ -61,8 +61,7 @@ class QParams:
 
     def fake_quantize(self, x: Values) -> Values:
         """X rounded to the values the type can hold."""
-        values = self._rounded(x).astype(np.float64, copy=False)
-        values -= self.zero_point
+        values = self.steps(x).astype(np.float64, copy=False)
         values *= self.scale
         return values
 

@@ -177,6 +177,12 @@ class BenchReport(Record):
     report_sha256: str = ""
     """In a file that `bench -o` wrote: the sha256 of that file with this value empty."""
 
+    @property
+    def speeds(self) -> dict[str, Ratio]:
+        """How many times as fast as the first artifact each of the others is, by its name."""
+        first = self.results[0].artifact
+        return {ratio.b: ratio for ratio in self.ratios if ratio.a == first}
+
 
 class Advice(Record):
     """The expected speed of INT8 on a CPU, before anything is measured there.

@@ -50,6 +50,11 @@ class MadeArtifact(TreeFile):
 
     worked: WorkedOn
 
+    @property
+    def tree_file(self) -> TreeFile:
+        """Where it is, without how it was made."""
+        return TreeFile(tree=self.tree, file=self.file)
+
 
 class ShardScores(Record):
     """What a file gave for each image of a shard, in order.

@@ -21,6 +21,7 @@ from edgenext.errors import EdgenextError
 from edgenext.formats.artifact import Artifact
 from edgenext.metrics.statistics import bootstrap_median_interval
 from edgenext.options import BenchOptions
+from edgenext.report.speed import by_round
 from edgenext.schema import BenchReport, BenchResult
 
 TRIES = 3
@@ -118,8 +119,7 @@ def _ratio(slow: BenchResult, fast: BenchResult, report: BenchReport) -> Row:
 
 def _rounds(result: BenchResult) -> Rounds:
     """Samples in ms by round."""
-    ends = np.cumsum(result.rounds)
-    return [list(result.samples_ms[e - n : e]) for n, e in zip(result.rounds, ends, strict=True)]
+    return [samples.tolist() for samples in by_round(result) or ()]
 
 
 def _say(task: str, done: int, total: int) -> None:

@@ -105,7 +105,7 @@ def test_rows_of_equal_sizes_are_of_the_same_positions() -> None:
     """Those of a gate's input and of another tensor of its size belong together."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, 4, 30, 30)).astype(np.float32)
-    sampler = RowSampler({"a": 1, "b": 1, "c": 2}, images=1000)
+    sampler = RowSampler({"a": 1, "b": 1, "c": 2}, batches=1000)
     batches = []
     for _ in range(2):
         sampler.next_batch()
