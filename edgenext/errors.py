@@ -44,6 +44,8 @@ class EdgenextError(Exception):
     def __init__(self, message: str, remedy: str = "") -> None:
         if len(message) > MESSAGE_LIMIT:
             message = f"{message[:MESSAGE_LIMIT]}…"
+        if not message.isprintable():  # names that files give things
+            message = "".join(c if c.isprintable() else " " for c in message)
         super().__init__(message)
         self.message = message
         self.remedy = remedy

@@ -1,4 +1,4 @@
-"""The effect of each choice in the cpu-onnxruntime recipe: one is changed, the others stay."""
+"""The effect of each choice in a recipe of a CPU: one is changed, the others stay."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from inputs import MODEL, train_images, val_images
+from inputs import MODEL, OPENVINO, train_images, val_images
 
 from edgenext import api
 from edgenext.commands.quantize import float_graph, resolve_quantization, scheme_images
-from edgenext.options import ModelOptions, QuantizeOptions
+from edgenext.options import DEFAULT_TARGET, ModelOptions, QuantizeOptions
 from edgenext.quantize.quantized_artifact import quantize_graph
 from edgenext.quantize.recipe import Recipe
 
 Change = dict[str, dict[str, Any] | None]
 
-CHANGES: dict[str, Change] = {
+ONNXRUNTIME: dict[str, Change] = {
     "the recipe": {},
     "streams not equalised": {"equalise": {"streams": False}},
     "norms not equalised": {"equalise": {"norms": False}},
@@ -36,6 +36,16 @@ CHANGES: dict[str, Change] = {
     "ranges by entropy": {"activations": {"method": "entropy"}},
 }
 """Name → changed values by section of the recipe; None removes the section."""
+IN_OPENVINO: dict[str, Change] = {
+    "OpenVINO: the recipe": {},
+    "OpenVINO: GELU instead of the hard swish": {
+        "hard_gelu": None,
+        "sites": {"drop": "activation"},
+    },
+    "OpenVINO: weights not fitted": {"weights": {"fit": 0.0}},
+}
+CHANGES = {DEFAULT_TARGET: ONNXRUNTIME, OPENVINO: IN_OPENVINO}
+"""The changes of each target's recipe."""
 
 
 def changed(base: Recipe, change: Change) -> Recipe:
@@ -48,26 +58,29 @@ def changed(base: Recipe, change: Change) -> Recipe:
             continue
         values = dict(values)
         if section == "sites":
-            values["quantize"] = (*old.quantize, *values.pop("add", ()))
+            dropped = values.pop("drop", None)
+            kinds = (kind for kind in old.quantize if kind != dropped)
+            values["quantize"] = (*kinds, *values.pop("add", ()))
         update[section] = old.model_copy(update=values)
     return base.model_copy(update=update)
 
 
 def ablation(data: Path, weights: Path, folder: Path) -> list[dict[str, Any]]:
-    """SQNR, agreement and drop of the recipe with each change."""
+    """SQNR, agreement and drop of the recipes with each change."""
     context, model = api.Context(), ModelOptions(weights)
-    settings = resolve_quantization(QuantizeOptions(calib=train_images(data)))
     subject = context.subject(MODEL, model)
-    images = scheme_images(context, subject, settings)
-    graph, _ = float_graph(context, subject, settings)
-    export = replace(settings.export, form=graph.form)
-    files = []
-    for i, change in enumerate(CHANGES.values()):
-        recipe = changed(settings.recipe, change)
-        path = folder / f"ablation{i}.onnx"
-        files.append(str(quantize_graph(graph, export, images, path, recipe).path))
-    report = api.compare(MODEL, files, val_images(data), model, context=context)
+    files: dict[str, str] = {}
+    for target, changes in CHANGES.items():
+        settings = resolve_quantization(QuantizeOptions(target=target, calib=train_images(data)))
+        images = scheme_images(context, subject, settings)
+        graph, _ = float_graph(context, subject, settings)
+        export = replace(settings.export, form=graph.form)
+        for name, change in changes.items():
+            path = folder / f"ablation{len(files)}.onnx"
+            recipe = changed(settings.recipe, change)
+            files[name] = str(quantize_graph(graph, export, images, path, recipe).path)
+    report = api.compare(MODEL, list(files.values()), val_images(data), model, context=context)
     return [
         {"name": name, "n": report.n} | other.model_dump(mode="json")
-        for name, other in zip(CHANGES, report.others, strict=True)
+        for name, other in zip(files, report.others, strict=True)
     ]

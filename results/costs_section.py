@@ -20,7 +20,7 @@ def roofline(machine: Machine) -> str:
     """Each file's time, its limit, and the parts with the largest gaps."""
     rows = [
         (
-            f"{SIZES[entry['model']]}, {TITLES[file['name']]}",
+            f"{SIZES[entry['model']]}, {TITLES[file['name']]}{_condition(file)}",
             _parts(file["parts"]),
             number(file["total_ms"]),
             number(file["limit_ms"]),
@@ -31,6 +31,14 @@ def roofline(machine: Machine) -> str:
     ]
     head = ("", "largest gaps, ms", "ms", "limit ms", "% of the limit")
     return table(head, rows, text_columns=2)
+
+
+def _condition(file: Row) -> str:
+    """The batch and the threads of a profile, where they are not 1."""
+    batch, threads = file.get("batch", 1), file.get("threads", 1)
+    return (f", batch {batch}" if batch > 1 else "") + (
+        f", {threads} threads" if threads > 1 else ""
+    )
 
 
 def _parts(parts: Row) -> str:
@@ -51,7 +59,7 @@ def largest_gaps(machine: Machine) -> str:
             number(gap["gap_ms"], 3),
         )
         for file in small["files"]
-        if file["name"].startswith("w8a8")
+        if file["name"].startswith("w8a8") and not _condition(file)
         for gap in file["largest_gaps"][:PARTS]
     ]
     head = ("S", "operator", "site", "ms", "limit ms", "gap ms")

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from inputs import OPENVINO, SIZE
+from inputs import MODEL, OPENVINO, SIZE, SMALL
 
 from edgenext import api
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
@@ -23,21 +23,30 @@ FILES = {
     "w8a8-static, cpu-openvino, edgenext": ("w8a8-static", OPENVINO),
 }
 """Name in results → scheme and target."""
+CONDITIONS = {MODEL: [(1, 1)], SMALL: [(1, 1), (8, 1), (1, 2)]}
+"""Batch and threads with which each network's files are profiled; float files with the first."""
 
 
 def roofline(model: str, folder: Path) -> dict[str, Any]:
-    """The profiles of a network's files, one thread, batch 1, random weights."""
-    options = ModelOptions(random_weights=True, size=SIZE)
+    """The profiles of a network's files; random weights."""
     rows = []
-    for name, (scheme, target) in FILES.items():
-        if scheme:
-            quantize_options = QuantizeOptions(scheme, target, calib="digits", n=16)
-            file = api.quantize(model, quantize_options, options, out=folder)
-        else:
-            export_options = ExportOptions(target=target)
-            file = api.export(model, options, export_options, out=folder)
-        rows.append({"name": name} | _summary(api.profile(file.path, n=PROFILED)))
+    for i, (batch, threads) in enumerate(CONDITIONS[model]):
+        for name, (scheme, target) in FILES.items():
+            if i and not scheme:
+                continue
+            file = _file(model, scheme, target, batch, folder)
+            report = api.profile(file, threads=threads, n=PROFILED // batch)
+            rows.append({"name": name, "batch": batch, "threads": threads} | _summary(report))
     return {"model": model, "files": rows}
+
+
+def _file(model: str, scheme: str, target: str, batch: int, folder: Path) -> Path:
+    options = ModelOptions(random_weights=True, size=SIZE)
+    if not scheme:
+        return api.export(model, options, ExportOptions(target=target), out=folder).path
+    quantize_options = QuantizeOptions(scheme, target, calib="digits", n=16)
+    export_options = ExportOptions(batch=batch)
+    return api.quantize(model, quantize_options, options, export_options, out=folder).path
 
 
 def _summary(report: ProfileReport) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def profile(
     require_no_crash(file)
     profiled: RuntimeProfile = profiler.profile(file, _random_input(file), threads, n)
     total = sum(node.ms for node in profiled.nodes)
-    copied = bandwidth()
+    copied = bandwidth(threads)
     rows = (_row(node, total, profiled, copied) for node in profiled.nodes)
     return ProfileReport(
         artifact=file.name,

@@ -10,6 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Container, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,11 +98,16 @@ def peak_rate(
     return math.prod(shape) / _fastest_s(multiply, seconds)
 
 
-def bandwidth() -> float:
-    """Bytes a second that copying an array reads and writes, on one thread."""
-    source = np.zeros(COPIED, np.uint8)
-    target = np.ones_like(source)
-    return 2 * COPIED / _fastest_s(lambda: np.copyto(target, source), SHAPE_S)
+def bandwidth(threads: int = 1) -> float:
+    """Bytes a second that copying arrays reads and writes, on as many threads at once."""
+
+    def copying(_: int) -> float:
+        source = np.zeros(COPIED, np.uint8)
+        target = np.ones_like(source)
+        return 2 * COPIED / _fastest_s(lambda: np.copyto(target, source), SHAPE_S)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(copying, range(threads)))
 
 
 def _fastest_s(function: Callable[[], object], seconds: float) -> float:

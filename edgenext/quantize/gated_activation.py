@@ -38,11 +38,19 @@ def float_function(node: ir.Node, gate: Gate | None) -> Elementwise:
 
 def exact(node: ir.Node, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """The output of an activation in the float network."""
+    if node.op_type != "HardSwish":
+        return gelu(x)
     import torch
-    from torch.nn import functional
 
-    function = functional.hardswish if node.op_type == "HardSwish" else functional.gelu
-    result: NDArray[np.float32] = function(torch.from_numpy(x)).numpy()
+    result: NDArray[np.float32] = torch.nn.functional.hardswish(torch.from_numpy(x)).numpy()
+    return result
+
+
+def gelu(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """GELU of a tensor of any shape, as the float network computes it."""
+    import torch
+
+    result: NDArray[np.float32] = torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
     return result
 
 

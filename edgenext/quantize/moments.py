@@ -18,6 +18,7 @@ from edgenext.errors import ArtifactError
 from edgenext.graph.sites import ACTIVATIONS, first_input, is_depthwise
 from edgenext.quantize.calibrate import Floats, TensorStats
 from edgenext.quantize.gated_activation import exact, simulate
+from edgenext.quantize.hard_gelu import before_hardening, hard_swish
 from edgenext.quantize.layer_inputs import kernel_size
 from edgenext.quantize.plan import Plan
 from edgenext.quantize.ranges import LIMITS, QParams
@@ -74,9 +75,9 @@ def layer_constant(node: ir.Node, index: int) -> Floats:
 def kept_inputs(plan: Plan) -> dict[str, int]:
     """The tensors whose rows `input_moments` needs, with the size of their layer's kernel.
 
-    Behind a gate that is the gate's input, since its output follows from it.
+    Behind an activation that is replaced that is its input, since both outputs follow from it.
     """
-    gates = {node.outputs[0]: node for node in plan.gates}
+    gates = {node.outputs[0]: node for node in (*plan.gates, *plan.hard)}
     sizes = {}
     for node in plan.layers:
         source = first_input(node)
@@ -95,15 +96,22 @@ def input_moments(
 ) -> Moments:
     """The moments of a layer's input.
 
-    x̂ is x rounded as the layer will read it; behind a gate it has all of the gate's roundings.
+    x̂ is x as the layer will read it: rounded, behind a gate with all of the gate's roundings, and
+    behind a hard swish with its difference from GELU.
     """
     source = first_input(node)
     q = params[source]
     gate = next((gate for gate in plan.gates if gate.outputs[0] is source), None)
     activation, kept = _kept(stats, source)
+    hard = activation in plan.hard
 
     def both(rows: Rows) -> tuple[Rows, Rows]:
         """x, and the levels of x̂ less their zero point, of some of the rows that were kept."""
+        if hard:
+            assert recipe.hard_gelu is not None  # noqa: S101 - the plan has hard swishes
+            x = before_hardening(rows, recipe.hard_gelu.slope)
+            levels = q.steps(hard_swish(rows))
+            return x.reshape(len(x), -1), levels.reshape(len(x), -1)
         x = exact(activation, rows) if activation else rows
         if gate is None:
             levels = q.steps(x)

@@ -20,9 +20,9 @@ REDUCTIONS = ("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin")
 def graph_opset(recipe: Recipe, opset: int) -> int:
     """The opset of the float graph from which a file of an opset is quantized.
 
-    A recipe with a gate replaces every GELU, which must be one operator to be found.
+    A recipe that replaces GELUs must find each as one operator.
     """
-    return max(opset, GELU_OPSET) if recipe.gate else opset
+    return max(opset, GELU_OPSET) if recipe.replaces_gelu else opset
 
 
 def in_opset(model: onnx.ModelProto, opset: int | None) -> onnx.ModelProto:

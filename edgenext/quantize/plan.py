@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 import onnx_ir as ir
 
@@ -17,12 +18,20 @@ from edgenext.graph.sites import (
 )
 from edgenext.quantize.calibrate import TensorStats
 from edgenext.quantize.gated_activation import float_function
+from edgenext.quantize.hard_gelu import is_hardenable
 from edgenext.quantize.ranges import QParams, choose_range
 from edgenext.quantize.recipe import Recipe, Sites
 from edgenext.system.threads import in_threads
 
 MOVES = ("Split", "Reshape", "Transpose")
 """Operators that only move their input's values: they keep its scale, and need it quantized."""
+
+NOT_HARD = "Not a GELU between two layers, which could become a hard swish."
+"""Why an activation stays as it is where GELUs become hard swishes."""
+
+Special = Literal["", "gate's input", "hard swish's output"]
+RangeKey = tuple[str, Special]
+"""The name of a range's tensor, and what decides its range beside its values."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +55,9 @@ class PlannedTensor:
 class Plan:
     """Sites, nodes and tensors that will be quantized, in graph order.
 
-    `gates` are the activations that become look-up tables; `float_sites` maps the sites that stay
-    float to the reason; `weight_only` are layers that compute in float from int8 weights.
+    `gates` are the activations that become look-up tables, `hard` those that become hard swishes in
+    float; `float_sites` maps the sites that stay float to the reason; `weight_only` are layers that
+    compute in float from int8 weights.
     """
 
     sites: tuple[Site, ...]
@@ -56,6 +66,7 @@ class Plan:
     gates: tuple[ir.Node, ...]
     tensors: tuple[PlannedTensor, ...]
     weight_only: tuple[ir.Node, ...] = ()
+    hard: tuple[ir.Node, ...] = ()
 
     @property
     def constants(self) -> list[tuple[ir.Node, int]]:
@@ -105,6 +116,13 @@ def make_plan(graph: ir.Graph, recipe: Recipe) -> Plan:
     all_sites = find_sites(graph)
     sites, float_sites = choose_sites(all_sites, recipe.sites)
     candidates = {node for site in sites for node in site.nodes}
+    hard: list[ir.Node] = []
+    if recipe.hard_gelu:
+        activations = [n for n in graph if n in candidates and n.op_type in ACTIVATIONS]
+        candidates -= set(activations)  # they read and write floats
+        hard = [n for n in activations if is_hardenable(n)]
+        float_sites |= {s.name: NOT_HARD for s in sites if set(s.nodes) & {*activations} - {*hard}}
+        sites = [s for s in sites if s.name not in float_sites]
     values: dict[ir.Value, None] = {}  # an ordered set
     nodes: list[ir.Node] = []
     for node in (n for n in graph if n in candidates):
@@ -125,7 +143,15 @@ def make_plan(graph: ir.Graph, recipe: Recipe) -> Plan:
         for node in site.nodes
         if node.op_type in LAYERS
     ]
-    return Plan(tuple(sites), float_sites, tuple(nodes), tuple(gates), tensors, tuple(weight_only))
+    return Plan(
+        tuple(sites),
+        float_sites,
+        tuple(nodes),
+        tuple(gates),
+        tensors,
+        tuple(weight_only),
+        tuple(hard),
+    )
 
 
 def _plan_tensor(value: ir.Value, nodes: Collection[ir.Node], outputs: bool) -> PlannedTensor:
@@ -134,23 +160,32 @@ def _plan_tensor(value: ir.Value, nodes: Collection[ir.Node], outputs: bool) -> 
     return PlannedTensor(value, tuple((n, i) for n, i in value.uses() if for_all or n in nodes))
 
 
+def _special(
+    value: ir.Value, gate_inputs: Collection[ir.Value], hard_outputs: Collection[ir.Value]
+) -> Special:
+    if value in gate_inputs:
+        return "gate's input"
+    return "hard swish's output" if value in hard_outputs else ""
+
+
 def choose_ranges(
     plan: Plan,
     stats: dict[str, TensorStats],
     recipe: Recipe,
-    known: dict[tuple[str, bool], QParams],
+    known: dict[RangeKey, QParams],
 ) -> dict[ir.Value, QParams]:
     """Scale and zero point of every tensor.
 
     Values that only move keep their scale, pixels are bytes already, and the range of a gate's
     input is chosen by the error of the gate's output. Ranges that were searched before are taken
-    from `known`, by the tensor's name and whether a gate reads it; new ones are added.
+    from `known`; new ones are added.
     """
     assert recipe.activations is not None  # noqa: S101 - parse_recipe requires the section
     options = recipe.activations
-    gates = {node.inputs[0]: node for node in plan.gates}
+    gates = {first_input(node): node for node in plan.gates}
     params: dict[ir.Value, QParams] = {}
-    searched: dict[ir.Value, tuple[str, bool]] = {}
+    searched: dict[ir.Value, RangeKey] = {}
+    hard = {node.outputs[0] for node in plan.hard}
     for tensor in plan.tensors:
         value, producer = tensor.value, tensor.value.producer()
         if producer is not None and producer in plan.nodes and producer.op_type in MOVES:
@@ -158,7 +193,7 @@ def choose_ranges(
         if producer is not None and producer.op_type == "Cast":
             params[value] = QParams(1.0, 0)
         else:
-            searched[value] = tensor.name, value in gates
+            searched[value] = tensor.name, _special(value, gates, hard)
 
     def search(value: ir.Value) -> QParams:
         function = float_function(gates[value], recipe.gate) if value in gates else None

@@ -66,6 +66,16 @@ class Gate(Record):
     reason: Reason
 
 
+class HardGelu(Record):
+    """GELU as HardSwish(slope · x) / slope, where it stands between two layers; in floats.
+
+    It holds for the sites of activations that are quantized.
+    """
+
+    slope: float = Field(1.875, gt=0, allow_inf_nan=False)
+    reason: Reason
+
+
 class Equalise(Record):
     """Channel scales that are chosen for quantization; see `equalise.py`.
 
@@ -108,10 +118,16 @@ class Recipe(Record):
     weights: Weights | None = None
     activations: Activations | None = None
     gate: Gate | None = None
+    hard_gelu: HardGelu | None = None
     equalise: Equalise | None = None
     sites: Sites | None = None
     rest: Literal["float32", "bf16"] = "float32"
     """Arithmetic of the sites that stay float, where the runtime has a choice."""
+
+    @property
+    def replaces_gelu(self) -> bool:
+        """Whether GELUs are replaced, for which each must be one operator."""
+        return bool(self.gate or self.hard_gelu)
 
 
 def with_integer_io(recipe: Recipe) -> Recipe:
@@ -165,6 +181,11 @@ def parse_recipe(text: str, source: str) -> Recipe:
                 f"{source} has no section [{section}], which {recipe.scheme} needs",
                 f"Add [{section}]",
             )
+    if recipe.gate and recipe.hard_gelu:
+        raise UsageError(
+            f"{source} has a [gate] and a [hard_gelu]: each replaces the same activations",
+            "Leave one of them out",
+        )
     if recipe.gate and recipe.activations and recipe.activations.dtype != "uint8":
         raise UsageError(
             f"{source} has a [gate] and {recipe.activations.dtype} activations: a gate's tables "

@@ -16,9 +16,10 @@ from edgenext.quantize.calibrate import TensorStats, calibrate
 from edgenext.quantize.equalise import equalise, equalised_tensors
 from edgenext.quantize.gated_activation import replace_activation
 from edgenext.quantize.graph_editor import GraphEditor, drop_unused_constants
+from edgenext.quantize.hard_gelu import harden
 from edgenext.quantize.moments import kept_inputs
 from edgenext.quantize.opset import GELU_OPSET
-from edgenext.quantize.plan import Plan, PlannedTensor, choose_ranges, make_plan
+from edgenext.quantize.plan import Plan, PlannedTensor, RangeKey, choose_ranges, make_plan
 from edgenext.quantize.qdq import quantize_activation, quantize_constant, store_weights
 from edgenext.quantize.ranges import QParams, clipped_share
 from edgenext.quantize.recipe import Recipe
@@ -55,7 +56,7 @@ class PreparedGraph:
 
     model: onnx.ModelProto
     stats: dict[str, TensorStats]
-    ranges: dict[tuple[str, bool], QParams] = field(default_factory=dict)
+    ranges: dict[RangeKey, QParams] = field(default_factory=dict)
 
 
 def quantize_static(
@@ -116,18 +117,21 @@ def quantize_prepared(
     """Choose ranges, round weights and insert both into a copy of the prepared graph."""
     result = ir.from_proto(prepared.model)
     plan = make_plan(result.graph, recipe)
-    params = choose_ranges(plan, prepared.stats, recipe, prepared.ranges)
-    weights = layer_weights(plan, params, prepared.stats, recipe, progress)
+    stats = prepared.stats
+    if recipe.hard_gelu:
+        stats = harden(result.graph, plan.hard, stats, recipe.hard_gelu.slope)
+    params = choose_ranges(plan, stats, recipe, prepared.ranges)
+    weights = layer_weights(plan, params, stats, recipe, progress)
     gated = {first_input(node) for node in plan.gates}  # clipped on purpose, where the gate is flat
     sites = {node: site.name for site in plan.sites for node in site.nodes}
     clipped = {
-        t.name: clipping(_site_of(t, sites), prepared.stats[t.name], params[t.value])
+        t.name: clipping(_site_of(t, sites), stats[t.name], params[t.value])
         for t in plan.tensors
-        if t.name in prepared.stats and t.value not in gated
+        if t.name in stats and t.value not in gated
     }
     _insert_plan(result.graph, plan, params, weights, recipe)
     return QuantizedGraph(
-        ir.to_proto(result), prepared.model, plan.float_sites, clipped, stats=prepared.stats
+        ir.to_proto(result), prepared.model, plan.float_sites, clipped, stats=stats
     )
 
 
@@ -151,7 +155,7 @@ def _require_quantizable(model: ir.Model, recipe: Recipe) -> None:
     if any(node.op_type == "QuantizeLinear" for node in model.graph):
         raise ArtifactError("the graph is quantized already", "Start from a float export")
     opset = model.opset_imports[""]
-    least = max(recipe.opset, GELU_OPSET if recipe.gate else 0)
+    least = max(recipe.opset, GELU_OPSET if recipe.replaces_gelu else 0)
     if opset < least:
         raise ArtifactError(
             f"a graph of opset {opset} cannot be quantized for {recipe.target}: this opset lacks "

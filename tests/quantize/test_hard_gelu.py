@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from architectures import ARCHS
+from quantized_graphs import XXS, batches, float_graph, network, recipe, sqnr
+
+from edgenext.errors import UsageError
+from edgenext.export.onnx import onnx_graph
+from edgenext.formats.onnx.session import inference_session
+from edgenext.graph.stress import rescaled_twin
+from edgenext.metrics.fidelity import fidelity
+from edgenext.quantize.calibrate import calibrate
+from edgenext.quantize.hard_gelu import before_hardening, hard_swish, harden, is_hardenable
+from edgenext.quantize.plan import NOT_HARD, make_plan
+from edgenext.quantize.recipe import Recipe, parse_recipe
+from edgenext.quantize.static import QuantizedGraph, quantize_static
+from edgenext.targets.target import recipe_text
+
+SLOPE = 1.875
+
+
+def openvino(**changes: dict[str, object] | None) -> Recipe:
+    return recipe(target="cpu-openvino", **changes)
+
+
+def graph(arch: str = XXS) -> onnx.ModelProto:
+    return float_graph(arch, "convC")
+
+
+@cache
+def hardened(arch: str = XXS) -> QuantizedGraph:
+    return quantize_static(graph(arch), batches(), openvino())
+
+
+def activations(model: onnx.ModelProto) -> list[str]:
+    return [n.op_type for n in model.graph.node if n.op_type in ("Gelu", "HardSwish")]
+
+
+def test_the_difference_from_gelu() -> None:
+    x = np.linspace(-8, 8, 4001, dtype=np.float32)
+    gelu = before_hardening(x * SLOPE, SLOPE) / SLOPE
+    error = np.abs(hard_swish(x * SLOPE) / SLOPE - gelu)
+    assert 0.085 < error.max() < 0.1 and 1.5 < abs(x[error.argmax()]) < 1.7
+    assert error[np.abs(x) > 4].max() < 1e-3
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_gelu_is_replaced_and_the_logits_stay(arch: str) -> None:
+    gelus = activations(graph(arch)).count("Gelu")
+    assert activations(hardened(arch).model) == ["HardSwish"] * len(activations(graph(arch)))
+    assert hardened(arch).reference is not None
+    assert activations(hardened(arch).reference).count("Gelu") == gelus  # the reference is exact
+    assert sqnr(graph(arch), hardened(arch).model) > 24, arch
+
+
+def block(width: int = 16) -> onnx.ModelProto:
+    """Two pointwise layers with a GELU between, as a block's; their input is N×C×8×8."""
+    make, rng = onnx.helper.make_node, np.random.default_rng(0)
+
+    def constant(name: str, *shape: int) -> onnx.TensorProto:
+        values = rng.normal(size=shape) / np.sqrt(shape[1] if len(shape) > 1 else 16)
+        return onnx.numpy_helper.from_array(values.astype(np.float32), name)
+
+    path, wide = "/stages.0/stages.0.0", 4 * width
+    nodes = [
+        make("Conv", ["input", "w1", "b1"], ["x"], f"{path}/pwconv1/Conv"),
+        make("Gelu", ["x"], ["y"], f"{path}/act/Gelu"),
+        make("Conv", ["y", "w2", "b2"], ["logits"], f"{path}/pwconv2/Conv"),
+    ]
+    weights = [constant("w1", wide, width, 1, 1), constant("b1", wide)]
+    weights += [constant("w2", width, wide, 1, 1), constant("b2", width)]
+    value = onnx.helper.make_tensor_value_info
+    ends = [value(name, 1, [1, width, 8, 8]) for name in ("input", "logits")]
+    parts = onnx.helper.make_graph(nodes, "block", ends[:1], ends[1:], weights)
+    return onnx.helper.make_model(parts, opset_imports=[onnx.helper.make_opsetid("", 20)])
+
+
+def test_the_layer_behind_makes_up_for_a_part_of_the_difference() -> None:
+    def noise_db(**changes: dict[str, object] | None) -> float:
+        rng = np.random.default_rng(1)
+        x = rng.normal(size=(96, 1, 16, 8, 8)).astype(np.float32)
+        quantized = quantize_static(block(), list(x[:64]), openvino(**changes)).model
+        expected, actual = (run(model, x[64:]) for model in (block(), quantized))
+        return fidelity(expected, actual).sqnr_db
+
+    without = {"fit": 0.0, "rounding": "nearest"}
+    hard, hard_alone = noise_db(), noise_db(weights=without)
+    exact = noise_db(hard_gelu=None, sites=exact_sites())
+    assert (hard, hard_alone, exact) == pytest.approx((29.3, 27.7, 36.2), abs=0.3)
+
+
+def run(model: onnx.ModelProto, inputs: np.ndarray) -> np.ndarray:
+    session = inference_session(model.SerializeToString(), 1)
+    return np.concatenate([session.run(None, {"input": x})[0] for x in inputs]).reshape(32, -1)
+
+
+def exact_sites() -> dict[str, object]:
+    """Without activations."""
+    sites = openvino().sites
+    assert sites is not None
+    return {"quantize": tuple(kind for kind in sites.quantize if kind != "activation")}
+
+
+def test_the_slope_is_taken_by_the_layers_around() -> None:
+    """The hardened graph is the graph with HardSwish(slope · x) / slope in place of each GELU."""
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(graph()))
+    nodes = [n for n in model.graph if n.op_type == "Gelu"]
+    names = [str(v.name) for n in nodes for v in (n.inputs[0], n.outputs[0]) if v is not None]
+    stats = calibrate(graph(), names, batches(4), seed=0)
+    stats = harden(model.graph, nodes, stats, SLOPE)
+    folded = ir.to_proto(model)
+    written_out = onnx.ModelProto()
+    written_out.CopyFrom(graph())
+    written_out.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(SLOPE), "s"))
+    replaced = []
+    for node in written_out.graph.node:
+        if node.op_type != "Gelu":
+            replaced.append(node)
+            continue
+        (x,), (y,) = node.input, node.output
+        make = onnx.helper.make_node
+        replaced += [
+            make("Mul", [x, "s"], [f"{y}_steep"]),
+            make("HardSwish", [f"{y}_steep"], [f"{y}_hard"]),
+            make("Div", [f"{y}_hard", "s"], [y]),
+        ]
+    del written_out.graph.node[:]
+    written_out.graph.node.extend(replaced)
+    assert sqnr(written_out, folded) > 110
+    for node in nodes[:1]:  # later ones read what earlier ones changed
+        assert node.inputs[0] is not None
+        real = calibrate(
+            folded, [str(node.inputs[0].name), str(node.outputs[0].name)], batches(4), 0
+        )
+        for name, expected in real.items():
+            got = stats[name]
+            assert np.allclose(got.high.max(), expected.high.max(), rtol=1e-4)
+            assert np.allclose(got.low.min(), expected.low.min(), rtol=1e-2)
+            assert np.isclose(got.square.mean(), expected.square.mean(), rtol=0.1)
+
+
+def test_a_site_that_is_kept_keeps_its_gelu() -> None:
+    kept = {"stages.0.*.act": "the test"}
+    some = quantize_static(graph(), batches(), openvino(sites={"keep_float": kept}))
+    assert activations(some.model).count("Gelu") == 2
+    assert some.float_sites["stages.0.0.act"] == "the test"
+    assert "stages.1.0.act" not in some.float_sites
+    assert sqnr(graph(), some.model) > sqnr(graph(), hardened().model)
+
+
+def test_a_gelu_that_others_read_too_stays() -> None:
+    shared = onnx.ModelProto()
+    shared.CopyFrom(graph())
+    first = next(n for n in shared.graph.node if n.op_type == "Gelu")
+    shared.graph.output.append(onnx.helper.make_tensor_value_info(first.output[0], 1, None))
+    shared.graph.node.append(onnx.helper.make_node("Relu", [first.output[0]], ["another reader"]))
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(shared))
+    nodes = [n for n in model.graph if n.op_type == "Gelu"]
+    assert [is_hardenable(n) for n in nodes] == [False] + [True] * (len(nodes) - 1)
+    plan = make_plan(model.graph, openvino())
+    assert len(plan.hard) == len(nodes) - 1
+    assert plan.float_sites["stages.0.0.act"] == NOT_HARD
+
+
+def test_a_stressed_twin_gives_the_same_file() -> None:
+    def file(model: onnx.ModelProto) -> bytes:
+        result = quantize_static(model, batches(4), openvino(), seed=3).model
+        return result.SerializeToString(deterministic=True)
+
+    twin = rescaled_twin(network(), seed=1, strength=3)
+    assert file(onnx_graph(twin, "convC", (64, 64))) == file(graph())
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
+def test_openvino_computes_it_inside_the_convolution() -> None:
+    from edgenext.formats.openvino.session import compiled_model
+
+    compiled = compiled_model(hardened().model.SerializeToString(), threads=1)
+    nodes = [n.get_rt_info() for n in compiled.get_runtime_model().get_ordered_ops()]
+    alone = [i["originalLayersNames"] for i in nodes if "swish" in str(i["layerType"]).lower()]
+    assert not alone
+    x = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
+    ours = compiled([x])[compiled.output(0)]
+    session = inference_session(hardened().model.SerializeToString(), 1)
+    theirs = session.run(None, {"input": x})[0]
+    noise = float(np.square(ours - theirs).sum() / np.square(theirs).sum())
+    assert -10 * np.log10(noise) > 35
+
+
+def test_a_recipe_with_both_replacements_is_refused() -> None:
+    text = recipe_text("cpu-onnxruntime", "w8a8-static")
+    text += '\n[hard_gelu]\nreason = "the test"\n'
+    with pytest.raises(UsageError, match=r"the recipe has a \[gate\] and a \[hard_gelu\]"):
+        parse_recipe(text, "the recipe")
