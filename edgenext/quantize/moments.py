@@ -145,8 +145,9 @@ def _kept(
 def moments_of(parts: Iterable[tuple[Rows, Rows]], q: QParams, *, products: bool) -> Moments:
     """The moments of a layer's input x and of levels · scale, which it reads instead.
 
-    Products of levels are whole numbers, which float32 adds without an error; x is the levels and a
-    small remainder, whose products need fewer digits.
+    Products of levels are whole numbers, which float32 adds without an error, most of them where
+    they are counted from the middle of their range; x is the levels and a small remainder, whose
+    products need fewer digits.
 
     Args:
         parts: some rows of x, and their quantized values less the zero point.
@@ -154,15 +155,18 @@ def moments_of(parts: Iterable[tuple[Rows, Rows]], q: QParams, *, products: bool
         products: whether the covariances are wanted.
     """
     first, last = LIMITS[q.dtype]
-    exact_rows = EXACT // max(last - q.zero_point, q.zero_point - first) ** 2
+    middle = (first + last + 1) // 2 - q.zero_point
+    exact_rows = EXACT // ((last - first + 1) // 2) ** 2
     wide = exact_rows < FEW  # levels of 16 bits
     count, scale = 0, np.float32(q.scale)
     nothing: Floats = np.zeros(())
-    mean = quantized = square = cross = nothing
+    remainder = centred = square = cross = nothing
     for x, levels in parts:
         count += len(x)
-        mean = mean + x.sum(0, dtype=np.float64)
-        quantized = quantized + levels.sum(0, dtype=np.float64)
+        rest = x - levels * scale
+        levels = levels - np.float32(middle)
+        remainder = remainder + rest.sum(0, dtype=np.float64)
+        centred = centred + levels.sum(0, dtype=np.float64)
         if not products:
             continue
         step = len(x) if wide else exact_rows
@@ -170,16 +174,11 @@ def moments_of(parts: Iterable[tuple[Rows, Rows]], q: QParams, *, products: bool
             part = levels[start : start + step]
             part = part.astype(np.float64) if wide else part
             square = square + part.T @ part
-        cross = cross + (x - levels * scale).T @ levels
-    mean, quantized = mean / count, quantized / count * q.scale
+        cross = cross + rest.T @ levels
+    remainder, centred = remainder / count, centred / count * q.scale
+    quantized = centred + middle * q.scale
     if not products:
-        return Moments(count, mean, quantized, nothing, nothing)
-    square = square * (q.scale**2 / count)
-    cross = cross * (q.scale / count) + square
-    return Moments(
-        count,
-        mean,
-        quantized,
-        cross - np.outer(mean, quantized),
-        square - np.outer(quantized, quantized),
-    )
+        return Moments(count, quantized + remainder, quantized, nothing, nothing)
+    square = square * (q.scale**2 / count) - np.outer(centred, centred)
+    cross = cross * (q.scale / count) - np.outer(remainder, centred)
+    return Moments(count, quantized + remainder, quantized, cross + square, square)

@@ -136,6 +136,11 @@ def test_an_error_that_readers_raise_is_of_one_kind() -> None:
     assert issubclass(InputError, EdgenextError) and issubclass(DeviceError, EdgenextError)
 
 
+def test_a_message_is_one_line_whatever_a_file_names_its_tensors() -> None:
+    error = InputError("1 unexpected (downsample_l\nyers.0.0.bias\x1b[31m)")
+    assert str(error) == "1 unexpected (downsample_l yers.0.0.bias [31m)"
+
+
 def test_a_folder_of_a_device_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "hello").write_text("/home/nano/.edgenext\n/home/nano\n")
     (tmp_path / "piece").write_bytes(b"piece")

@@ -39,6 +39,8 @@ class CoreMLSession(ArtifactSession):
         self._threads = threads or os.cpu_count() or 1
         self._program = MilProgram(package)
         self._order = class_order(self._program, manifest)
+        if self._order is None:
+            require_outputs(self._program, manifest)
         self._model = device_model(package) if sys.platform == "darwin" else None
         self.runtime = "coreml" if self._model else "coreml-interpreter"
         self.evidence: Evidence = "device" if self._model else "emulated"
@@ -116,6 +118,17 @@ def class_order(program: MilProgram, manifest: Manifest) -> list[int] | None:
     if len(positions) < len(classes) or sorted(labels) != sorted(classes):
         raise ArtifactError(f"{program.name} has other labels than its manifest")
     return [positions[label] for label in labels]
+
+
+def require_outputs(program: MilProgram, manifest: Manifest) -> None:
+    """Refuse a program that is not a classifier and lacks an output of its manifest.
+
+    Raises:
+        ArtifactError: the first such output.
+    """
+    for output in manifest.outputs:
+        if output.name not in program.outputs:
+            raise ArtifactError(f"{program.name} has no output {output.name}, its manifest has one")
 
 
 def device_model(package: Path) -> Any:

@@ -273,3 +273,9 @@ def test_coremltools_is_quiet(weighted_package: Path) -> None:
     process = subprocess.run(command, capture_output=True, text=True, check=True)
     assert process.stderr == ""
     assert process.stdout.split() == ["0"]
+
+
+def test_a_program_without_an_output_of_its_manifest_is_refused(tmp_path: Path) -> None:
+    other = (TensorSpec(name="features", shape=(1, 5), dtype="float32"),)
+    with pytest.raises(ArtifactError, match="has no output features, its manifest has one"):
+        CoreMLSession(classifier(tmp_path), manifest((1, 8, 8, 3), "uint8", outputs=other), 1)
