@@ -94,8 +94,7 @@ def quantize_candidates(
             one = replace(one, qat=None)
         name = f"{target} {scheme}" if settings else ENGINE
         own = replace(export, target=target, format=own_format(target, scheme))
-        resolved = resolve_quantization(one, own)
-        settings[name] = replace(resolved, export=named_after_format(resolved.export))
+        settings[name] = resolve_quantization(one, own)
     if not settings:
         raise UsageError(
             f"none of {', '.join(targets)} runs {options.scheme}",

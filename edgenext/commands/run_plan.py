@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgenext.commands.candidates import cpu_targets, quantize_candidates, require_converter
+from edgenext.commands.candidates import (
+    cpu_targets,
+    named_after_format,
+    quantize_candidates,
+    require_converter,
+)
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
 from edgenext.commands.folder import WorkOwner, work_folder
@@ -222,7 +227,13 @@ def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
 def _own_settings(options: QuantizeOptions) -> dict[str, QuantizeSettings]:
     """The files of this package's own quantizer: one, or one for each target of this CPU."""
     if options.target == AUTO:
-        return quantize_candidates(options, cpu_targets().usable)
+        targets = cpu_targets()
+        for name, remedy in targets.missing.items():
+            _log.warning("left out: %s. %s", name, remedy)
+        return {
+            name: replace(settings, export=named_after_format(settings.export))
+            for name, settings in quantize_candidates(options, targets.usable).items()
+        }
     target = load_recipe(options.target, options.scheme, options.recipe).target
     return {ENGINE: own_quantization(replace(options, target=target))}
 

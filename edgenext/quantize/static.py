@@ -100,6 +100,7 @@ def prepare_graph(
     if not plan.layers:
         raise ArtifactError("the graph has no convolution or linear layer to quantize")
     names = [tensor.name for tensor in plan.tensors]
+    names += [str(first_input(node).name) for node in plan.hard]
     if recipe.equalise:
         names += equalised_tensors(graph, recipe.equalise)
     needs_inputs = recipe.weights is not None and recipe.weights.needs_inputs

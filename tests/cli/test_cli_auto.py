@@ -20,10 +20,11 @@ ONNX = ("cpu-onnxruntime", "cpu-openvino")
 
 
 @pytest.fixture
-def onnx_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the targets whose conversions take a minute."""
+def onnx_alone(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the targets whose conversions take a minute: tflite is not installed."""
+    monkeypatch.setenv("EDGENEXT_ENVIRONMENTS", str(cli.folder / "none"))
     for name, target in TARGETS.items():
-        if target.auto and name not in ONNX:
+        if target.auto and name not in (*ONNX, "tflite"):
             monkeypatch.setitem(TARGETS, name, replace(target, auto=False))
 
 
@@ -31,7 +32,9 @@ def onnx_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_makes_the_files_of_every_runtime(cli: Cli) -> None:
     pytest.importorskip("openvino", reason="no openvino (pip install 'edgenext[openvino]')")
     Path("demo.toml").write_text(CONFIG.format(n=16))
-    out = cli.ok("run", "demo.toml", "--target", "auto").out
+    result = cli.ok("run", "demo.toml", "--target", "auto")
+    out = result.out
+    assert "left out: tflite. " in result.err and "edgenext env tflite" in result.err
     summary = json.loads(Path("demo/run.json").read_text())
     made = [(a["target"], a["scheme"], a["form"]) for a in summary["artifacts"]]
     has_bf16 = not BF16.isdisjoint(environment().isa)
@@ -62,9 +65,8 @@ def test_a_run_makes_the_files_of_every_runtime(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("command", ["export", "quantize"])
-def test_the_fastest_file_is_kept(cli: Cli, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGENEXT_ENVIRONMENTS", str(cli.folder / "none"))
-    monkeypatch.setitem(TARGETS, "executorch", replace(TARGETS["executorch"], auto=False))
+@pytest.mark.usefixtures("onnx_alone")
+def test_the_fastest_file_is_kept(cli: Cli, command: str) -> None:
     calib = ("--calib", "digits", "-n", "16") if command == "quantize" else ()
     options = ("--target", "auto", "-o", "kept", *(("--json",) if calib else ()))
     result = cli.ok(command, *MODEL, *calib, *options)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 from architectures import ARCHS
-from quantized_graphs import XXS, batches, float_graph, network, recipe, sqnr
+from quantized_graphs import XXS, batches, float_graph, network, pictures, recipe, sqnr
 
 from edgenext.errors import UsageError
 from edgenext.export.onnx import onnx_graph
@@ -19,6 +20,7 @@ from edgenext.quantize.calibrate import calibrate
 from edgenext.quantize.hard_gelu import before_hardening, hard_swish, harden, is_hardenable
 from edgenext.quantize.plan import NOT_HARD, make_plan
 from edgenext.quantize.recipe import Recipe, parse_recipe
+from edgenext.quantize.sensitivity import SensitivityInputs, site_sensitivity
 from edgenext.quantize.static import QuantizedGraph, quantize_static
 from edgenext.targets.target import recipe_text
 
@@ -198,3 +200,11 @@ def test_a_recipe_with_both_replacements_is_refused() -> None:
     text += '\n[hard_gelu]\nreason = "the test"\n'
     with pytest.raises(UsageError, match=r"the recipe has a \[gate\] and a \[hard_gelu\]"):
         parse_recipe(text, "the recipe")
+
+
+def test_the_noise_of_a_hard_gelu_is_measured_site_by_site(tmp_path: Path) -> None:
+    images = list(pictures(2, 8)[:, None])
+    inputs = SensitivityInputs(graph(), openvino(), batches(4), images, None)
+    recipe_effect, (row,) = site_sensitivity(inputs, tmp_path / "cache.json", "stages.0.0.act")
+    assert not row.kept
+    assert 27 < recipe_effect.sqnr_db < row.changed.sqnr_db < row.only.sqnr_db < 90
