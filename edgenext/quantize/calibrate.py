@@ -29,14 +29,13 @@ Floats = NDArray[np.float64]
 class TensorStats:
     """Statistics of one tensor over the calibration images, N×C×… .
 
-    `low` and `high` are exact, one value a channel; `square` is the mean of x².
-    `values` are random ones, `channels` the channel of each. Of what layers read there are `rows`,
-    positions × C or positions × C × kernel × kernel: see `layer_inputs.py`.
+    `low` and `high` are exact, one value a channel. `values` are random ones, `channels` the
+    channel of each. Of what layers read there are `rows`, positions × C or positions × C × kernel ×
+    kernel: see `layer_inputs.py`.
     """
 
     low: Floats
     high: Floats
-    square: Floats
     values: NDArray[np.float32]
     channels: NDArray[np.int32]
     rows: NDArray[np.float32] | None = None
@@ -46,6 +45,14 @@ class TensorStats:
         """Random values of the tensor, with its two extremes."""
         ends = np.asarray([self.low.min(), self.high.max()], np.float32)
         return np.concatenate((self.values, ends))
+
+    @property
+    def square(self) -> Floats:
+        """The mean of x² of each channel, over the random values; 0 of a channel without any."""
+        channels = len(self.low)
+        count = np.bincount(self.channels, minlength=channels)
+        total = np.bincount(self.channels, np.square(self.values, dtype=np.float64), channels)
+        return np.asarray(total / np.maximum(count, 1))
 
     @property
     def reach(self) -> Floats:
@@ -60,7 +67,6 @@ class TensorStats:
         return TensorStats(
             low=self.low / scale,
             high=self.high / scale,
-            square=self.square / np.square(scale),
             values=(self.values / scale[self.channels]).astype(np.float32),
             channels=self.channels,
             rows=rows,
@@ -73,8 +79,6 @@ class _RunningStats:
 
     low: Any = np.inf
     high: Any = -np.inf
-    square: Any = 0.0
-    count: int = 0
     values: list[NDArray[np.float32]] = field(default_factory=list)
     channels: list[NDArray[np.int32]] = field(default_factory=list)
     rows: NDArray[np.float32] | None = None
@@ -89,9 +93,6 @@ class _RunningStats:
         rows = x.reshape(len(x), x.shape[1], -1) if x.ndim > 2 else x[..., None]
         self.low = np.minimum(self.low, rows.min((0, 2)))
         self.high = np.maximum(self.high, rows.max((0, 2)))
-        size = rows.shape[0] * rows.shape[2]
-        self.square = self.square + np.einsum("ncx,ncx->c", rows, rows).astype(np.float64) / size
-        self.count += 1
         at = rng.integers(0, rows.size, min(rows.size, samples))
         self.values.append(rows.reshape(-1)[at])
         self.channels.append((at // rows.shape[2] % rows.shape[1]).astype(np.int32))
@@ -100,7 +101,6 @@ class _RunningStats:
         return TensorStats(
             low=np.asarray(self.low, np.float64),
             high=np.asarray(self.high, np.float64),
-            square=np.asarray(self.square / self.count),
             values=np.concatenate(self.values),
             channels=np.concatenate(self.channels),
             rows=self.rows,

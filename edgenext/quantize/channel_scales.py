@@ -140,12 +140,13 @@ def balance_norm(stats: TensorStats, weight: Floats, limit: int) -> Floats | Non
         None where no scaling is best.
     """
     reach, largest = _with_floor(stats.reach), _with_floor(np.abs(weight).max((0, 2)))
+    square = stats.square
 
     def noise(scale: Floats) -> float:
         scaled = weight * scale[None, :, None]
         step = 2 * (reach / scale).max() / 255
         rows = np.abs(scaled).max((1, 2)) / limit
-        reads = (stats.square / np.square(scale)).sum() * weight.shape[2]
+        reads = (square / np.square(scale)).sum() * weight.shape[2]
         return float(step**2 * np.square(scaled).sum() + np.square(rows).sum() * reads)
 
     candidates: list[Floats] = [np.ones_like(reach)]

@@ -92,9 +92,7 @@ def _output_stats(stats: TensorStats) -> TensorStats:
     """The statistics of a hard swish's output, from those of its input."""
     values = hard_swish(stats.values)
     low = np.where(stats.low < -WIDTH / 4, LEAST, _ends(stats.low))
-    count = np.bincount(stats.channels, minlength=len(low))
-    square = np.bincount(stats.channels, np.square(values), len(low)) / np.maximum(count, 1)
-    return TensorStats(low, _ends(stats.high), square, values, stats.channels)
+    return TensorStats(low, _ends(stats.high), values, stats.channels)
 
 
 def _ends(z: Floats) -> Floats:

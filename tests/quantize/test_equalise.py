@@ -18,7 +18,7 @@ def inferred(arch: str, form: str = "convT") -> ir.Model:
 
 def stats_of_reach(reach: np.ndarray) -> TensorStats:
     values, channels = np.zeros(0), np.zeros(0, np.int32)
-    return TensorStats(-reach, reach, np.square(reach) / 9, values, channels)
+    return TensorStats(-reach, reach, values, channels)
 
 
 LARGE = [

@@ -144,7 +144,6 @@ def test_the_slope_is_taken_by_the_layers_around() -> None:
             got = stats[name]
             assert np.allclose(got.high.max(), expected.high.max(), rtol=1e-4)
             assert np.allclose(got.low.min(), expected.low.min(), rtol=1e-2)
-            assert np.isclose(got.square.mean(), expected.square.mean(), rtol=0.1)
 
 
 def test_a_site_that_is_kept_keeps_its_gelu() -> None:
