@@ -10,7 +10,7 @@ from typing import Any
 from inputs import MODEL, OPENVINO, STRENGTH, golden_model, train_images, val_images
 
 from edgenext import api
-from edgenext.export.artifacts import read_graph
+from edgenext.export.deployment_graph import read_graph
 from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
     from edgenext.data import ImageSet
-    from edgenext.export.artifacts import Graph
+    from edgenext.export.deployment_graph import Graph
     from edgenext.graph.ranges import Item, Ranges
 
 MEASURED_IMAGES = 32
@@ -56,7 +56,7 @@ def check_range(
     """
     import onnx
 
-    from edgenext.export.artifacts import read_graph
+    from edgenext.export.deployment_graph import read_graph
     from edgenext.formats.session import one_line
     from edgenext.graph.ranges import input_range, propagate
 

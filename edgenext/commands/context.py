@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from pathlib import Path
 
-    from edgenext.export.artifacts import Graph
+    from edgenext.export.deployment_graph import Graph
     from edgenext.export.settings import ExportSettings
     from edgenext.models.checkpoint import Checkpoint
 
@@ -167,7 +167,7 @@ class Context:
 
     def graph(self, checkpoint: Checkpoint, settings: ExportSettings) -> Graph:
         """The float graph of a checkpoint, for the settings' target; it is not to be changed."""
-        from edgenext.export.artifacts import graph_of
+        from edgenext.export.deployment_graph import graph_of
 
         key = (
             id(checkpoint),  # kept alive by its graph

@@ -16,7 +16,7 @@ from edgenext.commands.diff_sites import SITE_BY_SITE, Side, compare_sites
 from edgenext.commands.images import SAMPLE_IMAGES, labelled_images
 from edgenext.commands.subject import Subject
 from edgenext.errors import ArtifactError, UsageError
-from edgenext.export.artifacts import Graph, read_graph
+from edgenext.export.deployment_graph import Graph, read_graph
 from edgenext.export.onnx import call_size
 from edgenext.export.settings import resolve
 from edgenext.formats.artifact import distinct_names

@@ -11,7 +11,8 @@ from edgenext.commands.images import calibration_images, sample_images, training
 from edgenext.commands.subject import Subject, of_kind
 from edgenext.data import ImageSet
 from edgenext.errors import ArtifactError, UsageError
-from edgenext.export.artifacts import Graph, file_steps, read_graph
+from edgenext.export.artifacts import file_steps
+from edgenext.export.deployment_graph import Graph, read_graph
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact
 from edgenext.formats.format import require_features

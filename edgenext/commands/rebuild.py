@@ -16,7 +16,8 @@ from edgenext.commands.quantize import quantizing_steps
 from edgenext.commands.subject import Subject
 from edgenext.data import ImageSet
 from edgenext.errors import ArtifactError, CheckpointError, DataError, UsageError
-from edgenext.export.artifacts import Graph, export_graph, read_graph
+from edgenext.export.artifacts import export_graph
+from edgenext.export.deployment_graph import Graph, read_graph
 from edgenext.export.settings import ExportSettings, resolve
 from edgenext.formats.artifact import Artifact, content_files, content_sha256, open_artifact
 from edgenext.models.cache import cached_path, find_published

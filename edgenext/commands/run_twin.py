@@ -18,7 +18,7 @@ from edgenext.commands.quantize import (
 from edgenext.commands.run_plan import RunPlan
 from edgenext.commands.stress import stress
 from edgenext.commands.subject import Subject
-from edgenext.export.artifacts import read_graph
+from edgenext.export.deployment_graph import read_graph
 from edgenext.formats.artifact import open_artifact
 from edgenext.formats.format import FORMATS
 from edgenext.models.sidecar import sidecar_path

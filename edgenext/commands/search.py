@@ -44,7 +44,8 @@ from edgenext.commands.stages import Announce, Stages, numbered, silent
 from edgenext.commands.subject import Subject, of_kind
 from edgenext.data import ImageSet, require_disjoint
 from edgenext.errors import UsageError, unknown_name
-from edgenext.export.artifacts import Graph, export_graph
+from edgenext.export.artifacts import export_graph
+from edgenext.export.deployment_graph import Graph
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.metrics.sequence import INTERVALS, sequence_interval
 from edgenext.metrics.statistics import images_needed, images_without_drop, tango_interval

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenext.data.pixels import Pixels
-from edgenext.export.artifacts import Graph
+from edgenext.export.deployment_graph import Graph
 from edgenext.export.onnx import call_size
 
 Batches = Sequence[NDArray[Any]]

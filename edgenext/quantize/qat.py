@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from edgenext.data import ImageSet
 from edgenext.errors import EdgenextError, UsageError
-from edgenext.export.artifacts import Graph
+from edgenext.export.deployment_graph import Graph
 from edgenext.formats.torch_graph import torch_graph
 from edgenext.options import ENGINE, QatOptions
 from edgenext.quantize.fake_quantizers import WeightQuantizer

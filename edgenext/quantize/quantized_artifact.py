@@ -10,8 +10,9 @@ import onnx
 
 from edgenext.data import ImageSet
 from edgenext.errors import ArtifactError
-from edgenext.export.artifacts import Graph, network_reference, write_artifact
+from edgenext.export.artifacts import network_reference, write_artifact
 from edgenext.export.content import Content
+from edgenext.export.deployment_graph import Graph
 from edgenext.export.parity import in_units_of
 from edgenext.export.settings import ExportSettings
 from edgenext.formats.artifact import Artifact

@@ -9,7 +9,7 @@ import pytest
 
 from edgenext import api
 from edgenext.errors import OverlapError
-from edgenext.export.artifacts import read_graph
+from edgenext.export.deployment_graph import read_graph
 from edgenext.formats.artifact import Artifact
 from edgenext.options import DataOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import CompareReport

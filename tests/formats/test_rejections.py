@@ -13,7 +13,7 @@ import pytest
 from vendored import artifact_of, nvidia, qualcomm
 
 from edgenext.commands.subject import load
-from edgenext.export.artifacts import graph_of
+from edgenext.export.deployment_graph import graph_of
 from edgenext.export.settings import resolve
 from edgenext.formats.check import check_artifact
 from edgenext.options import ExportOptions, ModelOptions

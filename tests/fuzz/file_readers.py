@@ -49,7 +49,7 @@ def open_it(folder: Path) -> Any:
 
 
 def read_graph(folder: Path) -> None:
-    from edgenext.export.artifacts import read_graph
+    from edgenext.export.deployment_graph import read_graph
 
     subject = open_it(folder)
     if subject is not None:
@@ -111,7 +111,7 @@ def use_graph(folder: Path) -> None:
     """What `edgenext quantize` does with a graph before it is calibrated."""
     import onnx_ir as ir
 
-    from edgenext.export.artifacts import read_graph
+    from edgenext.export.deployment_graph import read_graph
     from edgenext.formats.isolated_session import require_no_crash
     from edgenext.graph.sites import find_sites
 

@@ -21,7 +21,7 @@ from edgenext.commands.quantize import qat_training, resolve_quantization, schem
 from edgenext.commands.subject import Subject
 from edgenext.data import require_disjoint
 from edgenext.errors import EdgenextError, OverlapError, UsageError
-from edgenext.export.artifacts import Graph
+from edgenext.export.deployment_graph import Graph
 from edgenext.export.onnx import onnx_graph
 from edgenext.formats.torch_graph import torch_graph
 from edgenext.metrics.fidelity import Fidelity, fidelity
