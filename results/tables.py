@@ -20,13 +20,15 @@ from sections import SMALL, XXS, format_row, latency_of
 from text import between, number
 
 BEGIN, END = "<!-- figures: written by results/tables.py -->", "<!-- end of figures -->"
-MAIN, AVX2, XEON = "avx512-vnni", "avx2", "avx512-vnni-xeon"
 OURS = {
     "onnxruntime": "w8a8-static, cpu-onnxruntime, edgenext",
     "OpenVINO": "w8a8-static, cpu-openvino, edgenext",
 }
-
-
+PARTS = (
+    *("accuracy", "ablation", "fidelity", "formats", "vendors"),
+    *("training", "roofline", "toolchain"),
+)
+"""Parts that are shown from one machine."""
 SHORT = {XXS: "(XXS)", SMALL: "(S)"}
 
 
@@ -72,7 +74,7 @@ def replaced(text: str, figures: str) -> str:
 def figures(machines: dict[str, Machine], names: Row) -> dict[str, str]:
     """What stands for each name in the README's text."""
     machine = machines[names["four_rows"]["machine"]]
-    latency, accuracy = machine.latency[XXS], machine.results["accuracy"]
+    latency, accuracy = machine.latency[XXS], first_with(machines, "accuracy").results["accuracy"]
     return {
         "four_rows": sections.four_rows(machines, names),
         "threads": str(latency.threads),
@@ -98,39 +100,47 @@ def _listed(texts: list[str]) -> str:
 
 def page(machines: dict[str, Machine], names: Row) -> dict[str, str]:
     """What stands for each name in the page."""
-    machine = machines[MAIN]
-    results = machine.results
-    vendors, htp = results["vendors"], results["vendors"]["htp"]
-    require_same_files(machine)
+    by_part = {part: first_with(machines, part) for part in PARTS}
+    scored, converted = by_part["accuracy"], by_part["formats"]
+    vendors = by_part["vendors"].results["vendors"]
+    htp, accuracy = vendors["htp"], scored.results["accuracy"]
+    fidelity = by_part["fidelity"].results["fidelity"]
+    require_same_files(accuracy, converted.results["formats"]["accuracy"])
     return {
         "machines": sections.machines(machines),
-        "vnni": machine.about["title"],
-        "n": f"{results['accuracy'][0]['n']:,}",
-        "last_twin": str(len(sections.twins_of(results["accuracy"], OURS["onnxruntime"])) - 1),
-        "accuracy": sections.accuracy(machine, names),
-        "latency_avx512_vnni": sections.latency(machine, names),
-        "latency_avx2": sections.latency(machines[AVX2], names),
-        "latency_avx512_vnni_xeon": sections.latency(machines[XEON], names),
-        "formats": sections.formats(machine, names),
-        **_tflite(results["formats"]),
+        **{f"{part}_machine": machine.about["title"] for part, machine in by_part.items()},
+        "n": f"{accuracy[0]['n']:,}",
+        "last_twin": str(len(sections.twins_of(accuracy, OURS["onnxruntime"])) - 1),
+        "accuracy": sections.accuracy(scored, names),
+        "latency": "\n\n".join(
+            f"### {machine.about['title']}\n\n{sections.latency(machine, names)}"
+            for machine in machines.values()
+        ),
+        "formats": sections.formats(converted, names),
+        **_tflite(converted.results["formats"]),
         "htp_compiler": htp[0]["compiler"],
         "htp_soc": htp[0]["soc"],
         "htp_images": str(htp[0]["n"]),
-        "htp": sections.htp(machine, names),
+        "htp": sections.htp(by_part["vendors"], names),
         "jetson_compiler": vendors["jetson"][0]["compiler"],
-        "jetson": sections.jetson(machine, names),
+        "jetson": sections.jetson(by_part["vendors"], names),
         "ethos_compiler": f"Vela {vendors['ethos_u'][0]['compiler'].split()[-1]}",
-        "ethos_u": sections.ethos_u(machine, names),
-        "simulated": sections.simulated(machine),
-        "fidelity_images": str(results["fidelity"][0]["n"]),
-        "fidelity": sections.fidelity(machine, names),
-        "ablation": sections.ablation(machine),
-        "roofline": costs_section.roofline(machine),
-        "largest_gaps": costs_section.largest_gaps(machine),
-        "toolchain": costs_section.toolchain(machine),
-        "cores": str(results["environment"]["cores"]),
-        **_training(machine),
+        "ethos_u": sections.ethos_u(by_part["vendors"], names),
+        "simulated": sections.simulated(by_part["vendors"]),
+        "fidelity_images": str(fidelity[0]["n"]),
+        "fidelity": sections.fidelity(by_part["fidelity"], names),
+        "ablation": sections.ablation(by_part["ablation"]),
+        "roofline": costs_section.roofline(by_part["roofline"]),
+        "largest_gaps": costs_section.largest_gaps(by_part["roofline"]),
+        "toolchain": costs_section.toolchain(by_part["toolchain"]),
+        "cores": str(by_part["toolchain"].results["environment"]["cores"]),
+        **_training(by_part["training"]),
     }
+
+
+def first_with(machines: dict[str, Machine], part: str) -> Machine:
+    """The first machine on which a part was measured."""
+    return next(machine for machine in machines.values() if part in machine.results)
 
 
 def _training(machine: Machine) -> dict[str, str]:
@@ -175,14 +185,16 @@ def _tflite(part: Row) -> dict[str, str]:
     }
 
 
-def require_same_files(machine: Machine) -> None:
+def require_same_files(rows: list[Row], formats: list[Row]) -> None:
     """Refuse what the page says of twins, unless the hashes say so.
+
+    Args:
+        rows: accuracy of all schemes and engines.
+        formats: accuracy of all formats.
 
     Raises:
         ValueError: a twin gives another file.
     """
-    rows = machine.results["accuracy"]
-    formats = machine.results["formats"]["accuracy"]
     groups = [
         [row for row in rows if row["name"] == name] + sections.twins_of(rows, name)
         for name in OURS.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +27,11 @@ from edgenext.cli.options import (
     takes_format_options,
     takes_model,
 )
+from edgenext.formats.artifact import Artifact
 from edgenext.formats.format import FORMATS
 from edgenext.options import AUTO, ExportOptions, ModelOptions, OptionValues, QuantizeOptions
+from edgenext.schema import ExportResult
+from edgenext.system.turns import in_turns
 from edgenext.targets.scheme import FLOAT, SCHEMES
 from edgenext.targets.target import TARGETS
 
@@ -106,14 +110,15 @@ def export(
     own_options = options_by_format(formats, format_options)
     if scheme == FLOAT and calib:
         console.err.print("note: fp32 needs no calibration; --calib is ignored")
-    results = []
+    results: list[ExportResult] = []
     try:
         several = formats if len(formats) > 1 else []
         with (
             console.working() as context,
             context.progress.steps(*(f"export {f}" for f in several)),
         ):
-            for name in formats:
+
+            def make(name: str) -> Artifact:
                 context.progress(f"export {name}", 0, 0)
                 options = ExportOptions(
                     form="naive" if no_fold else "",
@@ -128,16 +133,18 @@ def export(
                 if tune:
                     options = api.tuned(model, model_options, options, context=context)
                 if scheme == FLOAT:
-                    artifact = api.export(
+                    return api.export(
                         model, model_options, options, out=out, data=data, context=context
                     )
-                else:
-                    place = target or FORMATS[name].target
-                    quantizing = QuantizeOptions(scheme, place, calib=calib, n=n)
-                    artifact = api.quantize(
-                        model, quantizing, model_options, options, out=out, context=context
-                    )
-                results.append(artifact.result())
+                place = target or FORMATS[name].target
+                quantizing = QuantizeOptions(scheme, place, calib=calib, n=n)
+                return api.quantize(
+                    model, quantizing, model_options, options, out=out, context=context
+                )
+
+            at_once = 1 if tune else None  # timings need the machine for themselves
+            works = [partial(make, name) for name in formats]
+            results.extend(artifact.result() for artifact in in_turns(works, at_once))
     finally:  # of several, those that were written
         if not json:
             for result in results:

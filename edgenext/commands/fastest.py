@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from edgenext.benchmark.noise import floor_of, measurably_fastest
@@ -32,6 +33,7 @@ from edgenext.options import (
 from edgenext.schema import BenchReport, FastestReport, TimedFile
 from edgenext.system.files import publish, staging
 from edgenext.system.temporary import scratch_folder
+from edgenext.system.turns import in_turns
 from edgenext.targets.target import TARGETS
 
 Maker = Callable[[Path], Artifact]
@@ -88,10 +90,12 @@ def fastest(
         settings = [float_settings(target, export_options) for target in targets.usable]
         makers = _exporters(opened, settings, data, context)
     with scratch_folder() as folder:
-        files = []
-        for i, (name, make) in enumerate(makers.items()):
+
+        def made(i: int, name: str) -> Artifact:
             context.progress(f"file of {name}", i, len(makers))
-            files.append(make(folder / str(i)))
+            return makers[name](folder / str(i))
+
+        files = list(in_turns([partial(made, i, name) for i, name in enumerate(makers)]))
         paths = [file.path for file in files]
         report = quietest(lambda: bench(paths, bench_options=bench_options, context=context))
         return _report(files, report, targets, out)

@@ -13,7 +13,7 @@ from edgenext.commands.bench import bench
 from edgenext.commands.candidates import named_after_format
 from edgenext.commands.config import RunConfig
 from edgenext.commands.context import Context
-from edgenext.commands.export import export_checkpoint
+from edgenext.commands.export import export_on
 from edgenext.commands.images import sample_images
 from edgenext.commands.inputs import (
     BenchmarkInputs,
@@ -56,6 +56,7 @@ from edgenext.schema import (
 from edgenext.system.files import write_text
 from edgenext.system.names import without_paths
 from edgenext.system.sums import write_sums
+from edgenext.system.turns import in_turns
 from edgenext.targets.target import require_target
 
 _log = logging.getLogger(__name__)
@@ -128,19 +129,18 @@ def _report(plan: RunPlan) -> list[Path]:
 
 def _export_float(plan: RunPlan) -> list[Path]:
     """The float files: the plain one, which is the base of all figures, and the target's own."""
-    folder, paths = plan.config.out / "artifacts", []
+    folder = plan.config.out / "artifacts"
     samples = sample_images(plan.context, plan.subject, plan.config.data)
-    for stage, settings in _float_settings(plan.own_targets).items():
 
-        def produce(settings: ExportSettings = settings) -> list[Path]:
-            artifact = export_checkpoint(
-                plan.checkpoint, settings, folder, plan.config.data, plan.context
-            )
-            return artifact.files
+    def export_stage(stage: str, settings: ExportSettings) -> Path:
+        def produce() -> list[Path]:
+            return export_on(plan.checkpoint, settings, samples, folder, plan.context).files
 
         inputs = ExportInputs.of(plan.checkpoint, settings, samples)
-        paths += plan.stages.stage(stage, inputs, produce)[:1]
-    return paths
+        return plan.stages.stage(stage, inputs, produce)[0]
+
+    settings = _float_settings(plan.own_targets)
+    return list(in_turns([partial(export_stage, *pair) for pair in settings.items()]))
 
 
 def _float_settings(targets: Sequence[str]) -> dict[str, ExportSettings]:
@@ -157,17 +157,19 @@ def _float_settings(targets: Sequence[str]) -> dict[str, ExportSettings]:
 def _quantize(plan: RunPlan) -> dict[str, Path]:
     """The quantized file of each engine."""
     subject, folder = plan.subject, plan.config.out / "artifacts"
-    paths: dict[str, Path] = {}
-    for engine, settings in plan.settings.items():
+
+    def quantize_stage(engine: str, settings: QuantizeSettings) -> Path:
         images = settings_images(plan.context, subject, settings)
         training = qat_training(plan.context, subject, settings)
         inputs = QuantizeInputs.of(subject, settings, images, settings.recipe, training)
 
-        def produce(settings: QuantizeSettings = settings) -> list[Path]:
+        def produce() -> list[Path]:
             return quantize_subject(subject, settings, folder, plan.context).files
 
-        paths[engine] = plan.stages.stage(f"quantize, {engine}", inputs, produce)[0]
-    return paths
+        return plan.stages.stage(f"quantize, {engine}", inputs, produce)[0]
+
+    works = [partial(quantize_stage, *pair) for pair in plan.settings.items()]
+    return dict(zip(plan.settings, in_turns(works), strict=True))
 
 
 def _benchmark(

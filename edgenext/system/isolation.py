@@ -23,6 +23,7 @@ from edgenext.system.environments import importable_package
 from edgenext.system.files import write_bytes
 from edgenext.system.memory import MIB, peak_rss
 from edgenext.system.temporary import scratch_folder
+from edgenext.system.turns import waiting_for
 
 TIMEOUT_S = 1800
 """A call takes seconds, or minutes on a busy machine."""
@@ -78,7 +79,8 @@ def call_isolated(
             cwd=folder,
         ) as process:
             try:
-                output, _ = process.communicate(timeout=TIMEOUT_S)
+                with waiting_for(process):
+                    output, _ = process.communicate(timeout=TIMEOUT_S)
             except subprocess.TimeoutExpired as e:
                 process.kill()
                 raise RuntimeFailedError(f"{failure}: no result after {TIMEOUT_S} s") from e

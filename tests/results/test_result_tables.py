@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+MAIN = tomllib.loads((ROOT / "results" / "names.toml").read_text("utf-8"))["four_rows"]["machine"]
 SCRIPT = ROOT / "results" / "tables.py"
 
 
@@ -45,7 +46,7 @@ def change(path: Path, keys: list[Any], value: object) -> None:
 
 def published(model: int, row: int) -> tuple[str, str]:
     """Milliseconds and speed of a file, as the tables write them."""
-    document = json.loads((ROOT / "results" / "avx512-vnni.json").read_text("utf-8"))
+    document = json.loads((ROOT / "results" / f"{MAIN}.json").read_text("utf-8"))
     entry = document["latency"][model]["rows"][row]
     low, high = entry["ci95"]
     speed = f"{entry['speed']:.2f}x ({low:.2f}–{high:.2f})"
@@ -65,7 +66,7 @@ def test_the_table_of_early_stops_is_that_of_its_json_file() -> None:
 
 
 def test_another_result_is_another_table(checkout: Path) -> None:
-    change(checkout / "results" / "avx512-vnni.json", ["latency", 0, "rows", 3, "speed"], 2.5)
+    change(checkout / "results" / f"{MAIN}.json", ["latency", 0, "rows", 3, "speed"], 2.5)
     done = tables(checkout, "--check")
     assert done.returncode == 1
     assert "docs/results.md, README.md: not what results/*.json say" in done.stderr
@@ -88,7 +89,7 @@ def test_a_figure_that_was_typed_is_found(checkout: Path) -> None:
 
 
 def test_what_is_not_valid_is_struck_out_with_its_reason(checkout: Path) -> None:
-    path = checkout / "results" / "avx512-vnni.json"
+    path = checkout / "results" / f"{MAIN}.json"
     rows = json.loads(path.read_text("utf-8"))["latency"][1]["rows"]
     index = next(i for i, row in enumerate(rows) if row["name"].startswith("bf16"))
     change(path, ["latency", 1, "rows", index, "valid"], False)
@@ -101,7 +102,7 @@ def test_what_is_not_valid_is_struck_out_with_its_reason(checkout: Path) -> None
 
 
 def test_a_twin_with_another_file_contradicts_the_page(checkout: Path) -> None:
-    path = checkout / "results" / "avx512-vnni.json"
+    path = checkout / "results" / f"{MAIN}.json"
     rows = json.loads(path.read_text("utf-8"))["accuracy"]
     index = next(i for i, r in enumerate(rows) if r["name"].endswith("edgenext, twin 3"))
     change(path, ["accuracy", index, "graph_sha256"], "0")
