@@ -16,7 +16,7 @@ from edgenext import api
 from edgenext.commands import context
 from edgenext.data import sources
 from edgenext.data.digits import DigitSource
-from edgenext.export import artifacts
+from edgenext.export import deployment_graph
 
 SHORT = {"train": {"epochs": 1}, "quantize": {"n": 16}, "bench": {"rounds": 1}, "limit": 60}
 
@@ -40,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[Any]]:
     count(sources, "content_hash", lambda digest, *_: digest)
     count(DigitSource, "files", lambda _, source, path: (source.role, path))
     count(
-        artifacts,
+        deployment_graph,
         "onnx_graph",
         lambda graph, *_: hashlib.sha256(graph.SerializeToString()).hexdigest(),
     )
