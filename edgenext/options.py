@@ -28,6 +28,9 @@ MAX_DROP = 100.0
 """The largest budget, in points."""
 ENGINE = "edgenext"
 """This package's own quantizer, beside the baselines it is compared with."""
+GELUS = ("exact", "relu")
+"""What a static scheme can have for GELU instead of what its recipe says: the exact function, or
+ReLU, which is faster and less accurate."""
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 """Where a training may compute."""
@@ -170,6 +173,8 @@ class QuantizeOptions:
     """As in `DataOptions`."""
     qat: QatOptions | None = None
     """Train the quantized graph before it is written. None: do not."""
+    gelu: str = ""
+    """What stands for GELU in a static scheme: one of `GELUS`; empty: what the recipe says."""
 
 
 @dataclass(frozen=True)

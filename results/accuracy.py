@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,45 @@ from inputs import MODEL, OPENVINO, STRENGTH, golden_model, train_images, val_im
 
 from edgenext import api
 from edgenext.export.deployment_graph import read_graph
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import (
+    DEFAULT_TARGET,
+    ENGINE,
+    ExportOptions,
+    ModelOptions,
+    QuantizeOptions,
+)
+from edgenext.targets.scheme import CALIBRATED
 
 SEEDS = (0, 1, 2, 3, 4)
 """Of the stressed twins."""
+ORT, OWN = DEFAULT_TARGET, ENGINE
 FILES = (
-    ("w8a8-static", "cpu-onnxruntime", "edgenext"),
-    ("w8a8-static", "cpu-onnxruntime", "onnxruntime"),
-    ("w8a8-static", "cpu-onnxruntime", "onnxruntime-tuned"),
-    ("w8a8-static", "cpu-onnxruntime", "onnxruntime-folded"),
-    ("w8a8-dynamic", "cpu-onnxruntime", "edgenext"),
-    ("w8-weight-only", "cpu-onnxruntime", "edgenext"),
-    ("w8a8-static", OPENVINO, "edgenext"),
-    ("w8a8-static", OPENVINO, "nncf"),
-    ("bf16", OPENVINO, "edgenext"),
+    QuantizeOptions("w8a8-static", ORT, OWN),
+    QuantizeOptions("w8a8-static", ORT, "onnxruntime"),
+    QuantizeOptions("w8a8-static", ORT, "onnxruntime-tuned"),
+    QuantizeOptions("w8a8-static", ORT, "onnxruntime-folded"),
+    QuantizeOptions("w8a8-dynamic", ORT, OWN),
+    QuantizeOptions("w8-weight-only", ORT, OWN),
+    QuantizeOptions("w8a8-static", OPENVINO, OWN),
+    QuantizeOptions("w8a8-static", OPENVINO, "nncf"),
+    QuantizeOptions("bf16", OPENVINO, OWN),
+    QuantizeOptions("w8a8-static", ORT, OWN, gelu="relu"),
+    QuantizeOptions("w8a8-static", OPENVINO, OWN, gelu="relu"),
 )
-"""Scheme, target and engine of every file that is compared."""
+"""Every quantized file that is compared."""
 
-ON_TWINS = tuple(file for file in FILES if file[0] == "w8a8-static")
+ON_TWINS = tuple(file for file in FILES if file.scheme == "w8a8-static" and not file.gelu)
 FIDELITY_IMAGES = 500
+
+
+def name_of(file: QuantizeOptions) -> str:
+    """What the results call a file."""
+    return ", ".join(filter(None, (file.scheme, file.target, file.engine, file.gelu)))
+
+
+def is_calibrated(file: QuantizeOptions) -> bool:
+    """Whether its ranges come from images."""
+    return file.scheme in CALIBRATED
 
 
 def accuracy(data: Path, weights: Path, folder: Path) -> list[dict[str, Any]]:
@@ -40,13 +61,14 @@ def accuracy(data: Path, weights: Path, folder: Path) -> list[dict[str, Any]]:
     folded = api.export(MODEL, options, out=folder, data=val)
     names, artifacts = ["fp32, folded"], [folded]
     for suffix, source in _networks(weights, folder):
-        for scheme, target, engine in FILES if not suffix else ON_TWINS:
-            calib = train_images(data) if scheme == "w8a8-static" else ""
-            quantize_options = QuantizeOptions(scheme, target, engine, calib=calib)
+        for file in FILES if not suffix else ON_TWINS:
+            quantize_options = replace(
+                file, calib=train_images(data) if is_calibrated(file) else ""
+            )
             artifact = api.quantize(
                 MODEL, quantize_options, ModelOptions(source), out=folder / (suffix or "network")
             )
-            names.append(", ".join(filter(None, (scheme, target, engine, suffix))))
+            names.append(", ".join(filter(None, (name_of(file), suffix))))
             artifacts.append(artifact)
     files = [MODEL, *(str(artifact.path) for artifact in artifacts)]
     report = api.compare(str(plain.path), files, val, options)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from accuracy import FILES
+from accuracy import FILES, is_calibrated, name_of
 from inputs import OPENVINO, SIZE
 
 from edgenext import api
 from edgenext.benchmark.noise import floor_of
 from edgenext.benchmark.retry import quietest
-from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.options import ExportOptions, ModelOptions
 
 TRIES = 4
 """Attempts at most while the machine is noisy."""
@@ -27,12 +28,11 @@ def latency(model: str, folder: Path) -> dict[str, Any]:
     )
     names = ["fp32, plain", "fp32, folded", f"fp32, folded, {OPENVINO}"]
     files = [plain, folded, for_openvino]
-    for scheme, target, engine in FILES:
+    for file in FILES:
         # ranges do not matter for speed: the embedded digits are enough
-        calib = "digits" if scheme == "w8a8-static" else ""
-        quantize_options = QuantizeOptions(scheme, target, engine, calib=calib, n=16)
+        quantize_options = replace(file, calib="digits" if is_calibrated(file) else "", n=16)
         files.append(api.quantize(model, quantize_options, options, out=folder))
-        names.append(f"{scheme}, {target}, {engine}")
+        names.append(name_of(file))
     report = quietest(lambda: api.bench([f.path for f in files]), TRIES)
     speed = report.speeds
     rows = []

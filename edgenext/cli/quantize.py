@@ -35,6 +35,7 @@ from edgenext.options import (
     DEFAULT_SCHEME,
     DEFAULT_TARGET,
     ENGINE,
+    GELUS,
     ExportOptions,
     ModelOptions,
     QatOptions,
@@ -82,6 +83,14 @@ def quantize(
         str, typer.Option(help=f"`edgenext`, or a baseline: {', '.join(BASELINES)}.")
     ] = ENGINE,
     recipe: Recipe = None,
+    gelu: Annotated[
+        str,
+        typer.Option(
+            help="`exact` GELU, or `relu` in its place: faster, less accurate. Default: as the "
+            "recipe says.",
+            autocompletion=one_of(GELUS),
+        ),
+    ] = "",
     qat: Annotated[
         int | None,
         typer.Option(
@@ -125,7 +134,9 @@ def quantize(
 
     require_network("quantize", subject, model_options, calib=not calib and scheme in CALIBRATED)
     training = _qat_options(qat, qat_lr, qat_data, qat_n)
-    quantize_options = QuantizeOptions(scheme, target, engine, recipe, calib, n, seed, qat=training)
+    quantize_options = QuantizeOptions(
+        scheme, target, engine, recipe, calib, n, seed, qat=training, gelu=gelu
+    )
     export_options = ExportOptions(
         batch=batch_size(batch), opset=opset, uint8_input=uint8_input, features_only=features
     )

@@ -91,7 +91,7 @@ def quantize_candidates(
     for target, scheme in _pairs(targets, options.scheme, casts=casts):
         one = replace(options, target=target, scheme=scheme)
         if scheme == HALF:
-            one = replace(one, qat=None)
+            one = replace(one, qat=None, gelu="")
         name = f"{target} {scheme}" if settings else ENGINE
         own = replace(export, target=target, format=own_format(target, scheme))
         settings[name] = resolve_quantization(one, own)

@@ -26,6 +26,7 @@ class QuantizeStage(Record):
     """Calibration images; without it 128, or all there are."""
     seed: int = Field(0, ge=0)
     recipe: Path | None = None
+    gelu: str = ""
     qat: int | None = Field(None, ge=1)
     """Epochs of quantization-aware training; without it the file stays as it was quantized."""
     qat_lr: float = Field(DEFAULT_QAT_LR, gt=0, le=1)

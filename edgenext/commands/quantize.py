@@ -31,7 +31,7 @@ from edgenext.quantize.baselines import form_of, require_engine
 from edgenext.quantize.opset import graph_opset
 from edgenext.quantize.qat import TRAINING, QatTraining, require_trainable
 from edgenext.quantize.quantized_artifact import quantize_graph
-from edgenext.quantize.recipe import Recipe, load_recipe, with_integer_io
+from edgenext.quantize.recipe import Recipe, load_recipe, with_gelu, with_integer_io
 from edgenext.targets.scheme import FLOAT
 from edgenext.targets.target import require_target
 
@@ -113,8 +113,11 @@ def resolve_quantization(
     options = quantize_options
     recipe = load_recipe(options.target, options.scheme, options.recipe)
     require_engine(options.engine, recipe.scheme)
+    recipe = with_gelu(recipe, options.gelu)
     export_options = replace(export_options, target=recipe.target)
     settings = resolve(export_options, recipe.scheme, options.engine, default_opset=recipe.opset)
+    if options.gelu:
+        settings = _with_gelu(settings, options.gelu)
     if options.qat:
         converted = settings.converter_quantizes
         require_trainable(options.qat, recipe.scheme, options.engine, converted=converted)
@@ -126,6 +129,18 @@ def resolve_quantization(
     form = form_of(options.engine, settings.form)
     settings = replace(settings, form=form, opset=settings.opset or recipe.opset)
     return QuantizeSettings(recipe, settings, options)
+
+
+def _with_gelu(settings: ExportSettings, gelu: str) -> ExportSettings:
+    """The settings of a file whose name says which function is in GELU's place.
+
+    Raises:
+        UsageError: another quantizer than this package's makes it.
+    """
+    if settings.converter_quantizes or settings.engine != ENGINE:
+        other = settings.format.title if settings.converter_quantizes else settings.engine
+        raise UsageError(f"{other} quantizes by itself: --gelu is not for it", "Leave --gelu out")
+    return replace(settings, variant=(*settings.variant, f"gelu-{gelu}"))
 
 
 def own_quantization(options: QuantizeOptions) -> QuantizeSettings:

@@ -211,6 +211,7 @@ def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
         scheme=stage.scheme,
         target=stage.target,
         recipe=stage.recipe,
+        gelu=stage.gelu,
         calib=config.calib or config.data,
         n=stage.n,
         seed=stage.seed,
@@ -219,7 +220,7 @@ def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
     settings = _own_settings(options)
     for baseline in config.baselines:
         target = BASELINES[baseline].target
-        other = replace(options, engine=baseline, target=target, recipe=None, qat=None)
+        other = replace(options, engine=baseline, target=target, recipe=None, qat=None, gelu="")
         settings[baseline] = resolve_quantization(other)
     return settings
 

@@ -10,6 +10,7 @@ import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 from numpy.typing import NDArray
@@ -64,7 +65,15 @@ class SessionPool:
         return self._first.run(prepared)
 
     def infer_each(self, batches: Iterable[Images]) -> Iterator[Logits]:
-        """Logits of batches of images, in order; a few batches ahead are computed at once."""
+        """Logits of batches of images, in order; a few batches ahead are computed at once.
+
+        The first is computed alone: what a runtime initialises with its first inference is not
+        always safe in two threads. OpenVINO 2026.4 waits for ever there, one thread for Python's
+        lock and one for the static variable that the other is initialising.
+        """
+        remaining = iter(batches)
+        for images in islice(remaining, 1):
+            yield self._first.infer(self._first.prepare(images))
         idle: queue.SimpleQueue[Session] = queue.SimpleQueue()
         for session in self._sessions:
             idle.put(session)
@@ -79,7 +88,7 @@ class SessionPool:
         pending: deque[Future[Logits]] = deque()
         with ThreadPoolExecutor(len(self._sessions)) as executor:
             try:
-                for images in batches:
+                for images in remaining:
                     pending.append(executor.submit(infer, images))
                     if len(pending) > 2 * len(self._sessions):
                         yield pending.popleft().result()

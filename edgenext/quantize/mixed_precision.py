@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from edgenext.graph.sites import LAYERS, Site, find_sites
 from edgenext.quantize.plan import choose_sites
-from edgenext.quantize.recipe import Recipe
+from edgenext.quantize.recipe import Recipe, with_gelu
 
 STEPS = (1, 2, 4, 8, 16, 32)
 """Numbers of sites left in float: each step about doubles the cost."""
@@ -31,7 +31,7 @@ class RecipeVariant:
 def mixed_precision_variants(
     recipe: Recipe, model: onnx.ModelProto, noise: Mapping[str, float]
 ) -> list[RecipeVariant]:
-    """The recipe as it is, and with its noisiest sites left in float.
+    """The recipe as it is, with its noisiest sites left in float, and with ReLUs for GELUs.
 
     Sites are taken by their noise for their work: those that gain most for the least time first.
 
@@ -59,6 +59,8 @@ def mixed_precision_variants(
                 f"{recipe.scheme}-keep{count}", recipe.model_copy(update={"sites": sites})
             )
         )
+    if recipe.replaces_gelu:
+        variants.append(RecipeVariant(f"{recipe.scheme}-relu", with_gelu(recipe, "relu")))
     return variants
 
 

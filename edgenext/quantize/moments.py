@@ -15,10 +15,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgenext.errors import ArtifactError
-from edgenext.graph.sites import ACTIVATIONS, first_input, is_depthwise
+from edgenext.graph.sites import first_input, is_depthwise
 from edgenext.quantize.calibrate import Floats, TensorStats
 from edgenext.quantize.gated_activation import exact, simulate
-from edgenext.quantize.hard_gelu import before_hardening, hard_swish
+from edgenext.quantize.hard_gelu import before_hardening, hardened
 from edgenext.quantize.layer_inputs import kernel_size
 from edgenext.quantize.plan import Plan
 from edgenext.quantize.ranges import LIMITS, QParams
@@ -97,7 +97,7 @@ def input_moments(
     """The moments of a layer's input.
 
     x̂ is x as the layer will read it: rounded, behind a gate with all of the gate's roundings, and
-    behind a hard swish with its difference from GELU.
+    behind a hard GELU with its difference from GELU.
     """
     source = first_input(node)
     q = params[source]
@@ -108,9 +108,9 @@ def input_moments(
     def both(rows: Rows) -> tuple[Rows, Rows]:
         """x, and the levels of x̂ less their zero point, of some of the rows that were kept."""
         if hard:
-            assert recipe.hard_gelu is not None  # noqa: S101 - the plan has hard swishes
-            x = before_hardening(rows, recipe.hard_gelu.slope)
-            levels = q.steps(hard_swish(rows))
+            assert recipe.hard_gelu is not None  # noqa: S101 - the plan has hard GELUs
+            x = before_hardening(rows, recipe.hard_gelu)
+            levels = q.steps(hardened(rows, recipe.hard_gelu))
             return x.reshape(len(x), -1), levels.reshape(len(x), -1)
         x = exact(activation, rows) if activation else rows
         if gate is None:
@@ -136,7 +136,7 @@ def _kept(
     if rows is not None:
         return None, rows
     activation = value.producer()
-    assert activation is not None and activation.op_type in ACTIVATIONS  # noqa: S101
+    assert activation is not None  # noqa: S101 - see kept_inputs
     rows = stats[str(first_input(activation).name)].rows
     assert rows is not None  # noqa: S101 - see kept_inputs
     return activation, rows

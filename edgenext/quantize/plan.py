@@ -26,10 +26,10 @@ from edgenext.system.threads import in_threads
 MOVES = ("Split", "Reshape", "Transpose")
 """Operators that only move their input's values: they keep its scale, and need it quantized."""
 
-NOT_HARD = "Not a GELU between two layers, which could become a hard swish."
-"""Why an activation stays as it is where GELUs become hard swishes."""
+NOT_HARD = "Not a GELU between two layers, which could become a hard one."
+"""Why an activation stays as it is where GELUs become hard ones."""
 
-Special = Literal["", "gate's input", "hard swish's output"]
+Special = Literal["", "gate's input", "hard GELU's output"]
 RangeKey = tuple[str, Special]
 """The name of a range's tensor, and what decides its range beside its values."""
 
@@ -55,7 +55,7 @@ class PlannedTensor:
 class Plan:
     """Sites, nodes and tensors that will be quantized, in graph order.
 
-    `gates` are the activations that become look-up tables, `hard` those that become hard swishes in
+    `gates` are the activations that become look-up tables, `hard` those that become hard ones in
     float; `float_sites` maps the sites that stay float to the reason; `weight_only` are layers that
     compute in float from int8 weights.
     """
@@ -134,6 +134,8 @@ def make_plan(graph: ir.Graph, recipe: Recipe) -> Plan:
         if recipe.sites.outputs:
             final = recipe.sites.graph_outputs
             values |= dict.fromkeys(v for v in node.outputs if final or not v.is_graph_output())
+    for node in hard:  # a runtime may compute them where it rounds what the layer in front gives
+        values.pop(first_input(node), None)
     gates = [n for n in nodes if n.op_type in ACTIVATIONS] if recipe.gate else []
     tensors = tuple(_plan_tensor(v, set(nodes), recipe.sites.outputs) for v in values)
     weight_only = [
@@ -165,7 +167,7 @@ def _special(
 ) -> Special:
     if value in gate_inputs:
         return "gate's input"
-    return "hard swish's output" if value in hard_outputs else ""
+    return "hard GELU's output" if value in hard_outputs else ""
 
 
 def choose_ranges(

@@ -120,7 +120,7 @@ def quantize_prepared(
     plan = make_plan(result.graph, recipe)
     stats = prepared.stats
     if recipe.hard_gelu:
-        stats = harden(result.graph, plan.hard, stats, recipe.hard_gelu.slope)
+        stats = harden(result.graph, plan.hard, stats, recipe.hard_gelu)
     params = choose_ranges(plan, stats, recipe, prepared.ranges)
     weights = layer_weights(plan, params, stats, recipe, progress)
     gated = {first_input(node) for node in plan.gates}  # clipped on purpose, where the gate is flat

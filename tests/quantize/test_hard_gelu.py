@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +18,16 @@ from edgenext.formats.onnx.session import inference_session
 from edgenext.graph.stress import rescaled_twin
 from edgenext.metrics.fidelity import fidelity
 from edgenext.quantize.calibrate import calibrate
-from edgenext.quantize.hard_gelu import before_hardening, hard_swish, harden, is_hardenable
+from edgenext.quantize.hard_gelu import before_hardening, harden, hardened, is_hardenable
 from edgenext.quantize.plan import NOT_HARD, make_plan
-from edgenext.quantize.recipe import Recipe, parse_recipe
+from edgenext.quantize.recipe import HardGelu, Recipe, load_recipe, parse_recipe, with_gelu
 from edgenext.quantize.sensitivity import SensitivityInputs, site_sensitivity
 from edgenext.quantize.static import QuantizedGraph, quantize_static
 from edgenext.targets.target import recipe_text
 
-SLOPE = 1.875
+SWISH = HardGelu(reason="the test")
+RELU = HardGelu(function="Relu", reason="the test")
+TARGETS = ("cpu-onnxruntime", "cpu-openvino")
 
 
 def openvino(**changes: dict[str, object] | None) -> Recipe:
@@ -36,7 +39,7 @@ def graph(arch: str = XXS) -> onnx.ModelProto:
 
 
 @cache
-def hardened(arch: str = XXS) -> QuantizedGraph:
+def quantized(arch: str = XXS) -> QuantizedGraph:
     return quantize_static(graph(arch), batches(), openvino())
 
 
@@ -46,19 +49,22 @@ def activations(model: onnx.ModelProto) -> list[str]:
 
 def test_the_difference_from_gelu() -> None:
     x = np.linspace(-8, 8, 4001, dtype=np.float32)
-    gelu = before_hardening(x * SLOPE, SLOPE) / SLOPE
-    error = np.abs(hard_swish(x * SLOPE) / SLOPE - gelu)
-    assert 0.085 < error.max() < 0.1 and 1.5 < abs(x[error.argmax()]) < 1.7
-    assert error[np.abs(x) > 4].max() < 1e-3
+    for options, most, at in ((SWISH, 0.0877, 1.6), (RELU, 0.17, 0.75)):
+        factor = np.float32(options.factor)
+        gelu = before_hardening(x * factor, options) / factor
+        error = np.abs(hardened(x * factor, options) / factor - gelu)
+        assert error.max() == pytest.approx(most, rel=0.05)
+        assert abs(x[error.argmax()]) == pytest.approx(at, rel=0.05)
+        assert error[np.abs(x) > 4].max() < 1e-3
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_every_gelu_is_replaced_and_the_logits_stay(arch: str) -> None:
     gelus = activations(graph(arch)).count("Gelu")
-    assert activations(hardened(arch).model) == ["HardSwish"] * len(activations(graph(arch)))
-    assert hardened(arch).reference is not None
-    assert activations(hardened(arch).reference).count("Gelu") == gelus  # the reference is exact
-    assert sqnr(graph(arch), hardened(arch).model) > 24, arch
+    assert activations(quantized(arch).model) == ["HardSwish"] * len(activations(graph(arch)))
+    assert quantized(arch).reference is not None
+    assert activations(quantized(arch).reference).count("Gelu") == gelus  # the reference is exact
+    assert sqnr(graph(arch), quantized(arch).model) > 24, arch
 
 
 def block(width: int = 16) -> onnx.ModelProto:
@@ -115,11 +121,11 @@ def test_the_slope_is_taken_by_the_layers_around() -> None:
     nodes = [n for n in model.graph if n.op_type == "Gelu"]
     names = [str(v.name) for n in nodes for v in (n.inputs[0], n.outputs[0]) if v is not None]
     stats = calibrate(graph(), names, batches(4), seed=0)
-    stats = harden(model.graph, nodes, stats, SLOPE)
+    stats = harden(model.graph, nodes, stats, SWISH)
     folded = ir.to_proto(model)
     written_out = onnx.ModelProto()
     written_out.CopyFrom(graph())
-    written_out.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(SLOPE), "s"))
+    written_out.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(SWISH.slope), "s"))
     replaced = []
     for node in written_out.graph.node:
         if node.op_type != "Gelu":
@@ -152,7 +158,7 @@ def test_a_site_that_is_kept_keeps_its_gelu() -> None:
     assert activations(some.model).count("Gelu") == 2
     assert some.float_sites["stages.0.0.act"] == "the test"
     assert "stages.1.0.act" not in some.float_sites
-    assert sqnr(graph(), some.model) > sqnr(graph(), hardened().model)
+    assert sqnr(graph(), some.model) > sqnr(graph(), quantized().model)
 
 
 def test_a_gelu_that_others_read_too_stays() -> None:
@@ -182,13 +188,13 @@ def test_a_stressed_twin_gives_the_same_file() -> None:
 def test_openvino_computes_it_inside_the_convolution() -> None:
     from edgenext.formats.openvino.session import compiled_model
 
-    compiled = compiled_model(hardened().model.SerializeToString(), threads=1)
+    compiled = compiled_model(quantized().model.SerializeToString(), threads=1)
     nodes = [n.get_rt_info() for n in compiled.get_runtime_model().get_ordered_ops()]
     alone = [i["originalLayersNames"] for i in nodes if "swish" in str(i["layerType"]).lower()]
     assert not alone
     x = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
     ours = compiled([x])[compiled.output(0)]
-    session = inference_session(hardened().model.SerializeToString(), 1)
+    session = inference_session(quantized().model.SerializeToString(), 1)
     theirs = session.run(None, {"input": x})[0]
     noise = float(np.square(ours - theirs).sum() / np.square(theirs).sum())
     assert -10 * np.log10(noise) > 35
@@ -207,3 +213,43 @@ def test_the_noise_of_a_hard_gelu_is_measured_site_by_site(tmp_path: Path) -> No
     recipe_effect, (row,) = site_sensitivity(inputs, tmp_path / "cache.json", "stages.0.0.act")
     assert not row.kept
     assert 27 < recipe_effect.sqnr_db < row.changed.sqnr_db < row.only.sqnr_db < 90
+
+
+def fused(model: onnx.ModelProto, folder: Path) -> Counter[str]:
+    """Operators that onnxruntime runs after its optimisations."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return Counter(n.op_type for n in onnx.load(options.optimized_model_filepath).graph.node)
+
+
+def test_onnxruntime_computes_a_relu_where_it_rounds(tmp_path: Path) -> None:
+    relu = with_gelu(recipe(), "relu")
+    model = quantize_static(float_graph(), batches(), relu).model
+    operators = fused(model, tmp_path)
+    assert operators["QLinearConv"] == 48 and operators["QGemm"] == 1
+    assert not {"Relu", "Gelu", "QLinearSigmoid", "QLinearMul"} & operators.keys()
+    assert sqnr(float_graph(), model) > 18
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_another_function_can_be_requested(target: str) -> None:
+    own = load_recipe(target)
+    form = "convT" if target == "cpu-onnxruntime" else "convC"
+    for gelu, operator in (("", ""), ("exact", "Gelu"), ("relu", "Relu")):
+        result = quantize_static(float_graph(XXS, form), batches(4), with_gelu(own, gelu))
+        made = Counter(n.op_type for n in result.model.graph.node)
+        assert made[operator] == (12 if operator else 0)
+        assert sqnr(float_graph(XXS, form), result.model) > 18
+    assert with_gelu(own, "") is own
+
+
+def test_functions_that_cannot_be_requested() -> None:
+    with pytest.raises(UsageError, match=r"unknown function 'swish'. Known: exact, relu"):
+        with_gelu(load_recipe("cpu-openvino"), "swish")
+    dynamic = load_recipe("cpu-onnxruntime", "w8a8-dynamic")
+    with pytest.raises(UsageError, match="w8a8-dynamic leaves GELU as it is"):
+        with_gelu(dynamic, "relu")
