@@ -12,9 +12,9 @@ from edgenext import api
 from edgenext.commands.quantize import float_graph, resolve_quantization, scheme_images
 from edgenext.options import DEFAULT_TARGET, ModelOptions, QuantizeOptions
 from edgenext.quantize.quantized_artifact import quantize_graph
-from edgenext.quantize.recipe import Recipe
+from edgenext.quantize.recipe import Recipe, with_gelu
 
-Change = dict[str, dict[str, Any] | None]
+Change = dict[str, dict[str, Any] | str | None]
 
 ONNXRUNTIME: dict[str, Change] = {
     "the recipe": {},
@@ -29,20 +29,20 @@ ONNXRUNTIME: dict[str, Change] = {
     },
     "weights in ±127 (not safe without VNNI)": {"weights": {"limit": 127}},
     "GELU in float": {"gate": None},
+    "ReLU for GELU (`--gelu relu`)": {"gelu": "relu"},
     "stem in bytes too": {"sites": {"keep_float": {}, "add": ("stem",)}},
     "sums in bytes too": {"sites": {"add": ("residual", "routing")}},
     "ranges by min-max": {"activations": {"method": "minmax"}},
     "ranges by percentile 99.99": {"activations": {"method": "percentile"}},
     "ranges by entropy": {"activations": {"method": "entropy"}},
 }
-"""Name → changed values by section of the recipe; None removes the section."""
+"""Name → changed values by section of the recipe; None removes the section, and `gelu` is what
+`--gelu` is."""
 IN_OPENVINO: dict[str, Change] = {
     "OpenVINO: the recipe": {},
-    "OpenVINO: GELU instead of the hard swish": {
-        "hard_gelu": None,
-        "sites": {"drop": "activation"},
-    },
+    "OpenVINO: GELU (`--gelu exact`)": {"gelu": "exact"},
     "OpenVINO: weights not fitted": {"weights": {"fit": 0.0}},
+    "OpenVINO: ReLU for GELU (`--gelu relu`)": {"gelu": "relu"},
 }
 CHANGES = {DEFAULT_TARGET: ONNXRUNTIME, OPENVINO: IN_OPENVINO}
 """The changes of each target's recipe."""
@@ -52,15 +52,15 @@ def changed(base: Recipe, change: Change) -> Recipe:
     """A recipe with changed sections."""
     update: dict[str, Any] = {}
     for section, values in change.items():
+        if isinstance(values, str):
+            return with_gelu(base, values)
         old = getattr(base, section)
         if values is None:
             update[section] = None
             continue
         values = dict(values)
         if section == "sites":
-            dropped = values.pop("drop", None)
-            kinds = (kind for kind in old.quantize if kind != dropped)
-            values["quantize"] = (*kinds, *values.pop("add", ()))
+            values["quantize"] = (*old.quantize, *values.pop("add", ()))
         update[section] = old.model_copy(update=values)
     return base.model_copy(update=update)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from edgenext.errors import RuntimeFailedError
 from edgenext.formats import session_pool
 from edgenext.formats.isolated_session import IsolatedSession, open_isolated
 from edgenext.formats.runtimes import open_session
-from edgenext.formats.session import Session, logits
+from edgenext.formats.session import Logits, Session, logits
 from edgenext.formats.session_pool import SessionPool, open_pool
 from edgenext.options import ExportOptions, ModelOptions
 
@@ -114,3 +116,32 @@ def test_whoever_stops_early_leaves_nothing_running(
     parts.close()  # type: ignore[attr-defined]
     assert first.shape == (4, 10)
     assert len(all_logits(pool, images)) == N
+
+
+def test_the_first_batch_is_computed_before_there_are_threads(
+    images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """OpenVINO's first inference is not safe in two threads: whatever it is, it is over then."""
+    pytest.importorskip("openvino", reason="no openvino (pip install 'edgenext[openvino]')")
+    options = ModelOptions(random_weights=True, num_classes=10, size=32)
+    for_openvino = ExportOptions(target="cpu-openvino", batch=4)
+    artifact = api.export("edgenext_xx_small", options, for_openvino, out=tmp_path)
+    calls: list[tuple[int, float, float]] = []
+
+    def open_one(threads: int) -> Session:
+        session = open_session(artifact, threads)
+        infer = session.infer
+
+        def timed(prepared: NDArray[Any]) -> Logits:
+            start = time.monotonic()
+            result = infer(prepared)
+            calls.append((threading.get_ident(), start, time.monotonic()))
+            return result
+
+        session.infer = timed  # type: ignore[method-assign]
+        return session
+
+    assert len(all_logits(open_pool(open_one, N), images)) == N
+    (first, _, end), *others = sorted(calls, key=lambda call: call[1])
+    assert first == threading.get_ident() and len(others) == 9
+    assert all(thread != first and start >= end for thread, start, _ in others)
