@@ -53,7 +53,8 @@ def test_a_search_finds_resumes_and_reports(
     base = report["candidates"][0]
     assert base["meets"] and base["comparison"]["drop"]["points"] == 0
     names = [c["comparison"]["artifact"] for c in report["candidates"]]
-    assert names == [f"{NAME}-{k}" for k in ("fp32", "w8a8-static", "w8a8-static-keep4")]
+    kinds = ("fp32", "w8a8-static", "w8a8-static-keep4", "w8a8-static-relu")
+    assert names == [f"{NAME}-{kind}" for kind in kinds]
     assert report["met"] and report["chosen"] in names[1:]
     assert report["choosing"]["n"] + report["reporting"]["n"] == 200
     assert report["choosing"]["sha256"] != report["reporting"]["sha256"]
@@ -63,6 +64,8 @@ def test_a_search_finds_resumes_and_reports(
     assert "stays under the budget of 90 points" in report["sentence"]
 
     folder = Path(f"{NAME}-search")
+    relu = json.loads((folder / f"{names[3]}.onnx.json").read_text())
+    assert relu["recipe"]["hard_gelu"]["function"] == "Relu" and relu["recipe"]["gate"] is None
     assert cli.folder.name not in (folder / "search.json").read_text()
     cli.ok("verify", folder)
     for path in folder.iterdir():
