@@ -20,7 +20,7 @@ DEFAULT_OUT = Path("demo")
 def demo(
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="The run's folder.")] = DEFAULT_OUT,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the images; default: 20.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images; default: 12.")] = None,
     limit: Limit = None,
     measure_again: Annotated[
         bool, typer.Option("--measure-again", help="Repeat the benchmark of a finished demo.")

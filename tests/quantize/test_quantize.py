@@ -185,7 +185,7 @@ def test_equalising_streams_pays_where_a_channel_is_an_outlier() -> None:
         sqnr(graph, quantize_static(graph, batches(), r).model)
         for r in (recipe(), recipe(equalise={"streams": False}))
     )
-    assert equalised - unchanged > 7.75 - MARGIN_DB, (equalised, unchanged)
+    assert equalised - unchanged > 7.4 - MARGIN_DB, (equalised, unchanged)
 
 
 def test_a_graph_that_reads_pixels() -> None:
