@@ -237,7 +237,7 @@ def rivals(folder: Path) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def rivals_sentence(folder: Path, machine: str) -> str:
+def rivals_sentence(folder: Path, machine: str, title: str) -> str:
     """What the README says of one machine where accuracy and latency were measured."""
     path, rows = folder / f"rivals-{machine}.json", read_rivals(folder)
     if not path.is_file():
@@ -248,8 +248,8 @@ def rivals_sentence(folder: Path, machine: str) -> str:
     lags = [lag for lag in measured.lags() if lag.measure in ("sqnr", "twin", "speed")]
     count = sum(bool(file.beside) for file in rows.files)
     lead = (
-        f"**Beside {count} files of other tools** ours is nearer to the float network and faster, "
-        "or does not differ measurably"
+        f"**Beside {count} files of other tools**, on an {title}, ours is nearer to the float "
+        "network and faster, or does not differ measurably"
     )
     more = "[All of them](docs/results.md#rivals), with what each costs to make"
     if not lags:

@@ -52,7 +52,8 @@ def written(root: Path) -> dict[Path, str]:
     machines = read_machines(root / "results", names)
     template, text = (root / "results" / name for name in ("page.md", "readme.md"))
     readme, folder = root / "README.md", root / "results" / "peers"
-    sentence = rivals_sentence(folder, names["four_rows"]["machine"])
+    beside = machines[names["four_rows"]["rivals"]]
+    sentence = rivals_sentence(folder, beside.name, beside.about["title"])
     between = text.read_text("utf-8").format(**figures(machines, names), rivals=sentence)
     return {
         root / "docs" / "results.md": template.read_text("utf-8").format(

@@ -3,9 +3,8 @@
 GELU(x) ≈ HardSwish(slope · x) / slope, where HardSwish(z) = z · clip(z/6 + ½, 0, 1). The layer in
 front multiplies its weights by the slope and the layer behind divides them, so that nothing is
 added to the graph. With a slope of 15/8 the error is at most 0.09, where |x| is near 1.6; the layer
-behind is fitted to make up for it (see `weights.py`). Of a slope with few bits, products with
-weights and scales are exact. ReLU has an error of at most 0.17, and costs nothing where a runtime
-clips what a convolution gives.
+behind is fitted to make up for it (see `weights.py`). ReLU has an error of at most 0.17, and costs
+nothing where a runtime clips what a convolution gives.
 """
 
 from __future__ import annotations

@@ -115,14 +115,16 @@ def make_plan(graph: ir.Graph, recipe: Recipe) -> Plan:
     assert recipe.sites is not None  # noqa: S101 - parse_recipe requires the section
     all_sites = find_sites(graph)
     sites, float_sites = choose_sites(all_sites, recipe.sites)
-    candidates = {node for site in sites for node in site.nodes}
     hard: list[ir.Node] = []
+    activations: list[ir.Node] = []
     if recipe.hard_gelu:
-        activations = [n for n in graph if n in candidates and n.op_type in ACTIVATIONS]
-        candidates -= set(activations)  # they read and write floats
-        hard = [n for n in activations if is_hardenable(n)]
-        float_sites |= {s.name: NOT_HARD for s in sites if set(s.nodes) & {*activations} - {*hard}}
-        sites = [s for s in sites if s.name not in float_sites]
+        activations = [n for site in sites for n in site.nodes if n.op_type in ACTIVATIONS]
+        hard = [node for node in activations if is_hardenable(node)]
+        others = set(activations) - set(hard)
+        float_sites |= {site.name: NOT_HARD for site in sites if others & set(site.nodes)}
+        sites = [site for site in sites if site.name not in float_sites]
+    candidates = {node for site in sites for node in site.nodes}
+    candidates -= set(activations)  # hard ones read and write floats
     values: dict[ir.Value, None] = {}  # an ordered set
     nodes: list[ir.Node] = []
     for node in (n for n in graph if n in candidates):
