@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -21,6 +21,8 @@ R = TypeVar("R")
 GIB = 2**30
 MEMORY = 3 * GIB
 """Free memory for each work: what a converter takes, and the copy of the network here."""
+WAKE_S = 1.0
+"""After as long a work that waits for its turn sees that it was ended."""
 
 
 class Ended(BaseException):
@@ -28,12 +30,32 @@ class Ended(BaseException):
 
 
 class _Turns:
-    """The turn of a group of works, their threads, and the processes that they wait for."""
+    """The turn of a group of works, their threads, and the processes that they wait for.
 
-    def __init__(self) -> None:
-        self.turn = threading.Lock()
+    Of the works that want the turn, the first in order gets it.
+    """
+
+    def __init__(self, works: int) -> None:
+        self._wanting = set(range(works))
+        self._taken = False
+        self._changed = threading.Condition()
         self.threads: set[int] = set()
         self.processes: set[subprocess.Popen[bytes]] = set()
+
+    def take(self, work: int) -> None:
+        """Wait for the turn."""
+        with self._changed:
+            self._wanting.add(work)
+            while self._taken or min(self._wanting) != work:
+                self._changed.wait(WAKE_S)
+            self._wanting.discard(work)
+            self._taken = True
+
+    def give(self) -> None:
+        """End this work's turn."""
+        with self._changed:
+            self._taken = False
+            self._changed.notify_all()
 
     def end(self) -> None:
         """Kill the processes, and raise `Ended` in the threads at their next line of Python."""
@@ -47,6 +69,7 @@ class _Turns:
 
 class _Current(threading.local):
     turns: _Turns | None = None
+    work = 0
 
 
 _current = _Current()
@@ -59,7 +82,9 @@ def works_at_once() -> int:
     return max(1, min(usable_cpus(), int(psutil.virtual_memory().available // MEMORY)))
 
 
-def in_turns(works: Sequence[Callable[[], R]], at_once: int | None = None) -> Iterator[R]:
+def in_turns(
+    works: Sequence[Callable[[], R]], at_once: int | None = None
+) -> Generator[R, None, None]:
     """The results of works, in their order; one is computed while others wait for processes.
 
     Where a work raises, or the caller stops, as by Ctrl-C, the others are ended.
@@ -72,20 +97,23 @@ def in_turns(works: Sequence[Callable[[], R]], at_once: int | None = None) -> It
     if min(at_once, len(works)) < 2:
         yield from (work() for work in works)
         return
-    turns = _Turns()
+    turns = _Turns(len(works))
 
-    def call(work: Callable[[], R]) -> R:
-        _current.turns = turns
+    def call(i: int) -> R:
+        _current.turns, _current.work = turns, i
         thread = threading.get_ident()
         turns.threads.add(thread)
         try:
-            with turns.turn:
-                return work()
+            turns.take(i)
+            try:
+                return works[i]()
+            finally:
+                turns.give()
         finally:
             turns.threads.discard(thread)
 
     with ThreadPoolExecutor(at_once) as executor:
-        futures = [executor.submit(call, work) for work in works]
+        futures = [executor.submit(call, i) for i in range(len(works))]
         try:
             for future in futures:
                 yield future.result()
@@ -104,9 +132,9 @@ def waiting_for(process: subprocess.Popen[bytes]) -> Iterator[None]:
         yield
         return
     turns.processes.add(process)
-    turns.turn.release()
+    turns.give()
     try:
         yield
     finally:
-        turns.turn.acquire()
+        turns.take(_current.work)
         turns.processes.discard(process)

@@ -68,6 +68,12 @@ def test_processes_run_together_and_one_work_computes(convert: Callable[[float],
     assert all(a[1] <= b[0] for a, b in pairwise(sorted(computed)))
 
 
+def test_what_waits_for_nothing_is_done_in_order() -> None:
+    done: list[int] = []
+    assert list(in_turns([partial(done.append, i) for i in range(20)], at_once=2)) == [None] * 20
+    assert done == list(range(20))
+
+
 def test_one_at_a_time_is_done_here() -> None:
     threads = list(in_turns([threading.get_ident, threading.get_ident], at_once=1))
     assert threads == [threading.get_ident()] * 2
