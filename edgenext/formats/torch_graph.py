@@ -78,6 +78,7 @@ OPERATORS: dict[str, Operator] = {
     "Gelu": lambda x, **_: F.gelu(x),
     "Gemm": _gemm,
     "HardSwish": F.hardswish,
+    "Relu": F.relu,
     "LayerNormalization": _layer_norm,
     "MatMul": torch.matmul,
     "Mul": torch.mul,

@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+import torch
 from architectures import ARCHS
-from quantized_graphs import XXS, batches, float_graph, network, pictures, recipe, sqnr
+from quantized_graphs import XXS, batches, float_graph, logits, network, pictures, recipe, sqnr
 
 from edgenext.errors import UsageError
 from edgenext.export.onnx import onnx_graph
@@ -23,6 +24,7 @@ from edgenext.quantize.plan import NOT_HARD, make_plan
 from edgenext.quantize.recipe import HardGelu, Recipe, load_recipe, parse_recipe, with_gelu
 from edgenext.quantize.sensitivity import SensitivityInputs, site_sensitivity
 from edgenext.quantize.static import QuantizedGraph, quantize_static
+from edgenext.quantize.trainable_graph import TrainableGraph
 from edgenext.targets.target import recipe_text
 
 SWISH = HardGelu(reason="the test")
@@ -253,3 +255,15 @@ def test_functions_that_cannot_be_requested() -> None:
     dynamic = load_recipe("cpu-onnxruntime", "w8a8-dynamic")
     with pytest.raises(UsageError, match="w8a8-dynamic leaves GELU as it is"):
         with_gelu(dynamic, "relu")
+
+
+@pytest.mark.parametrize("gelu", ["relu", ""])
+def test_torch_computes_and_trains_the_same(gelu: str) -> None:
+    """As `--qat` and the converters that start from torch need it."""
+    changed = with_gelu(openvino(), gelu)
+    model = quantize_static(graph(), batches(4), changed).model
+    trained = TrainableGraph(model, changed)
+    with torch.no_grad():
+        simulated = np.asarray(trained.network(torch.from_numpy(pictures(2, 48))))
+    assert fidelity(logits(model), simulated).sqnr_db > 35
+    assert activations(trained.written()) == activations(model)
