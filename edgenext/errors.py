@@ -36,6 +36,11 @@ INTERRUPTED = 130
 """Exit code of a command ended by Ctrl-C."""
 
 
+def printable(text: str) -> str:
+    """A text with a space for each line break or other control character."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
 class EdgenextError(Exception):
     """A failure that the user can understand and act on."""
 
@@ -44,10 +49,8 @@ class EdgenextError(Exception):
     def __init__(self, message: str, remedy: str = "") -> None:
         if len(message) > MESSAGE_LIMIT:
             message = f"{message[:MESSAGE_LIMIT]}…"
-        if not message.isprintable():  # names that files give things
-            message = "".join(c if c.isprintable() else " " for c in message)
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)  # names that files give things may have line breaks
+        super().__init__(self.message)
         self.remedy = remedy
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from edgenext.cli import console
 from edgenext.cli.app import app
 from edgenext.cli.options import Json, takes_format_options
-from edgenext.errors import RefusedError, UsageError
+from edgenext.errors import RefusedError, UsageError, printable
 from edgenext.options import OptionValues
 from edgenext.schema import CheckReport, RangeReport, RangeRow
 
@@ -132,18 +132,14 @@ def show_ranges(report: RangeReport) -> None:
 def _range_cells(row: RangeRow) -> list[str]:
     """A row of the table of ranges."""
     name = row.tensor if len(row.tensor) <= WIDEST else f"…{row.tensor[-WIDEST:]}"
-    name = escape(_printable(name))
+    name = escape(printable(name))
     bound = "none" if row.bound is None else f"{row.bound:.3g}"
     share = "" if row.share is None else f"{100 * row.share:.2g} %"
     measured = "" if row.measured is None else f"{row.measured:.3g}"
     measured = "overflows" if row.overflowed else measured
-    return [name, escape(_printable(row.operator)), row.kind, row.type, bound, share, measured]
+    return [name, escape(printable(row.operator)), row.kind, row.type, bound, share, measured]
 
 
 def line(text: str) -> None:
     """One line on stdout; what a file or a compiler says cannot move the cursor or colour it."""
-    console.out.print(_printable(text), markup=False, soft_wrap=True)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
+    console.out.print(printable(text), markup=False, soft_wrap=True)

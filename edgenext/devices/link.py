@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import psutil
 
+from edgenext import errors
 from edgenext.devices.probes.probe import parse_facts, parse_sections, probe_script
 from edgenext.devices.transport import Channel, LinkError, Reply
 from edgenext.errors import DeviceError
@@ -406,4 +407,4 @@ def _last_line(text: str) -> str:
 
 def printable(text: str) -> str:
     """A device's text without control characters, which could move the cursor or colour it."""
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+    return errors.printable(text).strip()

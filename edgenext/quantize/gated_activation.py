@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgenext.quantize.graph_editor import GraphEditor
-from edgenext.quantize.ranges import LIMITS, Elementwise, QParams
+from edgenext.quantize.ranges import LIMITS, Elementwise, QParams, Values
 from edgenext.quantize.recipe import Gate
 
 SIGMOID = QParams(1 / 256, 0)
@@ -28,10 +28,15 @@ GATE_OUTPUT = "_gate_quantized"
 """The end of the name of a gate's QuantizeLinear, whose scale is part of the arithmetic."""
 
 
+def hard_swish(x: Values) -> Values:
+    """X · clip(x/6 + ½, 0, 1), of any shape, in the type of x."""
+    return np.asarray(x * np.clip(x / WIDTH + 0.5, 0, 1))
+
+
 def float_function(node: ir.Node, gate: Gate | None) -> Elementwise:
     """The function of a gated activation, in floats."""
     if node.op_type == "HardSwish":
-        return lambda x: x * np.clip(x / WIDTH + 0.5, 0, 1)
+        return hard_swish
     slope = gate.slope if gate else Gate(reason="default").slope
     return lambda x: x / (1 + np.exp(-slope * x))
 

@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from edgenext.graph.sites import LAYERS, first_input
 from edgenext.quantize.calibrate import Floats, TensorStats
-from edgenext.quantize.gated_activation import gelu
+from edgenext.quantize.gated_activation import WIDTH, gelu, hard_swish
 from edgenext.quantize.graph_editor import GraphEditor, drop_unused_constants
 from edgenext.quantize.recipe import HardGelu
 
-WIDTH = 6.0
-"""The gate of HardSwish goes from 0 to 1 over this width."""
 LEAST = -WIDTH / 16
 """The least value of HardSwish, at a quarter of its width below zero."""
 
@@ -83,9 +81,7 @@ def _multiply_constant(edit: GraphEditor, layer: ir.Node, index: int, factor: fl
 
 def hardened(z: Rows, options: HardGelu) -> Rows:
     """The values of the function in a GELU's place, of any shape."""
-    if options.function == "Relu":
-        return np.maximum(z, np.float32(0))
-    return np.asarray(z * np.clip(z / np.float32(WIDTH) + np.float32(0.5), 0, 1), np.float32)
+    return np.maximum(z, np.float32(0)) if options.function == "Relu" else hard_swish(z)
 
 
 def before_hardening(z: Rows, options: HardGelu) -> Rows:

@@ -111,13 +111,13 @@ def input_moments(
             assert recipe.hard_gelu is not None  # noqa: S101 - the plan has hard GELUs
             x = before_hardening(rows, recipe.hard_gelu)
             levels = q.steps(hardened(rows, recipe.hard_gelu))
-            return x.reshape(len(x), -1), levels.reshape(len(x), -1)
-        x = exact(activation, rows) if activation else rows
-        if gate is None:
-            levels = q.steps(x)
         else:
-            assert recipe.gate is not None  # noqa: S101 - the plan has gates
-            levels = simulate(gate, recipe.gate, rows, params[first_input(gate)], q)
+            x = exact(activation, rows) if activation else rows
+            if gate is None:
+                levels = q.steps(x)
+            else:
+                assert recipe.gate is not None  # noqa: S101 - the plan has gates
+                levels = simulate(gate, recipe.gate, rows, params[first_input(gate)], q)
         return x.reshape(len(x), -1), levels.reshape(len(x), -1)
 
     parts = (both(kept[i : i + MULTIPLIED]) for i in range(0, len(kept), MULTIPLIED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 
 import numpy as np
@@ -74,3 +75,14 @@ def sqnr(reference: onnx.ModelProto, model: onnx.ModelProto) -> float:
 def quantized(arch: str = XXS) -> QuantizedGraph:
     """A graph quantized by the default recipe."""
     return quantize_static(float_graph(arch), batches(), recipe())
+
+
+def optimised(model: onnx.ModelProto, tmp_path: object) -> Counter[str]:
+    """Operators that onnxruntime runs after its optimisations."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = f"{tmp_path}/optimised.onnx"
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return Counter(n.op_type for n in onnx.load(options.optimized_model_filepath).graph.node)

@@ -11,7 +11,17 @@ import onnx_ir as ir
 import pytest
 import torch
 from architectures import ARCHS
-from quantized_graphs import XXS, batches, float_graph, logits, network, pictures, recipe, sqnr
+from quantized_graphs import (
+    XXS,
+    batches,
+    float_graph,
+    logits,
+    network,
+    optimised,
+    pictures,
+    recipe,
+    sqnr,
+)
 
 from edgenext.errors import UsageError
 from edgenext.export.onnx import onnx_graph
@@ -217,21 +227,10 @@ def test_the_noise_of_a_hard_gelu_is_measured_site_by_site(tmp_path: Path) -> No
     assert 27 < recipe_effect.sqnr_db < row.changed.sqnr_db < row.only.sqnr_db < 90
 
 
-def fused(model: onnx.ModelProto, folder: Path) -> Counter[str]:
-    """Operators that onnxruntime runs after its optimisations."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(folder / "optimised.onnx")
-    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return Counter(n.op_type for n in onnx.load(options.optimized_model_filepath).graph.node)
-
-
 def test_onnxruntime_computes_a_relu_where_it_rounds(tmp_path: Path) -> None:
     relu = with_gelu(recipe(), "relu")
     model = quantize_static(float_graph(), batches(), relu).model
-    operators = fused(model, tmp_path)
+    operators = optimised(model, tmp_path)
     assert operators["QLinearConv"] == 48 and operators["QGemm"] == 1
     assert not {"Relu", "Gelu", "QLinearSigmoid", "QLinearMul"} & operators.keys()
     assert sqnr(float_graph(), model) > 18

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from functools import cache
 
 import numpy as np
@@ -19,6 +18,7 @@ from quantized_graphs import (
     float_graph,
     logits,
     network,
+    optimised,
     pictures,
     quantized,
     recipe,
@@ -34,17 +34,6 @@ from edgenext.models import zoo
 from edgenext.quantize.baselines import onnxruntime_defaults
 from edgenext.quantize.static import quantize_static
 from edgenext.schema import EvalTransform
-
-
-def optimised(model: onnx.ModelProto, tmp_path: object) -> Counter[str]:
-    """Operators that onnxruntime runs after its optimisations."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = f"{tmp_path}/optimised.onnx"
-    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return Counter(n.op_type for n in onnx.load(options.optimized_model_filepath).graph.node)
 
 
 @pytest.mark.parametrize("arch", ARCHS)
