@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from edgenext.system.turns import raise_if_ended
+
 
 class Progress(Protocol):
     """Called repeatedly as work proceeds."""
@@ -55,7 +57,8 @@ class StepProgress:
         self._number = 0
 
     def __call__(self, task: str, done: int, total: int, /) -> None:
-        """Report the state of a task; see `Progress`."""
+        """Report the state of a task; see `Progress`. A work that was ended ends here."""
+        raise_if_ended()
         number = self._number_of(task)
         if number != self._number:
             self._number = number

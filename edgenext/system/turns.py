@@ -2,11 +2,13 @@
 
 What computes here shares torch's settings and the output's descriptors, so one work at a time does.
 A work that waits for a process that it has started, such as a converter, gives its turn to another.
+
+A work of no use any more ends where it waits and where it tells of its progress, and nowhere else:
+an exception raised in it at any line could come between a process and the variable that holds it.
 """
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -21,8 +23,6 @@ R = TypeVar("R")
 GIB = 2**30
 MEMORY = 3 * GIB
 """Free memory for each work: what a converter takes, and the copy of the network here."""
-WAKE_S = 1.0
-"""After as long a work that waits for its turn sees that it was ended."""
 
 
 class Ended(BaseException):
@@ -30,7 +30,7 @@ class Ended(BaseException):
 
 
 class _Turns:
-    """The turn of a group of works, their threads, and the processes that they wait for.
+    """The turn of a group of works, and the processes that they wait for.
 
     Of the works that want the turn, the first in order gets it.
     """
@@ -38,16 +38,21 @@ class _Turns:
     def __init__(self, works: int) -> None:
         self._wanting = set(range(works))
         self._taken = False
+        self._ended = False
         self._changed = threading.Condition()
-        self.threads: set[int] = set()
-        self.processes: set[subprocess.Popen[bytes]] = set()
+        self._processes: set[subprocess.Popen[bytes]] = set()
 
     def take(self, work: int) -> None:
-        """Wait for the turn."""
+        """Wait for the turn.
+
+        Raises:
+            Ended: the works were ended.
+        """
         with self._changed:
             self._wanting.add(work)
-            while self._taken or min(self._wanting) != work:
-                self._changed.wait(WAKE_S)
+            while not self._ended and (self._taken or min(self._wanting) != work):
+                self._changed.wait()
+            self.raise_if_ended()
             self._wanting.discard(work)
             self._taken = True
 
@@ -57,14 +62,30 @@ class _Turns:
             self._taken = False
             self._changed.notify_all()
 
+    def start_waiting(self, process: subprocess.Popen[bytes]) -> None:
+        """Have a process killed when the works end."""
+        with self._changed:
+            self._processes.add(process)
+            if self._ended:
+                process.kill()
+
+    def stop_waiting(self, process: subprocess.Popen[bytes]) -> None:
+        """Forget a process that has ended."""
+        with self._changed:
+            self._processes.discard(process)
+
     def end(self) -> None:
-        """Kill the processes, and raise `Ended` in the threads at their next line of Python."""
-        for process in list(self.processes):
-            process.kill()
-        for thread in list(self.threads):
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread), ctypes.py_object(Ended)
-            )
+        """Kill the processes, and raise `Ended` where a work waits or tells of its progress."""
+        with self._changed:
+            self._ended = True
+            for process in self._processes:
+                process.kill()
+            self._changed.notify_all()
+
+    def raise_if_ended(self) -> None:
+        """Raise `Ended` if the works were ended."""
+        if self._ended:
+            raise Ended
 
 
 class _Current(threading.local):
@@ -101,16 +122,11 @@ def in_turns(
 
     def call(i: int) -> R:
         _current.turns, _current.work = turns, i
-        thread = threading.get_ident()
-        turns.threads.add(thread)
+        turns.take(i)
         try:
-            turns.take(i)
-            try:
-                return works[i]()
-            finally:
-                turns.give()
+            return works[i]()
         finally:
-            turns.threads.discard(thread)
+            turns.give()
 
     with ThreadPoolExecutor(at_once) as executor:
         futures = [executor.submit(call, i) for i in range(len(works))]
@@ -131,10 +147,16 @@ def waiting_for(process: subprocess.Popen[bytes]) -> Iterator[None]:
     if turns is None:
         yield
         return
-    turns.processes.add(process)
+    turns.start_waiting(process)
     turns.give()
     try:
         yield
     finally:
+        turns.stop_waiting(process)
         turns.take(_current.work)
-        turns.processes.discard(process)
+
+
+def raise_if_ended() -> None:
+    """Raise `Ended` in a work that was ended."""
+    if _current.turns is not None:
+        _current.turns.raise_if_ended()

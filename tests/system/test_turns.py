@@ -12,6 +12,7 @@ import pytest
 
 from edgenext.errors import RuntimeFailedError, UsageError
 from edgenext.system.isolation import call_isolated
+from edgenext.system.progress import StepProgress
 from edgenext.system.turns import in_turns, works_at_once
 
 CONVERTER = """
@@ -96,9 +97,11 @@ def test_where_one_fails_the_others_end(convert: Callable[[float], float]) -> No
 def test_whoever_stops_ends_what_computes_and_what_waits(
     convert: Callable[[float], float],
 ) -> None:
+    progress = StepProgress()
+
     def compute() -> float:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
+        for i in range(6000):
+            progress("computing", i, 6000)
             time.sleep(0.01)
         return 60
 
@@ -108,5 +111,27 @@ def test_whoever_stops_ends_what_computes_and_what_waits(
     time.sleep(SPAWNED_S)
     with pytest.raises(RuntimeFailedError):
         results.throw(RuntimeFailedError("stopped"))
+    assert time.monotonic() - start < 30
+    assert children() == before
+
+
+def test_a_process_that_is_started_after_the_end_is_killed(
+    convert: Callable[[float], float],
+) -> None:
+    computing, stopping = threading.Event(), threading.Event()
+
+    def start_late() -> float:
+        computing.set()
+        stopping.wait()
+        return convert(60)
+
+    before, start = children(), time.monotonic()
+    results = in_turns([lambda: 0.0, start_late], at_once=2)
+    assert next(results) == 0
+    assert computing.wait(10)
+    threading.Timer(0.5, stopping.set).start()
+    with pytest.raises(RuntimeFailedError):
+        results.throw(RuntimeFailedError("stopped"))
+    assert stopping.is_set()
     assert time.monotonic() - start < 30
     assert children() == before
