@@ -13,6 +13,8 @@ from edgenext.schema import Division, EvalTransform, Exif
 DEFAULT_TARGET = "cpu-onnxruntime"
 AUTO = "auto"
 """In place of a target: whichever of those for this machine's CPU is the fastest."""
+THIS_CPU = "cpu"
+"""In place of a device: this machine's own CPU, each file in its own runtime."""
 DEFAULT_SCHEME = "w8a8-static"
 DEFAULT_FORMAT = "onnx"
 """The format of the deployment graph itself."""

@@ -57,8 +57,8 @@ def add(
     python: Annotated[
         str,
         typer.Option(
-            help="The interpreter there that has onnxruntime or LiteRT; default: python3, and with "
-            "--local the one that runs edgenext."
+            help="The interpreter there that has onnxruntime, LiteRT or OpenVINO; default: "
+            "python3, and with --local the one that runs edgenext."
         ),
     ] = "",
     root: Annotated[str, typer.Option(help="Absolute path there of a folder for our files.")] = "",

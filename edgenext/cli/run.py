@@ -54,6 +54,12 @@ def run(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the benchmark; default 1.")
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where files are timed: cpu, or a device as in `edgenext bench`; default: cpu."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Train first, for so many passes over the images.")
     ] = None,
@@ -87,7 +93,10 @@ def run(
     }
     chosen |= {"keep_logits": keep_logits or None, "epochs": epochs}
     chosen |= {"all_images": all_images or None}
-    chosen |= {"quantize": _given(n=n, target=target), "bench": _given(threads=threads)}
+    chosen |= {
+        "quantize": _given(n=n, target=target),
+        "bench": _given(threads=threads, device=device),
+    }
     overrides = {k: v for k, v in chosen.items() if v is not None} | changed(model_options)
     _require_config_or_model(Path(subject))
     if Path(subject).suffix:

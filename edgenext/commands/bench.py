@@ -22,12 +22,9 @@ from edgenext.devices.registry import find_device, known_devices
 from edgenext.errors import UsageError
 from edgenext.formats.artifact import Artifact, open_artifact
 from edgenext.metrics.accuracy import eval_report
-from edgenext.options import BENCH, BenchOptions, DataOptions
+from edgenext.options import BENCH, THIS_CPU, BenchOptions, DataOptions
 from edgenext.report.load import load_summary, newest_run
 from edgenext.schema import SCRIPTED, BenchReport, Device
-
-THIS_CPU = "cpu"
-"""The device that is this machine's own CPU, each file in its own runtime."""
 
 
 def bench(

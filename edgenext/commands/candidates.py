@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from edgenext.benchmark.advice import BF16
 from edgenext.benchmark.environment import environment
 from edgenext.commands.quantize import QuantizeSettings, resolve_quantization
+from edgenext.commands.timing_device import TimingDevice
 from edgenext.errors import MissingDependencyError, UsageError
 from edgenext.export.settings import ExportSettings, float_settings, own_format
 from edgenext.formats.runtimes import runtime_for
@@ -28,18 +29,24 @@ HALF = "bf16"
 
 @dataclass(frozen=True)
 class CpuTargets:
-    """The targets of this machine's CPU.
+    """The targets of a CPU.
 
     `usable` are those whose converter and runtime are installed, `missing` maps the others to the
-    command that installs what they lack.
+    command that installs what they lack. `isa` are the CPU's instruction sets.
     """
 
     usable: tuple[str, ...]
     missing: dict[str, str]
+    isa: tuple[str, ...]
 
 
-def cpu_targets() -> CpuTargets:
-    """The targets that `--target auto` considers; their runtimes are imported."""
+def cpu_targets(timing: TimingDevice = TimingDevice()) -> CpuTargets:  # noqa: B008 - frozen
+    """The targets that `--target auto` considers; their runtimes are imported.
+
+    Args:
+        timing: where files are timed. Their accuracy is measured here, so that they need a runtime
+            here too.
+    """
     usable, missing = [], {}
     for name in (name for name, target in TARGETS.items() if target.auto):
         settings = float_settings(name)
@@ -48,9 +55,13 @@ def cpu_targets() -> CpuTargets:
             runtime_for(settings.format.name, name).preload()
         except MissingDependencyError as e:
             missing[name] = e.remedy
+            continue
+        if remedy := timing.lacking(settings.format.name, name):
+            missing[name] = remedy
         else:
             usable.append(name)
-    return CpuTargets(tuple(usable), missing)
+    isa = timing.facts.isa if timing.facts else environment().isa
+    return CpuTargets(tuple(usable), missing, isa)
 
 
 def require_converter(settings: ExportSettings) -> None:
@@ -72,12 +83,12 @@ def named_after_format(settings: ExportSettings) -> ExportSettings:
 
 def quantize_candidates(
     options: QuantizeOptions,
-    targets: Sequence[str],
+    targets: CpuTargets,
     export: ExportOptions = EXPORT,
     *,
     casts: bool = True,
 ) -> dict[str, QuantizeSettings]:
-    """The quantized files of targets of this CPU by name: the scheme, and with `casts` bf16.
+    """The quantized files of a CPU's usable targets by name: the scheme, and with `casts` bf16.
 
     The first is this package's own engine by its name, the others are called by target and scheme.
 
@@ -97,14 +108,16 @@ def quantize_candidates(
         settings[name] = resolve_quantization(one, own)
     if not settings:
         raise UsageError(
-            f"none of {', '.join(targets)} runs {options.scheme}",
+            f"none of {', '.join(targets.usable)} runs {options.scheme}",
             "Use --scheme w8a8-static",
         )
     return settings
 
 
-def _pairs(targets: Sequence[str], scheme: str, *, casts: bool) -> Iterator[tuple[str, str]]:
+def _pairs(targets: CpuTargets, scheme: str, *, casts: bool) -> Iterator[tuple[str, str]]:
     """Targets with the schemes that are considered, the cast last."""
-    half = (HALF,) if casts and not BF16.isdisjoint(environment().isa) else ()
+    half = (HALF,) if casts and not BF16.isdisjoint(targets.isa) else ()
     for considered in dict.fromkeys((scheme, *half)):
-        yield from ((target, considered) for target in targets if considered in schemes(target))
+        yield from (
+            (target, considered) for target in targets.usable if considered in schemes(target)
+        )

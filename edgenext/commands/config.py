@@ -8,7 +8,14 @@ from typing import Any
 
 from pydantic import Field
 
-from edgenext.options import DEFAULT_MAX_DROP, DEFAULT_QAT_LR, MAX_DROP, ModelOptions, QatOptions
+from edgenext.options import (
+    DEFAULT_MAX_DROP,
+    DEFAULT_QAT_LR,
+    MAX_DROP,
+    THIS_CPU,
+    ModelOptions,
+    QatOptions,
+)
 from edgenext.quantize.baseline_rows import default_baselines
 from edgenext.schema import Exif, Record
 from edgenext.schema.validation import validated
@@ -48,6 +55,8 @@ class BenchStage(Record):
 
     threads: int = Field(1, ge=1)
     rounds: int = Field(30, ge=1)
+    device: str = THIS_CPU
+    """`cpu` for this machine, else a device's name or the kind of the only one."""
 
 
 class StressStage(Record):

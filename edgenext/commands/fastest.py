@@ -82,9 +82,7 @@ def fastest(
     model_options = of_kind(model_options, export_options)
     opened, targets = context.subject(subject, model_options), cpu_targets()
     if quantize_options:
-        candidates = quantize_candidates(
-            quantize_options, targets.usable, export_options, casts=False
-        )
+        candidates = quantize_candidates(quantize_options, targets, export_options, casts=False)
         makers = _quantizers(opened, candidates.values(), context)
     else:
         settings = [float_settings(target, export_options) for target in targets.usable]

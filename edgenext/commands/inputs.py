@@ -11,6 +11,7 @@ from edgenext.commands.config import StressStage
 from edgenext.commands.quantize import QuantizeSettings
 from edgenext.commands.sequence import SHARD
 from edgenext.commands.subject import Subject
+from edgenext.commands.timing_device import TimingDevice
 from edgenext.commands.train import Training
 from edgenext.data import ImageSet, PhotoSet
 from edgenext.export.settings import ExportSettings
@@ -21,7 +22,15 @@ from edgenext.quantize.qat import QatTraining
 from edgenext.quantize.recipe import Recipe
 from edgenext.report.load import DEVICES, SUMMARY
 from edgenext.report.predictions import IMAGES, PREDICTIONS
-from edgenext.schema import Division, Environment, EvalTransform, Manifest, Record, SubsetInfo
+from edgenext.schema import (
+    Device,
+    Division,
+    Environment,
+    EvalTransform,
+    Manifest,
+    Record,
+    SubsetInfo,
+)
 from edgenext.schema.key import Inputs
 from edgenext.system.files import sha256_file
 from edgenext.system.versions import TRAINING, all_versions, versions, versions_of
@@ -261,20 +270,28 @@ class DecisionInputs(Inputs):
 
 
 class BenchmarkInputs(Inputs):
-    """What decides latencies."""
+    """What decides latencies; `device` and its `software` are those of another machine."""
 
     subjects: tuple[Manifest, ...]
     options: BenchOptions
     machine: Environment
+    device: Device | None
+    software: dict[str, str]
 
     @staticmethod
-    def of(artifacts: Iterable[Artifact], options: BenchOptions) -> BenchmarkInputs:
-        """The record of a benchmark on this machine."""
+    def of(
+        artifacts: Iterable[Artifact],
+        options: BenchOptions,
+        timing: TimingDevice = TimingDevice(),  # noqa: B008 - frozen
+    ) -> BenchmarkInputs:
+        """The record of a benchmark on this machine, or on another."""
         return BenchmarkInputs(
             versions=all_versions(),
             subjects=tuple(_described(artifact) for artifact in artifacts),
             options=options,
             machine=environment(),
+            device=timing.device,
+            software=timing.facts.software if timing.facts else {},
         )
 
 

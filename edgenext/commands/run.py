@@ -176,29 +176,35 @@ def _benchmark(
     plan: RunPlan, artifacts: Sequence[Path], accuracy: EvalReport, announce: Announce
 ) -> BenchReport:
     """Latency; measured again, a few times at most, while the machine is not quiet."""
-    stage = plan.config.bench
-    # what only an interpreter runs here has no latency
-    timed = [
-        path
-        for path, result in zip(artifacts, accuracy.results, strict=False)
-        if result.evidence in TIMED
-    ]
-    options = BenchOptions(**stage.model_dump())
+    stage, timing = plan.config.bench, plan.timing
+    timed = _timed(plan, artifacts, accuracy)
+    options = BenchOptions(**stage.model_dump(exclude={"device"}), unit=timing.unit)
 
     def produce() -> list[Path]:
         latency = quietest(
-            partial(bench, timed, bench_options=options, context=plan.context),
+            partial(bench, timed, timing.name, bench_options=options, context=plan.context),
             before_retry=lambda: announce("benchmark again: the machine was not quiet", True),
         )
         return [_write(plan.config.out / "bench.json", latency)]
 
     opened = [open_artifact(path) for path in timed]
-    (path,) = plan.stages.stage("benchmark", BenchmarkInputs.of(opened, options), produce)
+    (path,) = plan.stages.stage("benchmark", BenchmarkInputs.of(opened, options, timing), produce)
     latency = BenchReport.model_validate_json(path.read_bytes())
-    if opened[0].manifest.target == DEFAULT_TARGET:
+    if timing.device is None and opened[0].manifest.target == DEFAULT_TARGET:
         own = {a.name: a.manifest.target for a in opened if a.manifest.engine == ENGINE}
         remember(latency, own)
     return latency
+
+
+def _timed(plan: RunPlan, artifacts: Sequence[Path], accuracy: EvalReport) -> list[Path]:
+    """The files that the machine or device runs which times them, the base first."""
+    if plan.timing.device is None:  # what only an interpreter runs here has no latency
+        pairs = zip(artifacts, accuracy.results, strict=False)
+        return [path for path, result in pairs if result.evidence in TIMED]
+    manifests = {path: open_artifact(path).manifest for path in artifacts}
+    if not plan.timing.is_cpu:  # those of baselines are for another target
+        return [path for path, m in manifests.items() if m.target in plan.own_targets]
+    return [p for p, m in manifests.items() if not plan.timing.lacking(m.format, m.target)]
 
 
 def _summary(

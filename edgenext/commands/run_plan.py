@@ -28,6 +28,7 @@ from edgenext.commands.quantize import (
 from edgenext.commands.sample_size import what_images_show
 from edgenext.commands.stages import Announce, Stages, key, numbered
 from edgenext.commands.subject import Subject
+from edgenext.commands.timing_device import TimingDevice, timing_device
 from edgenext.commands.train import (
     Training,
     choose_recipe,
@@ -79,6 +80,8 @@ class RunPlan:
     trained: dict[str, float] | None
     data: DataOptions
     """The images to evaluate on."""
+    timing: TimingDevice
+    """Where the files are timed."""
 
     @property
     def own_targets(self) -> tuple[str, ...]:
@@ -100,9 +103,11 @@ def planned_run(config: RunConfig, context: Context, announce: Announce) -> Iter
     Raises:
         UsageError: a target, scheme or baseline that does not exist or does not go together.
         MissingDependencyError: a converter that is not installed.
+        DeviceError: the device that times the files does not answer.
         OutputError: another process works in the folder, or it holds another network's work.
     """
-    settings = _settings(config)
+    timing = timing_device(config.bench.device, config.quantize.target)
+    settings = _settings(config, timing)
     for one in settings.values():
         require_converter(one.export)
     training = _training(config, context)
@@ -120,7 +125,7 @@ def planned_run(config: RunConfig, context: Context, announce: Announce) -> Iter
             _say_what_images_show(config, len(training.val), announce)
             announce(training.summary, True)
             options, trained = _train(training, config.out, context, stages)
-        plan = _load(config, context, stages, settings, options, trained)
+        plan = _load(config, context, stages, settings, timing, options, trained)
         if not training:
             _say_what_images_show(config, len(plan.evaluation), announce)
         yield plan
@@ -157,6 +162,7 @@ def _load(
     context: Context,
     stages: Stages,
     settings: Mapping[str, QuantizeSettings],
+    timing: TimingDevice,
     options: ModelOptions,
     trained: dict[str, float] | None,
 ) -> RunPlan:
@@ -186,6 +192,7 @@ def _load(
         settings,
         trained,
         data,
+        timing,
     )
 
 
@@ -201,7 +208,7 @@ def _say_what_images_show(config: RunConfig, n: int, announce: Announce) -> None
     announce(what_images_show(config.data, n, config.budget, interval), True)
 
 
-def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
+def _settings(config: RunConfig, timing: TimingDevice) -> dict[str, QuantizeSettings]:
     """What each engine makes: this package's own the target's file, a baseline that it is for."""
     stage = config.quantize
     for baseline in config.baselines:
@@ -217,7 +224,7 @@ def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
         seed=stage.seed,
         qat=stage.qat_options,
     )
-    settings = _own_settings(options)
+    settings = _own_settings(options, timing)
     for baseline in config.baselines:
         target = BASELINES[baseline].target
         other = replace(options, engine=baseline, target=target, recipe=None, qat=None, gelu="")
@@ -225,15 +232,15 @@ def _settings(config: RunConfig) -> dict[str, QuantizeSettings]:
     return settings
 
 
-def _own_settings(options: QuantizeOptions) -> dict[str, QuantizeSettings]:
-    """The files of this package's own quantizer: one, or one for each target of this CPU."""
+def _own_settings(options: QuantizeOptions, timing: TimingDevice) -> dict[str, QuantizeSettings]:
+    """The files of this package's own quantizer: one, or one for each target of the CPU."""
     if options.target == AUTO:
-        targets = cpu_targets()
+        targets = cpu_targets(timing)
         for name, remedy in targets.missing.items():
             _log.warning("left out: %s. %s", name, remedy)
         return {
             name: replace(settings, export=named_after_format(settings.export))
-            for name, settings in quantize_candidates(options, targets.usable).items()
+            for name, settings in quantize_candidates(options, targets).items()
         }
     target = load_recipe(options.target, options.scheme, options.recipe).target
     return {ENGINE: own_quantization(replace(options, target=target))}

@@ -10,7 +10,7 @@ from edgenext.benchmark.retry import noisy
 from edgenext.commands.context import Context
 from edgenext.commands.sweep_config import SweepConfig
 from edgenext.commands.sweep_engine import JobFailedError, Step, Steps, SweepEngine
-from edgenext.commands.sweep_plan import CPU, SweepPlan, lease_of, load_networks
+from edgenext.commands.sweep_plan import SweepPlan, lease_of, load_networks
 from edgenext.commands.sweep_rows import MeasuredPoint, measured_row, unmeasured_row
 from edgenext.commands.sweep_shards import merge
 from edgenext.commands.sweep_store import SweepStore
@@ -25,6 +25,7 @@ from edgenext.data.pool import default_workers
 from edgenext.devices.registry import find_device
 from edgenext.errors import EdgenextError, OutputError, SweepFailedError, UsageError
 from edgenext.formats.session import needed
+from edgenext.options import THIS_CPU
 from edgenext.report.sweep_table import sweep_csv, sweep_parquet
 from edgenext.schema import (
     TIMED,
@@ -130,7 +131,7 @@ def _executor(
             raise UsageError("--workers are of this machine, and --scheduler has its own")
         executor = ClusterExecutor(scheduler, store.trees, leases, shared=(QUIET_CORE,))
     else:
-        executor = _local(devices - {CPU}, leases, workers)
+        executor = _local(devices - {THIS_CPU}, leases, workers)
     with closing(executor):
         yield executor
 
@@ -157,7 +158,7 @@ def _plan(
         store,
         load_networks(config, context, store),
         arithmetic_of(terms),
-        timing_machine(answers) if CPU in (config.grid.device or ()) else None,
+        timing_machine(answers) if THIS_CPU in (config.grid.device or ()) else None,
     )
 
 
@@ -205,7 +206,7 @@ def _measured(plan: SweepPlan, point: SweepPoint) -> Steps:
     base_scores, scores = merge(base_shards), merge(shards)
     timed = None
     # what only an interpreter runs on a CPU has no latency
-    if point.device and (point.device != CPU or scores.shards[0].evidence in TIMED):
+    if point.device and (point.device != THIS_CPU or scores.shards[0].evidence in TIMED):
         files = [base, record] if record.tree != base.tree else [base]
         (timed,) = yield [Step(plan.timing_job(point.device, files), TimedPair)]
     measured = MeasuredPoint(point, record, scores, base_scores, timed)

@@ -25,7 +25,7 @@ from edgenext.export.settings import float_settings
 from edgenext.formats.artifact import Artifact
 from edgenext.models.cache import cached_path
 from edgenext.models.sidecar import sidecar_path
-from edgenext.options import BenchOptions, DataOptions, ModelOptions, QuantizeOptions
+from edgenext.options import THIS_CPU, BenchOptions, DataOptions, ModelOptions, QuantizeOptions
 from edgenext.schema import (
     Division,
     Environment,
@@ -38,13 +38,10 @@ from edgenext.schema.key import Inputs
 from edgenext.system.jobs.job import Job
 from edgenext.targets.scheme import FLOAT, ROWS
 
-CPU = "cpu"
-"""The device that is the CPU of whatever machine has the lease of a quiet core."""
-
 
 def lease_of(device: str) -> str:
     """The lease of a device."""
-    return QUIET_CORE if device == CPU else device
+    return QUIET_CORE if device == THIS_CPU else device
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ class SweepPlan:
         options = BenchOptions(**self.config.bench.model_dump())
         trees = [record.tree_file for record in files]
         artifacts = [self.store.artifact(record) for record in files]
-        machine = self.timing if device == CPU else None
+        machine = self.timing if device == THIS_CPU else None
         inputs = TimingInputs.of(artifacts, options, device, machine)
         request = TimeRequest(artifacts=tuple(trees), device=device, options=options)
         return _job(inputs, TIME, request.model_dump(mode="json"), trees, lease_of(device))

@@ -39,17 +39,22 @@ class Message(BaseModel):
 class JobArtifact(Message):
     """One file to measure: its content, its input and the compute unit it should run on.
 
-    `format` is the manifest's, `output` the name of its logits. `labels` is the order of
-    the classes of a classifier, which returns probabilities by name.
+    `format` is the manifest's, `runtime` the one that runs it, where a runner has several, `output`
+    the name of its logits. `weights` is the second file of a
+    format that has two, `precision` that of operators that are not in 8 bits. `labels` is the order
+    of the classes of a classifier, which returns probabilities by name.
     """
 
     sha256: Sha256
     file: FileName
+    weights: FileName | None = None
     name: str
     input: TensorSpec
     output: str
     unit: str
     format: str = "coreml"
+    runtime: str = ""
+    precision: str = "f32"
     labels: tuple[str, ...] | None = None
 
 

@@ -68,6 +68,9 @@ class ReadyFacts(Message):
     warmup: Count
     settled: bool
     fallback: str = ""
+    precision_asked: str = ""
+    precision: str = ""
+    precision_emulated: bool | None = None
 
     def as_loaded(self, evidence: Evidence = "device") -> LoadedArtifact:
         """The same as a value of the benchmark."""

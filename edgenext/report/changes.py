@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from edgenext.errors import InputError
+from edgenext.options import THIS_CPU
 from edgenext.report.ci.metrics import Measure
-from edgenext.report.ci.results import HERE, latency_measure, speedup_measure
+from edgenext.report.ci.results import latency_measure, speedup_measure
 from edgenext.report.findings import Findings
 from edgenext.report.load import load_summary
 from edgenext.report.predictions import RunPredictions, load_predictions
@@ -149,7 +150,7 @@ def _alone(entry: Entry, is_new: bool) -> Change:
     top1 = scores.top1 if scores else None
     return Change(
         artifact=entry.name,
-        device=HERE,
+        device=THIS_CPU,
         metric="top1",
         before=None if is_new else top1,
         now=top1 if is_new else None,
@@ -170,7 +171,7 @@ def _accuracy(now: Entry, before: Entry, new: Side, old: Side) -> Iterator[Chang
         assert now.scores and before.scores  # noqa: S101 - see above
         return Change(
             artifact=now.name,
-            device=HERE,
+            device=THIS_CPU,
             metric="top1",
             before=before.scores.top1,
             now=now.scores.top1,
@@ -208,7 +209,7 @@ def _size(now: Entry, before: Entry) -> Iterator[Change]:
     ratio = now.artifact.size_bytes / before.artifact.size_bytes
     yield Change(
         artifact=now.name,
-        device=HERE,
+        device=THIS_CPU,
         metric="size_mib",
         before=mebibytes(before.artifact.size_bytes),
         now=mebibytes(now.artifact.size_bytes),

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from edgenext.benchmark.environment import isa_label
+from edgenext.options import THIS_CPU
 from edgenext.report.changes import Side
 from edgenext.report.ci.metrics import Measure
-from edgenext.report.ci.results import HERE, ResultRow, run_rows
+from edgenext.report.ci.results import ResultRow, run_rows
 from edgenext.report.evidence import EVIDENCE
 from edgenext.report.plots.runs import JudgedRun
 from edgenext.report.study import Entry
@@ -107,7 +108,7 @@ def _machine(env: Environment | None) -> str:
 
 
 def _device(side: Side, row: ResultRow) -> str:
-    if row.device == HERE:
+    if row.device == THIS_CPU:
         return _machine(side.study.summary.bench.environment)
     names = {r.results[0].device: r.device for r in side.study.summary.devices if r.results}
     facts = names.get(row.device)

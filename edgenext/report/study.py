@@ -85,7 +85,7 @@ class Study:
     @property
     def on_device(self) -> bool:
         """Whether the latencies that count are a device's instead of the run's own."""
-        return self.bench is not self.summary.bench
+        return self.bench is not self.summary.bench or self.bench.device is not None
 
     @property
     def away(self) -> str:
@@ -169,6 +169,8 @@ def _bench(
     summary: RunSummary, artifact: ExportResult | None, target: Target | None
 ) -> BenchReport:
     """The latencies that count: of the first device that the artifact is for and was timed on."""
+    if summary.bench.device:
+        return summary.bench
     hashes = {a.sha256 for a in summary.artifacts}
     for report in summary.devices:
         if not (artifact and target and report.device and report.device.kind == target.device):

@@ -32,7 +32,7 @@ class Device(Record):
     identity: str = ""
     """Of an ssh device: file of a private key; empty for the keys of the agent and ~/.ssh."""
     python: str = "python3"
-    """The interpreter on the device that has onnxruntime or LiteRT."""
+    """The interpreter on the device that has onnxruntime, LiteRT or OpenVINO."""
     root: str = ""
     """The folder there that all our files are kept in; empty for the transport's own."""
     links: dict[str, str] = Field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,43 @@ def test_a_run_makes_the_files_of_every_runtime(cli: Cli) -> None:
     lines = [line for line in out.splitlines() if "the fastest by target" in line]
     assert len(lines) == int(valid) == len(verdict["lines"]) - 4
     assert cli.ok("run", "demo.toml", "--target", "auto").err.count("unchanged") >= len(names)
+
+    cli.ok("devices", "add", "box", "--local")
+    again = cli.ok("run", "demo.toml", "--target", "auto", "--device", "box")
+    done = [line for line in again.err.splitlines() if not line.endswith("unchanged")]
+    assert "benchmark" in done and "evaluate" not in done
+    bench = json.loads(Path("demo/bench.json").read_text())
+    assert [(r["artifact"], r["device"]) for r in bench["results"]] == [(n, "box") for n in names]
+    assert {r["artifact"]: r["runtime"] for r in bench["results"]} == {
+        name: runtime.lower() for name, runtime in runtimes.items()
+    }
+    assert "**Speed (box, " in Path("demo/report.md").read_text()
+    halves = [r for r in bench["results"] if r["precision"] == "bf16"]
+    assert len(halves) == has_bf16 and not any(r["precision_emulated"] for r in halves)
+
+
+@pytest.mark.parametrize(
+    ("device", "target", "error"),
+    [
+        ("nothere", "auto", "unknown device 'nothere'"),
+        ("box", "jetson", "box is of kind linux, and files for jetson are timed on jetson"),
+        ("box", "ethos-u", "no device times files for an Ethos-U NPU"),
+        ("box", "executorch", "box cannot run files for executorch"),
+        ("old", "auto", "old cannot run the plain ONNX export"),
+        ("phone", "coreml", "phone is measured by a bundle"),
+    ],
+)
+def test_a_device_that_cannot_time_the_files_is_refused(
+    cli: Cli, device: str, target: str, error: str
+) -> None:
+    if sys.platform == "darwin" and device == "phone":
+        pytest.skip("a Mac runs its own bundles")
+    Path("demo.toml").write_text(CONFIG.format(n=16))
+    cli.ok("devices", "add", "box", "--local")
+    cli.ok("devices", "add", "old", "--local", "--python", "/bin/true")
+    cli.ok("devices", "add", "phone", "--bundle", "bundles")
+    line = cli.fails(2, "run", "demo.toml", "--target", target, "--device", device)
+    assert error in line
 
 
 @pytest.mark.parametrize("command", ["export", "quantize"])

@@ -36,12 +36,13 @@ from edgenext.commands.inputs import (
 from edgenext.commands.quantize import resolve_quantization
 from edgenext.commands.stages import key
 from edgenext.commands.subject import Subject
+from edgenext.commands.timing_device import TimingDevice
 from edgenext.commands.train import prepare_training
 from edgenext.data.cache import DecodeInputs
 from edgenext.export.settings import resolve
 from edgenext.models.checkpoint import Checkpoint
 from edgenext.options import BenchOptions, ExportOptions, ModelOptions, QuantizeOptions
-from edgenext.schema import EvalTransform
+from edgenext.schema import Device, DeviceFacts, EvalTransform
 from edgenext.schema.key import Inputs
 from edgenext.system import versions
 from edgenext.train import TrainRecipe
@@ -77,7 +78,13 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Inputs], Inpu
         EvaluateInputs.of([file, network], ["a", "b"], images),
         sequence,
         DecisionInputs.of(sequence, 0.5),
-        BenchmarkInputs.of([artifact], BenchOptions()),
+        BenchmarkInputs.of(
+            [artifact],
+            BenchOptions(),
+            TimingDevice(
+                "pi", Device(name="pi", kind="linux", ssh="me@pi"), DeviceFacts(software={"a": "1"})
+            ),
+        ),
         ReportInputs.of(artifact.path.parent, 1.0),
         ShardInputs.of(artifact, images, environment()),
         TimingInputs.of([artifact], BenchOptions(), "cpu", environment()),

@@ -108,7 +108,7 @@ def test_an_interpreter_without_runtimes(tmp_path: Path) -> None:
     facts = probe.parse_facts(probe.parse_sections(run_script(tmp_path, str(python))))
     assert facts.software["python"] == platform.python_version()
     (note,) = facts.notes
-    assert "neither onnxruntime nor LiteRT" in note
+    assert "none of onnxruntime, LiteRT and OpenVINO" in note
     assert "--python" in note
 
 

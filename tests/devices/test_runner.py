@@ -16,14 +16,14 @@ import pytest
 
 import edgenext.devices.runners.runner
 from edgenext import api
-from edgenext.devices.job import DeviceJob, JobArtifact, JobImages
+from edgenext.devices.job import DeviceJob, JobImages
 from edgenext.devices.protocol import RunnerRecord, parse_line, record_events
-from edgenext.devices.request import input_spec
-from edgenext.devices.runners.python_runner import pack
-from edgenext.formats.artifact import Artifact
+from edgenext.devices.runners.python_runner import job_artifact, pack
+from edgenext.formats.artifact import Artifact, companion_path
 from edgenext.formats.runtimes import open_session
 from edgenext.formats.session import logits
-from edgenext.options import ExportOptions, ModelOptions
+from edgenext.options import ExportOptions, ModelOptions, QuantizeOptions
+from edgenext.system.files import sha256_file
 
 RUNNER = Path(edgenext.devices.runners.runner.__file__).parent
 MODEL = ModelOptions(random_weights=True, num_classes=10, size=32)
@@ -53,25 +53,14 @@ class PreparedJob:
         self.folder, self.store = folder / "job", folder / "store"
         self.folder.mkdir()
         self.store.mkdir()
-        for file in files:
-            shutil.copy(file.path, self.store / file.manifest.sha256)
+        for path in (p for file in files for p in (file.path, companion_path(file.path)) if p):
+            shutil.copy(path, self.store / sha256_file(path))
         digest = hashlib.sha256(images.tobytes()).hexdigest()
         (self.store / digest).write_bytes(images.tobytes())
         settings = {"rounds": 2, "min_warmup": 1, "max_warmup": 10, "burst_ms": 1.0} | more
         job = DeviceJob(
             job="0123",
-            artifacts=tuple(
-                JobArtifact(
-                    sha256=f.manifest.sha256,
-                    file=f.manifest.sha256,
-                    name=f.name,
-                    input=input_spec(f),
-                    output=f.manifest.outputs[0].name,
-                    unit="cpu",
-                    format=f.manifest.format,
-                )
-                for f in files
-            ),
+            artifacts=tuple(job_artifact(file, file.name, "cpu") for file in files),
             images=JobImages(file=digest, sha256=digest, shape=images.shape),
             mean=files[0].manifest.eval.mean,
             std=files[0].manifest.eval.std,
@@ -103,7 +92,7 @@ def test_it_is_for_old_pythons_and_stands_alone(module: str) -> None:
     imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     imported |= {n.module for n in froms if n.module and not n.level}
-    foreign = {"numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime"}
+    foreign = {"numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime", "openvino"}
     assert imported <= sys.stdlib_module_names | foreign
     assert all((RUNNER / f"{n.module}.py").is_file() for n in froms if n.level)
 
@@ -141,6 +130,29 @@ def test_it_measures_and_computes_the_same_logits_as_here(
         )
         expected = np.concatenate(list(logits(open_session(file), images)))
         np.testing.assert_allclose(job.logits(file), expected, atol=1e-5)
+
+
+def test_openvino_runs_its_own_files_in_their_precision(tmp_path: Path, images: np.ndarray) -> None:
+    pytest.importorskip("openvino", reason="no openvino (pip install 'edgenext[openvino]')")
+    target, options = "cpu-openvino", QuantizeOptions(target="cpu-openvino", calib="digits", n=8)
+    files = [
+        api.export("edgenext_xx_small", MODEL, ExportOptions(format="openvino"), out=tmp_path),
+        api.quantize("edgenext_xx_small", options, MODEL, out=tmp_path),
+        api.quantize("edgenext_xx_small", QuantizeOptions("bf16", target), MODEL, out=tmp_path),
+    ]
+    job = PreparedJob(tmp_path, files, images)
+    done = job.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    for file in files:
+        ready = job.record.artifacts[file.manifest.sha256].ready
+        assert ready and ready.ready.runtime == "openvino"
+        session = open_session(file)
+        told = (ready.ready.precision_asked, ready.ready.precision)
+        assert told == (session.precision_asked, session.precision)
+        assert ready.ready.precision_emulated == session.precision_emulated
+        np.testing.assert_array_equal(
+            job.logits(file), np.concatenate(list(logits(session, images)))
+        )
 
 
 @pytest.mark.parametrize("length", [0, 1, 40 * 4, 40 * 5 + 7, 40 * N])

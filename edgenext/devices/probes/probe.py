@@ -19,7 +19,7 @@ Section = Callable[[str], str]
 HEADER = re.compile(r"^== ([a-z0-9_]+)\s*$")
 END = "end"
 """The last section: without it the output was cut off."""
-RUNTIMES = ("onnxruntime", "ai_edge_litert", "tflite_runtime")
+RUNTIMES = ("onnxruntime", "ai_edge_litert", "tflite_runtime", "openvino")
 """Python packages that our runner can run an artifact with."""
 PACKAGES = ("numpy", *RUNTIMES, "tensorrt")
 """Python packages that the probe looks for."""
@@ -263,8 +263,8 @@ def _notes(
     notes += [f"{n} is there and cannot be imported: {e}." for n, e in errors.items() if e]
     if device.kind == "linux" and all(python.get(name) == {} for name in RUNTIMES):
         notes.append(
-            "Its Python has neither onnxruntime nor LiteRT, and our runner needs one: install it "
-            "there, or add the device with --python, the interpreter that has it."
+            "Its Python has none of onnxruntime, LiteRT and OpenVINO, and our runner needs one: "
+            "install it there, or add the device with --python, the interpreter that has it."
         )
     if device.kind == "jetson":
         notes += _jetson_notes(device)

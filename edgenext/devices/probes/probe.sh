@@ -227,7 +227,7 @@ def say(name, **facts):
     sys.stdout.flush()
 
 say("python", version=platform.python_version(), machine=platform.machine())
-for name in ("numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime", "tensorrt"):
+for name in ("numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime", "openvino", "tensorrt"):
     say(name, error="the interpreter died while it was imported")
     try:
         module = __import__(name)

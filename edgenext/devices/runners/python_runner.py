@@ -23,14 +23,25 @@ from edgenext.devices.protocol import (
 )
 from edgenext.devices.request import DeviceRequest, input_spec
 from edgenext.errors import ArtifactError, DeviceError
+from edgenext.formats.artifact import Artifact, companion_path
+from edgenext.formats.format import FORMATS
+from edgenext.formats.openvino.session import precision
+from edgenext.schema import Device, DeviceFacts
 from edgenext.system.files import sha256_file
 from edgenext.system.progress import Progress
 from edgenext.system.temporary import scratch_folder
 
+OPENVINO = FORMATS["openvino"]
 RESULTS, SENSORS = "results.jsonl", "sensors.jsonl"
 """Files that the runner writes besides the logits."""
-RUNNABLE_FORMATS = ("onnx", "tensorrt", "tflite")
-"""The formats that the runner has a runtime for."""
+PACKAGES = {
+    "onnxruntime": ("onnxruntime",),
+    "litert": ("ai_edge_litert", "tflite_runtime"),
+    "openvino": ("openvino",),
+}
+"""The runner's runtimes, and the Python packages that have each: one of them is enough."""
+RUNTIMES = {"onnx": "onnxruntime", "tensorrt": "onnxruntime", "tflite": "litert"}
+"""The runtime of each format but OpenVINO's, which depends on the target: see `runtime_of`."""
 SENSOR_S = 3.0
 """How long each artifact runs without a pause while its power is read."""
 MAIN = "import sys; from runner.run import main; sys.exit(main(sys.argv[1:]))"
@@ -67,20 +78,36 @@ def measure_with_runner(
     return record
 
 
+def runtime_of(artifact_format: str, target: str) -> str:
+    """The runner's runtime for a format as a target runs it; empty if it has none."""
+    if any((run.format, run.target) == (artifact_format, target) for run in OPENVINO.runs):
+        return "openvino"
+    return RUNTIMES.get(artifact_format, "")
+
+
+def lacking(device: Device, facts: DeviceFacts, artifact_format: str, target: str) -> str:
+    """What a device lacks to run a format as a target does, as a remedy; empty for nothing."""
+    runtime = runtime_of(artifact_format, target)
+    if not runtime:
+        formats = (*RUNTIMES, OPENVINO.folder)
+        return f"The runner on a device takes {', '.join(formats)}: export it in one of these"
+    packages = PACKAGES[runtime]
+    if not facts.software.keys().isdisjoint(packages):
+        return ""
+    return f"Install {packages[0].replace('_', '-')} on {device.name}, for its {device.python}"
+
+
 def _check_runnable(request: DeviceRequest) -> None:
-    device = request.device
-    for artifact in request.artifacts:
-        if artifact.manifest.format not in RUNNABLE_FORMATS:
-            raise ArtifactError(
-                f"{artifact.path} cannot run on {device.name}: our runner takes "
-                f"{', '.join(RUNNABLE_FORMATS)}",
-                "Export it in one of these formats",
-            )
-    if "python" not in request.facts.software:
+    device, facts = request.device, request.facts
+    if "python" not in facts.software:
         raise DeviceError(
             f"{device.name} has no Python at {device.python}",
-            "Add it again with --python, the interpreter that has onnxruntime or LiteRT",
+            "Add it again with --python, the interpreter that has onnxruntime, LiteRT or OpenVINO",
         )
+    for artifact in request.artifacts:
+        manifest = artifact.manifest
+        if remedy := lacking(device, facts, manifest.format, manifest.target):
+            raise ArtifactError(f"{artifact.path} cannot run on {device.name}", remedy)
 
 
 def pack(path: Path) -> Path:
@@ -102,7 +129,8 @@ def push(
 ) -> list[str]:
     """Push the runner, the artifacts, the images and the job; their paths, in this order."""
     runner = pack(temporary / "runner.pyz")
-    sources = [runner, *(a.path for a in request.artifacts)]
+    companions = (companion_path(a.path) for a in request.artifacts)
+    sources = [runner, *(a.path for a in request.artifacts), *filter(None, companions)]
     if request.images:
         pixels = temporary / "images.u8"
         np.ascontiguousarray(request.images.images).tofile(pixels)
@@ -119,16 +147,8 @@ def push(
 def job_of(request: DeviceRequest, pixels: Path) -> DeviceJob:
     """The runner's job; files have their sha256 as names, as they are stored on the device."""
     artifacts = tuple(
-        JobArtifact(
-            sha256=a.manifest.sha256,
-            file=a.manifest.sha256,
-            name=name,
-            input=input_spec(a),
-            output=a.manifest.outputs[0].name,
-            unit=request.unit,
-            format=a.manifest.format,
-        )
-        for name, a in zip(request.names, request.artifacts, strict=True)
+        job_artifact(artifact, name, request.unit)
+        for name, artifact in zip(request.names, request.artifacts, strict=True)
     )
     images = None
     if request.images:
@@ -155,6 +175,23 @@ def job_of(request: DeviceRequest, pixels: Path) -> DeviceJob:
         job = job.model_copy(update=EMULATED)
     name = hashlib.sha256(job.model_dump_json().encode()).hexdigest()[:16]
     return job.model_copy(update={"job": name})
+
+
+def job_artifact(artifact: Artifact, name: str, unit: str) -> JobArtifact:
+    """An artifact in the runner's job, to run on a compute unit."""
+    manifest, companion = artifact.manifest, companion_path(artifact.path)
+    return JobArtifact(
+        sha256=manifest.sha256,
+        file=sha256_file(artifact.path),
+        weights=sha256_file(companion) if companion else None,
+        name=name,
+        input=input_spec(artifact),
+        output=manifest.outputs[0].name,
+        unit=unit,
+        format=manifest.format,
+        runtime=runtime_of(manifest.format, manifest.target),
+        precision=precision(manifest),
+    )
 
 
 def with_progress(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
+from edgenext.options import THIS_CPU
 from edgenext.report.ci.metrics import Measure
 from edgenext.report.conditions import floats_to_beat
 from edgenext.report.speed import fastest, interval, round_medians, speed
@@ -26,8 +27,6 @@ from edgenext.schema import (
     Verdict,
 )
 
-HERE = "cpu"
-"""The device of results that were measured on this machine's CPU."""
 CALIBRATED_ON = "measured on the images it was calibrated on"
 
 Facts = dict[str, str | float]
@@ -42,7 +41,7 @@ class ResultRow:
     """
 
     artifact: str
-    device: str = HERE
+    device: str = THIS_CPU
     is_judged: bool = True
     measures: Mapping[str, Measure] = field(default_factory=dict)
     facts: Facts = field(default_factory=dict)
@@ -121,7 +120,7 @@ def run_rows(study: Study, verdict: Verdict) -> list[ResultRow]:
             holds = None if verdict.pays is None else not verdict.pays
             reason = f"the report says {verdict.decision}"
             measures["do_not_ship"] = Measure(holds=holds, reason=reason)
-        device = entry.bench.device if entry.bench else HERE
+        device = entry.bench.device if entry.bench else THIS_CPU
         rows.append(ResultRow(entry.name, device, is_judged, measures, _entry_facts(entry, study)))
     if verdict.artifact is None:
         unknown = Measure(holds=None, reason=f"the report says {verdict.decision}")
@@ -274,7 +273,7 @@ def _candidate_row(
     measures["size_mib"] = Measure.exact(mebibytes(candidate.size_bytes))
     facts = _comparison_facts(comparison, n)
     facts |= {"images": images.sha256, "p50_ms": candidate.p50_ms}
-    return ResultRow(comparison.artifact, HERE, False, measures, facts)
+    return ResultRow(comparison.artifact, THIS_CPU, False, measures, facts)
 
 
 def _entry_facts(entry: Entry, study: Study) -> Facts:

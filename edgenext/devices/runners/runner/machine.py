@@ -26,13 +26,21 @@ def field(text, *names):
     return ""
 
 
+def multiplies_bf16():
+    """Whether the CPU has instructions that multiply bfloat16; None where it does not tell."""
+    text = read("/proc/cpuinfo")
+    flags = set(field(text, "flags", "Features").split())
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None
+
+
 def environment(packages):
     """The machine and the software: the fields of `edgenext.schema.Environment`."""
     cpuinfo = read("/proc/cpuinfo")
     features = set(field(cpuinfo, "Features").split())
     if platform.machine() in ("x86_64", "AMD64"):
         flags = set(field(cpuinfo, "flags").split())
-        known = ("avx2", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_int8")
+        known = ("avx2", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_bf16")
+        known += ("amx_int8",)
         isa = [name for name in known if name in flags]
     else:
         isa = [name for feature, name in ISA if feature in features]

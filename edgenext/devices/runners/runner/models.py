@@ -3,8 +3,10 @@
 import json
 import os
 import platform
+import sys
 
 from .errors import JobError
+from .machine import multiplies_bf16
 
 UNITS = {
     "cpu": [],
@@ -42,6 +44,12 @@ def prepare(images, spec, job):
     return np.clip(levels, limits.min, limits.max).astype(spec["dtype"])
 
 
+def content(path):
+    """The bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def import_error(package, error):
     """The error of a package that cannot be imported, with a remedy."""
     # the loader ignores a file that is built for another processor, and reports it as missing
@@ -73,6 +81,7 @@ class OnnxModel:
 
     runtime = "onnxruntime"
     partitions = None
+    precision = ()
 
     def __init__(self, path, artifact, threads, profile=None):
         ort = self.library()
@@ -129,6 +138,7 @@ class TfliteModel:
 
     runtime = "litert"
     unit = "cpu"
+    precision = ()
 
     def __init__(self, path, artifact, threads):
         if artifact["unit"] != "cpu":
@@ -136,9 +146,8 @@ class TfliteModel:
                 "LiteRT's Python package does not support the unit %s: use benchmark_model"
                 % artifact["unit"]
             )
-        with open(path, "rb") as file:
-            content = file.read()
-        self._interpreter = self.library().Interpreter(model_content=content, num_threads=threads)
+        interpreter = self.library().Interpreter
+        self._interpreter = interpreter(model_content=content(path), num_threads=threads)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         details = self._interpreter.get_output_details()
@@ -177,4 +186,63 @@ class TfliteModel:
         return {}
 
 
-MODELS = {"onnx": OnnxModel, "tensorrt": OnnxModel, "tflite": TfliteModel}
+class OpenVinoModel:
+    """An ONNX file or an IR, with `artifact["weights"]` beside it, in OpenVINO."""
+
+    package = "openvino"
+
+    runtime = "openvino"
+    unit = "cpu"
+    partitions = None
+
+    def __init__(self, path, artifact, threads):
+        if artifact["unit"] != "cpu":
+            raise JobError("the runner has OpenVINO for the CPU, not for %s" % artifact["unit"])
+        core = self.library().Core()
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": artifact["precision"],
+        }
+        # OpenVINO tells the format of a file by its ending, and files here are named by their hash
+        names = [path]
+        if artifact["weights"]:
+            names.append(os.path.join(os.path.dirname(path), artifact["weights"]))
+        compiled = core.compile_model(core.read_model(*map(content, names)), "CPU", settings)
+        precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        multiplies = multiplies_bf16() if precision == "bf16" else True
+        self.precision = {
+            "precision_asked": artifact["precision"],
+            "precision": precision,
+            "precision_emulated": None if multiplies is None else not multiplies,
+        }
+        self._core = core  # of two in a process, one must not end before the other
+        self._output = compiled.output(artifact["output"])
+        self._request = compiled.create_infer_request()
+
+    @staticmethod
+    def library():
+        """OpenVINO, imported without the package that reports its use over the network."""
+        sys.modules["openvino_telemetry"] = None
+        try:
+            import openvino
+        except (ImportError, OSError) as e:
+            raise import_error("openvino", e) from e
+        return openvino
+
+    def infer(self, prepared):
+        """Logits of one prepared batch."""
+        import numpy as np
+
+        outputs = self._request.infer([prepared], share_inputs=True, share_outputs=True)
+        return np.array(outputs[self._output], np.float32)
+
+    @classmethod
+    def placement(cls, path, artifact, threads, images, job):
+        """Empty: all operators run on the CPU."""
+        return {}
+
+
+MODELS = {model.runtime: model for model in (OnnxModel, TfliteModel, OpenVinoModel)}

@@ -31,9 +31,9 @@ class ArtifactWorker:
                 os.sched_setaffinity(0, self.cpus)
             except OSError:
                 self.cpus = []
-        self.kind = MODELS.get(self.artifact["format"])
+        self.kind = MODELS.get(self.artifact["runtime"])
         if self.kind is None:
-            raise JobError("the runner has no runtime for %s files" % self.artifact["format"])
+            raise JobError("the runner has no runtime %s" % self.artifact["runtime"])
         self.library = self.kind.library()
         gc.collect()
         with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
@@ -81,16 +81,17 @@ class ArtifactWorker:
         sample_ms = max(statistics.median(warm[-WINDOW:]), 1e-6)
         burst = max(MIN_BURST, min(MAX_BURST, math.ceil(self.job["burst_ms"] / sample_ms)))
         return {
-            "ready": {
-                "runtime": self.model.runtime,
-                "batch": self.batch,
-                "burst": burst,
-                "cpus": self.cpus,
-                "load_ms": load_ms,
-                "first_ms": first_ms,
-                "warmup": len(warm),
-                "settled": self.settled(warm),
-            },
+            "ready": dict(
+                self.model.precision,
+                runtime=self.model.runtime,
+                batch=self.batch,
+                burst=burst,
+                cpus=self.cpus,
+                load_ms=load_ms,
+                first_ms=first_ms,
+                warmup=len(warm),
+                settled=self.settled(warm),
+            ),
             "unit": self.model.unit,
             "partitions": self.model.partitions,
         }
