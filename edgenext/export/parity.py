@@ -132,7 +132,7 @@ def in_units_of(
     Raises:
         ParityError: the graph does not compute what the reference does.
     """
-    reader, known = _StageReader(model, optimised=False), remembered(reference)
+    reader, known = _StageReader(model, optimised=True), remembered(reference)
     expected, actual = _both(reader, known, images, transform)
     factors = {name: _channel_factors(expected[name], actual[name]) for name in _stages(actual)}
 

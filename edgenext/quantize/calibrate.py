@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgenext.errors import DataError
-from edgenext.formats.onnx.session import inference_session
 from edgenext.quantize.batches import Batches
-from edgenext.quantize.layer_inputs import RowSampler
+from edgenext.quantize.layer_inputs import Positions, RowSampler
+from edgenext.quantize.statistics_graph import BatchStatistics, StatisticsGraph, require_finite
 from edgenext.system.progress import Progress, quiet
-from edgenext.system.threads import prefetched
+from edgenext.system.threads import in_threads
 
 SAMPLE = 1 << 17
 """Values sampled of each tensor over all batches, at random: memory stays bounded."""
@@ -73,38 +72,51 @@ class TensorStats:
         )
 
 
-@dataclass
 class _RunningStats:
-    """Statistics of one tensor, updated batch by batch."""
+    """Statistics of one tensor, updated batch by batch, in any order.
 
-    low: Any = np.inf
-    high: Any = -np.inf
-    values: list[NDArray[np.float32]] = field(default_factory=list)
-    channels: list[NDArray[np.int32]] = field(default_factory=list)
-    rows: NDArray[np.float32] | None = None
+    Args:
+        shape: of the tensor in a batch.
+        rows: the shape of the rows of a batch that are kept; None where none are.
+        values: how many are sampled of a batch.
+        batches: how many there are.
+    """
 
-    def keep_rows(self, rows: NDArray[np.float32], i: int, batches: int) -> None:
-        """Keep the rows of the i-th batch; each has as many."""
-        if self.rows is None:
-            self.rows = np.empty((batches * len(rows), *rows.shape[1:]), np.float32)
-        self.rows[i * len(rows) : (i + 1) * len(rows)] = rows
+    def __init__(
+        self, shape: Sequence[int], rows: Sequence[int] | None, values: int, batches: int
+    ) -> None:
+        self._inner, self._channels = math.prod(shape[2:]), shape[1]
+        self._low = np.empty((batches, shape[1]), np.float32)
+        self._high = np.empty_like(self._low)
+        self._values = np.empty((batches, values), np.float32)
+        self._at = np.empty((batches, values), np.int32)
+        self._rows = None if rows is None else np.empty((batches, *rows), np.float32)
 
-    def update(self, x: NDArray[np.float32], samples: int, rng: np.random.Generator) -> None:
-        rows = x.reshape(len(x), x.shape[1], -1) if x.ndim > 2 else x[..., None]
-        self.low = np.minimum(self.low, rows.min((0, 2)))
-        self.high = np.maximum(self.high, rows.max((0, 2)))
-        at = rng.integers(0, rows.size, min(rows.size, samples))
-        self.values.append(rows.reshape(-1)[at])
-        self.channels.append((at // rows.shape[2] % rows.shape[1]).astype(np.int32))
+    def take(self, i: int, batch: BatchStatistics, at: Positions) -> None:
+        """Take in the i-th batch, whose values are at these positions."""
+        self._low[i], self._high[i], self._values[i] = batch.low, batch.high, batch.values
+        self._at[i] = at // self._inner % self._channels
+        if self._rows is not None:
+            self._rows[i] = batch.rows
 
     def finish(self) -> TensorStats:
+        rows = self._rows
         return TensorStats(
-            low=np.asarray(self.low, np.float64),
-            high=np.asarray(self.high, np.float64),
-            values=np.concatenate(self.values),
-            channels=np.concatenate(self.channels),
-            rows=self.rows,
+            low=np.asarray(self._low.min(0), np.float64),
+            high=np.asarray(self._high.max(0), np.float64),
+            values=self._values.reshape(-1),
+            channels=self._at.reshape(-1),
+            rows=None if rows is None else rows.reshape(-1, *rows.shape[2:]),
         )
+
+
+@dataclass(frozen=True)
+class _Positions:
+    """Which values and which rows of each tensor are read of a batch."""
+
+    batch: int
+    values: Mapping[str, Positions]
+    rows: Mapping[str, Positions | None]
 
 
 def calibrate(
@@ -129,47 +141,37 @@ def calibrate(
     Raises:
         DataError: a tensor takes values that are not finite.
     """
-    read_tensors = tensor_reader(model, tensors)
     samples = int(np.clip(SAMPLE // max(len(batches), 1), FEWEST, MOST))
     rng = np.random.default_rng(seed)
-    running = {name: _RunningStats() for name in tensors}
-    sampler = RowSampler(kernels or {}, len(batches))
-    read = prefetched(lambda i: read_tensors(batches[i]), range(len(batches)))
-    for i, values in enumerate(read):
+    kernels = kernels or {}
+    graph = StatisticsGraph(model, tensors, kernels, batches[0].shape)
+    counts = {name: min(math.prod(shape), samples) for name, shape in graph.shapes.items()}
+    sampler = RowSampler(kernels, len(batches))
+    running = {
+        name: _RunningStats(
+            shape,
+            sampler.shape(name, shape) if name in kernels else None,
+            counts[name],
+            len(batches),
+        )
+        for name, shape in graph.shapes.items()
+    }
+
+    def positions(i: int) -> _Positions:
+        values = {n: rng.integers(0, math.prod(s), counts[n]) for n, s in graph.shapes.items()}
         sampler.next_batch()
-        for name, value in values.items():
-            running[name].update(value, samples, rng)
-            if name in sampler.sizes:
-                running[name].keep_rows(sampler.rows(name, value), i, len(batches))
+        rows = {name: sampler.positions(name, graph.shapes[name]) for name in kernels}
+        return _Positions(i, values, rows)
+
+    def read(at: _Positions) -> None:
+        statistics = graph.read(batches[at.batch], at.values, at.rows)
+        for name, batch in statistics.items():
+            running[name].take(at.batch, batch, at.values[name])
+
+    for i, _ in enumerate(in_threads(read, map(positions, range(len(batches))))):
         progress("calibrating", i + 1, len(batches))
     stats = {name: r.finish() for name, r in running.items()}
     for name, s in stats.items():
-        if not (np.isfinite(s.low).all() and np.isfinite(s.high).all()):
-            raise DataError(
-                f"{name} takes values that are not finite on the calibration images",
-                "Check the images and the weights: the float network overflows on them",
-            )
+        require_finite(s.low, name)
+        require_finite(s.high, name)
     return stats
-
-
-def tensor_reader(
-    model: onnx.ModelProto, tensors: Sequence[str]
-) -> Callable[[NDArray[Any]], dict[str, NDArray[np.float32]]]:
-    """A function from one prepared batch to the named tensors of a graph."""
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    entry = probe.graph.input[0].name
-    known = {entry} | {o.name for o in probe.graph.output}
-    for name in tensors:
-        if name not in known:
-            probe.graph.output.append(
-                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            )
-    session = inference_session(probe.SerializeToString(), 0)
-    outputs = [t for t in tensors if t != entry]
-
-    def read_tensors(batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        values = dict(zip(outputs, session.run(outputs, {entry: batch}), strict=True))
-        return {name: values.get(name, batch) for name in tensors}
-
-    return read_tensors

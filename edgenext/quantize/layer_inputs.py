@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +26,12 @@ def kernel_size(node: ir.Node) -> int:
     return shape[2] if len(shape) == 4 else 1
 
 
-def row_count(x: NDArray[Any], size: int) -> int:
-    """How many rows `input_rows` has."""
-    if x.ndim == 2:
-        return len(x)
-    n, _, h, w = x.shape
-    return int(n * (h // size) * (w // size))
+def row_count(shape: Sequence[int], size: int) -> int:
+    """How many rows `input_rows` has of an input of a shape."""
+    if len(shape) == 2:
+        return shape[0]
+    n, _, h, w = shape
+    return n * (h // size) * (w // size)
 
 
 def input_rows(x: NDArray[Any], size: int, at: Positions | None = None) -> NDArray[Any]:
@@ -80,13 +80,21 @@ class RowSampler:
         """Other positions from now on."""
         self._at.clear()
 
-    def rows(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The rows of an input that are kept of this batch."""
+    def shape(self, name: str, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of the rows of an input that are kept of a batch."""
         size = self.sizes[name]
-        count = row_count(x, size)
+        rows = min(row_count(shape, size), self._most(shape[0]))
+        return (rows, shape[1]) if size == 1 else (rows, shape[1], size, size)
+
+    def _most(self, images: int) -> int:
+        """The most rows of a batch that are kept."""
+        return images * int(np.clip(KEPT // (self.batches * images), FEWEST, MOST))
+
+    def positions(self, name: str, shape: Sequence[int]) -> Positions | None:
+        """The rows of an input that are kept of this batch; None: all of them."""
+        count = row_count(shape, self.sizes[name])
         if count not in self._at:
-            images = self.batches * len(x)
-            most = len(x) * int(np.clip(KEPT // images, FEWEST, MOST))
+            most = self._most(shape[0])
             picked = self._rng.choice(count, most, replace=False) if count > most else None
             self._at[count] = picked
-        return input_rows(x, size, self._at[count])
+        return self._at[count]

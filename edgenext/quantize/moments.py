@@ -163,6 +163,8 @@ def moments_of(parts: Iterable[tuple[Rows, Rows]], q: QParams, *, products: bool
     remainder = centred = square = cross = nothing
     for x, levels in parts:
         count += len(x)
+        if products and not square.ndim:
+            square, cross = (np.zeros((x.shape[1],) * 2) for _ in range(2))
         rest = x - levels * scale
         levels = levels - np.float32(middle)
         remainder = remainder + rest.sum(0, dtype=np.float64)
@@ -173,8 +175,8 @@ def moments_of(parts: Iterable[tuple[Rows, Rows]], q: QParams, *, products: bool
         for start in range(0, len(x), step):
             part = levels[start : start + step]
             part = part.astype(np.float64) if wide else part
-            square = square + part.T @ part
-        cross = cross + rest.T @ levels
+            square += part.T @ part
+        cross += rest.T @ levels
     remainder, centred = remainder / count, centred / count * q.scale
     quantized = centred + middle * q.scale
     if not products:

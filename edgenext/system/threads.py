@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
 from edgenext.system.cpu import usable_cpus
+
+AHEAD = 32
+"""Items that `in_threads` takes at most before it gives the result of the first."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,22 +33,16 @@ def torch_threads(count: int) -> Iterator[None]:
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """The results of a function of each item, in order, computed by a thread for each processor.
 
-    Matrix products then take one thread each: those of several would wait for each other.
+    Of very many items only a few are taken before their results are used. Matrix products take one
+    thread each meanwhile: those of several would wait for each other.
     """
     from threadpoolctl import threadpool_limits
 
+    pending: deque[Future[R]] = deque()
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(usable_cpus()) as executor:
-        yield from executor.map(function, items)
-
-
-def prefetched(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """The results of a function of each item, in order; a thread computes one ahead."""
-    with ThreadPoolExecutor(1) as executor:
-        pending: Future[R] | None = None
         for item in items:
-            following = executor.submit(function, item)
-            if pending is not None:
-                yield pending.result()
-            pending = following
-        if pending is not None:
-            yield pending.result()
+            pending.append(executor.submit(function, item))
+            if len(pending) == AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
