@@ -13,11 +13,12 @@ import pytest
 from conversions import SharedConversions, share_conversions
 
 from edgenext.system.files import cache_folder
+from edgenext.system.threads import set_openmp
 
 if TYPE_CHECKING:
     from edgenext.formats.artifact import Artifact
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch starts
+set_openmp()  # as the command line does, before torch starts
 # Tests run in as many processes as there are cores: with more threads in each they would compete
 # for the cores and be several times slower.
 for library in ("OMP", "OPENBLAS"):

@@ -15,6 +15,7 @@ from edgenext.cli.completion import FLAGS, with_shell
 from edgenext.errors import INTERRUPTED, EdgenextError, InputError, OutputError, UsageError
 from edgenext.system.reading import readable
 from edgenext.system.streams import guarded_streams, leave_stdout
+from edgenext.system.threads import set_openmp
 
 TyperUsageError: Any = typer.BadParameter.__base__
 """Of an option or argument; where its class stands differs between the versions of Typer."""
@@ -22,8 +23,7 @@ TyperUsageError: Any = typer.BadParameter.__base__
 
 def main() -> None:
     """Run the command line; the exit code says what kind of failure it was."""
-    # Idle threads sleep: spinning ones make torch ten times slower on a machine that is shared.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    set_openmp()
     try:
         guarded_streams()
         _check_surroundings()

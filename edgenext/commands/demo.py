@@ -52,7 +52,7 @@ def demo(
 
     Args:
         out: the folder of the run.
-        epochs: of training, at least 1; default: 20.
+        epochs: of training, at least 1; default: 12.
         limit: evaluate on so many images, at least 1; default: all.
         measure_again: repeat the benchmark, also one that is unchanged.
         announce: told the name of each stage, and whether it is done now or was already.
