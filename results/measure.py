@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="parts to measure; the others stay unchanged")
     args = parser.parse_args()
     env = environment()
+    args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"{isa_label(env).lower()}.json"
     results: dict[str, Any] = json.loads(path.read_text()) if args.only and path.is_file() else {}
     results |= {"isa": isa_label(env), "environment": env.model_dump(mode="json")}

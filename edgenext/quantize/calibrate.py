@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ class TensorStats:
 
 
 class _RunningStats:
-    """Statistics of one tensor, updated batch by batch, in any order.
+    """Statistics of one tensor, updated batch by batch, in any order and by several threads.
 
     Args:
         shape: of the tensor in a batch.
@@ -86,15 +87,18 @@ class _RunningStats:
         self, shape: Sequence[int], rows: Sequence[int] | None, values: int, batches: int
     ) -> None:
         self._inner, self._channels = math.prod(shape[2:]), shape[1]
-        self._low = np.empty((batches, shape[1]), np.float32)
-        self._high = np.empty_like(self._low)
+        self._low, self._high = (np.full(shape[1], x, np.float64) for x in (np.inf, -np.inf))
+        self._lock = threading.Lock()
         self._values = np.empty((batches, values), np.float32)
         self._at = np.empty((batches, values), np.int32)
         self._rows = None if rows is None else np.empty((batches, *rows), np.float32)
 
     def take(self, i: int, batch: BatchStatistics, at: Positions) -> None:
         """Take in the i-th batch, whose values are at these positions."""
-        self._low[i], self._high[i], self._values[i] = batch.low, batch.high, batch.values
+        with self._lock:
+            np.minimum(self._low, batch.low, out=self._low)
+            np.maximum(self._high, batch.high, out=self._high)
+        self._values[i] = batch.values
         self._at[i] = at // self._inner % self._channels
         if self._rows is not None:
             self._rows[i] = batch.rows
@@ -102,8 +106,8 @@ class _RunningStats:
     def finish(self) -> TensorStats:
         rows = self._rows
         return TensorStats(
-            low=np.asarray(self._low.min(0), np.float64),
-            high=np.asarray(self._high.max(0), np.float64),
+            low=self._low,
+            high=self._high,
             values=self._values.reshape(-1),
             channels=self._at.reshape(-1),
             rows=None if rows is None else rows.reshape(-1, *rows.shape[2:]),
