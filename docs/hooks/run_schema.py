@@ -28,7 +28,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SECTIONS = {
     "RunConfig": "run",
     "QuantizeStage": "quantize",
-    "BenchStage": "bench",
+    "RunBenchStage": "bench",
     "StressStage": "stress",
     "TrainRecipe": "train",
 }

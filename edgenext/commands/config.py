@@ -55,6 +55,11 @@ class BenchStage(Record):
 
     threads: int = Field(1, ge=1)
     rounds: int = Field(30, ge=1)
+
+
+class RunBenchStage(BenchStage):
+    """Latency, and where it is measured."""
+
     device: str = THIS_CPU
     """`cpu` for this machine, else a device's name or the kind of the only one."""
 
@@ -110,7 +115,7 @@ class RunConfig(Record):
     """Train first, for so many epochs."""
     stress: StressStage | None = None
     """Quantize an exactly rescaled twin too, with every engine."""
-    bench: BenchStage = BenchStage()
+    bench: RunBenchStage = RunBenchStage()
     """How latency is measured."""
 
     @property

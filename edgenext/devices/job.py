@@ -40,9 +40,9 @@ class JobArtifact(Message):
     """One file to measure: its content, its input and the compute unit it should run on.
 
     `format` is the manifest's, `runtime` the one that runs it, where a runner has several, `output`
-    the name of its logits. `weights` is the second file of a
-    format that has two, `precision` that of operators that are not in 8 bits. `labels` is the order
-    of the classes of a classifier, which returns probabilities by name.
+    the name of its logits. `weights` is the second file of a format that has two, `precision` that
+    of operators that are not in 8 bits. `labels` is the order of the classes of a classifier, which
+    returns probabilities by name.
     """
 
     sha256: Sha256

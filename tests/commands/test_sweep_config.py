@@ -8,6 +8,7 @@ import pytest
 
 from edgenext.commands.sweep_config import SweepConfig, read_sweep
 from edgenext.errors import UsageError
+from edgenext.options import BenchOptions
 
 START = 'data = "digits"\nrandom_weights = true\nnum_classes = 10\n'
 GRID = '[grid]\nmodel = ["edgenext_xx_small"]\nsize = [32, 64]\n'
@@ -83,3 +84,11 @@ def test_a_grid_of_a_thousand_million_points_is_refused_at_once(tmp_path: Path) 
     text += "device = [\n" + "".join(f'"d{i}",\n' for i in range(1000)) + "]"
     with pytest.raises(UsageError, match="has 1,000,000,000 points"):
         read(tmp_path, text)
+
+
+def test_files_are_timed_as_the_section_says(tmp_path: Path) -> None:
+    text = '[grid]\nmodel = ["edgenext_small"]\n[bench]\nrounds = 7\nthreads = 2\n'
+    options = BenchOptions(**read(tmp_path, text).bench.model_dump())
+    assert options == BenchOptions(rounds=7, threads=2)
+    with pytest.raises(UsageError, match="device"):
+        read(tmp_path, f'{text}device = "cpu"\n')  # an axis of the grid
