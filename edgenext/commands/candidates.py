@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from edgenext.benchmark.advice import BF16
 from edgenext.benchmark.environment import environment
 from edgenext.commands.quantize import QuantizeSettings, resolve_quantization
-from edgenext.commands.timing_device import TimingDevice
+from edgenext.commands.timing_device import THIS_MACHINE, TimingDevice
 from edgenext.errors import MissingDependencyError, UsageError
 from edgenext.export.settings import ExportSettings, float_settings, own_format
 from edgenext.formats.runtimes import runtime_for
@@ -40,7 +40,7 @@ class CpuTargets:
     isa: tuple[str, ...]
 
 
-def cpu_targets(timing: TimingDevice = TimingDevice()) -> CpuTargets:  # noqa: B008 - frozen
+def cpu_targets(timing: TimingDevice = THIS_MACHINE) -> CpuTargets:
     """The targets that `--target auto` considers; their runtimes are imported.
 
     Args:

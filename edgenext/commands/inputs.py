@@ -11,7 +11,7 @@ from edgenext.commands.config import StressStage
 from edgenext.commands.quantize import QuantizeSettings
 from edgenext.commands.sequence import SHARD
 from edgenext.commands.subject import Subject
-from edgenext.commands.timing_device import TimingDevice
+from edgenext.commands.timing_device import THIS_MACHINE, TimingDevice
 from edgenext.commands.train import Training
 from edgenext.data import ImageSet, PhotoSet
 from edgenext.export.settings import ExportSettings
@@ -280,9 +280,7 @@ class BenchmarkInputs(Inputs):
 
     @staticmethod
     def of(
-        artifacts: Iterable[Artifact],
-        options: BenchOptions,
-        timing: TimingDevice = TimingDevice(),  # noqa: B008 - frozen
+        artifacts: Iterable[Artifact], options: BenchOptions, timing: TimingDevice = THIS_MACHINE
     ) -> BenchmarkInputs:
         """The record of a benchmark on this machine, or on another."""
         return BenchmarkInputs(

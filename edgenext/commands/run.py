@@ -177,34 +177,34 @@ def _benchmark(
 ) -> BenchReport:
     """Latency; measured again, a few times at most, while the machine is not quiet."""
     stage, timing = plan.config.bench, plan.timing
-    timed = _timed(plan, artifacts, accuracy)
+    timed = _timed(plan, list(map(open_artifact, artifacts)), accuracy)
+    paths = [artifact.path for artifact in timed]
     options = BenchOptions(**stage.model_dump(exclude={"device"}), unit=timing.unit)
 
     def produce() -> list[Path]:
         latency = quietest(
-            partial(bench, timed, timing.name, bench_options=options, context=plan.context),
+            partial(bench, paths, timing.name, bench_options=options, context=plan.context),
             before_retry=lambda: announce("benchmark again: the machine was not quiet", True),
         )
         return [_write(plan.config.out / "bench.json", latency)]
 
-    opened = [open_artifact(path) for path in timed]
-    (path,) = plan.stages.stage("benchmark", BenchmarkInputs.of(opened, options, timing), produce)
+    (path,) = plan.stages.stage("benchmark", BenchmarkInputs.of(timed, options, timing), produce)
     latency = BenchReport.model_validate_json(path.read_bytes())
-    if timing.device is None and opened[0].manifest.target == DEFAULT_TARGET:
-        own = {a.name: a.manifest.target for a in opened if a.manifest.engine == ENGINE}
+    if timing.device is None and timed[0].manifest.target == DEFAULT_TARGET:
+        own = {a.name: a.manifest.target for a in timed if a.manifest.engine == ENGINE}
         remember(latency, own)
     return latency
 
 
-def _timed(plan: RunPlan, artifacts: Sequence[Path], accuracy: EvalReport) -> list[Path]:
+def _timed(plan: RunPlan, files: Sequence[Artifact], accuracy: EvalReport) -> list[Artifact]:
     """The files that the machine or device runs which times them, the base first."""
     if plan.timing.device is None:  # what only an interpreter runs here has no latency
-        pairs = zip(artifacts, accuracy.results, strict=False)
-        return [path for path, result in pairs if result.evidence in TIMED]
-    manifests = {path: open_artifact(path).manifest for path in artifacts}
+        pairs = zip(files, accuracy.results, strict=False)
+        return [file for file, result in pairs if result.evidence in TIMED]
     if not plan.timing.is_cpu:  # those of baselines are for another target
-        return [path for path, m in manifests.items() if m.target in plan.own_targets]
-    return [p for p, m in manifests.items() if not plan.timing.lacking(m.format, m.target)]
+        return [file for file in files if file.manifest.target in plan.own_targets]
+    lacking = plan.timing.lacking
+    return [file for file in files if not lacking(file.manifest.format, file.manifest.target)]
 
 
 def _summary(

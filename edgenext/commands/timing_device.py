@@ -24,10 +24,14 @@ class TimingDevice:
     `facts` are None where nobody has opened its page yet, `unit` is the compute unit to ask for.
     """
 
-    name: str = THIS_CPU
     device: Device | None = None
     facts: DeviceFacts | None = None
     unit: str = ""
+
+    @property
+    def name(self) -> str:
+        """What `bench` calls it."""
+        return self.device.name if self.device else THIS_CPU
 
     @property
     def is_cpu(self) -> bool:
@@ -41,6 +45,9 @@ class TimingDevice:
         return lacking(self.device, self.facts, artifact_format, target)
 
 
+THIS_MACHINE = TimingDevice()
+
+
 def timing_device(name: str, target: str) -> TimingDevice:
     """The device of a name, once it is known to run files for a target.
 
@@ -49,7 +56,7 @@ def timing_device(name: str, target: str) -> TimingDevice:
         DeviceError: it does not answer.
     """
     if name == THIS_CPU:
-        return TimingDevice()
+        return THIS_MACHINE
     device = find_device(name)
     if is_bundled(name):
         raise UsageError(
@@ -59,7 +66,7 @@ def timing_device(name: str, target: str) -> TimingDevice:
     about = None if target == AUTO else require_target(target)
     unit = _unit(device, target, about)
     facts = None if device.bundle else device_facts(device)
-    timing = TimingDevice(name, device, facts, unit)
+    timing = TimingDevice(device, facts, unit)
     if remedy := timing.lacking(DEFAULT_FORMAT, DEFAULT_TARGET):
         raise UsageError(
             f"{device.name} cannot run the plain ONNX export, the base of all comparisons", remedy

@@ -86,16 +86,16 @@ class StatisticsGraph:
             DataError: the network overflows on the batch.
         """
         feeds: dict[str, NDArray[Any]] = {self._entry: batch}
-        wanted = [*self._results, *self._whole]
+        names = [*self._results, *self._whole]
         for name, label in self._labels.items():
-            wanted += [LOW + label, HIGH + label, VALUES + label]
+            names += [LOW + label, HIGH + label, VALUES + label]
             feeds[f"at_{VALUES}{label}"] = values[name]
             if self._gathers_rows(name):
-                wanted.append(ROWS + label)
+                names.append(ROWS + label)
                 at = rows[name]
                 count = row_count(self.shapes[name], 1)
                 feeds[f"at_{ROWS}{label}"] = np.arange(count) if at is None else at
-        outputs = dict(zip(wanted, self._session.run(wanted, feeds), strict=True))
+        outputs = dict(zip(names, self._session.run(names, feeds), strict=True))
         for name in self._results:
             require_finite(outputs[name], name)
         outputs.setdefault(self._entry, batch)

@@ -82,7 +82,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Inputs], Inpu
             [artifact],
             BenchOptions(),
             TimingDevice(
-                "pi", Device(name="pi", kind="linux", ssh="me@pi"), DeviceFacts(software={"a": "1"})
+                Device(name="pi", kind="linux", ssh="me@pi"), DeviceFacts(software={"a": "1"})
             ),
         ),
         ReportInputs.of(artifact.path.parent, 1.0),

@@ -19,6 +19,7 @@ from edgenext.devices.link import NUMBER, DeviceLink, DeviceTask, printable
 from edgenext.devices.protocol import ArtifactMeasurements, ReadyEvent, ReadyFacts, RunnerRecord
 from edgenext.devices.request import DeviceRequest, input_spec
 from edgenext.devices.runners.benchmark_model import DOWNLOAD
+from edgenext.devices.runners.python_runner import PACKAGES
 from edgenext.devices.runners.tools import (
     INPUT,
     OUTPUT,
@@ -58,8 +59,7 @@ def tool_for(request: DeviceRequest) -> VendorTool | None:
     if is_tflite and (request.device.kind == "android" or unit != "cpu"):
         if "benchmark_model" in tools:
             return BenchmarkModelTool(request)
-        runtimes = request.facts.software.keys() & {"ai_edge_litert", "tflite_runtime"}
-        if unit != "cpu" or not runtimes:
+        if unit != "cpu" or request.facts.software.keys().isdisjoint(PACKAGES["litert"]):
             raise ArtifactError(f"{name} has no benchmark_model", DOWNLOAD)
     return None
 
